@@ -1,0 +1,60 @@
+# Needs python3 >= 3.10, make and git. Everything else goes into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.up-to-date
+# More arguments for the command that a target runs: make test ARGS="-x -k reaper"
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-kafka lint format types bench bench-quick clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Create .venv and install the project and its tools into it
+
+# The stamp is as new as pyproject.toml, or the installation is done again.
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "$(PYTHON) was not found; name another one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed, $(PYTHON) is $$($(PYTHON) -V);" \
+	         "name another one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "$(PYTHON) cannot create a virtual environment;" \
+	         "on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PY) -m pip install --quiet --editable '.[cli]' --group dev
+	@touch $@
+
+demo: $(STAMP) ## Watch idle producers disconnect and wake up, on an embedded cluster
+	$(VENV)/bin/waterdrop demo $(ARGS)
+
+test: $(STAMP) ## Run every test that needs no broker of its own
+	$(PY) -m pytest $(ARGS)
+
+test-kafka: $(STAMP) ## Start a real Apache Kafka (needs Java 17 and Maven) and test on it
+	$(PY) -m pytest tests/kafka $(ARGS)
+
+lint: $(STAMP) ## Check style and the architecture's fences
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+
+format: $(STAMP) ## Mend what the linter can mend by itself
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+types: $(STAMP) ## Check the types
+	$(PY) -m mypy
+
+bench: $(STAMP) ## Measure against bare confluent_kafka
+	$(PY) -m benchmarks $(ARGS)
+
+bench-quick: $(STAMP) ## The same in little time, with less certain figures
+	$(PY) -m benchmarks --quick $(ARGS)
+
+clean: ## Remove .venv and every cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,86 @@
+"""What holds for every test: it leaves no library thread and no process behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+GRACE_S = 2.0
+# Shared by every producer of the process; they end by themselves when nothing needs
+# them any more, and a bound for that is a test of its own.
+SHARED_THREADS = (
+    "waterdrop-reaper",
+    "waterdrop-poller",
+    "waterdrop-closer-",
+    "waterdrop-helper-",
+)
+# multiprocessing keeps these until the interpreter exits.
+KEPT_PROCESSES = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
+
+
+def _library_threads() -> set[threading.Thread]:
+    return {
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("waterdrop-")
+        and not thread.name.startswith(SHARED_THREADS)
+    }
+
+
+def _command_of(pid: int) -> bytes:
+    """The command line of a process; empty for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        return b""
+
+
+def _live_children() -> set[int]:
+    """The ids of this process's children that run, where there is a /proc."""
+    children = set()
+    for listing in Path("/proc/self/task").glob("*/children"):
+        try:
+            children |= {int(pid) for pid in listing.read_text().split()}
+        except OSError:  # that thread has just ended
+            continue
+    commands = {pid: _command_of(pid) for pid in children}
+    return {
+        pid
+        for pid, command in commands.items()
+        if command and not any(kept in command for kept in KEPT_PROCESSES)
+    }
+
+
+def _remaining(leaked: Callable[[], list[str]]) -> list[str]:
+    """What is leaked still, after a grace for what is just ending."""
+    deadline = time.monotonic() + GRACE_S
+    while (left := leaked()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return left
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a thread of the library or a child process behind.
+
+    What a fixture of a wider scope has started runs before the test, and may go on.
+    """
+    threads, children = _library_threads(), _live_children()
+    yield
+
+    def leaked() -> list[str]:
+        return [
+            *(f"thread {thread.name}" for thread in _library_threads() - threads),
+            *(f"process {_command_of(pid)!r}" for pid in _live_children() - children),
+        ]
+
+    left = _remaining(leaked)
+    if left:
+        pytest.fail(f"still there {GRACE_S} s after the test: {', '.join(left)}")

@@ -1,0 +1,53 @@
+"""A real Apache Kafka for the tests of this folder; without it they fail."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kafka.harness import HarnessError, KafkaCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def started(nodes: int) -> Iterator[KafkaCluster]:
+    """A running cluster; what keeps it from running is said without a traceback."""
+    cluster = KafkaCluster(nodes)
+    try:
+        cluster.start()
+    except HarnessError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    with closing(cluster):
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaCluster]:
+    """One node, with every listener."""
+    yield from started(1)
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster() -> Iterator[KafkaCluster]:
+    """Three nodes, with every listener; a test leaves all of them running."""
+    yield from started(3)
+
+
+@pytest.fixture(autouse=True)
+def no_connection_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The brokers hold no connection of ours once a test has ended."""
+    yield
+    for name in ("kafka", "kafka_cluster"):
+        if name in request.fixturenames:
+            cluster: KafkaCluster = request.getfixturevalue(name)
+            cluster.wait_for_connections(0)
+
+
+@pytest.fixture
+def topic(kafka: KafkaCluster) -> str:
+    """A fresh topic with one partition on the single node."""
+    return kafka.create_topic(f"topic-{uuid.uuid4().hex[:12]}")

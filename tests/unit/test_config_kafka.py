@@ -1,0 +1,434 @@
+"""Config: librdkafka's properties, their secrets, defaults, and its verdict."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import socket
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+import confluent_kafka
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waterdrop_py._settings import known, properties
+from waterdrop_py._settings.defaults import with_defaults
+from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.shown import shown_property
+from waterdrop_py.config import Config
+from waterdrop_py.errors import ConfigurationInvalidError
+
+MARK = "hunter2"
+SECRETS = [
+    "sasl.password",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.certificate.pem",
+    "ssl.keystore.password",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "sasl.oauthbearer.config",
+    "sasl.kerberos.kinit.cmd",
+    "sasl.jaas.config",
+    "ssl_key",
+    # misspelt: no name that is unknown has its value shown
+    "sasl.pasword",
+    "sasl_password",
+    "SASL.PASSWORD",
+    "ssl.truststore.password",
+    "topic.sasl.password",
+]
+
+
+class Acks(str, Enum):
+    """A property's value as people keep it in an enum."""
+
+    ALL = "all"
+
+
+def errors_of(**options: Any) -> dict[str, str]:
+    """What is wrong with these options."""
+    with pytest.raises(ConfigurationInvalidError) as invalid:
+        Config(**options)
+    return invalid.value.errors
+
+
+def test_the_callers_mapping_is_copied_whole() -> None:
+    """The caller's dict is neither changed nor kept, nested ones included."""
+    inner = {"acks": 1}
+    mine: dict[str, Any] = {"bootstrap.servers": "h", "default.topic.config": inner}
+    config = Config(kafka=mine)
+    assert mine == {"bootstrap.servers": "h", "default.topic.config": {"acks": 1}}
+    mine["bootstrap.servers"] = "other"
+    inner["acks"] = 0
+    assert config.kafka["bootstrap.servers"] == "h"
+    assert config.kafka["default.topic.config"] == {"acks": 1}
+
+
+def test_kafka_is_a_read_only_mapping_of_the_users_own() -> None:
+    """It holds no default of ours, works as a mapping, and cannot be changed."""
+    mine = {"bootstrap.servers": "h", "linger.ms": 5.5, "enable.idempotence": True}
+    config = Config(kafka=MappingProxyType(mine))
+    assert config.kafka == mine
+    assert dict(config.kafka) == mine
+    assert list(config.kafka) == list(mine)
+    assert len(config.kafka) == 3
+    with pytest.raises(TypeError):
+        config.kafka["linger.ms"] = 1  # type: ignore[index]
+
+
+def test_a_str_enum_is_its_value() -> None:
+    """confluent-kafka would take the str() of an enum: its value is what is meant."""
+    config = Config(kafka={"acks": Acks.ALL})
+    assert type(config.kafka["acks"]) is str
+    assert config.kafka["acks"] == "all"
+
+
+@pytest.mark.parametrize(
+    ("kafka", "path", "expected"),
+    [
+        ({}, "kafka", "is empty"),
+        (None, "kafka", "must be a mapping"),
+        ("h:9092", "kafka", "must be a mapping"),
+        ([("a", "b")], "kafka", "not a list"),
+        ({1: "x"}, "kafka", "no property name: an int"),
+        ({"a\0b": "x"}, "kafka", "no property name"),
+        ({"client.id": b"x"}, "kafka.client.id", "not a bytes"),
+        ({"bootstrap.servers": ["h"]}, "kafka.bootstrap.servers", "not a list"),
+        ({"client.id": {}}, "kafka.client.id", "not a dict"),
+        ({"client.id": "a\0b"}, "kafka.client.id", "NUL"),
+        ({"client.id": "\ud800"}, "kafka.client.id", "not valid Unicode"),
+        (
+            {"default.topic.config": 5},
+            "kafka.default.topic.config",
+            "must be a mapping",
+        ),
+        (
+            {"default.topic.config": {"acks": []}},
+            "kafka.default.topic.config.acks",
+            "not a list",
+        ),
+    ],
+)
+def test_ill_typed_properties(kafka: Any, path: str, expected: str) -> None:
+    """What confluent-kafka would silently turn into nonsense is refused by name."""
+    errors = errors_of(kafka=kafka)
+    assert list(errors) == [path]
+    assert expected in errors[path]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bootstrap.servers": "h"},
+        {"bootstrap_servers": "h"},
+        {"error_cb": print, "acks": 1},
+    ],
+)
+def test_properties_given_as_options_hint_at_kafka(options: Any) -> None:
+    """librdkafka's properties beside the options are answered with `kafka={...}`."""
+    errors = errors_of(**options)
+    assert "did you mean kafka={...}?" in errors["kafka"]
+    for name in options:
+        assert "it is a property of librdkafka" in errors[name]
+
+
+def test_a_wrong_kafka_is_not_taken_for_properties_astray() -> None:
+    """The hint at `kafka={...}` is only for properties that were given as options."""
+    errors = errors_of(kafka={1: 2, "linger.ms": []}, close_timout=1)
+    assert "did you mean" not in errors["kafka"]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_secret_is_ever_shown(name: str) -> None:
+    """No repr, str, format, error or verdict shows the value of a secret."""
+    for kafka in ({name: MARK}, {"default.topic.config": {name: MARK}}):
+        config = Config(kafka=kafka)
+        texts = [repr(config), str(config), f"{config.kafka}", repr(vars(config))]
+        texts += check_properties(config.kafka).values()
+        assert not [text for text in texts if MARK in text]
+    for bad in (MARK.encode(), [MARK], {MARK: MARK}, f"{MARK}\0"):
+        assert MARK not in str(errors_of(kafka={name: bad}))
+    assert MARK not in str(errors_of(kafka={"a": "b"}, **{name: MARK}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"kafka://user:{MARK}@host:9092",
+        f"user:{MARK}@host",
+        f"https://host/?secret={MARK}",
+        f"-----BEGIN PRIVATE KEY-----{MARK}",
+        f"\n{MARK}",
+    ],
+)
+@pytest.mark.parametrize("name", ["bootstrap.servers", "client.id", "compression.type"])
+def test_secrets_in_a_wrong_place_stay_hidden(name: str, value: str) -> None:
+    """What looks like credentials is hidden also where none belong."""
+    config = Config(kafka={name: value})
+    assert MARK not in repr(config)
+    assert MARK not in str(check_properties(config.kafka))
+    for option in ("id", "idle_disconnect_timeout", "wait_on_queue_full", "xyzzy"):
+        options: Any = {option: value if option != "id" else [value]}
+        assert MARK not in str(errors_of(kafka={"a": "b"}, **options))
+
+
+def test_callables_hide_what_is_bound_to_them() -> None:
+    """A partial that holds a secret is shown as no more than its type."""
+    bound: Any = functools.partial(print, MARK)
+    config = Config(
+        kafka={"oauth_cb": bound}, oauth_token_provider=bound, client_factory=bound
+    )
+    assert MARK not in repr(config)
+    assert "oauth_token_provider=<partial>" in repr(config)
+
+
+def test_repr_shows_what_differs_from_the_defaults() -> None:
+    """The repr holds what was set to something else, plain values in the clear."""
+    config = Config(
+        kafka={"bootstrap.servers": "h:1", "linger.ms": 5},
+        close_timeout=30_000,
+        idle_disconnect_timeout="5m",
+        tags={"a": "b"},
+        client_factory=dict,  # type: ignore[arg-type]
+    )
+    assert repr(config) == (
+        "Config(kafka={'bootstrap.servers': 'h:1', 'linger.ms': 5}, "
+        "idle_disconnect_timeout=300000, tags={'a': 'b'}, client_factory=dict)"
+    )
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1), st.text(min_size=4))
+def test_values_of_unknown_names_are_hidden(name: str, value: str) -> None:
+    """Whatever the name, a value is shown only when librdkafka knows the name."""
+    if name not in known.PROPERTIES and name not in known.CALLBACKS:
+        assert shown_property(name, value) == "[hidden]"
+
+
+def test_no_statistics_unless_somebody_listens() -> None:
+    """Statistics are 5000 ms with a listener, 0 without, and the user's own if set."""
+    for statistics, ms in ((True, 5_000), (False, 0)):
+        assert (
+            with_defaults({"a": 1}, statistics=statistics)["statistics.interval.ms"]
+            == ms
+        )
+    own = {"statistics.interval.ms": "7"}
+    assert with_defaults(own, statistics=True)["statistics.interval.ms"] == "7"
+
+
+def test_the_defaults() -> None:
+    """The defaults are these, beside the user's own, whose mapping stays as it was."""
+    mine = {"bootstrap.servers": "h"}
+    assert with_defaults(mine, statistics=False) == {
+        "bootstrap.servers": "h",
+        "client.id": f"waterdrop-py-{socket.gethostname()}",
+        "message.timeout.ms": 150_000,
+        "socket.nagle.disable": True,
+        "socket.keepalive.enable": True,
+        "log.connection.close": False,
+        "statistics.interval.ms": 0,
+    }
+    assert mine == {"bootstrap.servers": "h"}
+    own = dict.fromkeys(with_defaults(mine, statistics=True), "x")
+    assert with_defaults(own, statistics=True) == own
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"delivery.timeout.ms": "5000"},
+        {"topic.message.timeout.ms": 5},
+        {"default.topic.config": {"delivery.timeout.ms": 5}},
+    ],
+)
+def test_an_alias_counts_as_the_users_own(own: dict[str, Any]) -> None:
+    """A default never competes with the same property under another name."""
+    assert "message.timeout.ms" not in with_defaults(own, statistics=False)
+
+
+@pytest.mark.parametrize(
+    ("own", "message", "transaction"),
+    [
+        ({}, 150_000, None),
+        ({"transactional.id": "t"}, 150_000, 165_000),
+        ({"transactional.id": "t", "transaction.timeout.ms": "60000"}, 60_000, "60000"),
+        (
+            {"transactional.id": "t", "transaction.timeout.ms": 900_000},
+            150_000,
+            900_000,
+        ),
+        ({"transactional.id": "t", "message.timeout.ms": 200_000}, 200_000, 200_000),
+        ({"transactional.id": "t", "message.timeout.ms": "5000"}, "5000", 165_000),
+        ({"transactional.id": "t", "transaction.timeout.ms": "x"}, 150_000, "x"),
+    ],
+)
+def test_both_timeouts_fit_each_other(
+    own: dict[str, Any], message: object, transaction: object
+) -> None:
+    """The one that the user leaves open gives way to the one that is set."""
+    result = with_defaults(own, statistics=False)
+    assert result["message.timeout.ms"] == message
+    assert result.get("transaction.timeout.ms") == transaction
+
+
+def test_legal_properties() -> None:
+    """What librdkafka takes is no error, callbacks and topic defaults included."""
+    assert check_properties(LEGAL) == {}
+    assert check_properties(with_defaults(LEGAL, statistics=True)) == {}
+
+
+LEGAL: dict[str, Any] = {
+    "bootstrap.servers": "h:9092",
+    "acks": "all",
+    "linger.ms": "5.5",
+    "delivery.timeout.ms": 5_000,
+    "topic.compression.level": 3,
+    "enable.idempotence": True,
+    "security.protocol": "SASL_SSL",
+    "sasl.mechanism": "OAUTHBEARER",
+    "sasl.password": None,
+    "group.id": "consumers only, librdkafka merely warns",
+    "default.topic.config": {"request.timeout.ms": 5},
+    "oauth_cb": lambda _config: ("token", 1),
+    "error_cb": print,
+    "stats_cb": print,
+    "throttle_cb": print,
+    "on_delivery": print,
+    "logger": logging.getLogger("test"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        (
+            "boostrap.servers",
+            "h",
+            "no property of librdkafka; did you mean 'bootstrap.servers'?",
+        ),
+        ("bootstrap_servers", "h", "did you mean 'bootstrap.servers'?"),
+        ("xyzzy", 1, "is no property of librdkafka"),
+        ("linger.ms", -1, "-1 is outside 0 to 900000 ms; the nearest legal value is 0"),
+        ("linger.ms", "-1", "the nearest legal value is 0"),
+        (
+            "message.max.bytes",
+            1,
+            "1 is outside 1000 to 1000000000 bytes; the nearest legal",
+        ),
+        ("message.max.bytes", 10**12, "the nearest legal value is 1000000000"),
+        ("queue.buffering.max.messages", 10**30, "nearest legal value is 2147483647"),
+        ("delivery.timeout.ms", "x", "'x' is no legal value; it takes a number"),
+        ("linger.ms", True, "True is no legal value"),
+        ("retries", None, "None is no legal value"),
+        ("enable.idempotence", "yes", "must be true or false, not 'yes'"),
+        (
+            "compression.type",
+            "zst",
+            "none, gzip, snappy, lz4, zstd; did you mean 'zstd'?",
+        ),
+        ("acks", "foo", "'foo' is no legal value; legal are all, or -1 to 1000"),
+        ("partitioner", "foo", "consistent_random"),
+        ("delivery.report.only.error", 1, "bool"),
+        ("sasl.jaas.config", "x", "Java JAAS configuration is not supported"),
+        ("dr_cb", print, "did you mean 'on_delivery'?"),
+        ("opaque", "x", "cannot be set here"),
+        ("error_cb", None, "must be callable, not a NoneType"),
+        ("stats_cb", 5, "must be callable, not an int"),
+        ("throttle_cb", "x", "must be callable"),
+        ("oauth_cb", "token", "must be callable"),
+        ("on_delivery", [], "must be callable"),
+        ("logger", print, "must have a method log"),
+    ],
+)
+def test_librdkafkas_verdict(name: str, value: object, expected: str) -> None:
+    """Each bad property is named as the user wrote it, with what would be legal."""
+    errors = check_properties({**LEGAL, name: value})
+    assert list(errors) == [f"kafka.{name}"]
+    assert expected in errors[f"kafka.{name}"]
+
+
+def test_every_bad_property_at_once() -> None:
+    """All bad properties are reported together, those in the topic defaults too."""
+    kafka = {"linger.ms": -1, "acks": "x", "client.id": "x", "error_cb": 1}
+    kafka["default.topic.config"] = {"compression.type": "x", "xyzzy": 1}
+    assert set(check_properties(kafka)) == {
+        "kafka.linger.ms",
+        "kafka.acks",
+        "kafka.error_cb",
+        "kafka.default.topic.config.compression.type",
+        "kafka.default.topic.config.xyzzy",
+    }
+
+
+def test_properties_of_plugins_wait_for_the_plugin() -> None:
+    """A plugin may bring properties: with one, nothing is loaded or judged."""
+    assert check_properties({"plugin.library.paths": "nowhere", "its.own": 1}) == {}
+
+
+def test_a_verdict_is_not_mixed_up_with_that_of_an_equal_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """1 == True == 1.0, and yet each has a verdict of its own."""
+    monkeypatch.setattr(properties, "_accepted", set())
+    assert check_properties({"linger.ms": 1}) == {}
+    assert check_properties({"linger.ms": True})
+    assert check_properties({"delivery.report.only.error": True}) == {}
+    assert check_properties({"delivery.report.only.error": "True"})
+
+
+def test_verdicts_are_remembered_within_bounds_and_without_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A valid configuration is asked about once; what is kept are bounded hashes."""
+    accepted: set[int] = set()
+    monkeypatch.setattr(properties, "_accepted", accepted)
+    monkeypatch.setattr(properties, "_MOST_ACCEPTED", 3)
+    for number in range(10):
+        check_properties({"client.id": str(number), "sasl.password": MARK})
+        assert 1 <= len(accepted) <= 3
+    assert all(type(mark) is int for mark in accepted)
+
+    def never(_conf: object) -> None:
+        raise AssertionError("librdkafka was asked again")
+
+    monkeypatch.setattr(confluent_kafka, "Producer", never)
+    assert check_properties({"sasl.password": MARK, "client.id": "9"}) == {}
+
+
+def test_a_verdict_opens_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither a good nor a bad configuration makes a thread, descriptor or output."""
+
+    def held() -> tuple[set[str], set[str]]:
+        return set(os.listdir("/proc/self/task")), set(os.listdir("/proc/self/fd"))
+
+    def must_not_run(*_args: object) -> None:
+        raise AssertionError("a callback ran")
+
+    before = held()
+    callbacks = {"oauth_cb": must_not_run, "error_cb": must_not_run}
+    for number in range(200):
+        kafka = {**LEGAL, **callbacks, "client.id": f"probe-{number}"}
+        assert check_properties(kafka) == {}
+        assert check_properties({**kafka, "xyzzy": 1})
+        assert held() == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_names_that_hints_are_drawn_from_are_librdkafkas() -> None:
+    """Every listed property exists, and every listed value of it is legal."""
+    unknown = {
+        name
+        for name in known.PROPERTIES - {known.PLUGINS}
+        if "is no property" in str(check_properties({name: "x"}))
+    }
+    assert unknown == set()
+    for name, values in known.VALUES.items():
+        for value in values.split(", "):
+            if not value.startswith("or "):
+                assert check_properties({name: value}) == {}

@@ -1,0 +1,269 @@
+"""Sending events: who hears them, and what a raising subscriber changes."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections import UserDict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from waterdrop_py._engine.emitter import Emitter
+from waterdrop_py.events import EVENTS
+from waterdrop_py.monitor import Event, Monitor
+from waterdrop_py.testing.recording import record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+NAME = "producer.disconnected"
+ERROR = "error.occurred"
+
+
+class Owner:
+    """Stands for a producer: something that can be held weakly."""
+
+
+class Bed:
+    """An emitter with its two monitors and its owner."""
+
+    def __init__(self) -> None:
+        self.owner: Owner | None = Owner()
+        self.own = Monitor()
+        self.shared = Monitor()
+        self.emitter = Emitter(self.owner, "p1", {"team": "a"}, self.own, self.shared)
+
+
+@pytest.fixture
+def bed() -> Bed:
+    """A fresh emitter."""
+    return Bed()
+
+
+class Broken:
+    """A subscriber that raises, and counts how often."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error or ValueError("broken")
+        self.calls = 0
+
+    def __call__(self, event: Event) -> None:
+        """Raise."""
+        self.calls += 1
+        raise self.error
+
+
+class Untouchable(UserDict[str, Any]):
+    """A payload that must not be looked at."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("the payload was read")
+
+
+def test_event_carries_producer_tags_and_duration(bed: Bed) -> None:
+    """Every event says which producer it is about, and carries its tags."""
+    with record(bed.own) as events:
+        bed.emitter.emit(NAME, {"reason": "idle"}, duration_ms=1.5)
+    [event] = events
+    assert event.name == NAME
+    assert event.payload == {"producer_id": "p1", "reason": "idle"}
+    assert event.tags == {"team": "a"}
+    assert event["time"] == 1.5
+
+
+def test_own_monitor_first_then_the_shared_one(bed: Bed) -> None:
+    """One and the same event reaches the producer's monitor, then everybody's."""
+    heard: list[tuple[str, Event]] = []
+    bed.shared.subscribe(NAME, lambda event: heard.append(("shared", event)))
+    bed.own.subscribe(NAME, lambda event: heard.append(("own", event)))
+    bed.emitter.emit(NAME)
+    assert [where for where, _ in heard] == ["own", "shared"]
+    assert heard[0][1] is heard[1][1]
+
+
+def test_shared_monitor_gets_every_event(bed: Bed) -> None:
+    """The shared monitor hears all events of all producers."""
+    other = Emitter(bed, "p2", {}, Monitor(), bed.shared)
+    with record(bed.shared) as events:
+        for name in EVENTS:
+            bed.emitter.emit(name)
+            other.emit(name)
+    assert [(event.name, event["producer_id"]) for event in events] == [
+        (name, producer) for name in EVENTS for producer in ("p1", "p2")
+    ]
+
+
+def test_nothing_is_built_when_nobody_listens(bed: Bed) -> None:
+    """Without a listener the payload is not even looked at."""
+    bed.own.subscribe("producer.connected", print)
+    assert not bed.emitter.listens(NAME)
+    bed.emitter.emit(NAME, Untouchable(reason="idle"))
+    bed.own.subscribe(NAME, print)
+    assert bed.emitter.listens(NAME)
+    with pytest.raises(AssertionError, match="the payload was read"):
+        bed.emitter.emit(NAME, Untouchable(reason="idle"))
+
+
+def test_sender_is_the_producer_while_it_lives(bed: Bed) -> None:
+    """Signals are sent by the producer, which the emitter does not keep alive."""
+    senders: list[object] = []
+
+    def receive(sender: object, event: Event) -> None:
+        senders.append(sender)
+
+    bed.own.signal(NAME).connect(receive)
+    bed.emitter.emit(NAME)
+    assert senders == [bed.owner]
+    senders.clear()
+    bed.owner = None
+    gc.collect()
+    bed.emitter.emit(NAME)
+    assert senders == [None]
+
+
+def test_raising_subscriber_is_reported_once_and_changes_nothing_else(bed: Bed) -> None:
+    """Others hear the event as if nothing had been, and one error says who raised."""
+    broken = Broken()
+    bed.own.subscribe(NAME, broken)
+    with record(bed.own) as own, record(bed.shared) as shared:
+        bed.emitter.emit(NAME, {"reason": "idle"})
+    for events in (own, shared):
+        assert [event.name for event in events] == [NAME, ERROR]
+        error = events[1]
+        assert error["type"] == "subscriber.error"
+        assert error["error"] is broken.error
+        assert error["event"] == NAME
+        assert error["subscriber"] == f"{__name__}.Broken"
+        assert error["producer_id"] == "p1"
+    assert broken.calls == 1
+
+
+def test_raising_receiver_of_a_signal_is_contained_too(bed: Bed) -> None:
+    """Blinker stops at a receiver that raises; the library does not."""
+
+    def receive(sender: object, event: Event) -> None:
+        raise ValueError
+
+    def receive_too(sender: object, event: Event) -> None:
+        heard.append(event)
+
+    heard: list[Event] = []
+    bed.own.signal(NAME).connect(receive)
+    bed.own.signal(NAME).connect(receive_too)
+    with record(bed.shared) as events:
+        bed.emitter.emit(NAME)
+    assert len(heard) == 1
+    assert [event.name for event in events] == [NAME, ERROR]
+    assert str(events[1]["subscriber"]).endswith("<locals>.receive")
+
+
+def test_each_raise_is_one_report(bed: Bed) -> None:
+    """Two subscribers that raise are two errors, in their order."""
+    first, second = Broken(), Broken(KeyError("second"))
+    bed.own.subscribe(NAME, first)
+    bed.shared.subscribe(NAME, second)
+    with record(bed.own) as events:
+        bed.emitter.emit(NAME)
+    assert [event.get("error") for event in events[1:]] == [first.error, second.error]
+
+
+def test_raising_subscriber_with_nobody_to_tell_is_silent(
+    bed: Bed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The core logs nothing: who wants to hear of errors subscribes to them."""
+    bed.own.subscribe(NAME, Broken())
+    bed.emitter.emit(NAME)
+    assert caplog.records == []
+
+
+def test_raising_error_subscriber_is_reported_to_the_others_only(bed: Bed) -> None:
+    """A subscriber of errors that raises hears nothing of its own failure."""
+    broken = Broken()
+    bed.own.subscribe(ERROR, broken)
+    cause = OSError("cause")
+    with record(bed.shared) as events:
+        bed.emitter.error("librdkafka.error", cause)
+    assert broken.calls == 1
+    assert [(event["type"], event["error"]) for event in events] == [
+        ("librdkafka.error", cause),
+        ("subscriber.error", broken.error),
+    ]
+    assert events[1]["event"] == ERROR
+
+
+def test_raising_error_subscriber_with_nobody_else_is_logged_once(
+    bed: Bed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the reporting of errors itself is broken, the log has it, once."""
+    broken = Broken()
+    bed.own.subscribe(ERROR, broken)
+    bed.emitter.error("librdkafka.error", OSError("cause"))
+    assert broken.calls == 1
+    [line] = caplog.records
+    assert (line.name, line.levelno) == ("waterdrop_py", logging.ERROR)
+    assert line.exc_info is not None
+    assert line.exc_info[1] is broken.error
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_error_subscribers_that_all_raise_come_to_an_end(
+    bed: Bed, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    """However many subscribers of errors raise, reporting ends and says so."""
+    broken = [Broken(ValueError(n)) for n in range(count)]
+    for subscriber in broken:
+        bed.own.subscribe(ERROR, subscriber)
+    bed.own.subscribe(NAME, Broken())
+    bed.emitter.emit(NAME)
+    assert {record.exc_info[1] for record in caplog.records if record.exc_info} == {
+        subscriber.error for subscriber in broken
+    }
+    assert all(subscriber.calls <= count for subscriber in broken)
+
+
+def test_interrupts_go_through(bed: Bed) -> None:
+    """Ctrl-C inside a subscriber is not swallowed."""
+    bed.own.subscribe(NAME, Broken(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        bed.emitter.emit(NAME)
+
+
+def test_error_is_error_occurred(bed: Bed) -> None:
+    """`error` sends error.occurred with the type, the exception and all the rest."""
+    cause = OSError("cause")
+    with record(bed.own) as events:
+        bed.emitter.error("callbacks.stats_cb.error", cause, attempt=2)
+    assert events[0].name == ERROR
+    assert events[0].payload == {
+        "producer_id": "p1",
+        "type": "callbacks.stats_cb.error",
+        "error": cause,
+        "attempt": 2,
+    }
+
+
+def test_subscribers_may_emit(bed: Bed) -> None:
+    """An event that a subscriber causes is delivered whole, inside the first one."""
+    bed.own.subscribe(NAME, lambda _: bed.emitter.emit("producer.closed"))
+    with record(bed.own) as events:
+        bed.emitter.emit(NAME)
+    assert [event.name for event in events] == ["producer.closed", NAME]
+
+
+def test_recording_ends_with_its_block(bed: Bed) -> None:
+    """`record` leaves the list, and nobody listening."""
+    with record(bed.own) as events:
+        bed.emitter.emit(NAME)
+    bed.emitter.emit(NAME)
+    assert len(events) == 1
+    assert not any(bed.own.listens(name) for name in EVENTS)
+
+
+def test_payload_may_be_any_mapping(bed: Bed) -> None:
+    """The caller's mapping is copied, never kept."""
+    payload: Mapping[str, Any] = {"reason": "idle"}
+    with record(bed.own) as events:
+        bed.emitter.emit(NAME, payload)
+    assert events[0].payload is not payload
+    assert payload == {"reason": "idle"}

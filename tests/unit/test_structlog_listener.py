@@ -1,0 +1,161 @@
+"""Logging events with structlog: which level, which fields, and what never shows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from waterdrop_py._engine.emitter import Emitter
+from waterdrop_py.events import EVENTS
+from waterdrop_py.listeners import StructlogListener
+from waterdrop_py.monitor import Event, Monitor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, MutableMapping
+
+SECRET = b"private payload"
+
+
+class Owner:
+    """Stands for a producer."""
+
+
+@pytest.fixture(autouse=True)
+def _default_structlog() -> Iterator[None]:
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+def logged(
+    listener: StructlogListener, name: str, *, time: float | None = None, **payload: Any
+) -> list[MutableMapping[str, Any]]:
+    """What the listener logs of one event of a tagged producer."""
+    monitor, owner = Monitor(), Owner()
+    monitor.subscribe(listener)
+    with capture_logs() as lines:
+        emitter = Emitter(owner, "p1", {"team": "a"}, monitor, Monitor())
+        emitter.emit(name, payload, duration_ms=time)
+    return lines
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_every_event_is_one_line(name: str) -> None:
+    """Each event is logged once, under its name, at the level that suits it."""
+    [line] = logged(StructlogListener(), name)
+    level = "info" if name.startswith(("producer.", "oauthbearer.")) else "debug"
+    assert line == {
+        "event": name,
+        "log_level": "error" if name == "error.occurred" else level,
+        "producer_id": "p1",
+        "tags": {"team": "a"},
+    }
+
+
+def test_payload_becomes_fields() -> None:
+    """What an event carries is on the line as key-value pairs, with its duration."""
+    released = {"sockets": 3, "threads": 5, "fds": 12}
+    [line] = logged(
+        StructlogListener(),
+        "producer.disconnected",
+        time=1.23456,
+        reason="idle",
+        released=released,
+    )
+    assert line["reason"] == "idle"
+    assert line["released"] == released
+    assert line["duration_ms"] == 1.235
+
+
+def test_error_is_text_and_foreign_code_is_traced() -> None:
+    """An error is told in words; the traceback comes only with the user's own code."""
+    error = ValueError("broken")
+    [line] = logged(
+        StructlogListener(), "error.occurred", type="librdkafka.error", error=error
+    )
+    assert line["error"] == "ValueError: broken"
+    assert line["type"] == "librdkafka.error"
+    assert "exc_info" not in line
+    [line] = logged(
+        StructlogListener(),
+        "error.occurred",
+        type="subscriber.error",
+        error=error,
+        event="producer.closed",
+    )
+    assert line["event"] == "error.occurred"
+    assert line["during"] == "producer.closed"
+    assert line["exc_info"] is error
+
+
+def test_messages_stay_private_unless_asked_for() -> None:
+    """Payload bytes get into the log only with `log_messages`."""
+    payload: dict[str, Any] = {
+        "message": SECRET,
+        "delivery_report": SECRET,
+        "topic": "t",
+    }
+    [line] = logged(StructlogListener(), "message.acknowledged", **payload)
+    assert line["topic"] == "t"
+    assert "private" not in repr(line)
+    [line] = logged(
+        StructlogListener(), "messages.produced_sync", messages=[SECRET, SECRET]
+    )
+    assert line["messages"] == 2
+    [line] = logged(
+        StructlogListener(log_messages=True), "message.acknowledged", **payload
+    )
+    assert line["message"] == SECRET
+
+
+def test_statistics_are_not_dumped() -> None:
+    """That statistics came is logged, not their many kilobytes."""
+    [line] = logged(
+        StructlogListener(), "statistics.emitted", statistics={"brokers": {}}
+    )
+    assert "statistics" not in line
+
+
+def test_configuration_made_later_counts() -> None:
+    """A process may configure structlog after it has built the listener."""
+    listener, seen = StructlogListener(), list[str]()
+
+    def keep(_: object, level: str, line: MutableMapping[str, Any]) -> str:
+        seen.append(f"{level} {line['event']}")
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep])
+    listener.log(Event("producer.closed", {"producer_id": "p1"}, {}))
+    assert seen == ["info producer.closed"]
+
+
+def test_own_logger_is_used() -> None:
+    """A logger that the user gives is the one that is written to."""
+    with capture_logs() as lines:
+        StructlogListener(structlog.get_logger(service="s")).log(
+            Event("producer.closed", {"producer_id": "p1"}, {})
+        )
+    assert lines[0]["service"] == "s"
+
+
+def test_structlog_is_imported_only_when_asked_for() -> None:
+    """Who logs by other means does not pay for structlog's import."""
+    code = (
+        "import sys, waterdrop_py, waterdrop_py.monitor, waterdrop_py.listeners as all;"
+        "assert 'structlog' not in sys.modules;"
+        "all.StructlogListener; assert 'structlog' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_listeners_has_no_other_names() -> None:
+    """A listener that does not exist is an AttributeError, as for any module."""
+    import waterdrop_py.listeners
+
+    with pytest.raises(AttributeError, match="NoSuchListener"):
+        _ = waterdrop_py.listeners.NoSuchListener

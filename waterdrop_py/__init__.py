@@ -1,0 +1,31 @@
+"""A Kafka producer that costs nothing while it is idle."""
+
+from __future__ import annotations
+
+import logging
+
+from waterdrop_py import errors, testing
+from waterdrop_py._engine.states import Status
+from waterdrop_py.config import Config
+from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
+from waterdrop_py.message import Message
+from waterdrop_py.monitor import Event, Monitor, monitor
+from waterdrop_py.producer import Producer
+
+__all__ = [
+    "Config",
+    "DeliveryHandle",
+    "DeliveryReport",
+    "Event",
+    "Message",
+    "Monitor",
+    "Producer",
+    "Status",
+    "errors",
+    "monitor",
+    "testing",
+]
+
+# Without a handler of the application's, logging would print librdkafka's lines
+# to stderr by itself.
+logging.getLogger("waterdrop_py").addHandler(logging.NullHandler())

@@ -1,0 +1,1 @@
+"""The machinery. No user imports it; see `docs/architecture.md`."""

@@ -1,0 +1,57 @@
+"""Arguments in seconds, as `threading` and confluent-kafka take them."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+from waterdrop_py.errors import InvalidArgumentError
+
+
+def seconds(name: str, value: float | timedelta | None) -> float | None:
+    """`value` in seconds; None stays None.
+
+    Raises:
+        InvalidArgumentError: no number of seconds, negative, or not finite.
+    """
+    if value is None:
+        return None
+    number: float
+    if isinstance(value, timedelta):
+        number = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        raise InvalidArgumentError(
+            f"{name}: {value!r} is not a duration; a number of seconds, a timedelta "
+            "or None is legal"
+        )
+    if math.isnan(number) or number < 0:
+        raise InvalidArgumentError(
+            f"{name}: {value!r} is out of range; 0 or more seconds are legal"
+        )
+    return number
+
+
+def required_seconds(name: str, value: float | timedelta) -> float:
+    """Like `seconds`, where None is no legal value."""
+    number = seconds(name, value)
+    if number is None:
+        raise InvalidArgumentError(
+            f"{name}: None is not a duration; a number of seconds or a timedelta "
+            "is legal"
+        )
+    return number
+
+
+def count(name: str, value: int | None) -> int | None:
+    """`value` as a number of times; None stays None.
+
+    Raises:
+        InvalidArgumentError: no int, or negative.
+    """
+    if value is None or (type(value) is int and value >= 0):
+        return value
+    raise InvalidArgumentError(
+        f"{name}: {value!r} is no number of times; an int from 0 on, or None, is legal"
+    )

@@ -1,0 +1,67 @@
+"""A lock that is only ever tried, and that knows its own thread."""
+
+from __future__ import annotations
+
+from threading import get_ident
+from typing import Final
+
+
+class Ticket:
+    """One attempt to take a claim; made before the attempt, so that a `finally` has it.
+
+    An exception may be raised between any two steps of a `take` (a signal
+    handler's KeyboardInterrupt). `claim.release(ticket)` does nothing unless the
+    claim is held by this very ticket, so `try: take(ticket) ... finally:
+    release(ticket)` is right wherever it was torn.
+    """
+
+    __slots__ = ("thread",)
+
+    def __init__(self) -> None:
+        self.thread = get_ident()
+
+
+_HOLDER: Final = 0
+
+
+class Claim:
+    """The right to do something, held by at most one ticket.
+
+    No `threading` lock, for two reasons. User code runs while it is held (a
+    delivery callback runs inside the poll turn), and a signal handler or a
+    finalizer of the holding thread must be able to find out that waiting would
+    be waiting for itself. One atomic `dict.setdefault` decides, and puts the
+    holder's thread there in the same step: there is no moment at which the
+    claim is held and its holder unknown. Never blocks; safe in signal handlers.
+    """
+
+    __slots__ = ("_holder",)
+
+    def __init__(self) -> None:
+        self._holder: dict[int, Ticket] = {}
+
+    def take(self, ticket: Ticket) -> bool:
+        """Take the claim if nobody has it."""
+        return self._holder.setdefault(_HOLDER, ticket) is ticket
+
+    def held_by(self, ticket: Ticket) -> bool:
+        """Whether this very ticket holds it."""
+        return self._holder.get(_HOLDER) is ticket
+
+    def release(self, ticket: Ticket) -> bool:
+        """Give it back; False when this ticket does not hold it."""
+        if self._holder.get(_HOLDER) is not ticket:
+            return False
+        del self._holder[_HOLDER]
+        return True
+
+    @property
+    def taken(self) -> bool:
+        """Whether anybody holds it now."""
+        return _HOLDER in self._holder
+
+    @property
+    def mine(self) -> bool:
+        """Whether the calling thread holds it, further down its own stack."""
+        holder = self._holder.get(_HOLDER)
+        return holder is not None and holder.thread == get_ident()

@@ -1,0 +1,77 @@
+"""The threads that close clients, and run whatever may take long."""
+
+from __future__ import annotations
+
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from waterdrop_py._engine import clock, threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+USUAL: Final = 4
+"""1000 clients due together are closed in 690 ms by one thread, in 490 ms by four,
+in 440 ms by sixteen."""
+STUCK: Final = 0.05
+"""Seconds after which a job no longer counts as about to end."""
+LINGER: Final = 3.0
+
+
+class Closers:
+    """Runs jobs on a few threads; on one more for each that is held up.
+
+    A close that hangs, or a subscriber that sleeps, holds up its own thread and
+    nobody else's job. No lock: an inbox, and lists used with atomic operations.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._threads: list[object] = []
+        self._busy: list[tuple[object, float]] = []
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Run `job` soon, on another thread. `job` must not raise."""
+        self._jobs.put(job)
+        self.relieve()
+
+    def waiting(self) -> bool:
+        """Whether a job has not been started; then call `relieve` again soon."""
+        return not self._jobs.empty()
+
+    def relieve(self) -> None:
+        """Start a thread if jobs wait and those there are held up, or too few."""
+        if self._jobs.empty():
+            return
+        now = clock.system_now()
+        held_up = sum(now - since > STUCK for _, since in tuple(self._busy))
+        wanted = min(USUAL, self._jobs.qsize() + len(self._busy) - held_up)
+        if len(self._threads) - held_up < wanted:
+            me = object()
+            self._threads.append(me)
+            if not threads.start("closer", lambda: self._run(me)):
+                self._threads.remove(me)
+
+    def _run(self, me: object) -> None:
+        try:
+            while self._work(me):
+                pass
+        finally:
+            self._threads.remove(me)
+            # Out first, looked at the inbox second; `submit` puts first and counts
+            # second: one of the two sees the other.
+            self.relieve()
+
+    def _work(self, me: object) -> bool:
+        """Run the next job; False when none came for a while."""
+        try:
+            job = self._jobs.get(timeout=LINGER)
+        except Empty:
+            return False
+        entry = (me, clock.system_now())
+        self._busy.append(entry)
+        try:
+            job()
+        finally:
+            self._busy.remove(entry)
+        return True

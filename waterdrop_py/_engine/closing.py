@@ -1,0 +1,205 @@
+"""The bounded end of a producer."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from waterdrop_py._engine import aside, clock, flushing, waiting
+from waterdrop_py._engine.drain import Drain, DrainReport
+from waterdrop_py._engine.ending import Ending
+from waterdrop_py._engine.reentrance import leases
+from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py.errors import ProduceError
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.slot import ClientSlot
+
+GRACE: Final = 0.25
+"""Seconds, after the bound, for the reports of what was purged; and as much again
+for the native close: `close` returns within its timeout + 0.5 s."""
+PER_MESSAGE: Final = 0.000_005
+"""Seconds more for each message beyond FREE: each one's report is served."""
+FREE: Final = 100_000
+
+
+def close(slot: ClientSlot, timeout: float, *, force: bool) -> DrainReport:
+    """Close the producer of `slot`; see `Producer.close`."""
+    deadline = clock.system_now() + timeout
+    closing = slot.closing or slot.begin_closing(deadline)
+    if closing is None:
+        # This thread, or one that takes longer than `timeout`, is opening the
+        # client: whoever it is goes on with the close when that has ended.
+        slot.when_free(lambda: _close_elsewhere(slot, timeout, force=force))
+        return DrainReport(complete=False)
+    if closing.must_not_wait():
+        slot.engine.closers.submit(lambda: closing.go_on(force=force))
+        return closing.progress()
+    if closing.run(force=force):
+        return closing.progress()
+    return closing.wait(deadline + 2 * GRACE)
+
+
+def abandon(slot: ClientSlot) -> None:
+    """The producer of `slot` was dropped without a close: deliver, then close.
+
+    Called by a finalizer, which may run anywhere: it only hands over.
+    """
+    if slot.closing is None and slot.ledger.book[1] is not None:
+        left = slot.ledger.book[1].in_flight()
+        if left:
+            warnings.warn(
+                f"producer {slot.emitter.producer_id!r} was dropped without close() "
+                f"while {left} messages were on their way; they are delivered in the "
+                "background",
+                ResourceWarning,
+                stacklevel=3,
+            )
+        _close_elsewhere(slot, slot.close_timeout, force=False)
+
+
+def _close_elsewhere(slot: ClientSlot, timeout: float, *, force: bool) -> None:
+    slot.engine.closers.submit(lambda: _discard(close(slot, timeout, force=force)))
+
+
+def _discard(_: DrainReport) -> None:
+    """A close in the background has nobody to report to."""
+
+
+class Closing:
+    """A close in progress, of which there is one per producer.
+
+    `_right.pop` decides which thread does it; it is given back when a Ctrl-C
+    interrupts that thread, and a closer goes on.
+    """
+
+    def __init__(self, slot: ClientSlot, life: Life | None, deadline: float) -> None:
+        self._slot = slot
+        self._life = life
+        self._deadline = deadline
+        self._started = clock.system_now()
+        self._drain = Drain()
+        self._right: list[None] = [None]
+        self._announced = False
+        self._report: DrainReport | None = None
+        self._bells: list[SimpleQueue[None]] = []
+        if life is not None:
+            slot.reports.drain = self._drain
+            life.plain = False
+
+    def must_not_wait(self) -> bool:
+        """Whether the close would wait for the very call that it interrupted."""
+        life = self._life
+        if life is None or self._report is not None:
+            return False
+        return life.turn.mine or leases(life) > 0
+
+    def progress(self) -> DrainReport:
+        """What is known so far; the whole report once the producer is closed."""
+        return self._report or self._drain.report(complete=False)
+
+    def wait(self, deadline: float) -> DrainReport:
+        """Wait for the thread that closes, but not beyond `deadline`."""
+        bell: SimpleQueue[None] = SimpleQueue()
+        self._bells.append(bell)
+        try:
+            while self._report is None and (left := deadline - clock.system_now()) > 0:
+                bell.get(timeout=left)
+        except Empty:
+            pass
+        return self.progress()
+
+    def run(self, *, force: bool) -> bool:
+        """Close, here and now; False when another thread does or did."""
+        try:
+            self._right.pop()
+        except IndexError:
+            return False
+        try:
+            self._close(force=force)
+        except BaseException:
+            self._right.append(None)
+            self._slot.engine.closers.submit(lambda: self.go_on(force=force))
+            raise
+        return True
+
+    def go_on(self, *, force: bool) -> None:
+        """`run` on a closer thread, where nobody waits for an answer."""
+        self.run(force=force)
+
+    def _close(self, *, force: bool) -> None:
+        slot, emitter = self._slot, self._slot.emitter
+        if not self._announced:
+            self._announced = True
+            emitter.emit("producer.closing")
+        if self._life is not None:
+            if not force:
+                self._flush(self._life)
+            self._give_up_the_rest(self._life)
+            self._destroy(self._life)
+        retiring = slot.retiring
+        if retiring is not None:
+            retiring.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
+        self._report = self._drain.report()
+        slot.finish_closing()
+        took_ms = (clock.system_now() - self._started) * 1000
+        emitter.emit("producer.closed", duration_ms=took_ms)
+        for bell in tuple(self._bells):
+            bell.put(None)
+
+    def _flush(self, life: Life) -> None:
+        # What is left is purged afterwards, and each of its reports takes time.
+        reserve = min(FREE, life.in_flight()) * PER_MESSAGE / 2
+        flushing.wait_until(
+            life,
+            lambda: _nothing_left(life),
+            self._deadline - reserve,
+            push=self._slot.factory.lingers,
+        )
+
+    def _give_up_the_rest(self, life: Life) -> None:
+        if _nothing_left(life):
+            return
+        left = life.in_flight()
+        grace = GRACE + max(0, left - FREE) * PER_MESSAGE
+        deadline = max(self._deadline, clock.system_now()) + grace
+        if life.client is not None and left:
+            life.client.purge()
+        waiting.wait_turn(life, lambda: _nothing_left(life), deadline, idle=0.01)
+        if life.in_flight():
+            self._lose(life)
+
+    def _lose(self, life: Life) -> None:
+        """The reports do not come: user code holds the thread that serves them."""
+        error = ProduceError(
+            "given up by close(): the report was not served in time (purge_inflight)",
+            code="purge_inflight",
+        )
+        lost = [
+            handle
+            for handle in gc.get_objects()
+            if type(handle) is DeliveryHandle
+            and handle._life is life
+            and not handle.done()
+        ]
+        life.lost = error
+        self._drain.undelivered += lost
+        for handle in aside.handles_of(life):
+            aside.notify(handle)
+
+    def _destroy(self, life: Life) -> None:
+        slot = self._slot
+        slot.ledger.closed(life, "close")
+        ending = Ending(slot, life, "close")
+        slot.emitter.emit("producer.disconnecting", {"reason": "close"})
+        ending.begin()
+        ending.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
+        self._life = None
+        slot.reports.drain = None
+
+
+def _nothing_left(life: Life) -> bool:
+    return not life.inuse and not life.in_flight()

@@ -1,0 +1,208 @@
+"""From a valid message to librdkafka: lease, produce, queue-full policy."""
+
+from __future__ import annotations
+
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaException
+
+from waterdrop_py._engine import aside, clock, waiting
+from waterdrop_py._engine.kafka_errors import (
+    kafka_error_of,
+    produce_error,
+    queue_full_error,
+)
+from waterdrop_py._engine.life import Life
+from waterdrop_py._engine.partitions import partition_of
+from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py.errors import (
+    ProduceError,
+    ReentrantCallError,
+    WaterdropError,
+)
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.slot import ClientSlot
+    from waterdrop_py.config import Config
+    from waterdrop_py.delivery import DeliveryHandle
+
+# What a client raises for a message that it did not take. Anything else that comes
+# out of the call (a signal handler's exception) leaves that open.
+REFUSED: Final = (BufferError, KafkaException, RuntimeError, TypeError, ValueError)
+
+
+def _nobody(_: Life) -> None:
+    """There is no client to serve yet."""
+
+
+class Dispatch:
+    """Hands messages to the client of one slot. Thread-safe, no lock."""
+
+    __slots__ = ("_config", "_emitter", "_slot")
+
+    def __init__(self, config: Config, slot: ClientSlot, emitter: Emitter) -> None:
+        self._config = config
+        self._slot = slot
+        self._emitter = emitter
+
+    def send(
+        self, handle: DeliveryHandle, verb: str, deadline: float | None = None
+    ) -> None:
+        """Hand a filled `handle` to librdkafka, opening a client if need be.
+
+        Blocks for an open, for the first look-up of a topic's partitions, and for a
+        full queue; until `deadline` at most, where there is one.
+
+        Raises:
+            ProduceError, ProducerClosedError, ReentrantCallError: nothing was sent.
+        """
+        slot = self._slot
+        give_up = clock.system_now() + self._config.wait_timeout_on_queue_full / 1000
+        if deadline is not None:
+            give_up = min(give_up, deadline)
+        partition = self._partition(handle)
+        while True:
+            life = slot.ready(deadline)
+            woken = life.quiet
+            try:
+                if self._produce(handle, life, partition):
+                    if woken:
+                        life.arm(life)
+                    return
+            except BufferError as full:
+                self._wait_for_room(handle, life, verb, full, give_up)
+            except KafkaException as refused:
+                raise self._refusal(life, refused) from refused
+            finally:
+                if life.refusals:
+                    slot.look_again()
+
+    def refuse_inside_callback(self) -> None:
+        """For verbs that wait: nothing is sent whose report could not come.
+
+        Raises:
+            ReentrantCallError: this thread is inside a callback of the same client.
+        """
+        if self._slot.life.turn.mine:
+            raise ReentrantCallError(
+                "a verb that waits was called inside a callback or subscriber of the "
+                "same client, which holds up its reports; nothing was sent"
+            )
+
+    def send_or_defer(self, handle: DeliveryHandle, verb: str) -> None:
+        """`send`, and where it would wait for the very call that it interrupted,
+        leave the message to the end of that call.
+
+        Raises:
+            ProduceError, ProducerClosedError: nothing was sent.
+        """
+        try:
+            self.send(handle, verb)
+        except ReentrantCallError:
+            handle._life = Life(self._slot.reports, _nobody)
+            handle._seq = -get_ident()
+            slot = self._slot
+            after = slot.when_free if slot.mine else slot.life.after_turn
+            after(lambda: self._send_deferred(handle, verb))
+
+    def _send_deferred(self, handle: DeliveryHandle, verb: str) -> None:
+        try:
+            self.send_or_defer(handle, verb)
+        except WaterdropError as error:
+            self._emitter.error(verb, error, message=handle.message)
+            handle._error = error
+            aside.notify(handle)
+
+    def _partition(self, handle: DeliveryHandle) -> int:
+        if handle._partition is not None:
+            return handle._partition
+        key = handle._partition_key
+        if key is None:
+            return -1
+        return partition_of(self._slot, handle._topic, key)
+
+    @leaseholder
+    def _produce(self, handle: DeliveryHandle, life: Life, partition: int) -> bool:
+        """Produce on `life` under a lease; False when it is not the slot's any more.
+
+        The mark is set before the look at the slot; see `ClientSlot`.
+        """
+        try:
+            # Within the `try`: CPython runs signal handlers after a call and not
+            # before it, so whatever is raised here finds the mark set.
+            life.inuse.append(None)
+            if self._slot.life is not life:
+                return False
+            if life.quiet:
+                life.quiet = False
+                life.last_activity = clock.now()
+            handle._life = life
+            handle._seq = next(life.sent)
+            try:
+                life.produce(  # type: ignore[misc]
+                    handle._topic,
+                    handle._payload,
+                    handle._key,
+                    partition,
+                    handle,
+                    handle,
+                    handle._timestamp or 0,
+                    handle._headers,
+                )
+            except REFUSED:
+                next(life.refused)
+                raise
+            return True
+        finally:
+            life.inuse.pop()
+
+    def _wait_for_room(
+        self,
+        handle: DeliveryHandle,
+        life: Life,
+        verb: str,
+        full: BufferError,
+        give_up: float,
+    ) -> None:
+        """Serve reports until one has made room, for one backoff at most.
+
+        Without the lease, and serving them itself: a callback on the poller that
+        sends would otherwise wait for the poller.
+        """
+        now = clock.system_now()
+        error = queue_full_error(full)
+        if not self._config.wait_on_queue_full or now >= give_up:
+            raise error
+        if life.turn.mine:
+            raise ReentrantCallError(
+                "the client's queue is full, and the callback that sends holds up "
+                "the reports that would make room"
+            )
+        if self._config.instrument_on_wait_queue_full:
+            self._emitter.error(verb, error, message=handle.message)
+        before = life.acknowledged + life.failed
+        backoff = self._config.wait_backoff_on_queue_full / 1000
+        waiting.wait_turn(
+            life,
+            lambda: life.acknowledged + life.failed != before,
+            min(give_up, now + backoff),
+        )
+        if backoff == 0:
+            waiting.serve_until(life, lambda: True, now)
+
+    def _refusal(self, life: Life, refused: KafkaException) -> ProduceError:
+        """What `produce` refused a message with, and the real code of a fatal error."""
+        error: Any = kafka_error_of(refused)
+        if error.code() == error._FATAL:
+            if life.fatal is None and not life.turn.mine:
+                # It comes out of a poll, once, and says what really happened.
+                waiting.serve_until(life, lambda: True, clock.system_now())
+                waiting.wait_turn(
+                    life, lambda: life.fatal is not None, clock.system_now() + 0.2
+                )
+            error = life.fatal or error
+        raised = produce_error(error)
+        raised.fatal = raised.fatal or life.fatal is not None
+        return raised

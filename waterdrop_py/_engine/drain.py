@@ -1,0 +1,69 @@
+"""What `close` accounts for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from waterdrop_py.delivery import DeliveryHandle
+    from waterdrop_py.errors import ProduceError
+    from waterdrop_py.message import Message
+
+_UNDELIVERED = frozenset({"purge_queue", "purge_inflight"})
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """What became of every message that was on its way when `close` began.
+
+    Attributes:
+        delivered: messages that the broker acknowledged.
+        failed: messages that ended with an error of their own.
+        undelivered: messages that were given up, in the order in which they were
+            sent; one that was in flight may have reached the broker all the same.
+        complete: the producer is closed. False when `close` was called from
+            inside one of its own callbacks or verbs: it closes in the background.
+    """
+
+    delivered: int = 0
+    failed: int = 0
+    undelivered: list[Message] = field(default_factory=list)
+    complete: bool = True
+
+
+class Drain:
+    """Collects outcomes while a producer closes.
+
+    No lock: it is written by whoever serves the reports, one thread at a time.
+    """
+
+    __slots__ = ("delivered", "failed", "undelivered")
+
+    def __init__(self) -> None:
+        self.delivered = 0
+        self.failed = 0
+        self.undelivered: list[DeliveryHandle] = []
+
+    def record(self, handle: DeliveryHandle, failure: ProduceError | None) -> None:
+        """Count the outcome of one message."""
+        if failure is None:
+            self.delivered += 1
+        elif failure.code in _UNDELIVERED:
+            self.undelivered.append(handle)
+        else:
+            self.failed += 1
+
+    def report(self, *, complete: bool = True) -> DrainReport:
+        """What was collected so far."""
+        handles = sorted(self.undelivered, key=_sequence)
+        return DrainReport(
+            self.delivered,
+            self.failed,
+            [handle.message for handle in handles],
+            complete,
+        )
+
+
+def _sequence(handle: DeliveryHandle) -> int:
+    return handle._seq

@@ -1,0 +1,134 @@
+"""The one place that sends events."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from waterdrop_py.monitor import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from waterdrop_py.monitor import Monitor
+
+_ERROR = "error.occurred"
+_logger = logging.getLogger("waterdrop_py")
+
+
+class _Failure(NamedTuple):
+    """A subscriber that raised: while hearing which event, and what."""
+
+    subscriber: Callable[..., object]
+    event: str
+    error: Exception
+
+
+class Emitter:
+    """Sends the events of one producer to its own monitor, then to the shared one.
+
+    It holds the producer weakly; once that is gone, the sender is None. Thread-safe.
+    Callers hold no lock while they emit, because subscribers run here. A payload is
+    not worth building when nobody listens, so callers that build one ask first:
+    `if emitter.listens(name): emitter.emit(name, {...})`.
+    """
+
+    __slots__ = ("_own", "_producer", "_shared", "_tags", "producer_id")
+
+    def __init__(
+        self,
+        producer: object,
+        producer_id: str,
+        tags: Mapping[str, str],
+        own: Monitor,
+        shared: Monitor,
+    ) -> None:
+        self._producer = weakref.ref(producer)
+        self.producer_id = producer_id
+        self._tags = tags
+        self._own = own
+        self._shared = shared
+
+    def listens(self, name: str) -> bool:
+        """Whether anybody would hear that event."""
+        return self._own.listens(name) or self._shared.listens(name)
+
+    def emit(
+        self,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        duration_ms: float | None = None,
+    ) -> None:
+        """Send an event to everybody who listens; returns at once if nobody does.
+
+        An exception of a subscriber is contained, and reported once as
+        `error.occurred` of type `subscriber.error`. What is no `Exception`, such as
+        `KeyboardInterrupt`, goes through.
+        """
+        if self.listens(name):
+            _, failures = self._deliver(self._event(name, payload, duration_ms), [])
+            if failures:
+                self._report(failures)
+
+    def error(self, kind: str, error: BaseException, /, **payload: Any) -> None:
+        """Send `error.occurred` with a type out of `events.ERROR_TYPES`."""
+        if self.listens(_ERROR):
+            self.emit(_ERROR, {"type": kind, "error": error, **payload})
+
+    def _event(
+        self, name: str, payload: Mapping[str, Any] | None, duration_ms: float | None
+    ) -> Event:
+        whole = {"producer_id": self.producer_id, **(payload or {})}
+        return Event(name, whole, self._tags, duration_ms)
+
+    def _deliver(
+        self, event: Event, deaf: list[Callable[..., object]]
+    ) -> tuple[int, list[_Failure]]:
+        """Call everybody but the deaf: how many heard it, and who raised."""
+        heard, failures = 0, []
+        sender = self._producer()
+        for monitor in (self._own, self._shared):
+            for subscriber, call in monitor.receivers(event.name, sender):
+                if subscriber in deaf:
+                    continue
+                try:
+                    call(event)
+                    heard += 1
+                except Exception as error:  # noqa: BLE001 - contained, and told of
+                    failures.append(_Failure(subscriber, event.name, error))
+        return heard, failures
+
+    def _report(self, failures: list[_Failure]) -> None:
+        """Report each failure once, to those that have not failed to hear of errors.
+
+        Hearing of errors may fail too. Whoever fails at that hears no more of this
+        emission, so every round has fewer listeners than the one before, and it ends.
+        A failure that is left with nobody to hear it is logged: it says that the
+        reporting of errors itself is broken, and nothing else would.
+        """
+        deaf: list[Callable[..., object]] = []
+        while failures:
+            subscriber, event, error = failures.pop(0)
+            if event == _ERROR:
+                deaf.append(subscriber)
+            who = _name_of(subscriber)
+            payload = {
+                "type": "subscriber.error",
+                "error": error,
+                "event": event,
+                "subscriber": who,
+            }
+            heard, raised = self._deliver(self._event(_ERROR, payload, None), deaf)
+            failures += raised
+            if event == _ERROR and not heard:
+                _logger.error(
+                    "%s, a subscriber of %s, raised", who, event, exc_info=error
+                )
+
+
+def _name_of(fn: Callable[..., object]) -> str:
+    """Module and name of a function; of another callable object, those of its type."""
+    named = fn if hasattr(fn, "__qualname__") else type(fn)
+    return f"{named.__module__}.{named.__qualname__}"

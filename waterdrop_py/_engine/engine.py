@@ -1,0 +1,138 @@
+"""What the process has one of: the registry, the poller, the reaper, the closers."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Final, cast
+
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.closers import Closers
+from waterdrop_py._engine.ending import Batch
+from waterdrop_py._engine.life import figure
+from waterdrop_py._engine.poller import Poller, SlowCallbackError
+from waterdrop_py._engine.reaper import Reaper
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.ending import Ending
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.reaper import Reapable
+    from waterdrop_py._engine.slot import ClientSlot
+
+LATE: Final = 0.1
+"""Seconds after which a batch is told of without its stragglers."""
+MEASURED: Final = 200
+"""Live clients up to which the process is counted before and after a batch: one
+count takes about 0.1 ms for each (measured), and the closes wait for it."""
+
+
+class Engine:
+    """The parts that all producers of a process share. Thread-safe, no lock.
+
+    The registry keeps `id -> weakref`: a WeakSet that a fork caught in the middle
+    of an iteration would never purge again.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+        clock.on_jump(self._wake_reaper)
+
+    def reset(self) -> None:
+        """Start afresh, with nothing running: at import, and in a forked child."""
+        self._slots: dict[int, weakref.ref[ClientSlot]] = {}
+        self._traffic = count()
+        self.endings: list[Ending] = []
+        self._batches: list[tuple[Batch, float]] = []
+        self.closers = Closers()
+        self.poller = Poller(self._report_slow)
+        self.reaper = Reaper(self._reap, self._tend)
+
+    def _wake_reaper(self) -> None:
+        self.reaper.wake()  # the present one: a forked child has another
+
+    # -- the registry ------------------------------------------------------
+
+    def register(self, slot: ClientSlot) -> None:
+        """Know a slot from its first open on."""
+        key, slots = id(slot), self._slots
+        if key not in slots:
+            slots[key] = weakref.ref(slot, lambda _: slots.pop(key, None))
+
+    def slots(self) -> list[ClientSlot]:
+        """Every slot alive that has ever opened a client."""
+        alive = [reference() for reference in list(self._slots.values())]
+        return [slot for slot in alive if slot is not None]
+
+    def refresh(self) -> None:
+        """Somebody subscribed to the shared monitor, or left it."""
+        for slot in self.slots():
+            slot.refresh()
+
+    # -- closes ------------------------------------------------------------
+
+    def note_traffic(self) -> None:
+        """A client is opened or closed: a measurement in progress is void."""
+        next(self._traffic)
+
+    def traffic(self) -> int:
+        """How often that was so far."""
+        return figure(self._traffic)
+
+    def batch(self, slots: list[ClientSlot]) -> Batch:
+        """Clients that are about to be closed together."""
+        heard = any(slot.emitter.listens("producer.disconnected") for slot in slots)
+        few = len(self._slots) <= MEASURED
+        return Batch(self, len(slots), measure=heard and few)
+
+    def forget(self, ending: Ending) -> None:
+        """A close has ended."""
+        with suppress(ValueError):
+            self.endings.remove(ending)
+
+    def _reap(self, due: list[Reapable]) -> None:
+        slots = cast("list[ClientSlot]", due)  # the reaper knows what it was given
+        batch = self.batch(slots)
+        self._batches.append((batch, clock.system_now()))
+        for slot in slots:
+            self.closers.submit(_Reap(slot, batch))
+
+    def _tend(self) -> bool:
+        """Look after closes in progress; whether there are any. On the reaper."""
+        self.closers.relieve()
+        now = clock.system_now()
+        for entry in tuple(self._batches):
+            batch, since = entry
+            if batch.over:
+                self._batches.remove(entry)
+            elif now - since > LATE and not batch.late:
+                self.closers.submit(batch.announce)
+        for ending in tuple(self.endings):
+            if now - ending.started > ending.slot.close_timeout:
+                self.closers.submit(ending.abandon)
+        return bool(self._batches or self.endings) or self.closers.waiting()
+
+    def _report_slow(self, life: Life) -> None:
+        error = SlowCallbackError(
+            "a callback or subscriber held the thread that serves delivery reports"
+        )
+        self.closers.submit(lambda: life.reports.poller_slow(error))
+
+
+class _Reap:
+    """A due slot's turn on a closer thread."""
+
+    __slots__ = ("_batch", "_slot")
+
+    def __init__(self, slot: ClientSlot, batch: Batch) -> None:
+        self._slot = slot
+        self._batch = batch
+
+    def __call__(self) -> None:
+        try:
+            self._slot.reap(self._batch)
+        except Exception as error:  # noqa: BLE001 - contained, and told of
+            self._slot.emitter.error("producer.disconnect.error", error)
+
+
+ENGINE: Final = Engine()

@@ -1,0 +1,138 @@
+"""The only place that constructs a client, and wires its callbacks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from waterdrop_py._settings.defaults import with_defaults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.reports import ReportDesk
+    from waterdrop_py.config import Config
+
+_LOGGER: Final = logging.getLogger("waterdrop_py.librdkafka")
+# Ours alone: librdkafka would hold back the reports of delivered messages, and
+# no handle would ever resolve.
+_NOT_PASSED_ON: Final = ("on_delivery", "delivery.report.only.error")
+
+_NOTICEABLE_LINGER_MS: Final = 10
+
+
+class Factory:
+    """Opens the clients of one producer. Thread-safe.
+
+    The user's own callbacks run beside ours, and what they raise is contained: an
+    exception that leaves a native callback would tear whatever poll served it.
+    """
+
+    __slots__ = ("_config", "_emitter")
+
+    def __init__(self, config: Config, emitter: Emitter) -> None:
+        self._config = config
+        self._emitter = emitter
+
+    @property
+    def servers(self) -> str:
+        """The bootstrap servers, for messages to people."""
+        kafka = self._config.kafka
+        return str(
+            kafka.get("bootstrap.servers", kafka.get("metadata.broker.list", ""))
+        )
+
+    @property
+    def lingers(self) -> bool:
+        """Whether messages wait for company noticeably (librdkafka's own is 5 ms)."""
+        kafka = self._config.kafka
+        linger = kafka.get("linger.ms", kafka.get("queue.buffering.max.ms", 0))
+        try:
+            return float(linger) > _NOTICEABLE_LINGER_MS
+        except (TypeError, ValueError):
+            return False
+
+    @property
+    def on_delivery(self) -> Callable[[Any, Any], None] | None:
+        """The user's own callback for every report."""
+        callback: Callable[[Any, Any], None] | None = self._config.kafka.get(
+            "on_delivery"
+        )
+        return callback
+
+    def open(self, life: Life, reports: ReportDesk) -> None:
+        """Construct the client of `life`. Blocks as long as an OAuth callback does.
+
+        Raises:
+            KafkaException: the properties contradict each other.
+        """
+        life.statistics = self._emitter.listens("statistics.emitted")
+        conf = with_defaults(self._config.kafka, statistics=life.statistics)
+        for name in _NOT_PASSED_ON:
+            conf.pop(name, None)
+        conf["error_cb"] = self._beside("error_cb", reports.client_error)
+        conf["logger"] = LogBridge(self._emitter.producer_id, conf.get("logger"))
+        if life.statistics or "stats_cb" in conf:
+            conf["stats_cb"] = self._beside("stats_cb", self._statistics)
+        if "throttle_cb" in conf:
+            conf["throttle_cb"] = self._beside("throttle_cb", None)
+        provider = self._config.oauth_token_provider or conf.get("oauth_cb")
+        if provider is not None:
+            conf["oauth_cb"] = self._tokens(provider)
+        client = self._config.client_factory(conf)
+        life.client = client
+        life.produce = client.produce
+
+    def _beside(
+        self, name: str, ours: Callable[[Any], None] | None
+    ) -> Callable[[Any], None]:
+        theirs = self._config.kafka.get(name)
+
+        def callback(argument: Any) -> None:
+            if ours is not None:
+                ours(argument)
+            if theirs is not None:
+                try:
+                    theirs(argument)
+                except Exception as error:  # noqa: BLE001 - contained, and told of
+                    self._raised(name, error)
+
+        return callback
+
+    def _raised(self, name: str, error: Exception) -> None:
+        self._emitter.error(f"callbacks.{name}.error", error)
+
+    def _statistics(self, text: str) -> None:
+        if self._emitter.listens("statistics.emitted"):
+            self._emitter.emit("statistics.emitted", {"statistics": json.loads(text)})
+
+    def _tokens(self, provider: Callable[[str], Any]) -> Callable[[str], Any]:
+        def token(config: str) -> Any:
+            self._emitter.emit("oauthbearer.token_refresh")
+            try:
+                return provider(config)
+            except Exception as error:
+                # librdkafka has to know that there is no token.
+                self._raised("oauth_cb", error)
+                raise
+
+        return token
+
+
+class LogBridge:
+    """librdkafka's log lines, to `logging` and not to stderr."""
+
+    __slots__ = ("_extra", "_theirs")
+
+    def __init__(self, producer_id: str, theirs: Any) -> None:
+        self._extra = {"producer_id": producer_id}
+        self._theirs = theirs
+
+    def log(self, level: int, text: str, *arguments: object) -> None:
+        """Take a line; called by confluent-kafka while it polls."""
+        _LOGGER.log(level, text, *arguments, extra=self._extra)
+        if self._theirs is not None:
+            self._theirs.log(level, text, *arguments)

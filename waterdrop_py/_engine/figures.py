@@ -1,0 +1,83 @@
+"""What `stats()` and `health()` answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from waterdrop_py._engine import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from waterdrop_py._engine.slot import ClientSlot
+    from waterdrop_py._engine.states import Status
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerStats:
+    """Figures since the producer was made; they survive every reconnect.
+
+    Attributes:
+        opens: clients opened.
+        disconnects: clients closed, by the reason of `producer.disconnected`.
+        produced: messages that librdkafka accepted.
+        acknowledged: of those, delivered.
+        failed: of those, ended with an error.
+        in_flight: of those, without an outcome yet.
+        connected_ms: milliseconds with an open client.
+        idle_ms_saved: milliseconds without one since the first was closed.
+        reopen_ms: milliseconds that the last re-open took; None before the first.
+    """
+
+    opens: int
+    disconnects: Mapping[str, int]
+    produced: int
+    acknowledged: int
+    failed: int
+    in_flight: int
+    connected_ms: float
+    idle_ms_saved: float
+    reopen_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a producer works.
+
+    Attributes:
+        healthy: nothing speaks against it; an idle producer is healthy.
+        status: what it was doing.
+        deep: whether the cluster was asked.
+        latency_ms: milliseconds of the metadata round trip, of a deep check.
+        error: what speaks against it, or None.
+    """
+
+    healthy: bool
+    status: Status
+    deep: bool
+    latency_ms: float | None
+    error: BaseException | None
+
+
+def read_stats(slot: ClientSlot) -> ProducerStats:
+    """The figures of `slot`, without a lock."""
+    ledger = slot.ledger
+    totals, life = ledger.book
+    taken = acknowledged = failed = 0
+    connected = totals.connected_s
+    if life is not None:
+        acknowledged, failed, taken = life.acknowledged, life.failed, life.taken()
+        connected += clock.now() - life.opened_at
+    return ProducerStats(
+        opens=ledger.opens,
+        disconnects=MappingProxyType(ledger.disconnects),
+        produced=totals.produced + taken,
+        acknowledged=totals.acknowledged + acknowledged,
+        failed=totals.failed + failed,
+        in_flight=max(0, taken - acknowledged - failed),
+        connected_ms=connected * 1000,
+        idle_ms_saved=ledger.idle_ms_saved(),
+        reopen_ms=ledger.reopen_ms,
+    )

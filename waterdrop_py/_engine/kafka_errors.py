@@ -1,0 +1,54 @@
+"""From confluent-kafka's errors to ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from waterdrop_py.errors import ProduceError
+
+
+def code_name(error: Any) -> str:
+    """The lower-case name of a Kafka error, without librdkafka's underscore."""
+    return str(error.name()).lstrip("_").lower()
+
+
+def kafka_error_of(error: BaseException) -> Any:
+    """The `KafkaError` inside an exception, or None."""
+    if isinstance(error, KafkaException) and error.args:
+        inner = error.args[0]
+        return inner if isinstance(inner, KafkaError) else None
+    return None
+
+
+def produce_error(
+    error: Any, *, checklist: tuple[str, ...] = (), subject: str = ""
+) -> ProduceError:
+    """A `ProduceError` for a `KafkaError`, chained to the `KafkaException` of it."""
+    code = code_name(error)
+    raised = ProduceError(
+        f"{subject}{error.str()} ({code})",
+        code=code,
+        retriable=bool(error.retriable()),
+        fatal=bool(error.fatal()),
+        checklist=checklist,
+    )
+    raised.__cause__ = KafkaException(error)
+    return raised
+
+
+def queue_full_error(cause: BaseException) -> ProduceError:
+    """The client's queue is full (confluent-kafka says so with a `BufferError`)."""
+    raised = ProduceError(
+        "the client's queue is full, and nothing drained it in time (queue_full)",
+        code="queue_full",
+        retriable=True,
+        checklist=(
+            "is the broker reachable? nothing leaves the queue until it acknowledges",
+            "queue.buffering.max.messages and queue.buffering.max.kbytes bound the "
+            "queue; wait_timeout_on_queue_full bounds the wait",
+        ),
+    )
+    raised.__cause__ = cause
+    return raised

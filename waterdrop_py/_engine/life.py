@@ -1,0 +1,213 @@
+"""One librdkafka client, from its opening to its close."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.claim import Claim, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.reports import ReportDesk
+    from waterdrop_py.typing import KafkaClient
+
+SLICE: Final = 0.15
+"""Seconds of one native poll. Below the 0.2 s from which on confluent-kafka goes
+on polling after it served a report; and what a Ctrl-C waits for at the most."""
+
+
+class Life:
+    """What is known of one client, and the only way to it.
+
+    No lock. A sender leaves a mark in `inuse`, looks again whether the life is
+    still its slot's, and only then touches `client`; whoever retires the life
+    takes it out of the slot first and looks at `inuse` then, so one of the two
+    sees the other. Reports are served by whoever holds `turn`, one thread at a
+    time, which is why the counters of reports need no lock either.
+
+    Attributes:
+        quiet: nothing is un-acknowledged and nobody serves it often; the next
+            send looks at the age, and sees to it that its report is served.
+        plain: a successful report concerns nobody but its handle.
+        last_activity: seconds on the clock, written by whoever serves reports.
+        sent: numbers the messages; `refused` counts those that were not taken.
+        lost: why every handle that is still open will never get a report.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_after_turn",
+        "acknowledged",
+        "arm",
+        "client",
+        "failed",
+        "fatal",
+        "inuse",
+        "last_activity",
+        "lost",
+        "on_settled",
+        "opened_at",
+        "pid",
+        "plain",
+        "poll_at",
+        "produce",
+        "progress_at",
+        "quiet",
+        "refusals",
+        "refused",
+        "reports",
+        "sent",
+        "statistics",
+        "turn",
+        "waiters",
+    )
+
+    def __init__(self, reports: ReportDesk, arm: Callable[[Life], None]) -> None:
+        self.client: KafkaClient | None = None
+        self.produce: Callable[..., None] | None = None
+        self.reports = reports
+        self.arm = arm
+        self.on_settled: Callable[[], None] | None = None
+        self.inuse: list[None] = []
+        self.turn = Claim()
+        self.waiters: list[Callable[[], None]] = []
+        self._after_turn: list[Callable[[], None]] = []
+        self.quiet = True
+        self.plain = False
+        self.statistics = False
+        self.opened_at = self.last_activity = clock.now()
+        self.poll_at = self.progress_at = 0.0
+        self.sent = count()
+        self.refused = count()
+        self.acknowledged = 0
+        self.failed = 0
+        self.fatal: Any = None
+        self.lost: BaseException | None = None
+        self.refusals: set[str] = set()
+        self.pid = os.getpid()
+
+    # -- reports -----------------------------------------------------------
+
+    def serve(self, timeout: float) -> None:
+        """Serve reports and callbacks for at most `timeout` seconds. Turn held."""
+        if self.client is not None:
+            self.serve_with(self.client.poll, timeout)
+
+    def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
+        """The same, by another native call that serves them."""
+        before = self.acknowledged + self.failed
+        try:
+            native(timeout)
+        except Exception as error:  # noqa: BLE001 - contained, and told of
+            self.reports.poll_raised(self, error)
+        except BaseException as error:
+            self.reports.mend(error)
+            raise
+        finally:
+            if self.acknowledged + self.failed != before:
+                self.last_activity = clock.now()
+                self.progress_at = clock.system_now()
+
+    def leave(
+        self, ticket: Ticket, again: Callable[[Life], None] | None = None
+    ) -> None:
+        """Give the turn back, and see to it that somebody serves what is left.
+
+        `again` is told when that is the poller; it is armed by default. The look
+        at the client comes before the release: afterwards it may be closed.
+        """
+        if not self.turn.held_by(ticket):
+            return
+        settled = self.settle()
+        self.turn.release(ticket)
+        while self._after_turn:
+            try:
+                job = self._after_turn.pop(0)
+            except IndexError:
+                break  # another leaver took it
+            job()
+        if not self.ring_next() and not settled:
+            (again or self.arm)(self)
+
+    def after_turn(self, job: Callable[[], None]) -> None:
+        """Run `job` as soon as nobody polls, now if nobody does.
+
+        `leave` releases and then looks at the jobs, this adds the job and then
+        looks at the turn: one of the two sees the other, and `pop` decides.
+        """
+        self._after_turn.append(job)
+        ticket = Ticket()
+        try:
+            self.turn.take(ticket)
+        finally:
+            self.leave(ticket)
+
+    def ring_next(self) -> bool:
+        """Wake one thread that waits for the turn; whether there was one."""
+        while self.waiters:
+            try:
+                bell = self.waiters.pop(0)
+            except IndexError:
+                break
+            bell()
+            return True
+        return False
+
+    def hand_on(self) -> None:
+        """Somebody who was woken to serve does not: wake the next, or the poller."""
+        if not self.ring_next() and self.client is not None:
+            self.arm(self)
+
+    def settle(self) -> bool:
+        """Mark the life quiet if nothing is un-acknowledged; whether it is quiet.
+
+        Turn held.
+
+        The mark comes first and the look again second. Sender S reads `quiet`
+        False, is stopped; the poller finds nothing and marks; S produces: nobody
+        would serve the report. But S left its mark in `inuse` before it read
+        `quiet`, and the message counts in `len(client)` after it: the second
+        look sees one of the two (test_quiet_is_taken_back_when_a_send_meets_it).
+        """
+        if self.busy():
+            self.quiet = False
+            return False
+        self.quiet = True
+        if self.busy():
+            self.quiet = False
+            return False
+        if self.refusals and self.on_settled is not None:
+            self.on_settled()
+        return True
+
+    def busy(self) -> bool:
+        """Whether a send is in progress or anything is un-acknowledged."""
+        client = self.client
+        return bool(self.inuse) or (client is not None and len(client) > 0)
+
+    # -- figures -----------------------------------------------------------
+
+    def taken(self) -> int:
+        """Messages that the client accepted so far."""
+        return figure(self.sent) - figure(self.refused)
+
+    def in_flight(self) -> int:
+        """Messages without an outcome."""
+        if self.lost is not None:
+            return 0
+        return max(0, self.taken() - self.acknowledged - self.failed)
+
+    def __repr__(self) -> str:
+        return f"<Life quiet={self.quiet} in_flight={self.in_flight()}>"
+
+
+def figure(counter: count[int]) -> int:
+    """What a counter would give next, without taking it.
+
+    `itertools.count` counts atomically and says where it stands only in its repr.
+    """
+    return int(repr(counter)[6:-1])

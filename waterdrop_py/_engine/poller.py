@@ -1,0 +1,186 @@
+"""Serves the reports and callbacks of every client that nobody waits on."""
+
+from __future__ import annotations
+
+import heapq
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from waterdrop_py._engine import clock, threads
+from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py.errors import WaterdropError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.life import Life
+
+SHORTEST: Final = 0.000_1
+LONGEST: Final = 0.1
+SHARE: Final = 0.06
+"""A client is looked at again after this share of the time since its last report.
+
+With 100 clients: p50 0.40 ms, p99 0.6 ms, 1 % of a core idle, where a thread per
+client has 0.32, 0.6 and 3 %."""
+QUIET_PERIOD: Final = 1.0
+"""Seconds between two looks at a client with nothing un-acknowledged."""
+SLOW: Final = 0.1
+"""Seconds of user code in one poll after which the other clients get a new poller."""
+LINGER: Final = 3.0
+"""Seconds that a thread stays when nothing needs it."""
+
+
+class SlowCallbackError(WaterdropError):
+    """User code held the thread that polls for every producer."""
+
+
+class Poller:
+    """One thread polls for all; a deputy takes over while user code holds it.
+
+    No lock. `armed` is an inbox; the heap and the set of clients belong to the
+    thread that holds `_lead`. While it polls, its entry in `_serving` says since
+    when. The deputy that finds the entry too old takes it away: the atomic
+    `remove` decides whether the leader came back first, so exactly one of the
+    two goes on as the leader (test_second_poller_takes_over).
+    """
+
+    def __init__(self, report_slow: Callable[[Life], None]) -> None:
+        self.armed: SimpleQueue[Life | None] = SimpleQueue()
+        self._report_slow = report_slow
+        self._lead = Claim()
+        self._watching = Claim()
+        self._heap: list[tuple[float, int, Life]] = []
+        self._lives: set[Life] = set()
+        self._sequence = 0
+        self._next_sweep = 0.0
+        self._serving: list[_Serving] = []
+
+    def arm(self, life: Life) -> None:
+        """Serve `life` soon, and until nothing of it is un-acknowledged."""
+        self.armed.put(life)
+        if not self._lead.taken:
+            threads.start("poller", self._run)
+
+    def _run(self) -> None:
+        ticket = Ticket()
+        # Released first, looked at the inbox second; `arm` puts first and looks at
+        # the claim second: one of the two sees the other.
+        while self._lead.take(ticket):
+            try:
+                while self._lead.held_by(ticket) and self._step(ticket):
+                    pass
+            finally:
+                self._lead.release(ticket)
+            if self.armed.empty():
+                return
+
+    def _step(self, lead: Ticket) -> bool:
+        """Wait for the next client that is due, and serve what is; False to end."""
+        wait = LINGER
+        if self._lives:
+            due = self._heap[0][0] if self._heap else self._next_sweep
+            wait = min(due, self._next_sweep) - clock.system_now()
+        try:
+            life = self.armed.get(timeout=wait) if wait > 0 else self.armed.get_nowait()
+            while True:
+                self._enlist(life)
+                life = self.armed.get_nowait()
+        except Empty:
+            if not self._lives:
+                return False
+        if not self._watching.taken:
+            threads.start("poller-deputy", self._watch)
+        return self._serve_due(lead)
+
+    def _enlist(self, life: Life | None) -> None:
+        if life is None or life.client is None:
+            return
+        now = clock.system_now()
+        if not self._lives:
+            self._next_sweep = now + QUIET_PERIOD
+        self._lives.add(life)
+        life.progress_at = now
+        self._schedule(life)
+
+    def _schedule(self, life: Life) -> None:
+        now = clock.system_now()
+        wait = min(LONGEST, max(SHORTEST, SHARE * (now - life.progress_at)))
+        life.poll_at = now + wait
+        self._sequence += 1
+        heapq.heappush(self._heap, (life.poll_at, self._sequence, life))
+
+    def _serve_due(self, lead: Ticket) -> bool:
+        now = clock.system_now()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, life = heapq.heappop(self._heap)
+            # An older entry of a client that was scheduled again is void.
+            if due == life.poll_at and not self._serve(life, lead):
+                return False
+        if self._lives and now >= self._next_sweep:
+            self._next_sweep = now + QUIET_PERIOD
+            for life in list(self._lives):
+                if life.client is None:
+                    self._lives.discard(life)
+                elif life.quiet and not self._serve(life, lead):
+                    return False
+        return True
+
+    def _serve(self, life: Life, lead: Ticket) -> bool:
+        """Poll once; False when the deputy took the lead meanwhile."""
+        turn = Ticket()
+        serving = _Serving(life, clock.system_now(), lead)
+        leading = True
+        try:
+            if life.turn.take(turn):
+                self._serving.append(serving)
+                life.serve(0.0)
+        except BaseException as error:  # noqa: BLE001 - contained, and told of
+            life.reports.thread_raised(error)
+        finally:
+            if life.turn.held_by(turn):
+                leading = _take_out(self._serving, serving)
+            life.leave(turn, again=self._schedule if leading else self.arm)
+        return leading
+
+    # -- the deputy --------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Look after the leader; take its place when user code holds it up."""
+        watching = Ticket()
+        tick: SimpleQueue[None] = SimpleQueue()
+        lead = Ticket()
+        try:
+            if not self._watching.take(watching):
+                return
+            while self._lead.taken and not self._take_over(lead):
+                with suppress(Empty):
+                    tick.get(timeout=SLOW)
+        finally:
+            self._watching.release(watching)
+        if self._lead.held_by(lead):
+            self._lead.release(lead)
+            self._run()
+
+    def _take_over(self, lead: Ticket) -> bool:
+        for serving in tuple(self._serving):
+            held = clock.system_now() - serving.since
+            if held > SLOW and _take_out(self._serving, serving):
+                self._lead.release(serving.lead)
+                self._report_slow(serving.life)
+                return self._lead.take(lead)
+        return False
+
+
+class _Serving(NamedTuple):
+    life: Life
+    since: float
+    lead: Ticket
+
+
+def _take_out(servings: list[_Serving], serving: _Serving) -> bool:
+    try:
+        servings.remove(serving)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,200 @@
+"""Where delivery reports arrive that concern more than their handle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from waterdrop_py._engine import aside
+from waterdrop_py._engine.diagnosis import Diagnosis
+from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
+from waterdrop_py.delivery import DeliveryHandle, report_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.drain import Drain
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py.errors import ProduceError
+
+_REPORT_CODE = DeliveryHandle.__call__.__code__
+_PURGED = frozenset({"purge_queue", "purge_inflight"})
+
+
+class ReportDesk:
+    """Turns what librdkafka reports into outcomes and events. One per client slot.
+
+    No lock: reports of one client are served by one thread at a time.
+
+    Attributes:
+        hears_sends: somebody listens to `message.produced_async`.
+        drain: what a closing producer accounts with, while it closes.
+        diagnosis: the most telling connection error since the last success.
+    """
+
+    __slots__ = (
+        "_emitter",
+        "_on_delivery",
+        "_purged",
+        "_servers",
+        "diagnosis",
+        "drain",
+        "hears_sends",
+    )
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        servers: str,
+        on_delivery: Callable[[Any, Any], None] | None,
+    ) -> None:
+        self._emitter = emitter
+        self._servers = servers
+        self._on_delivery = on_delivery
+        self._purged: dict[str, ProduceError] = {}
+        self.drain: Drain | None = None
+        self.hears_sends = False
+        self.diagnosis = Diagnosis()
+
+    def refresh(self) -> None:
+        """Look again at who wants to hear of sends."""
+        self.hears_sends = self._emitter.listens("message.produced_async")
+
+    @property
+    def plain(self) -> bool:
+        """Whether a successful report concerns nobody but its handle."""
+        return (
+            self.drain is None
+            and self._on_delivery is None
+            and not self._emitter.listens("message.acknowledged")
+        )
+
+    def checklist(self) -> tuple[str, ...]:
+        """What to look at when nothing gets through."""
+        return self.diagnosis.checklist(self._servers)
+
+    def settle(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
+        """Resolve `handle`, after everybody who wants to know it first."""
+        life = handle._life
+        if life.lost is not None or handle.done():
+            return  # the outcome was decided without the report
+        if self._on_delivery is not None:
+            self._call_user(error, native)
+        failure = None if error is None else self._failure(error)
+        if failure is None:
+            self._announce_success(handle, native)
+        else:
+            self._announce_failure(handle, native, failure)
+        self._finish(handle, failure, native)
+
+    def _finish(
+        self, handle: DeliveryHandle, failure: ProduceError | None, native: Any
+    ) -> None:
+        life = handle._life
+        if self.drain is not None:
+            self.drain.record(handle, failure)
+        if failure is None:
+            life.acknowledged += 1
+            handle._native = native
+        else:
+            life.failed += 1
+            handle._error = failure
+        aside.notify(handle)
+
+    def mend(self, error: BaseException) -> None:
+        """Resolve the handle whose report callback an exception tore through.
+
+        A signal handler may raise on the first bytecode of the callback, and
+        librdkafka has handed the report over by then. The frame of the callback
+        still holds it (test_interrupt_inside_the_report_callback).
+        """
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code is _REPORT_CODE:
+                torn = trace.tb_frame.f_locals
+                handle = torn["self"]
+                if not handle.done():
+                    failed = torn["error"]
+                    failure = None if failed is None else self._failure(failed)
+                    self._finish(handle, failure, torn["native"])
+            trace = trace.tb_next
+
+    def poll_raised(self, life: Life, error: Exception) -> None:
+        """An exception came out of the poll: a fatal error, or a torn callback."""
+        self.mend(error)
+        kafka_error = kafka_error_of(error)
+        if kafka_error is not None and kafka_error.fatal():
+            # It comes this once, and never through `error_cb`; `produce` only
+            # says `_FATAL` from here on.
+            life.fatal = kafka_error
+            self.client_error(kafka_error)
+        else:
+            self._emitter.error("poller.error", error)
+
+    def poller_slow(self, error: BaseException) -> None:
+        """A callback of this producer's delays the reports of the others."""
+        self._emitter.error("poller.slow", error)
+
+    def thread_raised(self, error: BaseException) -> None:
+        """Something that is no `Exception` came out of a callback on the poller."""
+        self._emitter.error("poller.error", error)
+
+    def client_error(self, error: Any) -> None:
+        """librdkafka's `error_cb`: remember the cause, tell who listens."""
+        self.diagnosis.note(error)
+        if self._emitter.listens("error.occurred"):
+            self._emitter.error("librdkafka.error", produce_error(error))
+
+    def callback_raised(self, name: str, error: BaseException) -> None:
+        """A callback of the user's raised; nothing else changes."""
+        self._emitter.error(f"callbacks.{name}.error", error)
+
+    def _call_user(self, error: Any, native: Any) -> None:
+        try:
+            if self._on_delivery is not None:
+                self._on_delivery(error, native)
+        except Exception as raised:  # noqa: BLE001 - contained, and told of
+            self.callback_raised("on_delivery", raised)
+
+    def _failure(self, error: Any) -> ProduceError:
+        code = code_name(error)
+        if code not in _PURGED:
+            listed = self.checklist() if self.diagnosis.code else ()
+            return produce_error(error, checklist=listed)
+        # A purge ends a hundred thousand messages at once: they share their error.
+        shared = self._purged.get(code)
+        if shared is None:
+            shared = self._purged[code] = produce_error(error)
+        return shared
+
+    def _announce_success(self, handle: DeliveryHandle, native: Any) -> None:
+        self.diagnosis.clear()
+        if self._emitter.listens("message.acknowledged"):
+            report = report_of(handle, native, None)
+            self._emitter.emit(
+                "message.acknowledged",
+                {
+                    "topic": report.topic,
+                    "partition": report.partition,
+                    "offset": report.offset,
+                    "label": report.label,
+                    "message": report.message,
+                    "delivery_report": report,
+                },
+            )
+
+    def _announce_failure(
+        self, handle: DeliveryHandle, native: Any, failure: ProduceError
+    ) -> None:
+        if self._emitter.listens("error.occurred"):
+            report = report_of(handle, native, failure)
+            self._emitter.error(
+                "librdkafka.dispatch_error",
+                failure,
+                topic=report.topic,
+                partition=report.partition,
+                offset=report.offset,
+                label=report.label,
+                message=report.message,
+                delivery_report=report,
+            )

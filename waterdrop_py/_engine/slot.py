@@ -1,0 +1,457 @@
+"""`ClientSlot`: at most one open client, and every step from and to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.closing import Closing
+from waterdrop_py._engine.ending import Batch, Ending
+from waterdrop_py._engine.ledger import Ledger
+from waterdrop_py._engine.life import Life
+from waterdrop_py._engine.reports import ReportDesk
+from waterdrop_py._engine.states import MOVES, SlotState, Status, derive_status
+from waterdrop_py.errors import (
+    DeliveryTimeoutError,
+    ProducerClosedError,
+    ReentrantCallError,
+    WaterdropError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.engine import Engine
+    from waterdrop_py._engine.factory import Factory
+
+_RECHECK: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a client may not be closed now; a reason of `IdleReport`."""
+
+    code: str
+    count: int = 1
+    age_ms: float | None = None
+    owner: str | None = None
+
+
+class Retirement(NamedTuple):
+    """What became of an attempt to let go of the client."""
+
+    ending: Ending | None
+    refusals: list[Refusal]
+
+
+def _no_life() -> Life:
+    life = Life(None, lambda _: None)  # type: ignore[arg-type]
+    life.client = life.produce = None
+    return life
+
+
+NO_LIFE: Final = _no_life()
+"""What a slot without a client holds: quiet, so that every send takes the long way."""
+
+
+class ClientSlot:
+    """Where a producer's client lives. Thread-safe, re-entrant, fork-aware.
+
+    `_claim` is the lifecycle lock: it protects `state`, and with it who may open
+    or let go of a client. It is only ever tried; who finds it taken hangs up a
+    bell and waits, unless its own thread has it further down the stack.
+
+    Senders do not take it. They mark `life.inuse`, look again at `slot.life`, and
+    produce. Retiring publishes NO_LIFE first and looks at `inuse` second, and puts
+    the life back when somebody is in: of a sender and a retirer at the same
+    moment, one sees the other (test_send_between_the_look_and_the_close).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_bells",
+        "_claim",
+        "_deferred",
+        "close_timeout",
+        "closing",
+        "emitter",
+        "engine",
+        "factory",
+        "idle_timeout",
+        "ledger",
+        "life",
+        "max_age",
+        "partitions",
+        "reports",
+        "retiring",
+        "state",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        factory: Factory,
+        emitter: Emitter,
+        *,
+        idle_timeout: float,
+        max_age: float,
+        close_timeout: float,
+    ) -> None:
+        self.engine = engine
+        self.factory = factory
+        self.emitter = emitter
+        self.idle_timeout = idle_timeout
+        self.max_age = max_age
+        self.close_timeout = close_timeout
+        self.life = NO_LIFE
+        self.state = SlotState.EMPTY
+        self.retiring: Ending | None = None
+        self.reports = ReportDesk(emitter, factory.servers, factory.on_delivery)
+        self.ledger = Ledger()
+        self.partitions: dict[str, int] = {}
+        self.closing: Closing | None = None
+        self._claim = Claim()
+        self._bells: list[SimpleQueue[None]] = []
+        self._deferred: list[Callable[[], None]] = []
+
+    # -- what it is --------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """The public status, derived. Takes no lock."""
+        return derive_status(
+            self.state, opened=self.ledger.opens > 0, retiring=self.retiring is not None
+        )
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread is inside a step of this slot, further down."""
+        return self._claim.mine
+
+    def refresh(self) -> None:
+        """Somebody subscribed or left: look again at who wants to hear of reports.
+
+        Two threads may be here at once, and the one with the older answer may be
+        the last to write; so each looks again after its write.
+        """
+        self.reports.refresh()
+        life = self.life
+        while life is not NO_LIFE and life.plain != (plain := self.reports.plain):
+            life.plain = plain
+
+    # -- opening -----------------------------------------------------------
+
+    def ready(self, deadline: float | None) -> Life:
+        """The open client's life, opened if need be. Mark `inuse`, and look again.
+
+        A client that has been idle, or open, for too long is replaced here, for
+        the case that the reaper was late or the process was suspended.
+
+        Raises:
+            ProducerClosedError, ReentrantCallError, DeliveryTimeoutError (another
+            thread's open took longer than `deadline`), or what opening raised.
+        """
+        while True:
+            life = self.life
+            if life is not NO_LIFE:
+                reason = self._expired(life)
+                if reason is None or self.retire(reason).refusals:
+                    return life
+                continue
+            self.refuse_closed()
+            ticket = Ticket()
+            try:
+                if self._claim.take(ticket):
+                    if self.state is SlotState.EMPTY:
+                        return self._open()
+                    continue
+            finally:
+                self._release(ticket)
+            self._wait_for_claim(deadline)
+
+    def _expired(self, life: Life) -> str | None:
+        if not life.quiet:
+            return None
+        now = clock.now()
+        if 0 < self.idle_timeout <= now - life.last_activity:
+            return "stale"
+        if 0 < self.max_age <= now - life.opened_at:
+            return "age"
+        return None
+
+    def _open(self) -> Life:
+        """Open a client. Claim held; a failed open leaves the slot as it was."""
+        reopened = self.ledger.opens > 0
+        started = clock.system_now()
+        life = Life(self.reports, self.engine.poller.arm)
+        self._move(SlotState.OPENING)
+        try:
+            self.engine.register(self)
+            self.engine.note_traffic()
+            self.emitter.emit("producer.connecting")
+            self.factory.open(life, self.reports)
+        except BaseException:
+            self._move(SlotState.EMPTY)
+            raise
+        life.on_settled = self.look_again
+        life.plain = self.reports.plain
+        took_ms = (clock.system_now() - started) * 1000
+        self.ledger.opened(life, took_ms)
+        # The mark keeps the client while `connected` is told of, so that nobody
+        # hears of its end before its beginning.
+        try:
+            life.inuse.append(None)
+            self._move(SlotState.OPEN)
+            self.life = life
+            self.refresh()
+            self.engine.note_traffic()
+            self.emitter.emit(
+                "producer.connected", {"reopened": reopened}, duration_ms=took_ms
+            )
+        finally:
+            life.inuse.pop()
+        self.look_again()
+        return life
+
+    # -- letting go --------------------------------------------------------
+
+    def retire(self, reason: str, batch: Batch | None = None) -> Retirement:
+        """Let go of the client and have it closed, if that is safe; else say why not.
+
+        Returns at once, while the close is under way.
+        """
+        life = self.life
+        if life is NO_LIFE:
+            code = "closed" if self._ended else "not_connected"
+            return Retirement(None, [Refusal(code, 0)])
+        self._poll_before_judging(life)
+        ticket = Ticket()
+        try:
+            if not self._claim.take(ticket) or self.life is not life:
+                return Retirement(None, [Refusal("call")])
+            refusals = self._detach(life)
+            if refusals:
+                return Retirement(None, refusals)
+            ending = self.retiring = Ending(self, life, reason, batch)
+            self._move(SlotState.EMPTY)
+            self.ledger.closed(life, reason)
+        finally:
+            self._release(ticket)
+        self.look_again()
+        self.emitter.emit("producer.disconnecting", {"reason": reason})
+        ending.begin()
+        return Retirement(ending, [])
+
+    def _detach(self, life: Life) -> list[Refusal]:
+        """Take the life out of the slot; put it back when that is not safe.
+
+        Sender S has read `self.life`, and is stopped before its mark. Publishing
+        NO_LIFE first means that S, going on, finds its life replaced and turns to
+        the next client; had S marked before, the look at `inuse` sees the mark.
+        """
+        self.life = NO_LIFE
+        refusals = self.obstacles(life)
+        if refusals:
+            self.life = life
+            self.refresh()
+        return refusals
+
+    def obstacles(self, life: Life) -> list[Refusal]:
+        """Why this client may not be closed now.
+
+        Judged by the counters of reports, not by `len(client)`: that counts events
+        too, which are no reason, and may not be asked while a client is destroyed.
+        """
+        refusals = []
+        if waiting := life.in_flight():
+            age_ms = (clock.now() - life.last_activity) * 1000
+            refusals.append(Refusal("in_flight", waiting, age_ms))
+        if life.inuse or self.retiring is not None:
+            refusals.append(Refusal("call", max(1, len(life.inuse))))
+        return refusals
+
+    def _poll_before_judging(self, life: Life) -> None:
+        """Serve what has arrived: reports that nobody has polled count as in flight."""
+        for _ in range(3):
+            ticket = Ticket()
+            try:
+                if not life.turn.take(ticket):
+                    return
+                if life.client is None or not len(life.client):
+                    return
+                life.serve(0.0)
+            finally:
+                life.leave(ticket)
+
+    def released(self, ending: Ending) -> None:
+        """The client of `ending` is destroyed, or given up."""
+        if self.retiring is ending:
+            self.retiring = None
+        self.engine.note_traffic()
+        self._ring()
+        self.look_again()
+
+    # -- idleness ----------------------------------------------------------
+
+    def due_at(self) -> float | None:
+        """When the client falls due, in seconds on the clock; None when it cannot."""
+        life = self.life
+        if life is NO_LIFE:
+            return None
+        deadlines = []
+        if self.idle_timeout > 0:
+            deadlines.append(life.last_activity + self.idle_timeout)
+        if self.max_age > 0:
+            deadlines.append(life.opened_at + self.max_age)
+        return min(deadlines, default=None)
+
+    def look_again(self) -> None:
+        """The deadline, or what stood against it, has changed."""
+        if self.idle_timeout > 0 or self.max_age > 0:
+            self.engine.reaper.look_at(self)
+
+    def restart_deadline(self) -> None:
+        """It was active since: what refused the last close may be said again."""
+        self.life.refusals.clear()
+
+    def reap(self, batch: Batch) -> None:
+        """Close the client, which is due, or say once for each reason why not."""
+        life = self.life
+        due = self.due_at()
+        now = clock.now()
+        if due is None or due > now:
+            batch.skip()
+            self.look_again()
+            return
+        idle = 0 < self.idle_timeout <= now - life.last_activity
+        refusals = self.retire("idle" if idle else "age", batch).refusals
+        if not refusals:
+            return
+        batch.skip()
+        for refusal in refusals:
+            if refusal.code in life.refusals:
+                continue
+            life.refusals.add(refusal.code)
+            self.emitter.emit(
+                "producer.disconnect_refused",
+                {
+                    "reason": refusal.code,
+                    "count": refusal.count,
+                    "age_ms": refusal.age_ms,
+                    "owner": refusal.owner,
+                },
+            )
+        # What refused may have ended between the look and the note of it, and then
+        # nobody else will say so (test_refusal_that_ends_while_it_is_noted).
+        if not self.obstacles(life):
+            self.look_again()
+
+    # -- the end -----------------------------------------------------------
+
+    def begin_closing(self, deadline: float) -> Closing | None:
+        """Take the client from the senders; from here on they are refused.
+
+        None when the claim cannot be had before `deadline`, or is held by this
+        very thread, further down.
+        """
+        while self.closing is None:
+            ticket = Ticket()
+            try:
+                if self._claim.take(ticket):
+                    if self.closing is None:
+                        life = None if self.life is NO_LIFE else self.life
+                        self._move(SlotState.CLOSING)
+                        self.life = NO_LIFE
+                        self.closing = Closing(self, life, deadline)
+                    break
+            finally:
+                self._release(ticket)
+            try:
+                self._wait_for_claim(deadline)
+            except (ReentrantCallError, DeliveryTimeoutError):
+                return None
+        return self.closing
+
+    def finish_closing(self) -> None:
+        """Everything is destroyed, or given up."""
+        self._move(SlotState.CLOSED)
+
+    def when_free(self, job: Callable[[], None]) -> None:
+        """Run `job` when whoever has the claim gives it back, now if nobody has.
+
+        The job is added before the look at the claim, and `_release` gives it back
+        before it looks for jobs: one of the two sees the other.
+        """
+        self._deferred.append(job)
+        ticket = Ticket()
+        try:
+            self._claim.take(ticket)
+        finally:
+            self._release(ticket)
+
+    # -- the claim ---------------------------------------------------------
+
+    @property
+    def _ended(self) -> bool:
+        return self.state in {SlotState.CLOSING, SlotState.CLOSED}
+
+    def refuse_closed(self) -> None:
+        """Raise `ProducerClosedError` from the beginning of the close on."""
+        if self._ended:
+            raise ProducerClosedError(
+                f"producer {self.emitter.producer_id!r} is {self.status}; nothing "
+                "was sent"
+            )
+
+    def _move(self, state: SlotState) -> None:
+        """The one place that moves the state. Claim held."""
+        if state not in MOVES[self.state]:
+            raise WaterdropError(f"a slot cannot go from {self.state} to {state}")
+        self.state = state
+
+    def _release(self, ticket: Ticket) -> None:
+        if self._claim.release(ticket):
+            self._ring()
+            while self._deferred:
+                try:
+                    job = self._deferred.pop(0)
+                except IndexError:
+                    return
+                job()
+
+    def _ring(self) -> None:
+        for bell in tuple(self._bells):
+            bell.put(None)
+
+    def _wait_for_claim(self, deadline: float | None) -> None:
+        """Wait until another thread ends its step of this slot.
+
+        The bell is hung up before the look at the claim, and `_release` gives the
+        claim back before it rings: one of the two sees the other.
+        """
+        if self._claim.mine:
+            raise ReentrantCallError(
+                "the producer's client is being opened or closed by the call that "
+                "this one interrupted, which would have to end first"
+            )
+        wait = _RECHECK
+        if deadline is not None:
+            wait = min(wait, deadline - clock.system_now())
+            if wait <= 0:
+                raise DeliveryTimeoutError(
+                    "another thread is still opening the client; nothing was sent",
+                    checklist=self.reports.checklist(),
+                )
+        bell: SimpleQueue[None] = SimpleQueue()
+        try:
+            self._bells.append(bell)
+            if self._claim.taken:
+                bell.get(timeout=wait)
+        except Empty:
+            pass
+        finally:
+            self._bells.remove(bell)

@@ -1,0 +1,83 @@
+"""The states of a slot, the public status, and the tables of legal moves."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+
+class SlotState(Enum):
+    """Where a slot stands. A client that is being closed is beside the state:
+
+    the slot lets go of it first (`ClientSlot.retiring`), so that the next send
+    need not wait for a close.
+    """
+
+    EMPTY = auto()
+    OPENING = auto()
+    OPEN = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+
+
+MOVES: Final[dict[SlotState, frozenset[SlotState]]] = {
+    SlotState.EMPTY: frozenset({SlotState.OPENING, SlotState.CLOSING}),
+    SlotState.OPENING: frozenset({SlotState.OPEN, SlotState.EMPTY}),
+    SlotState.OPEN: frozenset({SlotState.EMPTY, SlotState.CLOSING}),
+    SlotState.CLOSING: frozenset({SlotState.CLOSED}),
+    SlotState.CLOSED: frozenset(),
+}
+
+
+class Status(Enum):
+    """What a producer is doing. `str(status)` is the lower-case name."""
+
+    CONFIGURED = "configured"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    DISCONNECTING = "disconnecting"
+    DISCONNECTED = "disconnected"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+STATUS_MOVES: Final[dict[Status, frozenset[Status]]] = {
+    Status.CONFIGURED: frozenset({Status.CONNECTING, Status.CLOSING}),
+    Status.CONNECTING: frozenset(
+        # Back where it was when the open failed, or its last client still closes.
+        {
+            Status.CONNECTED,
+            Status.CONFIGURED,
+            Status.DISCONNECTING,
+            Status.DISCONNECTED,
+        }
+    ),
+    Status.CONNECTED: frozenset({Status.DISCONNECTING, Status.CLOSING}),
+    # CONNECTING: a send that meets a closing client goes to the next one.
+    Status.DISCONNECTING: frozenset(
+        {Status.DISCONNECTED, Status.CONNECTING, Status.CLOSING}
+    ),
+    Status.DISCONNECTED: frozenset({Status.CONNECTING, Status.CLOSING}),
+    Status.CLOSING: frozenset({Status.CLOSED}),
+    Status.CLOSED: frozenset(),
+}
+
+
+def derive_status(state: SlotState, *, opened: bool, retiring: bool) -> Status:
+    """The public status of a slot in `state`."""
+    match state:
+        case SlotState.EMPTY:
+            if retiring:
+                return Status.DISCONNECTING
+            return Status.DISCONNECTED if opened else Status.CONFIGURED
+        case SlotState.OPENING:
+            return Status.CONNECTING
+        case SlotState.OPEN:
+            return Status.CONNECTED
+        case SlotState.CLOSING:
+            return Status.CLOSING
+        case SlotState.CLOSED:
+            return Status.CLOSED

@@ -1,0 +1,199 @@
+"""The producing verbs: validate, send, wait, and say what happened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.contract import as_messages, fill, located
+from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
+from waterdrop_py.errors import (
+    DeliveryTimeoutError,
+    MessageInvalidError,
+    ProduceError,
+    ProduceManyError,
+    WaterdropError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from waterdrop_py._engine.dispatch import Dispatch
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py.message import Message, MessageInput
+
+_new_handle = DeliveryHandle.__new__
+
+
+class Verbs:
+    """What `Producer`'s sending methods do, beside the fast path. No lock."""
+
+    __slots__ = ("_dispatch", "_emitter", "_limit", "_patience")
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        emitter: Emitter,
+        *,
+        max_payload_size: int | None,
+        max_wait_timeout: float,
+    ) -> None:
+        self._dispatch = dispatch
+        self._emitter = emitter
+        self._limit = max_payload_size
+        self._patience = max_wait_timeout
+
+    def produce_async(self, message: Message) -> DeliveryHandle:
+        """Send one message, without the wait."""
+        verb = "message.produce_async"
+        handle = self._filled(message)
+        try:
+            self._dispatch.send_or_defer(handle, verb)
+        except ProduceError as error:
+            self._failed(verb, error, message=message)
+            raise
+        if self._emitter.listens("message.produced_async"):
+            message = handle.message
+            self._emitter.emit(
+                "message.produced_async",
+                {
+                    "topic": message.topic,
+                    "partition": message.partition,
+                    "label": message.label,
+                    "message": message,
+                },
+            )
+        return handle
+
+    def produce_sync(self, message: Message, timeout: float | None) -> DeliveryReport:
+        """Send one message, and wait for its report."""
+        verb = "message.produce_sync"
+        handle = self._filled(message)
+        started = clock.system_now()
+        deadline = started + (self._patience if timeout is None else timeout)
+        try:
+            self._dispatch.refuse_inside_callback()
+            self._dispatch.send(handle, verb, deadline)
+            report = handle.result(max(0.0, deadline - clock.system_now()))
+        except ProduceError as error:
+            self._failed(verb, error, message=message)
+            raise
+        if self._emitter.listens("message.produced_sync"):
+            self._emitter.emit(
+                "message.produced_sync",
+                {
+                    "topic": report.topic,
+                    "partition": report.partition,
+                    "offset": report.offset,
+                    "label": report.label,
+                    "message": report.message,
+                    "delivery_report": report,
+                },
+                duration_ms=(clock.system_now() - started) * 1000,
+            )
+        return report
+
+    def produce_many_async(
+        self, messages: Iterable[MessageInput]
+    ) -> list[DeliveryHandle]:
+        """Send a batch, without the wait."""
+        verb = "messages.produce_many_async"
+        handles = self._all_filled(messages)
+        self._send_all(handles, verb, None)
+        if self._emitter.listens("messages.produced_async"):
+            sent = [handle.message for handle in handles]
+            self._emitter.emit("messages.produced_async", {"messages": sent})
+        return handles
+
+    def produce_many_sync(
+        self, messages: Iterable[MessageInput]
+    ) -> list[DeliveryReport]:
+        """Send a batch, and wait for all its reports."""
+        verb = "messages.produce_many_sync"
+        handles = self._all_filled(messages)
+        started = clock.system_now()
+        deadline = started + self._patience
+        self._dispatch.refuse_inside_callback()
+        self._send_all(handles, verb, deadline)
+        failure = _first_failure(handles, deadline)
+        sent = [handle.message for handle in handles]
+        if failure is not None:
+            error = _many(failure, handles)
+            self._failed(verb, error, messages=sent)
+            raise error from failure.__cause__ or failure
+        if self._emitter.listens("messages.produced_sync"):
+            self._emitter.emit(
+                "messages.produced_sync",
+                {"messages": sent},
+                duration_ms=(clock.system_now() - started) * 1000,
+            )
+        return [handle.result(0) for handle in handles]
+
+    def _filled(self, message: Message) -> DeliveryHandle:
+        handle = _new_handle(DeliveryHandle)
+        fill(handle, message, self._limit)
+        return handle
+
+    def _all_filled(self, given: Iterable[MessageInput]) -> list[DeliveryHandle]:
+        """A handle for each message; every one is valid before any is sent."""
+        handles: list[DeliveryHandle] = []
+        errors: dict[str, str] = {}
+        for index, message in enumerate(as_messages(given)):
+            try:
+                handles.append(self._filled(message))
+            except MessageInvalidError as error:
+                errors.update(located(index, error))
+        if errors:
+            raise MessageInvalidError(errors)
+        return handles
+
+    def _send_all(
+        self, handles: list[DeliveryHandle], verb: str, deadline: float | None
+    ) -> None:
+        """Hand over all; on the first refusal, wait for those before it if one would
+        wait at all (`deadline`), and raise."""
+        for count, handle in enumerate(handles):
+            try:
+                if deadline is None:
+                    self._dispatch.send_or_defer(handle, verb)
+                else:
+                    self._dispatch.send(handle, verb, deadline)
+            except ProduceError as failure:
+                dispatched = handles[:count]
+                if deadline is not None:
+                    _first_failure(dispatched, deadline)
+                error = _many(failure, dispatched)
+                sent = [each.message for each in handles]
+                self._failed(verb, error, messages=sent)
+                raise error from failure.__cause__ or failure
+
+    def _failed(self, verb: str, error: WaterdropError, **about: Any) -> None:
+        if self._emitter.listens("error.occurred"):
+            self._emitter.error(verb, error, **about)
+
+
+def _first_failure(
+    handles: list[DeliveryHandle], deadline: float
+) -> ProduceError | None:
+    """Wait for every handle; the first one's error, in input order."""
+    first: ProduceError | None = None
+    for handle in handles:
+        error: BaseException | None
+        try:
+            error = handle.exception(max(0.0, deadline - clock.system_now()))
+        except DeliveryTimeoutError as timed_out:
+            error = timed_out
+        if first is None and isinstance(error, ProduceError):
+            first = error
+    return first
+
+
+def _many(failure: ProduceError, dispatched: list[DeliveryHandle]) -> ProduceManyError:
+    return ProduceManyError(
+        f"{failure.args[0]}; {len(dispatched)} messages were handed to librdkafka",
+        code=failure.code,
+        retriable=failure.retriable,
+        fatal=failure.fatal,
+        checklist=failure.checklist,
+        dispatched=dispatched,
+    )

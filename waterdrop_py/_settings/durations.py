@@ -1,0 +1,119 @@
+"""Durations of options: int milliseconds, `timedelta`, or text with a unit."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from waterdrop_py._settings.refusal import RefusedError
+from waterdrop_py._settings.shown import shown, spaced
+
+# The largest duration librdkafka itself knows: its durations are C ints of ms.
+LONGEST_MS = 2_147_483_647
+# The floor of both options that close an open connection. Below it a producer under
+# normal traffic would re-open more than it saves.
+SHORTEST_CONNECTION_MS = 30_000
+# One entry for each `testing.allow_short_idle_timeouts()` that is entered. A list and
+# not a number, because append and pop are atomic: two threads may enter at once.
+short_connections_allowed: list[None] = []
+
+_MS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_NAMES = (
+    (86_400_000, "day"),
+    (3_600_000, "hour"),
+    (60_000, "minute"),
+    (1_000, "second"),
+)
+_TEXT = re.compile(r"(-?)([0-9]{1,15})(?:\.([0-9]{1,9}))?(ms|s|min|m|h|d)")
+_BARE = re.compile(r"-?[0-9]{1,15}")
+# An int up to this, for an option of 30 s or more, is likely to be meant as seconds.
+_LIKELY_SECONDS = 3_600
+
+
+def connection_floor_ms() -> int:
+    """The lowest legal figure, besides 0, of what closes an open connection."""
+    return 1 if short_connections_allowed else SHORTEST_CONNECTION_MS
+
+
+def milliseconds(value: object) -> int:
+    """The value as int ms, at least 0; `RefusedError` with a sentence."""
+    ms = _parsed(value)
+    if ms < 0:
+        raise RefusedError(f"{_figure(ms)} is negative; the nearest legal value is 0")
+    if ms > LONGEST_MS:
+        raise RefusedError(
+            f"{_figure(ms)} is above the maximum of {_figure(LONGEST_MS)}; "
+            f"the nearest legal value is {_suggested(LONGEST_MS)}"
+        )
+    return ms
+
+
+def connection_milliseconds(value: object) -> int:
+    """The value as int ms, 0 (never) or at least the floor; `RefusedError`."""
+    ms = milliseconds(value)
+    floor = connection_floor_ms()
+    if ms == 0 or ms >= floor:
+        return ms
+    as_seconds = type(value) is int and ms <= _LIKELY_SECONDS and ms * 1_000 >= floor
+    meant = ms * 1_000 if as_seconds else floor
+    raise RefusedError(
+        f"{_figure(ms)} is below the minimum of {_figure(floor)}; "
+        f"did you mean {_suggested(meant)}?"
+    )
+
+
+def in_words(ms: int) -> str:
+    """`300_000` as `5 minutes`."""
+    for size, name in _NAMES:
+        if ms >= size:
+            count = f"{ms / size:.1f}".removesuffix(".0")
+            return f"{count} {name}{'' if count == '1' else 's'}"
+    return f"{ms} ms"
+
+
+def _parsed(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, timedelta):
+        return _whole(value // timedelta(microseconds=1), 1_000, value)
+    if isinstance(value, str):
+        return _from_text(value)
+    raise RefusedError(
+        f"{shown(value)} is no duration; give an int of milliseconds, a timedelta, "
+        "or text with a unit such as '5m', '30s' or '60000ms'"
+    )
+
+
+def _from_text(text: str) -> int:
+    match = _TEXT.fullmatch(text)
+    if match:
+        sign, whole, fraction, unit = match.groups()
+        digits = fraction or ""
+        scaled = int(sign + whole + digits) * _MS[unit]
+        return _whole(scaled, 10 ** len(digits), text)
+    if _BARE.fullmatch(text):
+        raise RefusedError(
+            f"{shown(text)} has no unit; did you mean '{text}ms' or '{text}s'?"
+        )
+    raise RefusedError(
+        f"{shown(text)} is no duration; write a number and one of the units "
+        "ms, s, m, h, d, such as '5m', '30s' or '60000ms'"
+    )
+
+
+def _whole(scaled: int, divisor: int, value: object) -> int:
+    ms, rest = divmod(scaled, divisor)
+    if rest:
+        raise RefusedError(
+            f"{shown(value)} is no whole number of milliseconds; "
+            f"the nearest legal value is {ms + (2 * rest >= divisor)} ms"
+        )
+    return ms
+
+
+def _figure(ms: int) -> str:
+    return f"{spaced(ms)} ms"
+
+
+def _suggested(ms: int) -> str:
+    return f"{ms:_} ({in_words(ms)})"

@@ -1,0 +1,106 @@
+"""The user's own librdkafka properties: copied, read-only, and safe to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, NoReturn
+
+from waterdrop_py._settings import known
+from waterdrop_py._settings.shown import kind, shown_property
+
+
+class Properties(Mapping[str, Any]):
+    """A read-only mapping of librdkafka properties whose repr hides secrets.
+
+    `dict(properties)` is what the user gave. It cannot be pickled, because the
+    result would hold the secrets in plain text.
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: dict[str, Any]) -> None:
+        self._items = items
+
+    def __getitem__(self, name: str) -> Any:
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items))
+
+    def __repr__(self) -> str:
+        pairs = (f"{name!r}: {_shown(name, self[name])}" for name in self)
+        return "{" + ", ".join(pairs) + "}"
+
+    def __copy__(self) -> Properties:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Properties:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "librdkafka properties are not picklable: they may hold secrets"
+        )
+
+
+def copied(value: object) -> tuple[Properties, dict[str, str]]:
+    """A copy that shares nothing mutable with the caller's, and what is wrong with it.
+
+    Errors are keyed by the dotted path, `kafka` or `kafka.<property>`.
+    """
+    if not isinstance(value, Mapping):
+        return Properties({}), {
+            "kafka": "must be a mapping of librdkafka properties such as "
+            f"{{'bootstrap.servers': 'host:9092'}}, not {kind(value)}"
+        }
+    if not value:
+        return Properties({}), {
+            "kafka": "is empty; give at least {'bootstrap.servers': 'host:9092'}"
+        }
+    items: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for name, given in value.items():
+        if isinstance(name, str) and not _unfit_text(name):
+            items[str(name)] = _copied_value(f"kafka.{name}", name, given, errors)
+        else:
+            errors["kafka"] = f"has a key that is no property name: {kind(name)}"
+    return Properties(items), errors
+
+
+def _copied_value(path: str, name: str, value: Any, errors: dict[str, str]) -> Any:
+    """The value as a plain one; what is wrong goes into `errors`."""
+    if name == known.TOPIC_DEFAULTS:
+        inner, wrong = copied(value)
+        for where, sentence in wrong.items():
+            errors[where.replace("kafka", path, 1)] = sentence
+        return inner
+    if name in known.CALLBACKS:
+        return value
+    plain = value.value if isinstance(value, Enum) else value
+    if isinstance(plain, str):
+        # librdkafka would cut the text at a NUL, and confluent-kafka raises a
+        # SystemError for a lone surrogate.
+        if _unfit_text(plain):
+            errors[path] = "holds a NUL character or text that is not valid Unicode"
+        return str(plain)
+    if plain is not None and not isinstance(plain, int | float):
+        # confluent-kafka would take its str(): b'x' as "b'x'", a list as "['x']".
+        errors[path] = f"must be a str, int, float or bool, not {kind(value)}"
+    return plain
+
+
+def _unfit_text(text: str) -> bool:
+    return "\0" in text or any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, Properties):
+        return repr(value)
+    return shown_property(name, value)

@@ -1,0 +1,173 @@
+"""The kinds of option: what may be given, what is kept, and how text is read.
+
+A row of a table is one line, `name: Kind = kind(default, ...)`; the type says what
+may be given and what the attribute returns, the call how it is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from pydantic_core import PydanticCustomError
+from pydantic_core import core_schema as schemas
+
+from waterdrop_py._settings import kafka
+from waterdrop_py._settings.durations import connection_milliseconds, milliseconds
+from waterdrop_py._settings.refusal import RefusedError
+from waterdrop_py._settings.shown import shown
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+Given_contra = TypeVar("Given_contra", contravariant=True)
+Kept_co = TypeVar("Kept_co", covariant=True)
+FromText: TypeAlias = Callable[[str], object]
+REQUIRED: Any = object()
+
+
+class Option(Generic[Given_contra, Kept_co]):
+    """A row of the table.
+
+    For a type checker it is a descriptor, so that `"5m"` may be given where an int
+    comes back. At run time only its default stays on the class.
+    """
+
+    def __init__(
+        self,
+        default: Any,
+        schema: schemas.CoreSchema,
+        *,
+        expects: str = "",
+        from_text: FromText | None = None,
+    ) -> None:
+        self.default = default
+        self.schema = schema
+        self.expects = expects
+        self.from_text = from_text
+
+    def __get__(self, config: object, owner: type | None = None) -> Kept_co:
+        raise NotImplementedError
+
+    def __set__(self, config: object, value: Given_contra) -> None:
+        raise NotImplementedError
+
+
+Duration: TypeAlias = Option["int | timedelta | str", int]
+OptionalDuration: TypeAlias = Option["int | timedelta | str | None", "int | None"]
+OptionalCount: TypeAlias = Option["int | None", "int | None"]
+Flag: TypeAlias = Option[bool, bool]
+OptionalText: TypeAlias = Option["str | None", "str | None"]
+Labels: TypeAlias = Option[Mapping[str, str], Mapping[str, str]]
+KafkaProperties: TypeAlias = Option[Mapping[str, Any], Mapping[str, Any]]
+
+
+def duration(default: int) -> Any:
+    """Milliseconds, at least 0."""
+    return Option(default, _checked(milliseconds), from_text=str)
+
+
+def optional_duration(default: int | None) -> Any:
+    """Milliseconds, at least 0, or None."""
+    schema = schemas.nullable_schema(_checked(milliseconds))
+    return Option(default, schema, from_text=_none_or(str))
+
+
+def connection_duration(default: int) -> Any:
+    """Milliseconds after which a connection is closed; 0 is never."""
+    return Option(default, _checked(connection_milliseconds), from_text=str)
+
+
+def optional_count(default: int | None, *, minimum: int, unit: str) -> Any:
+    """An int of `unit`, or None."""
+    schema = schemas.nullable_schema(schemas.int_schema(strict=True, ge=minimum))
+    expects = f"an int of {unit}, at least {minimum}, or None"
+    return Option(default, schema, expects=expects, from_text=_none_or(_count))
+
+
+def flag(default: bool) -> Any:
+    """True or False and nothing else."""
+    schema = schemas.bool_schema(strict=True)
+    return Option(default, schema, expects="True or False", from_text=_flag)
+
+
+def optional_text(default: str | None) -> Any:
+    """A non-empty str, or None."""
+    schema = schemas.nullable_schema(schemas.str_schema(strict=True, min_length=1))
+    expects = "a non-empty str, or None"
+    return Option(default, schema, expects=expects, from_text=str)
+
+
+def labels() -> Any:
+    """A mapping of str to str, copied and read-only."""
+    return Option(MappingProxyType({}), _checked(_labels), from_text=_labels_of_text)
+
+
+def function(default: Any, *, contract: str) -> Any:
+    """Something callable; text cannot name it."""
+    schema: schemas.CoreSchema = schemas.callable_schema()
+    if default is None:
+        schema = schemas.nullable_schema(schema)
+        contract = f"{contract}, or None"
+    return Option(default, schema, expects=f"callable as {contract}")
+
+
+def properties() -> Any:
+    """librdkafka's properties, copied and read-only."""
+    return Option(REQUIRED, schemas.no_info_plain_validator_function(_properties))
+
+
+def _checked(check: Callable[[Any], object]) -> schemas.CoreSchema:
+    """A schema of a function that raises `RefusedError` with a sentence."""
+
+    def run(value: Any) -> object:
+        try:
+            return check(value)
+        except RefusedError as error:
+            sentence = str(error)
+        raise PydanticCustomError("rule", "{sentence}", {"sentence": sentence})
+
+    return schemas.no_info_plain_validator_function(run)
+
+
+def _properties(value: object) -> kafka.Properties:
+    items, errors = kafka.copied(value)
+    if errors:
+        raise PydanticCustomError("kafka", "see ctx", {"sentences": errors})
+    return items
+
+
+def _labels(value: object) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        raise RefusedError(f"must be a mapping of str to str, not {shown(value)}")
+    for name, text in value.items():
+        if not isinstance(name, str) or not name:
+            raise RefusedError(f"has a name that is no non-empty str: {shown(name)}")
+        if not isinstance(text, str):
+            raise RefusedError(f"{name!r} must be a str, not {shown(text)}")
+    return MappingProxyType(dict(value))
+
+
+def _labels_of_text(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise RefusedError("must be written as name=value, with commas between them")
+    return {name: value for name, _, value in pairs}
+
+
+def _flag(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise RefusedError(f"must be true or false, not {shown(text)}")
+    return text == "true"
+
+
+def _count(text: str) -> int:
+    # 18 digits: past any size, and short of what int() refuses to read.
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):  # noqa: PLR2004
+        raise RefusedError(f"must be a whole number, not {shown(text)}")
+    return int(text)
+
+
+def _none_or(read: FromText) -> FromText:
+    return lambda text: None if text == "none" else read(text)

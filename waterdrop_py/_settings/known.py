@@ -1,0 +1,115 @@
+"""Names of librdkafka's producer properties, and the values of the enumerated ones.
+
+They serve hints and decide what a repr may show. What is legal, librdkafka says
+itself (`properties.py`); a property that a newer one brings is accepted unlisted.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# What confluent-kafka takes beside librdkafka's own properties.
+CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "oauth_cb", "on_delivery", "logger")
+TOPIC_DEFAULTS = "default.topic.config"
+PLUGINS = "plugin.library.paths"
+
+# Source: librdkafka 2.16, CONFIGURATION.md, the rows marked `P` and `*`.
+PROPERTIES = frozenset(
+    """
+    acks allow.auto.create.topics api.version.fallback.ms api.version.request
+    api.version.request.timeout.ms batch.num.messages batch.size
+    bootstrap.servers broker.address.family broker.address.ttl
+    broker.version.fallback builtin.features client.dns.lookup client.id
+    client.rack compression.codec compression.level compression.type
+    connections.max.idle.ms debug delivery.report.only.error delivery.timeout.ms
+    enable.gapless.guarantee enable.idempotence enable.metrics.push
+    enable.random.seed enable.sasl.oauthbearer.unsecure.jwt
+    enable.ssl.certificate.verification enabled_events https.ca.location
+    https.ca.pem internal.termination.signal linger.ms log.connection.close
+    log.queue log.thread.name log_level max.in.flight
+    max.in.flight.requests.per.connection message.copy.max.bytes
+    message.max.bytes message.send.max.retries message.timeout.ms
+    metadata.broker.list metadata.max.age.ms
+    metadata.recovery.rebootstrap.trigger.ms metadata.recovery.strategy
+    partitioner plugin.library.paths produce.offset.report
+    queue.buffering.backpressure.threshold queue.buffering.max.kbytes
+    queue.buffering.max.messages queue.buffering.max.ms queuing.strategy
+    receive.message.max.bytes reconnect.backoff.jitter.ms
+    reconnect.backoff.max.ms reconnect.backoff.ms request.required.acks
+    request.timeout.ms retries retry.backoff.max.ms retry.backoff.ms
+    sasl.kerberos.keytab sasl.kerberos.kinit.cmd
+    sasl.kerberos.min.time.before.relogin sasl.kerberos.principal
+    sasl.kerberos.service.name sasl.mechanism sasl.mechanisms
+    sasl.oauthbearer.assertion.algorithm sasl.oauthbearer.assertion.claim.aud
+    sasl.oauthbearer.assertion.claim.exp.seconds
+    sasl.oauthbearer.assertion.claim.iss
+    sasl.oauthbearer.assertion.claim.jti.include
+    sasl.oauthbearer.assertion.claim.nbf.seconds
+    sasl.oauthbearer.assertion.claim.sub sasl.oauthbearer.assertion.file
+    sasl.oauthbearer.assertion.jwt.template.file
+    sasl.oauthbearer.assertion.private.key.file
+    sasl.oauthbearer.assertion.private.key.passphrase
+    sasl.oauthbearer.assertion.private.key.pem
+    sasl.oauthbearer.client.credentials.client.id
+    sasl.oauthbearer.client.credentials.client.secret sasl.oauthbearer.client.id
+    sasl.oauthbearer.client.secret sasl.oauthbearer.config
+    sasl.oauthbearer.extensions sasl.oauthbearer.grant.type
+    sasl.oauthbearer.metadata.authentication.type sasl.oauthbearer.method
+    sasl.oauthbearer.scope sasl.oauthbearer.sub.claim.name
+    sasl.oauthbearer.token.endpoint.url sasl.password sasl.username
+    security.protocol socket.blocking.max.ms socket.connection.setup.timeout.ms
+    socket.keepalive.enable socket.max.fails socket.nagle.disable
+    socket.receive.buffer.bytes socket.send.buffer.bytes socket.timeout.ms
+    ssl.ca.certificate.stores ssl.ca.location ssl.ca.pem
+    ssl.certificate.location ssl.certificate.pem ssl.cipher.suites
+    ssl.crl.location ssl.curves.list ssl.endpoint.identification.algorithm
+    ssl.engine.id ssl.engine.location ssl.key.location ssl.key.password
+    ssl.key.pem ssl.keystore.location ssl.keystore.password ssl.providers
+    ssl.sigalgs.list statistics.interval.ms sticky.partitioning.linger.ms
+    topic.blacklist topic.metadata.propagation.max.ms
+    topic.metadata.refresh.fast.cnt topic.metadata.refresh.fast.interval.ms
+    topic.metadata.refresh.interval.ms topic.metadata.refresh.sparse
+    transaction.timeout.ms transactional.id
+    """.split()  # noqa: SIM905
+)
+
+# Same source, column `Range`; the partitioners from the description of theirs.
+VALUES = {
+    "broker.address.family": "any, v4, v6",
+    "client.dns.lookup": "use_all_dns_ips, resolve_canonical_bootstrap_servers_only",
+    "compression.codec": "none, gzip, snappy, lz4, zstd",
+    "compression.type": "none, gzip, snappy, lz4, zstd",
+    "metadata.recovery.strategy": "none, rebootstrap",
+    "partitioner": (
+        "random, consistent, consistent_random, murmur2, murmur2_random, "
+        "fnv1a, fnv1a_random"
+    ),
+    "queuing.strategy": "fifo, lifo",
+    "sasl.oauthbearer.assertion.algorithm": "RS256, ES256",
+    "sasl.oauthbearer.grant.type": (
+        "client_credentials, urn:ietf:params:oauth:grant-type:jwt-bearer"
+    ),
+    "sasl.oauthbearer.metadata.authentication.type": "none, azure_imds",
+    "sasl.oauthbearer.method": "default, oidc",
+    "security.protocol": "plaintext, ssl, sasl_plaintext, sasl_ssl",
+    "ssl.endpoint.identification.algorithm": "none, https",
+}
+VALUES["acks"] = VALUES["request.required.acks"] = "all, or -1 to 1000"
+
+
+def property_meant(name: str) -> str | None:
+    """The librdkafka property that somebody who wrote `name` may have meant."""
+    dotted = name.lower().replace("_", ".").replace("-", ".")
+    if dotted in PROPERTIES:
+        return dotted
+    return closest(dotted, PROPERTIES)
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that is spelt most like `name`, if one is close."""
+    # 0.75 takes a missing or swapped letter in short names, and no other word.
+    return next(iter(difflib.get_close_matches(name, sorted(names), 1, 0.75)), None)

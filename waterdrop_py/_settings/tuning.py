@@ -1,0 +1,55 @@
+"""Settings that are legal and will surprise."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+from waterdrop_py._settings.defaults import message_timeout_ms, own_number
+from waterdrop_py._settings.shown import spaced
+from waterdrop_py.errors import TuningWarning
+
+if TYPE_CHECKING:
+    from waterdrop_py.config import Config
+
+_PACKAGE = "waterdrop_py."
+
+
+def warn_about(config: Config) -> None:
+    """Issue a `TuningWarning`, at the line outside the library, for each surprise."""
+    for surprise in (_idle_surprise(config), _wait_surprise(config)):
+        if surprise:
+            warnings.warn(surprise, TuningWarning, stacklevel=_callers_level())
+
+
+def _idle_surprise(config: Config) -> str | None:
+    native = own_number(config.kafka, "connections.max.idle.ms") or 0
+    idle = config.idle_disconnect_timeout
+    if native <= 0 or not 0 < idle <= native:
+        return None
+    return (
+        f"idle_disconnect_timeout ({spaced(idle)} ms) is not above "
+        f"connections.max.idle.ms ({spaced(native)} ms), which is better left unset: "
+        "librdkafka alone never reaches zero connections, it keeps closing and "
+        "re-opening the last one"
+    )
+
+
+def _wait_surprise(config: Config) -> str | None:
+    message, wait = message_timeout_ms(config.kafka), config.max_wait_timeout
+    if message is None or 0 < message <= wait:
+        return None
+    figure = f"{spaced(message)} ms" if message else "0, for ever"
+    return (
+        f"message.timeout.ms ({figure}) is above max_wait_timeout ({spaced(wait)} ms): "
+        "a sync call would give up before the outcome of its message is known"
+    )
+
+
+def _callers_level() -> int:
+    """The `stacklevel` for `warn_about` of the first frame outside the library."""
+    level, frame = 1, sys._getframe(1)  # noqa: SLF001
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,141 @@
+"""`kafka+sasl_ssl://user:password@host1:9093,host2/?option=value` as options.
+
+Split by hand: urllib knows no `_` in a scheme and pydantic's MultiHostUrl neither, and
+both would echo a password in their errors. No error here shows any part of the URL
+but the names of its query keys.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from waterdrop_py._settings.shown import kind
+from waterdrop_py._settings.text import Reading, Rows, merge, read_option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_PORT = 9092
+SCHEMES = {
+    "kafka": "plaintext",
+    "kafka+ssl": "ssl",
+    "kafka+sasl_plaintext": "sasl_plaintext",
+    "kafka+sasl_ssl": "sasl_ssl",
+}
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%25[^\]]+)?\]|[^\s:\[\]@]+)(?::([0-9]{1,5}))?")
+_LARGEST_PORT = 65_535
+_ENCODE = "in a password, '/', '?', '#' and '@' are written %2F, %3F, %23 and %40"
+_MECHANISMS = ("sasl.mechanism", "sasl.mechanisms")
+
+
+def read_url(url: object, options: Mapping[str, Any], rows: Rows) -> Reading:
+    """The options that a URL and those given beside it make, and what is wrong."""
+    reading: Reading = ({}, {})
+    wrong: list[str] = []
+    if isinstance(url, str):
+        _read(url, rows, reading, wrong)
+    else:
+        wrong.append(f"must be a str, not {kind(url)}")
+    merge(reading, options, "the URL")
+    if not wrong:
+        _default_mechanism(reading[0]["kafka"])
+    if wrong:
+        reading[1]["url"] = "; ".join(wrong)
+    return reading
+
+
+def _read(url: str, rows: Rows, reading: Reading, wrong: list[str]) -> None:
+    scheme, separator, rest = url.partition("://")
+    protocol = SCHEMES.get(scheme.lower())
+    if not separator or protocol is None:
+        wrong.append(
+            f"must start with one of {', '.join(f'{name}://' for name in SCHEMES)}"
+        )
+        return
+    rest, _, fragment = rest.partition("#")
+    rest, _, query = rest.partition("?")
+    authority, _, path = rest.partition("/")
+    login, _, hosts = authority.rpartition("@")
+    if path or fragment:
+        wrong.append(
+            f"must have nothing between the hosts and '?', and no '#' ({_ENCODE})"
+        )
+    kafka: dict[str, Any] = {"security.protocol": protocol}
+    kafka["bootstrap.servers"] = ",".join(_servers(hosts, wrong))
+    kafka.update(_credentials(login, protocol, wrong))
+    reading[0]["kafka"] = kafka
+    _read_query(query, rows, reading, wrong)
+
+
+def _servers(hosts: str, wrong: list[str]) -> list[str]:
+    servers = []
+    for number, host in enumerate(hosts.split(","), start=1):
+        match = _HOST.fullmatch(host)
+        port = int(match[2] or DEFAULT_PORT) if match else 0
+        if match and 0 < port <= _LARGEST_PORT:
+            servers.append(f"{unquote(match[1])}:{port}")
+        else:
+            wrong.append(
+                f"host number {number} is not of the form host, host:port or "
+                f"[IPv6]:port with a port from 1 to {_LARGEST_PORT} ({_ENCODE})"
+            )
+    return servers
+
+
+def _credentials(login: str, protocol: str, wrong: list[str]) -> dict[str, str]:
+    if not login:
+        return {}
+    user, colon, password = login.partition(":")
+    if not protocol.startswith("sasl_"):
+        instead = "kafka+sasl_ssl" if protocol == "ssl" else "kafka+sasl_plaintext"
+        wrong.append(f"has a user name, which needs SASL: did you mean {instead}://?")
+    if not user:
+        wrong.append("has a password and no user name")
+    found = {"sasl.username": _decoded(user, wrong)}
+    if colon:
+        found["sasl.password"] = _decoded(password, wrong)
+    return found
+
+
+def _read_query(query: str, rows: Rows, reading: Reading, wrong: list[str]) -> None:
+    values, errors = reading
+    tags: dict[str, str] = {}
+    seen: set[str] = set()
+    for number, pair in enumerate(query.split("&") if query else (), start=1):
+        key, equals, text = pair.partition("=")
+        # Percent-decoding only: a `+` is no space, keys and passwords hold it.
+        name, value = _decoded(key, wrong), _decoded(text, wrong)
+        if not equals or not name:
+            wrong.append(
+                f"query parameter number {number} is not of the form name=value"
+            )
+        elif name in seen:
+            path = name if name in rows else f"kafka.{name}"
+            errors[path] = "is given twice in the URL"
+        elif name.startswith("tags."):
+            tags[name.removeprefix("tags.")] = value
+        elif name == "kafka":
+            errors[name] = "give each librdkafka property by its own name in a URL"
+        elif name in rows:
+            read_option(rows, name, value, reading)
+        else:
+            merge(reading, {"kafka": {name: value}}, "the URL")
+        seen.add(name)
+    if tags:
+        merge(reading, {"tags": tags}, "the URL")
+    values.setdefault("kafka", {})
+
+
+def _default_mechanism(kafka: dict[str, Any]) -> None:
+    if "sasl.username" in kafka and not any(name in kafka for name in _MECHANISMS):
+        kafka["sasl.mechanism"] = "PLAIN"
+
+
+def _decoded(text: str, wrong: list[str]) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        wrong.append("has a percent-encoded part that is not UTF-8")
+        return ""

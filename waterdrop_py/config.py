@@ -1,0 +1,168 @@
+"""`Config`: what a producer is told, checked once, immutable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, final
+
+import confluent_kafka
+
+from waterdrop_py._settings.kinds import (
+    Duration,
+    Flag,
+    KafkaProperties,
+    Labels,
+    Option,
+    OptionalCount,
+    OptionalDuration,
+    OptionalText,
+    connection_duration,
+    duration,
+    flag,
+    function,
+    labels,
+    optional_count,
+    optional_duration,
+    optional_text,
+    properties,
+)
+from waterdrop_py._settings.options import OptionTable
+from waterdrop_py._settings.shown import kind
+from waterdrop_py._settings.tuning import warn_about
+from waterdrop_py.errors import ConfigurationInvalidError
+from waterdrop_py.typing import ClientFactory
+
+TokenProvider: TypeAlias = Callable[[str], "tuple[Any, ...]"]
+_OptionalProvider: TypeAlias = Option["TokenProvider | None", "TokenProvider | None"]
+_Factory: TypeAlias = Option[ClientFactory, ClientFactory]
+
+
+@final
+class Config(OptionTable):
+    """The settings of a producer: its options, and librdkafka's properties.
+
+    `Config(kafka={"bootstrap.servers": "h:9092"}, idle_disconnect_timeout="5m")`
+
+    Durations are given as int milliseconds, as a `timedelta`, or as text with a unit
+    (`"5m"`, `"30s"`, `"60000ms"`), and come back as int milliseconds. The mapping is
+    copied. Immutable, hence safe to share between threads and producers. Opens
+    nothing and never blocks.
+
+    Raises `ConfigurationInvalidError`, whose `errors` name every violation. Issues a
+    `TuningWarning` for settings that are legal and will surprise. Whether librdkafka
+    knows the properties is checked when a producer is built with them.
+
+    Attributes:
+        kafka: librdkafka's properties, the user's own; read-only, repr hides secrets.
+        id: names the producer in events and logs; None: each producer makes its own.
+        idle_disconnect_timeout: ms without activity after which the client is closed;
+            0 is never, else at least 30 000.
+        max_connection_age: ms after which a client is replaced at the next safe
+            moment; 0 is never, else at least 30 000.
+        max_payload_size: bytes; None leaves it to librdkafka's `message.max.bytes`.
+        close_before_fork: a client that is safe to close and idle for this many ms is
+            closed before `os.fork()`; None is never.
+        max_wait_timeout: ms that a sync call waits for the delivery report.
+        wait_on_queue_full: whether a send waits while librdkafka's queue is full.
+        wait_backoff_on_queue_full: ms between the tries of such a send.
+        wait_timeout_on_queue_full: ms after which such a send gives up.
+        instrument_on_wait_queue_full: whether such a wait is an event.
+        close_timeout: ms that `close()` and the interpreter's exit wait at most.
+        oauth_token_provider: the contract of confluent-kafka's `oauth_cb`; serves
+            every client that is opened.
+        tags: ride on every event.
+        client_factory: makes the client from a dict of properties, at each open.
+    """
+
+    kafka: KafkaProperties = properties()
+    id: OptionalText = optional_text(None)
+    idle_disconnect_timeout: Duration = connection_duration(0)
+    max_connection_age: Duration = connection_duration(0)
+    max_payload_size: OptionalCount = optional_count(None, minimum=1, unit="bytes")
+    close_before_fork: OptionalDuration = optional_duration(1_000)
+    max_wait_timeout: Duration = duration(180_000)
+    wait_on_queue_full: Flag = flag(True)
+    wait_backoff_on_queue_full: Duration = duration(100)
+    wait_timeout_on_queue_full: Duration = duration(10_000)
+    instrument_on_wait_queue_full: Flag = flag(True)
+    close_timeout: Duration = duration(30_000)
+    oauth_token_provider: _OptionalProvider = function(None, contract="f(config)")
+    tags: Labels = labels()
+    client_factory: _Factory = function(confluent_kafka.Producer, contract="f(dict)")
+
+    def _built(self) -> None:
+        warn_about(self)
+
+    @classmethod
+    def from_url(cls, url: str, /, **options: Any) -> Config:
+        """A configuration from a URL, and from options given beside it.
+
+        `kafka+sasl_ssl://user:p%40ss@h1:9093,h2/?client.id=x&idle_disconnect_timeout=5m`
+
+        Schemes: `kafka`, `kafka+ssl`, `kafka+sasl_plaintext`, `kafka+sasl_ssl`. Each
+        part is percent-decoded; a host may be an IPv6 address in brackets; the port
+        is 9092 when missing. A query key that names an option is that option (`true`
+        and `false`, durations with a unit, `none`, `tags.<name>=<value>`), any other a
+        librdkafka property. With a user name `sasl.mechanism` defaults to `PLAIN`.
+        Raises `ConfigurationInvalidError`, also for what is given twice.
+        """
+        from waterdrop_py._settings.url import read_url
+
+        return cls._from_reading(*read_url(url, options, cls.OPTIONS))
+
+    @classmethod
+    def from_env(
+        cls,
+        prefix: str = "WATERDROP_",
+        environ: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Config:
+        """A configuration from the environment, and from options given beside it.
+
+        `<prefix>URL` is read as `from_url` does, `<prefix><OPTION>` is an option (tags
+        as `name=value,name=value`), `<prefix>KAFKA_<PROPERTY>` a librdkafka property,
+        its dots written as underscores. `environ` defaults to `os.environ`.
+        Raises `ConfigurationInvalidError`, also for an unknown name under the prefix
+        and for what is given twice.
+        """
+        from waterdrop_py._settings.env import read_env
+
+        source = os.environ if environ is None else environ
+        return cls._from_reading(*read_env(prefix, source, options, cls.OPTIONS))
+
+    @classmethod
+    def of(cls, source: object, options: Mapping[str, Any]) -> Config:
+        """The configuration that a producer's arguments mean.
+
+        `source` is a `Config`, a mapping of options, a URL (with which further
+        options may be given), or None. Raises `ConfigurationInvalidError`.
+        """
+        if isinstance(source, str):
+            return cls.from_url(source, **options)
+        if source is None:
+            return cls(**options)
+        if options:
+            names = ", ".join(sorted(options))
+            raise _not_a_source(f"was given beside the options {names}; give either")
+        if isinstance(source, Config):
+            return source
+        if not isinstance(source, Mapping):
+            given = kind(source)
+            raise _not_a_source(f"must be a Config, a mapping or a URL, not {given}")
+        if not all(isinstance(name, str) for name in source):
+            raise _not_a_source("must be a mapping whose keys are names of options")
+        return cls(**source)
+
+    @classmethod
+    def _from_reading(cls, values: dict[str, Any], errors: dict[str, str]) -> Config:
+        if not errors:
+            return cls(**values)
+        others = cls.checked(values)[1]
+        if "url" in errors:
+            others.pop("kafka", None)
+        raise ConfigurationInvalidError({**others, **errors})
+
+
+def _not_a_source(sentence: str) -> ConfigurationInvalidError:
+    return ConfigurationInvalidError({"config": sentence})

@@ -1,0 +1,310 @@
+"""What becomes of a message: the handle, and the report it ends with."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from waterdrop_py._engine import aside, waiting
+from waterdrop_py._engine.arguments import seconds
+from waterdrop_py.errors import DeliveryTimeoutError, InvalidArgumentError
+from waterdrop_py.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from datetime import timedelta
+
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py.typing import Headers
+
+
+class DeliveryReport:
+    """Where a message ended up. Immutable; its figures are read when asked for.
+
+    Two reports are equal when they are of the same message, sent once.
+    """
+
+    __slots__ = ("_error", "_handle", "_native")
+
+    _error: BaseException | None
+    _handle: DeliveryHandle
+    _native: Any
+
+    @property
+    def topic(self) -> str:
+        """The topic it was sent to."""
+        return self._handle._topic
+
+    @property
+    def partition(self) -> int | None:
+        """The partition it is in; None when it reached none."""
+        native = self._native
+        return None if native is None else _natural(native.partition())
+
+    @property
+    def offset(self) -> int | None:
+        """Its offset there; None when it has none (failed, or `acks=0`)."""
+        native = self._native
+        return None if native is None else _natural(native.offset())
+
+    @property
+    def timestamp(self) -> int | None:
+        """Milliseconds since the epoch, as the broker stored it; or None."""
+        native = self._native
+        return None if native is None else _natural(native.timestamp()[1])
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds from the hand-over to librdkafka until the broker's answer,
+        as librdkafka measured it; or None."""
+        native = self._native
+        latency = None if native is None else native.latency()
+        return None if latency is None or latency < 0 else latency * 1000
+
+    @property
+    def label(self) -> Any:
+        """What the message was labelled with."""
+        return self._handle._label
+
+    @property
+    def message(self) -> Message:
+        """The message itself."""
+        return self._handle.message
+
+    @property
+    def error(self) -> BaseException | None:
+        """The `ProduceError` of a message that was not delivered, else None."""
+        return self._error
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DeliveryReport):
+            return NotImplemented
+        return self._handle is other._handle
+
+    def __hash__(self) -> int:
+        return hash(self._handle)
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{name}={getattr(self, name)!r}"
+            for name in ("topic", "partition", "offset", "timestamp", "error")
+        )
+        return f"DeliveryReport({', '.join(shown)})"
+
+
+def _natural(figure: int | None) -> int | None:
+    """librdkafka says "none" with a negative number."""
+    return None if figure is None or figure < 0 else figure
+
+
+class DeliveryHandle:
+    """A message on its way. Thread-safe; made by the library only.
+
+    It has the surface of `concurrent.futures.Future` without `cancel()`: what
+    librdkafka has accepted cannot be called back one by one. `await handle`
+    works inside asyncio and blocks no loop.
+
+    The handle is itself the native delivery callback, and the one object per
+    message that the garbage collector tracks. Slots that a message does not use
+    are never set and read as None.
+    """
+
+    __slots__ = (
+        "_error",
+        "_headers",
+        "_key",
+        "_label",
+        "_life",
+        "_native",
+        "_partition",
+        "_partition_key",
+        "_payload",
+        "_seq",
+        "_timestamp",
+        "_topic",
+    )
+
+    _error: BaseException | None
+    _headers: Headers | None
+    _key: bytes | None
+    _label: Any
+    _life: Life
+    _native: Any
+    _partition: int | None
+    _partition_key: bytes | None
+    _payload: bytes | None
+    _seq: int
+    _timestamp: int | None
+    _topic: str
+
+    def __getattr__(self, name: str) -> None:
+        if name in DeliveryHandle.__slots__:
+            return  # a slot that this message does not use
+        raise AttributeError(name)
+
+    def __call__(self, error: Any, native: Any) -> None:
+        """Take the delivery report. librdkafka's, on whichever thread polls."""
+        life = self._life
+        if error is None and life.plain:
+            life.acknowledged += 1
+            self._native = native
+            if aside.WATCHED:
+                aside.notify(self)
+        else:
+            life.reports.settle(self, error, native)
+
+    @property
+    def label(self) -> Any:
+        """What the message was labelled with."""
+        return self._label
+
+    @property
+    def message(self) -> Message:
+        """The message, as it was validated."""
+        return Message(
+            self._topic,
+            self._payload,
+            key=self._key,
+            partition=self._partition,
+            partition_key=self._partition_key,
+            timestamp=self._timestamp,
+            headers=self._headers,
+            label=self._label,
+        )
+
+    def done(self) -> bool:
+        """Whether the outcome is known. Never blocks."""
+        return (
+            self._native is not None
+            or self._error is not None
+            or self._life.lost is not None
+        )
+
+    def result(self, timeout: float | timedelta | None = None) -> DeliveryReport:
+        """The delivery report, waiting at most `timeout` seconds (None: no bound).
+
+        Raises:
+            ProduceError: the message was not delivered.
+            DeliveryTimeoutError: the time is over; delivery goes on, and a later
+                wait returns the report.
+            ReentrantCallError: the report could only be served by a call that
+                this one interrupted.
+        """
+        error = self.exception(timeout)
+        if error is not None:
+            _raise(error)
+        return self._report()
+
+    def exception(
+        self, timeout: float | timedelta | None = None
+    ) -> BaseException | None:
+        """The error of a message that was not delivered, else None; waits like
+        `result` and raises its `DeliveryTimeoutError` and `ReentrantCallError`."""
+        if self._native is None and not self.done():
+            bound = seconds("timeout", timeout)
+            if not waiting.wait_for(self, bound):
+                raise DeliveryTimeoutError(
+                    f"no delivery report within {bound} s; delivery goes on",
+                    checklist=self._life.reports.checklist(),
+                )
+        return self._failure()
+
+    def add_done_callback(self, fn: Callable[[DeliveryHandle], object]) -> None:
+        """Call `fn(handle)` once the outcome is known, at once if it is.
+
+        It runs on a thread of the library or on any thread inside a blocking
+        verb, and must not block. What it raises becomes `error.occurred` of type
+        `callbacks.done_callback.error`.
+        """
+        _check_callable(fn)
+        aside.watch(self, fn)
+
+    def as_future(self) -> Future[DeliveryReport]:
+        """A `concurrent.futures.Future` of the same outcome, for
+        `concurrent.futures.wait` and `asyncio.wrap_future`. It cannot be cancelled."""
+        future: Future[DeliveryReport] = Future()
+        future.set_running_or_notify_cancel()
+
+        def resolve(handle: DeliveryHandle) -> None:
+            error = handle._failure()
+            if error is None:
+                future.set_result(handle._report())
+            else:
+                future.set_exception(error)
+
+        aside.watch(self, resolve)
+        return future
+
+    def __await__(self) -> Generator[Any, None, DeliveryReport]:
+        """Wait inside asyncio; cancelling the wait does not cancel the delivery."""
+        if not self.done():
+            yield from self._outcome().__await__()
+        return self.result(0)
+
+    async def _outcome(self) -> None:
+        loop = asyncio.get_running_loop()
+        resolved: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not resolved.done():
+                resolved.set_result(None)
+
+        def ring(_: DeliveryHandle) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(wake)
+
+        aside.watch(self, ring)
+        try:
+            await resolved
+        finally:
+            aside.unwatch(self, ring)
+
+    def _failure(self) -> BaseException | None:
+        if self._native is not None:
+            return None
+        return self._error or self._life.lost
+
+    def _report(self) -> DeliveryReport:
+        return report_of(self, self._native, self._failure())
+
+    def __repr__(self) -> str:
+        if not self.done():
+            outcome = "pending"
+        elif (error := self._failure()) is None:
+            native = self._native
+            outcome = (
+                f"delivered partition={native.partition()} offset={native.offset()}"
+            )
+        else:
+            outcome = f"failed code={getattr(error, 'code', type(error).__name__)}"
+        return f"<DeliveryHandle topic={self._topic!r} {outcome}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a DeliveryHandle cannot be copied or pickled")
+
+
+_new_report: Final = DeliveryReport.__new__
+
+
+def report_of(
+    handle: DeliveryHandle, native: Any, error: BaseException | None
+) -> DeliveryReport:
+    """The report of `handle`, from librdkafka's message or from the error alone."""
+    report = _new_report(DeliveryReport)
+    report._handle = handle
+    report._native = native
+    report._error = error
+    return report
+
+
+def _check_callable(fn: object) -> None:
+    if not callable(fn):
+        raise InvalidArgumentError(f"fn: {fn!r} is not callable; fn(handle) is")
+
+
+def _raise(error: BaseException) -> NoReturn:
+    try:
+        raise error
+    finally:
+        del error  # the traceback would hold the frame that holds the error

@@ -1,0 +1,140 @@
+"""Every error of the library; all derive from `WaterdropError`.
+
+A native error is always chained: `raise ... from kafka_exception`, so that
+`error.__cause__` is what confluent-kafka said.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from waterdrop_py.delivery import DeliveryHandle
+
+
+class WaterdropError(Exception):
+    """The base of every error that the library raises."""
+
+
+class _FieldErrors(WaterdropError):
+    """An error that names every field at fault, each with a sentence of its own."""
+
+    subject = "input"
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        self.errors: dict[str, str] = dict(errors)
+        listing = "; ".join(f"{path}: {text}" for path, text in self.errors.items())
+        super().__init__(f"invalid {self.subject}: {listing}")
+
+    def __reduce__(self) -> tuple[type[_FieldErrors], tuple[dict[str, str]]]:
+        return type(self), (self.errors,)
+
+
+class ConfigurationInvalidError(_FieldErrors):
+    """A configuration breaks its rules. `errors` maps each option's path to why."""
+
+    subject = "configuration"
+
+
+class MessageInvalidError(_FieldErrors):
+    """A message breaks its rules. `errors` maps each field to why; nothing was sent."""
+
+    subject = "message"
+
+
+class InvalidArgumentError(WaterdropError, ValueError, TypeError):
+    """An argument of a method is not what it takes; nothing was done."""
+
+
+class ProduceError(WaterdropError):
+    """A message was not delivered, or the client refused a command.
+
+    Attributes:
+        code: lower-case name of the Kafka error, such as `msg_timed_out`,
+            `queue_full`, `purge_queue`, `fenced`.
+        retriable: the same call may succeed later.
+        fatal: the client that raised it can send nothing any more.
+        checklist: what to look at first, drawn from what librdkafka reported.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        retriable: bool = False,
+        fatal: bool = False,
+        checklist: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retriable = retriable
+        self.fatal = fatal
+        self.checklist: tuple[str, ...] = tuple(checklist)
+
+    def __str__(self) -> str:
+        return with_checklist(super().__str__(), self.checklist)
+
+
+class ProduceManyError(ProduceError):
+    """A batch was not delivered whole.
+
+    `dispatched` holds, in input order, the handle of every message that was
+    handed to librdkafka; each of them is final.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        retriable: bool = False,
+        fatal: bool = False,
+        checklist: Sequence[str] = (),
+        dispatched: Sequence[DeliveryHandle] = (),
+    ) -> None:
+        super().__init__(
+            message, code=code, retriable=retriable, fatal=fatal, checklist=checklist
+        )
+        self.dispatched: list[DeliveryHandle] = list(dispatched)
+
+
+class DeliveryTimeoutError(ProduceError, TimeoutError):
+    """The wait ended before the delivery report came; delivery goes on."""
+
+    def __init__(self, message: str, *, checklist: Sequence[str] = ()) -> None:
+        super().__init__(message, code="timed_out", retriable=True, checklist=checklist)
+
+
+class ProducerClosedError(WaterdropError):
+    """The producer is closed; nothing was sent."""
+
+
+class ReentrantCallError(WaterdropError):
+    """The call would have to wait for a call that it interrupted."""
+
+
+class EventNotRegisteredError(WaterdropError):
+    """No event has this name."""
+
+
+class BrokerUnreachableError(WaterdropError):
+    """No broker answered in time. `checklist` says what to look at first."""
+
+    def __init__(self, message: str, *, checklist: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.checklist: tuple[str, ...] = tuple(checklist)
+
+    def __str__(self) -> str:
+        return with_checklist(super().__str__(), self.checklist)
+
+
+class TuningWarning(UserWarning):
+    """Settings that are legal, and will surprise."""
+
+
+def with_checklist(message: str, checklist: Sequence[str]) -> str:
+    """The message, and each point of the checklist on a line of its own."""
+    return "\n".join([message, *(f"  - {point}" for point in checklist)])

@@ -1,0 +1,21 @@
+"""Listeners that put the library's events into other systems.
+
+Each is imported when it is first asked for, and with it what it needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from waterdrop_py.listeners.structlog import StructlogListener
+
+__all__ = ["StructlogListener"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "StructlogListener":
+        from waterdrop_py.listeners.structlog import StructlogListener
+
+        return StructlogListener
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

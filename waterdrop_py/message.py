@@ -1,0 +1,55 @@
+"""A message, as a user writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+Payload: TypeAlias = "bytes | bytearray | memoryview | str | None"
+Key: TypeAlias = "bytes | str | None"
+HeaderValue: TypeAlias = "bytes | str | None | Sequence[bytes | str | None]"  # noqa: RUF036
+HeadersInput: TypeAlias = (
+    "Mapping[str, HeaderValue] | Sequence[tuple[str, HeaderValue]] | None"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. Immutable (`dataclasses.replace` makes a changed one).
+
+    It is validated when it is sent, not when it is made: middleware may still
+    change it, and repair it.
+
+    Attributes:
+        topic: `[A-Za-z0-9._-]{1,249}`.
+        payload: the value; None is a null payload (a tombstone).
+        key: non-empty; chooses the partition when nothing else does.
+        partition: 0 or more; None or -1 leave it to the partitioner.
+        partition_key: non-empty; chooses the partition (crc32 modulo the number
+            of partitions, librdkafka's `consistent`) and is never sent.
+        timestamp: milliseconds since the epoch, or an aware datetime.
+        headers: mapping or pairs; a list as a value makes one header each.
+        label: anything; back on the handle and the report, never sent.
+    """
+
+    topic: str
+    payload: Payload
+    key: Key = None
+    partition: int | None = None
+    partition_key: Key = None
+    timestamp: int | datetime | None = None
+    headers: HeadersInput = None
+    label: Any = None
+
+    def __repr__(self) -> str:
+        """Topic and place only: payloads and headers may carry anything."""
+        size = "null" if self.payload is None else f"{len(self.payload)} long"
+        place = "" if self.partition is None else f" partition={self.partition}"
+        return f"<Message topic={self.topic!r}{place} payload {size}>"
+
+
+MessageInput: TypeAlias = "Message | Mapping[str, Any]"

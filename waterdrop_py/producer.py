@@ -1,0 +1,416 @@
+"""The producer: what a user holds."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from waterdrop_py._engine import clock, closing, connecting, flushing
+from waterdrop_py._engine.arguments import count, required_seconds, seconds
+from waterdrop_py._engine.contract import KNOWN_TOPICS, checked_topic
+from waterdrop_py._engine.dispatch import REFUSED, Dispatch
+from waterdrop_py._engine.emitter import Emitter
+from waterdrop_py._engine.engine import ENGINE
+from waterdrop_py._engine.factory import Factory
+from waterdrop_py._engine.figures import Health, ProducerStats, read_stats
+from waterdrop_py._engine.idleness import IdleReport, explain_idle
+from waterdrop_py._engine.partitions import partition_count
+from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._engine.slot import NO_LIFE, ClientSlot
+from waterdrop_py._engine.verbs import Verbs
+from waterdrop_py._settings.properties import check_properties
+from waterdrop_py.config import Config
+from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
+from waterdrop_py.errors import ConfigurationInvalidError
+from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
+from waterdrop_py.monitor import Monitor
+from waterdrop_py.monitor import monitor as shared_monitor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime, timedelta
+
+    from waterdrop_py._engine.drain import DrainReport
+    from waterdrop_py._engine.states import Status
+
+_new_handle = DeliveryHandle.__new__
+
+
+class Producer:
+    """A Kafka producer that costs nothing while it is idle.
+
+    `Producer(config)` takes a `Config`, a mapping of its options, or a URL; or the
+    options as keywords. Constructing one opens no socket and starts no thread; the
+    first send does. With an `idle_disconnect_timeout`, the client (sockets,
+    librdkafka's threads, descriptors) is destroyed once nothing was sent for that
+    long, and the next send opens a new one. Thread-safe. A context manager that
+    closes on leaving. It can be neither copied nor pickled.
+
+    Raises:
+        ConfigurationInvalidError: with every violation at once.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_config",
+        "_emitter",
+        "_limited",
+        "_monitor",
+        "_slot",
+        "_verbs",
+    )
+
+    def __init__(
+        self, config: Config | Mapping[str, Any] | str | None = None, /, **options: Any
+    ) -> None:
+        self._config = Config.of(config, options)
+        errors = check_properties(self._config.kafka)
+        if errors:
+            raise ConfigurationInvalidError(errors)
+        self._monitor = Monitor(on_change=self._refresh)
+        name = self._config.id or f"waterdrop-{uuid.uuid4().hex[:12]}"
+        emitter = Emitter(self, name, self._config.tags, self._monitor, shared_monitor)
+        self._emitter = emitter
+        self._slot = ClientSlot(
+            ENGINE,
+            Factory(self._config, emitter),
+            emitter,
+            idle_timeout=self._config.idle_disconnect_timeout / 1000,
+            max_age=self._config.max_connection_age / 1000,
+            close_timeout=self._config.close_timeout / 1000,
+        )
+        self._verbs = Verbs(
+            Dispatch(self._config, self._slot, emitter),
+            emitter,
+            max_payload_size=self._config.max_payload_size,
+            max_wait_timeout=self._config.max_wait_timeout / 1000,
+        )
+        self._limited = self._config.max_payload_size is not None
+        emitter.emit("producer.created")
+        emitter.emit("producer.configured")
+
+    # -- sending -----------------------------------------------------------
+
+    @leaseholder
+    def produce_async(
+        self,
+        topic: str,
+        payload: Payload,
+        *,
+        key: Key = None,
+        partition: int | None = None,
+        partition_key: Key = None,
+        timestamp: int | datetime | None = None,
+        headers: HeadersInput = None,
+        label: Any = None,
+    ) -> DeliveryHandle:
+        """Hand a message to librdkafka; the handle resolves with its report.
+
+        Returns at once. It blocks only to open the client (about a millisecond),
+        for a full queue (at most `wait_timeout_on_queue_full`), and for the first
+        look-up of a topic's partitions for a `partition_key` (at most 5 s).
+        Thread-safe, and callable from callbacks, subscribers and signal handlers:
+        where the call that it interrupted has to end first, the message is sent then.
+
+        Raises:
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceError: librdkafka did not take it; `queue_full` after the wait.
+            ProducerClosedError: the producer is closed.
+        """
+        # The fast path: a message that is plainly legal, on a client that is open
+        # and busy. See `ClientSlot` and `Dispatch` for what the steps protect.
+        if (
+            type(payload) is bytes
+            and type(topic) is str
+            and topic in KNOWN_TOPICS
+            and (key is None or (type(key) is bytes and key))
+            and partition is None
+            and partition_key is None
+            and timestamp is None
+            and headers is None
+            and not self._limited
+        ):
+            slot = self._slot
+            life = slot.life
+            if not life.quiet and not slot.reports.hears_sends:
+                handle = _new_handle(DeliveryHandle)
+                handle._topic = topic
+                handle._payload = payload
+                if key is not None:
+                    handle._key = key
+                if label is not None:
+                    handle._label = label
+                inuse = life.inuse
+                try:
+                    inuse.append(None)
+                    if slot.life is life and not life.quiet:
+                        handle._life = life
+                        handle._seq = next(life.sent)
+                        life.produce(topic, payload, key, -1, handle)  # type: ignore[misc]
+                        return handle
+                except REFUSED:
+                    # The long way meets the same refusal, and has its policy.
+                    next(life.refused)
+                finally:
+                    inuse.pop()
+        return self._verbs.produce_async(
+            Message(
+                topic, payload, key, partition, partition_key, timestamp, headers, label
+            )
+        )
+
+    def produce_sync(
+        self,
+        topic: str,
+        payload: Payload,
+        *,
+        key: Key = None,
+        partition: int | None = None,
+        partition_key: Key = None,
+        timestamp: int | datetime | None = None,
+        headers: HeadersInput = None,
+        label: Any = None,
+        timeout: float | timedelta | None = None,
+    ) -> DeliveryReport:
+        """Send a message and wait for its delivery report.
+
+        Blocks for at most `timeout` seconds (None: `max_wait_timeout`). Thread-safe.
+
+        Raises:
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceError: it was not delivered; `__cause__` is the Kafka error.
+            DeliveryTimeoutError: the time is over; delivery goes on.
+            ProducerClosedError: the producer is closed.
+            ReentrantCallError: the report could only be served by a call that this
+                one interrupted; nothing was sent.
+        """
+        bound = seconds("timeout", timeout)
+        return self._verbs.produce_sync(
+            Message(
+                topic, payload, key, partition, partition_key, timestamp, headers, label
+            ),
+            bound,
+        )
+
+    def produce_many_async(
+        self, messages: Iterable[MessageInput]
+    ) -> list[DeliveryHandle]:
+        """Hand messages to librdkafka; their handles, in input order.
+
+        All are validated before any is sent. Blocks like `produce_async`.
+
+        Raises:
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceManyError: librdkafka did not take one; `dispatched` has the
+                handles of those before it.
+            ProducerClosedError: the producer is closed.
+        """
+        return self._verbs.produce_many_async(messages)
+
+    def produce_many_sync(
+        self, messages: Iterable[MessageInput]
+    ) -> list[DeliveryReport]:
+        """Send messages and wait for all reports, which come in input order.
+
+        All are validated before any is sent. Blocks for at most `max_wait_timeout`.
+
+        Raises:
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceManyError: some were not delivered; raised once every handle in
+                `dispatched` is final.
+            DeliveryTimeoutError: the time is over; delivery goes on.
+            ProducerClosedError, ReentrantCallError: as `produce_sync`.
+        """
+        return self._verbs.produce_many_sync(messages)
+
+    def flush(self, timeout: float | timedelta | None = None) -> int:
+        """Wait until all that was sent before has its outcome, without its linger.
+
+        Blocks for at most `timeout` seconds (None: until the last outcome). Opens
+        nothing. Returns how many messages are still un-acknowledged.
+
+        Raises:
+            ReentrantCallError: called inside a callback of the same client.
+        """
+        bound = seconds("timeout", timeout)
+        return flushing.flush(self._slot, bound)
+
+    # -- the client's life -------------------------------------------------
+
+    def connect(
+        self,
+        timeout: float | timedelta = 30.0,
+        *,
+        errback: Callable[[BaseException, float], object] | None = None,
+        max_retries: int | None = None,
+        interval_start: float | timedelta = 2,
+        interval_step: float | timedelta = 2,
+        interval_max: float | timedelta = 30,
+    ) -> Producer:
+        """Open the client now, and prove it with the cluster's metadata.
+
+        Blocks for at most `timeout` seconds in all; one try takes at most 2 s.
+        Before each retry `errback(error, interval)` is called, and `interval`
+        seconds pass: `interval_start` first, `interval_step` more each time, at
+        most `interval_max`. Returns the producer.
+
+        Raises:
+            BrokerUnreachableError: no broker answered, with a checklist.
+            ProducerClosedError: the producer is closed.
+        """
+        retries = connecting.Retries(
+            count("max_retries", max_retries),
+            required_seconds("interval_start", interval_start),
+            required_seconds("interval_step", interval_step),
+            required_seconds("interval_max", interval_max),
+            errback,
+        )
+        connecting.connect(self._slot, required_seconds("timeout", timeout), retries)
+        return self
+
+    def disconnect(self) -> bool:
+        """Close the client if that is safe now; False when it is not, or none is open.
+
+        It never waits for a send in progress. Thread-safe.
+        """
+        slot = self._slot
+        life = slot.life
+        ending = slot.retire("requested").ending
+        if ending is None:
+            return False
+        if not life.turn.mine:
+            ending.wait(self._config.close_timeout / 1000)
+        return True
+
+    def explain_idle(self) -> IdleReport:
+        """Why the client is, or is not, disconnectable, and the ms to its deadline.
+
+        Opens nothing, never blocks, takes no lock.
+        """
+        return explain_idle(self._slot)
+
+    def close(
+        self, timeout: float | timedelta | None = None, *, force: bool = False
+    ) -> DrainReport:
+        """Deliver what is on its way, give up the rest, and close for good.
+
+        Blocks for at most `timeout` seconds (None: `close_timeout`) and 0.5 s more,
+        also with every broker down; 5 us more for each message beyond 100 000.
+        Every handle is resolved then. `force=True` gives everything up at once.
+        Idempotent and thread-safe. Called inside one of the producer's own
+        callbacks or verbs it closes in the background, and says `complete=False`.
+        """
+        bound = seconds("timeout", timeout)
+        if bound is None:
+            bound = self._config.close_timeout / 1000
+        return closing.close(self._slot, bound, force=force)
+
+    def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
+        """Whether the producer works.
+
+        Shallow: opens nothing, sends nothing, never blocks, is no activity; an idle
+        producer is healthy. Deep: opens the client and asks the cluster for its
+        metadata, within `timeout` seconds. Raises nothing for a broker that is away.
+        """
+        bound = required_seconds("timeout", timeout)
+        return connecting.health(self._slot, bound if deep else None)
+
+    def stats(self) -> ProducerStats:
+        """Figures since the producer was made. Takes no lock, opens nothing."""
+        return read_stats(self._slot)
+
+    # -- what it is --------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The name in events and logs."""
+        return self._emitter.producer_id
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self._config
+
+    @property
+    def monitor(self) -> Monitor:
+        """Where this producer's events are subscribed to."""
+        return self._monitor
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """What rides on every event."""
+        return self._config.tags
+
+    @property
+    def status(self) -> Status:
+        """What it is doing."""
+        return self._slot.status
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a client is open."""
+        return self._slot.life is not NO_LIFE
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether it has a `transactional.id`."""
+        return bool(self._config.kafka.get("transactional.id"))
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether librdkafka retries without doubling (transactional ones do too)."""
+        value = self._config.kafka.get("enable.idempotence", False)
+        return self.is_transactional or str(value).lower() == "true"
+
+    @property
+    def queue_size(self) -> int:
+        """Messages without an outcome yet. Opens nothing, never blocks."""
+        return self.stats().in_flight
+
+    @property
+    def idle_ms(self) -> float | None:
+        """Milliseconds since the last activity of the open client; None without."""
+        life = self._slot.life
+        return None if life is NO_LIFE else (clock.now() - life.last_activity) * 1000
+
+    def partition_count(self, topic: str) -> int:
+        """The number of partitions of `topic`, cached once known.
+
+        Blocks for at most 5 s for the first look-up, and opens the client for it.
+
+        Raises:
+            ProduceError: the topic is unknown, or no broker answered.
+        """
+        return partition_count(self._slot, checked_topic(topic))
+
+    def __len__(self) -> int:
+        return self.queue_size
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        slot = getattr(self, "_slot", None)
+        if slot is not None:  # the constructor may have raised
+            closing.abandon(slot)
+
+    def __repr__(self) -> str:
+        return f"<Producer {self.id!r} {self.status} in_flight={self.queue_size}>"
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError("a Producer cannot be copied: it owns a client")
+
+    def __deepcopy__(self, _: object) -> NoReturn:
+        raise TypeError("a Producer cannot be copied: it owns a client")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Producer cannot be pickled: it owns a client")
+
+    def _refresh(self) -> None:
+        self._slot.refresh()

@@ -1,0 +1,194 @@
+"""A Kafka cluster without Kafka: librdkafka's mock, in a process of its own."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from confluent_kafka import KafkaError, Message
+
+from waterdrop_py.testing._host_process import HostProcess
+from waterdrop_py.testing._mock_api import (
+    API_KEYS,
+    MAX_BROKERS,
+    MAX_PARTITIONS,
+    MAX_RTT_MS,
+    api_key,
+    codes_of,
+    topic_name,
+    whole_number,
+)
+from waterdrop_py.testing.reading import read_topic
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from types import TracebackType
+
+MAX_REPLICAS = 3
+
+
+class Broker(NamedTuple):
+    """Where a broker listens."""
+
+    id: int
+    host: str
+    port: int
+
+
+class EmbeddedCluster:
+    """A mock cluster that outlives the clients connected to it.
+
+    It runs in a subprocess, is up in well under a second, and ends with `close()` or
+    with the process that started it, however that ends. Topics appear when they are
+    first used, with four partitions, and keep about the last 5 MB of each. What
+    librdkafka's mock lacks: fencing, `read_committed`, offsets of transactions, TLS and
+    SASL; every report's timestamp is the same.
+
+    All methods are thread-safe; each command blocks for at most 10 s, usually for less
+    than one millisecond. They raise `ValueError` for arguments out of range,
+    `RuntimeError` when the cluster is not running, and `TimeoutError`. In a forked
+    child the cluster can be connected to, and neither commanded nor closed.
+    """
+
+    def __init__(self, brokers: int = 3) -> None:
+        self._size = whole_number(brokers, "brokers", 1, MAX_BROKERS)
+        self._lock = threading.Lock()  # protects `_host`, so that only one is started
+        self._host: HostProcess | None = None
+
+    def start(self) -> EmbeddedCluster:
+        """Start the cluster, empty, and wait until it listens; returns self.
+
+        Does nothing when it is running.
+        """
+        with self._lock:
+            if self._host is None:
+                self._host = HostProcess(self._size)
+        return self
+
+    def close(self) -> None:
+        """End the cluster, within about 2 s; its topics are gone. Idempotent."""
+        with self._lock:
+            host, self._host = self._host, None
+        if host is not None:
+            host.end()
+
+    def __enter__(self) -> EmbeddedCluster:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        host = self._host
+        where = host.bootstrap_servers if host is not None else "not running"
+        return f"<EmbeddedCluster {where}>"
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What a client is configured with: `host:port` of each broker."""
+        return self._running().bootstrap_servers
+
+    @property
+    def brokers(self) -> list[Broker]:
+        """Every broker, also one that is down; ids count from 1."""
+        servers = self.bootstrap_servers.split(",")
+        return [
+            Broker(number, host, int(port))
+            for number, (host, _, port) in enumerate(
+                (server.rpartition(":") for server in servers), start=1
+            )
+        ]
+
+    @property
+    def pid(self) -> int:
+        """The process that hosts the cluster."""
+        return self._running().pid
+
+    def create_topic(self, name: str, partitions: int = 1) -> None:
+        """Create a topic; `ValueError` when there is one of this name.
+
+        Partition 0 is led by broker 1, partition 1 by broker 2 and so on, in turn.
+        """
+        topic_name(name)
+        whole_number(partitions, "partitions", 1, MAX_PARTITIONS)
+        replicas = min(self._size, MAX_REPLICAS)
+        code = self._running().ask("create_topic", name, partitions, replicas)
+        if code == KafkaError.TOPIC_ALREADY_EXISTS:
+            raise ValueError(f"there is a topic {name!r} already")
+        _check(code, f"create_topic({name!r})")
+
+    def set_rtt(self, rtt_ms: int, broker: int | None = None) -> None:
+        """Delay every response of a broker, or of all of them, by milliseconds."""
+        whole_number(rtt_ms, "rtt_ms", 0, MAX_RTT_MS)
+        host = self._running()
+        for each in self._ids(broker):
+            _check(host.ask("set_rtt", each, rtt_ms), f"set_rtt of broker {each}")
+
+    def broker_down(self, broker: int) -> None:
+        """Let a broker refuse connections, and drop those it has."""
+        host = self._running()
+        for each in self._ids(broker):
+            _check(host.ask("broker_down", each), f"broker_down({each})")
+
+    def broker_up(self, broker: int) -> None:
+        """Let a broker listen again, on the same port."""
+        host = self._running()
+        for each in self._ids(broker):
+            _check(host.ask("broker_up", each), f"broker_up({each})")
+
+    def push_errors(self, api_name: str, *codes: int | str) -> None:
+        """Answer the next requests of this kind with these errors, one each, in order.
+
+        `api_name` is the protocol's name, such as `"Produce"` or `"EndTxn"`. An error
+        is its code or its lower-case name, such as `"not_leader_for_partition"`;
+        `"transport"` closes the connection instead of answering, `"no_error"` lets one
+        request pass. The `ValueError` for an unknown name lists the known ones.
+        """
+        key, numbers = api_key(api_name), codes_of(codes)
+        self._running().ask("push_errors", key, numbers)
+
+    def heal(self) -> None:
+        """Take back every fault: brokers up, no delay, no errors waiting."""
+        host = self._running()
+        host.ask("clear_errors", sorted(API_KEYS.values()))
+        self.set_rtt(0)
+        for broker in self._ids(None):
+            self.broker_up(broker)
+
+    def read(self, topic: str, timeout: float | timedelta = 10.0) -> list[Message]:
+        """Every message of a topic; see `read_topic`.
+
+        `RuntimeError` when the mock has thrown the oldest away: it keeps about 5 MB of
+        each partition.
+        """
+        messages = read_topic(self.bootstrap_servers, topic, timeout=timeout)
+        for before, message in zip([None, *messages], messages, strict=False):
+            first = before is None or before.partition() != message.partition()
+            if first and message.offset():
+                raise RuntimeError(
+                    f"the mock cluster has discarded the first {message.offset()} "
+                    f"messages of {topic} [{message.partition()}]: it keeps about 5 MB "
+                    "of a partition; send less, or to more partitions"
+                )
+        return messages
+
+    def _running(self) -> HostProcess:
+        host = self._host
+        if host is None:
+            raise RuntimeError("the cluster is not running; use `with` or start()")
+        return host
+
+    def _ids(self, broker: int | None) -> list[int]:
+        if broker is None:
+            return list(range(1, self._size + 1))
+        return [whole_number(broker, "the broker's id", 1, self._size)]
+
+
+def _check(code: int, what: str) -> None:
+    if code:
+        raise RuntimeError(f"{what} failed: {KafkaError(code).str()}")

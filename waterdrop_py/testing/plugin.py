@@ -1,0 +1,40 @@
+"""The pytest plugin: fixtures for tests of code that sends with waterdrop_py.
+
+pytest loads it in every run on a machine that has the package installed, so it
+imports nothing of the library until a test asks for a fixture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from waterdrop_py.monitor import Event
+    from waterdrop_py.testing.cluster import EmbeddedCluster
+
+
+@pytest.fixture(scope="session")
+def waterdrop_cluster() -> Iterator[EmbeddedCluster]:
+    """A mock cluster of three brokers, one for the whole run.
+
+    Topics appear as they are used: give each test a name of its own. A test that
+    injects faults ends with `waterdrop_cluster.heal()`.
+    """
+    from waterdrop_py.testing.cluster import EmbeddedCluster
+
+    with EmbeddedCluster(brokers=3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def waterdrop_events() -> Iterator[list[Event]]:
+    """Every event of every producer during the test, in the order of emission."""
+    import waterdrop_py
+    from waterdrop_py.testing.recording import record
+
+    with record(waterdrop_py.monitor) as events:
+        yield events

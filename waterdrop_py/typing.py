@@ -1,0 +1,64 @@
+"""The protocols at the library's edges: what a client and a clock must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+Headers: TypeAlias = list[tuple[str, bytes | None]]
+ClientFactory: TypeAlias = Callable[[dict[str, Any]], "KafkaClient"]
+
+
+@runtime_checkable
+class KafkaClient(Protocol):
+    """What the engine asks of a client: the part of `confluent_kafka.Producer` it uses.
+
+    `client_factory` may return anything of this shape.
+    """
+
+    def produce(
+        self,
+        topic: str,
+        value: str | bytes | None = None,
+        key: str | bytes | None = None,
+        partition: int = -1,
+        callback: Callable[[Any, Any], None] | None = None,
+        on_delivery: Callable[[Any, Any], None] | None = None,
+        timestamp: int = 0,
+        headers: Any = None,
+    ) -> None:
+        """Queue a message; `BufferError` when the queue is full."""
+
+    def poll(self, timeout: float = -1) -> int:
+        """Serve reports and callbacks for at most `timeout` seconds."""
+
+    def flush(self, timeout: float = -1) -> int:
+        """Hand everything over; the number still un-acknowledged after `timeout` s."""
+
+    def purge(
+        self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True
+    ) -> None:
+        """Cancel what is queued and in flight; reports come from the next poll."""
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
+        """The cluster's metadata, within `timeout` seconds."""
+
+    def close(self) -> Any:
+        """Destroy the client: its sockets, threads and descriptors."""
+
+    def __len__(self) -> int:
+        """Messages and events that wait, are in flight, or are not yet polled."""
+
+
+class Clock(Protocol):
+    """Where the library gets its time from: monotonic seconds that count suspension."""
+
+    def now(self) -> float:
+        """Seconds since some fixed point in the past."""
+
+
+class Unsubscribe(Protocol):
+    """What `Monitor.subscribe` returns; calling it again does nothing."""
+
+    def __call__(self) -> None:
+        """Remove the subscription."""
