@@ -18,7 +18,7 @@ GRACE_S = 2.0
 SHARED_THREADS = (
     "waterdrop-reaper",
     "waterdrop-poller",
-    "waterdrop-closer-",
+    "waterdrop-closer",
     "waterdrop-helper-",
 )
 # multiprocessing keeps these until the interpreter exits.

@@ -120,6 +120,10 @@ class EventNotRegisteredError(WaterdropError):
     """No event has this name."""
 
 
+class StatisticsNotEnabledError(WaterdropError):
+    """The open client was built without statistics, so none will come from it."""
+
+
 class BrokerUnreachableError(WaterdropError):
     """No broker answered in time. `checklist` says what to look at first."""
 

@@ -88,10 +88,21 @@ class Monitor:
     blinker tells nobody of that.
     """
 
-    __slots__ = ("__weakref__", "_on_change", "_signals", "_subscriptions")
+    __slots__ = (
+        "__weakref__",
+        "_guard",
+        "_on_change",
+        "_signals",
+        "_subscriptions",
+    )
 
-    def __init__(self, on_change: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[], object] | None = None,
+        guard: Callable[[str], object] | None = None,
+    ) -> None:
         self._on_change = on_change
+        self._guard = guard
         self._subscriptions: dict[str, _Subscriptions] = {}
         self._signals: dict[str, NamedSignal] = {}
 
@@ -114,12 +125,16 @@ class Monitor:
 
         Raises:
             EventNotRegisteredError: no event has the name, or the method's name.
+            StatisticsNotEnabledError: the event is `statistics.emitted`, and the
+                producer's open client was built while nobody listened to it.
             TypeError: `fn` cannot be called with an event, or the listener has no
                 method named after an event. Nothing is subscribed.
         """
         if isinstance(target, str):
             require_event(target)
             wanted = [(target, _callable(fn, target))]
+            if self._guard is not None:
+                self._guard(target)
         elif fn is None:
             wanted = _methods_of(target)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from waterdrop_py._engine import clock, closing, connecting, flushing
+from waterdrop_py._engine import clock, closing, connecting, exit, flushing, fork
 from waterdrop_py._engine.arguments import count, required_seconds, seconds
 from waterdrop_py._engine.contract import KNOWN_TOPICS, checked_topic
 from waterdrop_py._engine.dispatch import REFUSED, Dispatch
@@ -14,6 +14,7 @@ from waterdrop_py._engine.engine import ENGINE
 from waterdrop_py._engine.factory import Factory
 from waterdrop_py._engine.figures import Health, ProducerStats, read_stats
 from waterdrop_py._engine.idleness import IdleReport, explain_idle
+from waterdrop_py._engine.lease import Pinned
 from waterdrop_py._engine.partitions import partition_count
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py._engine.slot import NO_LIFE, ClientSlot
@@ -21,17 +22,22 @@ from waterdrop_py._engine.verbs import Verbs
 from waterdrop_py._settings.properties import check_properties
 from waterdrop_py.config import Config
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
-from waterdrop_py.errors import ConfigurationInvalidError
+from waterdrop_py.errors import ConfigurationInvalidError, StatisticsNotEnabledError
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.monitor import monitor as shared_monitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from datetime import datetime, timedelta
 
     from waterdrop_py._engine.drain import DrainReport
     from waterdrop_py._engine.states import Status
+    from waterdrop_py.typing import KafkaClient
+
+fork.install()
+exit.install()
 
 _new_handle = DeliveryHandle.__new__
 
@@ -67,10 +73,11 @@ class Producer:
         errors = check_properties(self._config.kafka)
         if errors:
             raise ConfigurationInvalidError(errors)
-        self._monitor = Monitor(on_change=self._refresh)
+        self._monitor = Monitor(self._refresh, self._guard_subscription)
         name = self._config.id or f"waterdrop-{uuid.uuid4().hex[:12]}"
         emitter = Emitter(self, name, self._config.tags, self._monitor, shared_monitor)
         self._emitter = emitter
+        wait = self._config.close_before_fork
         self._slot = ClientSlot(
             ENGINE,
             Factory(self._config, emitter),
@@ -78,6 +85,7 @@ class Producer:
             idle_timeout=self._config.idle_disconnect_timeout / 1000,
             max_age=self._config.max_connection_age / 1000,
             close_timeout=self._config.close_timeout / 1000,
+            close_before_fork=None if wait is None else wait / 1000,
         )
         self._verbs = Verbs(
             Dispatch(self._config, self._slot, emitter),
@@ -282,6 +290,19 @@ class Producer:
             ending.wait(self._config.close_timeout / 1000)
         return True
 
+    def native(self) -> AbstractContextManager[KafkaClient]:
+        """The open confluent_kafka client itself, which stays open inside the block.
+
+        `with producer.native() as client: client.list_topics()`. Opens one if need
+        be, and blocks for that only. For what the library does not wrap: metadata,
+        `set_sasl_credentials` and the like. What is set on it ends with that client.
+        The client must not be closed, and not be used after the block.
+
+        Raises:
+            ProducerClosedError: the producer is closed.
+        """
+        return Pinned(self._slot)
+
     def explain_idle(self) -> IdleReport:
         """Why the client is, or is not, disconnectable, and the ms to its deadline.
 
@@ -414,3 +435,12 @@ class Producer:
 
     def _refresh(self) -> None:
         self._slot.refresh()
+
+    def _guard_subscription(self, name: str) -> None:
+        life = self._slot.life
+        if name == "statistics.emitted" and life is not NO_LIFE and not life.statistics:
+            raise StatisticsNotEnabledError(
+                "the open client was built while nobody listened to "
+                "statistics.emitted, and emits none; subscribe before the first send, "
+                "subscribe a listener object, or disconnect() first"
+            )

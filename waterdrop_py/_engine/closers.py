@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,8 @@ class Closers:
     nobody else's job. No lock: an inbox, and lists used with atomic operations.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: Callable[[Callable[[], None]], None]) -> None:
+        self._elsewhere = elsewhere
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._threads: list[object] = []
         self._busy: list[tuple[object, float]] = []
@@ -51,6 +53,13 @@ class Closers:
             self._threads.append(me)
             if not threads.start("closer", lambda: self._run(me)):
                 self._threads.remove(me)
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        """No thread starts any more: at interpreter exit, from Python 3.12 on."""
+        if not self._threads:
+            with suppress(Empty):
+                self._elsewhere(self._jobs.get_nowait())
 
     def _run(self, me: object) -> None:
         try:

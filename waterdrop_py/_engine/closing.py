@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from queue import Empty, SimpleQueue
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import aside, clock, flushing, waiting
@@ -24,6 +25,11 @@ for the native close: `close` returns within its timeout + 0.5 s."""
 PER_MESSAGE: Final = 0.000_005
 """Seconds more for each message beyond FREE: each one's report is served."""
 FREE: Final = 100_000
+
+
+def begin(slot: ClientSlot, timeout: float) -> None:
+    """Refuse senders from now on; `close` does the rest, by the same deadline."""
+    slot.begin_closing(clock.system_now() + timeout)
 
 
 def close(slot: ClientSlot, timeout: float, *, force: bool) -> DrainReport:
@@ -95,7 +101,9 @@ class Closing:
         life = self._life
         if life is None or self._report is not None:
             return False
-        return life.turn.mine or leases(life) > 0
+        me = get_ident()
+        pinned = any(pin.thread == me for pin in tuple(life.pins))
+        return life.turn.mine or pinned or leases(life) > 0
 
     def progress(self) -> DrainReport:
         """What is known so far; the whole report once the producer is closed."""
@@ -195,11 +203,16 @@ class Closing:
         slot.ledger.closed(life, "close")
         ending = Ending(slot, life, "close")
         slot.emitter.emit("producer.disconnecting", {"reason": "close"})
-        ending.begin()
+        if life.pins:
+            # Somebody is inside `native()` beyond the bound, and must not find the
+            # client destroyed: it is when they leave.
+            life.on_unpinned = lambda: slot.engine.closers.submit(ending.run)
+        else:
+            ending.begin()
         ending.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
         self._life = None
         slot.reports.drain = None
 
 
 def _nothing_left(life: Life) -> bool:
-    return not life.inuse and not life.in_flight()
+    return not (life.inuse or life.pins or life.in_flight() or life.theirs())

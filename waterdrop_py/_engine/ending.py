@@ -61,9 +61,10 @@ class Ending:
             life.after_turn(self._submit)
             return
         error: Exception | None = None
+        client = life.client
         try:
-            if life.client is not None:
-                life.client.close()
+            if client is not None:
+                client.close()
         except Exception as raised:  # noqa: BLE001 - contained, and told of
             error = raised
         finally:
@@ -71,6 +72,7 @@ class Ending:
             life.client = life.produce = None
             life.turn.release(turn)
         self.finish(error)
+        self.slot.engine.leftovers.closed(self.slot, client)
 
     def finish(self, error: Exception | None = None) -> bool:
         """The client is destroyed, or given up; False when that was said before."""
@@ -88,13 +90,14 @@ class Ending:
 
     def wait(self, timeout: float) -> None:
         """Wait until the client is destroyed; give it up after `timeout` seconds."""
-        deadline = clock.system_now() + timeout
+        self.wait_until(clock.system_now() + timeout)
+        if self._claimed:
+            self.abandon()
+
+    def wait_until(self, deadline: float) -> None:
+        """Wait until the client is destroyed, or `deadline`; the close goes on."""
         closers = self.slot.engine.closers
-        while self._claimed:
-            left = deadline - clock.system_now()
-            if left <= 0:
-                self.abandon()
-                return
+        while self._claimed and (left := deadline - clock.system_now()) > 0:
             with suppress(Empty):
                 self.closed.get(timeout=min(left, RELIEF))
             closers.relieve()
@@ -117,6 +120,8 @@ class Ending:
 
     def announce(self, measured: dict[str, int] | None) -> None:
         """Say that the client is gone, and what that released."""
+        if self._batch.silent:
+            self.slot.emitter.emit("producer.disconnecting", {"reason": self.reason})
         self.slot.emitter.emit(
             "producer.disconnected",
             self.payload(measured),
@@ -133,11 +138,15 @@ class Batch:
     client meanwhile. No lock: `_open.pop` counts down.
     """
 
-    __slots__ = ("_before", "_closed", "_engine", "_late", "_moves", "_open")
+    __slots__ = ("_before", "_closed", "_engine", "_late", "_moves", "_open", "silent")
 
-    def __init__(self, engine: Engine, size: int, *, measure: bool) -> None:
+    def __init__(
+        self, engine: Engine, size: int, *, measure: bool, silent: bool = False
+    ) -> None:
         self._engine = engine
-        self._open: list[None] = [None] * size
+        # A silent batch has one place more: it is told of when its owner says so.
+        self.silent = silent
+        self._open: list[None] = [None] * (size + silent)
         self._closed: list[Ending] = []
         self._late = False
         self._before = take_census() if measure else None

@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Final, cast
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.closers import Closers
 from waterdrop_py._engine.ending import Batch
+from waterdrop_py._engine.gate import ForkGate
+from waterdrop_py._engine.leftovers import Leftovers
 from waterdrop_py._engine.life import figure
 from waterdrop_py._engine.poller import Poller, SlowCallbackError
 from waterdrop_py._engine.reaper import Reaper
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from waterdrop_py._engine.ending import Ending
+    from waterdrop_py._engine.factory import Factory
     from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.reaper import Reapable
+    from waterdrop_py._engine.reports import ReportDesk
     from waterdrop_py._engine.slot import ClientSlot
 
 LATE: Final = 0.1
@@ -44,7 +50,9 @@ class Engine:
         self._traffic = count()
         self.endings: list[Ending] = []
         self._batches: list[tuple[Batch, float]] = []
-        self.closers = Closers()
+        self.gate = ForkGate()
+        self.leftovers = Leftovers(self)
+        self.closers = Closers(self._run_on_poller)
         self.poller = Poller(self._report_slow)
         self.reaper = Reaper(self._reap, self._tend)
 
@@ -69,6 +77,10 @@ class Engine:
         for slot in self.slots():
             slot.refresh()
 
+    def holds_clients(self) -> bool:
+        """Whether any producer of the library has a client that is not destroyed."""
+        return any(slot.lives() for slot in self.slots())
+
     # -- closes ------------------------------------------------------------
 
     def note_traffic(self) -> None:
@@ -79,11 +91,22 @@ class Engine:
         """How often that was so far."""
         return figure(self._traffic)
 
-    def batch(self, slots: list[ClientSlot]) -> Batch:
+    def batch(self, slots: list[ClientSlot], *, silent: bool = False) -> Batch:
         """Clients that are about to be closed together."""
         heard = any(slot.emitter.listens("producer.disconnected") for slot in slots)
         few = len(self._slots) <= MEASURED
-        return Batch(self, len(slots), measure=heard and few)
+        return Batch(self, len(slots), measure=heard and few, silent=silent)
+
+    def open(self, factory: Factory, life: Life, reports: ReportDesk) -> None:
+        """Construct a client, at no moment at which another thread forks."""
+        self.gate.enter()
+        try:
+            factory.open(life, reports)
+        finally:
+            self.gate.leave()
+
+    def _run_on_poller(self, job: Callable[[], None]) -> None:
+        self.poller.do(job)
 
     def forget(self, ending: Ending) -> None:
         """A close has ended."""

@@ -6,7 +6,8 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._settings.defaults import with_defaults
+from waterdrop_py._engine.exit import watch_exit
+from waterdrop_py._settings.defaults import own_number, with_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,8 +70,9 @@ class Factory:
         Raises:
             KafkaException: the properties contradict each other.
         """
-        life.statistics = self._emitter.listens("statistics.emitted")
-        conf = with_defaults(self._config.kafka, statistics=life.statistics)
+        listens = self._emitter.listens("statistics.emitted")
+        conf = with_defaults(self._config.kafka, statistics=listens)
+        life.statistics = bool(own_number(conf, "statistics.interval.ms"))
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
         conf["error_cb"] = self._beside("error_cb", reports.client_error)
@@ -82,6 +84,7 @@ class Factory:
         provider = self._config.oauth_token_provider or conf.get("oauth_cb")
         if provider is not None:
             conf["oauth_cb"] = self._tokens(provider)
+        watch_exit()
         client = self._config.client_factory(conf)
         life.client = client
         life.produce = client.produce

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.life import Pin
 from waterdrop_py._engine.reentrance import leaseholder
 
 if TYPE_CHECKING:
@@ -13,6 +16,37 @@ if TYPE_CHECKING:
     from waterdrop_py.typing import KafkaClient
 
 _T = TypeVar("_T")
+
+
+class Pinned:
+    """`Producer.native()`: the open client itself, kept open until the block ends."""
+
+    __slots__ = ("_life", "_pin", "_slot")
+
+    def __init__(self, slot: ClientSlot) -> None:
+        self._slot = slot
+
+    def __enter__(self) -> KafkaClient:
+        me = threading.current_thread()
+        self._pin = Pin(threading.get_ident(), me.name, clock.now())
+        while True:
+            self._life = life = self._slot.ready(None)
+            life.pins.append(self._pin)
+            client = life.client
+            if self._slot.life is life and client is not None:
+                life.pinned = True
+                return client
+            life.pins.remove(self._pin)
+
+    def __exit__(self, *_: object) -> None:
+        life = self._life
+        life.pins.remove(self._pin)
+        if life.on_unpinned is not None and not life.pins:
+            life.on_unpinned()
+            return
+        life.arm(life)
+        if life.refusals:
+            self._slot.look_again()
 
 
 @leaseholder

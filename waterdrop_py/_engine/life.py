@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Claim, Ticket
@@ -20,6 +19,14 @@ SLICE: Final = 0.15
 on polling after it served a report; and what a Ctrl-C waits for at the most."""
 
 
+class Pin(NamedTuple):
+    """Somebody outside the library uses the client."""
+
+    thread: int
+    owner: str
+    since: float
+
+
 class Life:
     """What is known of one client, and the only way to it.
 
@@ -32,6 +39,8 @@ class Life:
     Attributes:
         quiet: nothing is un-acknowledged and nobody serves it often; the next
             send looks at the age, and sees to it that its report is served.
+        pins: who uses the client directly; `pinned` stays set, because what they
+            sent on it is not in our counters.
         plain: a successful report concerns nobody but its handle.
         last_activity: seconds on the clock, written by whoever serves reports.
         sent: numbers the messages; `refused` counts those that were not taken.
@@ -50,8 +59,10 @@ class Life:
         "last_activity",
         "lost",
         "on_settled",
+        "on_unpinned",
         "opened_at",
-        "pid",
+        "pinned",
+        "pins",
         "plain",
         "poll_at",
         "produce",
@@ -72,6 +83,7 @@ class Life:
         self.reports = reports
         self.arm = arm
         self.on_settled: Callable[[], None] | None = None
+        self.on_unpinned: Callable[[], None] | None = None
         self.inuse: list[None] = []
         self.turn = Claim()
         self.waiters: list[Callable[[], None]] = []
@@ -88,7 +100,8 @@ class Life:
         self.fatal: Any = None
         self.lost: BaseException | None = None
         self.refusals: set[str] = set()
-        self.pid = os.getpid()
+        self.pins: list[Pin] = []
+        self.pinned = False
 
     # -- reports -----------------------------------------------------------
 
@@ -194,6 +207,12 @@ class Life:
     def taken(self) -> int:
         """Messages that the client accepted so far."""
         return figure(self.sent) - figure(self.refused)
+
+    def theirs(self) -> int:
+        """What users of the bare client have on their way. Client alive."""
+        if not self.pinned or self.client is None:
+            return 0
+        return max(0, len(self.client) - self.in_flight())
 
     def in_flight(self) -> int:
         """Messages without an outcome."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from waterdrop_py._engine import clock, threads
 from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.life import Life
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.life import Life
 
 SHORTEST: Final = 0.000_1
 LONGEST: Final = 0.1
@@ -46,7 +46,7 @@ class Poller:
     """
 
     def __init__(self, report_slow: Callable[[Life], None]) -> None:
-        self.armed: SimpleQueue[Life | None] = SimpleQueue()
+        self.armed: SimpleQueue[Life | Callable[[], None]] = SimpleQueue()
         self._report_slow = report_slow
         self._lead = Claim()
         self._watching = Claim()
@@ -59,6 +59,12 @@ class Poller:
     def arm(self, life: Life) -> None:
         """Serve `life` soon, and until nothing of it is un-acknowledged."""
         self.armed.put(life)
+        if not self._lead.taken:
+            threads.start("poller", self._run)
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Run `job` on the polling thread, for lack of another. It must not raise."""
+        self.armed.put(job)
         if not self._lead.taken:
             threads.start("poller", self._run)
 
@@ -82,10 +88,10 @@ class Poller:
             due = self._heap[0][0] if self._heap else self._next_sweep
             wait = min(due, self._next_sweep) - clock.system_now()
         try:
-            life = self.armed.get(timeout=wait) if wait > 0 else self.armed.get_nowait()
+            item = self.armed.get(timeout=wait) if wait > 0 else self.armed.get_nowait()
             while True:
-                self._enlist(life)
-                life = self.armed.get_nowait()
+                self._take_in(item)
+                item = self.armed.get_nowait()
         except Empty:
             if not self._lives:
                 return False
@@ -93,9 +99,13 @@ class Poller:
             threads.start("poller-deputy", self._watch)
         return self._serve_due(lead)
 
-    def _enlist(self, life: Life | None) -> None:
-        if life is None or life.client is None:
-            return
+    def _take_in(self, item: Life | Callable[[], None]) -> None:
+        if not isinstance(item, Life):
+            item()
+        elif item.client is not None:
+            self._enlist(item)
+
+    def _enlist(self, life: Life) -> None:
         now = clock.system_now()
         if not self._lives:
             self._next_sweep = now + QUIET_PERIOD
@@ -122,7 +132,7 @@ class Poller:
             for life in list(self._lives):
                 if life.client is None:
                     self._lives.discard(life)
-                elif life.quiet and not self._serve(life, lead):
+                elif life.poll_at < now and not self._serve(life, lead):
                     return False
         return True
 

@@ -76,6 +76,7 @@ class ClientSlot:
         "_bells",
         "_claim",
         "_deferred",
+        "close_before_fork",
         "close_timeout",
         "closing",
         "emitter",
@@ -91,7 +92,7 @@ class ClientSlot:
         "state",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the engine's parts, and four settings
         self,
         engine: Engine,
         factory: Factory,
@@ -100,6 +101,7 @@ class ClientSlot:
         idle_timeout: float,
         max_age: float,
         close_timeout: float,
+        close_before_fork: float | None,
     ) -> None:
         self.engine = engine
         self.factory = factory
@@ -107,6 +109,7 @@ class ClientSlot:
         self.idle_timeout = idle_timeout
         self.max_age = max_age
         self.close_timeout = close_timeout
+        self.close_before_fork = close_before_fork
         self.life = NO_LIFE
         self.state = SlotState.EMPTY
         self.retiring: Ending | None = None
@@ -193,7 +196,7 @@ class ClientSlot:
             self.engine.register(self)
             self.engine.note_traffic()
             self.emitter.emit("producer.connecting")
-            self.factory.open(life, self.reports)
+            self.engine.open(self.factory, life, self.reports)
         except BaseException:
             self._move(SlotState.EMPTY)
             raise
@@ -242,7 +245,8 @@ class ClientSlot:
         finally:
             self._release(ticket)
         self.look_again()
-        self.emitter.emit("producer.disconnecting", {"reason": reason})
+        if batch is None or not batch.silent:
+            self.emitter.emit("producer.disconnecting", {"reason": reason})
         ending.begin()
         return Retirement(ending, [])
 
@@ -255,6 +259,9 @@ class ClientSlot:
         """
         self.life = NO_LIFE
         refusals = self.obstacles(life)
+        # The claim is held, so nobody else can have the client destroyed meanwhile.
+        if not refusals and (theirs := life.theirs()):
+            refusals.append(Refusal("in_flight", theirs))
         if refusals:
             self.life = life
             self.refresh()
@@ -272,6 +279,9 @@ class ClientSlot:
             refusals.append(Refusal("in_flight", waiting, age_ms))
         if life.inuse or self.retiring is not None:
             refusals.append(Refusal("call", max(1, len(life.inuse))))
+        if pins := tuple(life.pins):
+            age_ms = (clock.now() - pins[0].since) * 1000
+            refusals.append(Refusal("pinned", len(pins), age_ms, pins[0].owner))
         return refusals
 
     def _poll_before_judging(self, life: Life) -> None:
@@ -375,6 +385,29 @@ class ClientSlot:
             except (ReentrantCallError, DeliveryTimeoutError):
                 return None
         return self.closing
+
+    def lives(self) -> list[Life]:
+        """Every client of this slot that is not destroyed yet."""
+        found = [self.life, self.ledger.book[1]]
+        if self.retiring is not None:
+            found.append(self.retiring.life)
+        return [life for life in found if life is not None and life is not NO_LIFE]
+
+    def start_afresh(self) -> None:
+        """Be as if just made, unless closed: this is a forked child."""
+        self.life = NO_LIFE
+        self.retiring = None
+        self.reports = ReportDesk(
+            self.emitter, self.factory.servers, self.factory.on_delivery
+        )
+        self._claim = Claim()
+        self._bells = []
+        self._deferred = []
+        if self._ended:
+            self.state = SlotState.CLOSED
+        else:
+            self.ledger = Ledger()
+            self.state = SlotState.EMPTY
 
     def finish_closing(self) -> None:
         """Everything is destroyed, or given up."""

@@ -1,0 +1,1 @@
+"""What the library costs and gains, measured against bare confluent_kafka."""

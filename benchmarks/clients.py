@@ -1,0 +1,96 @@
+"""The two that are compared: a `Producer`, and a confluent_kafka.Producer."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import confluent_kafka
+
+from waterdrop_py import Config, Producer
+from waterdrop_py.testing import allow_short_idle_timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SLICE_SECONDS = 0.1
+"""Of one poll. From 0.2 s on confluent-kafka goes on polling after a report."""
+BOUND_SECONDS = 30.0
+
+AS_OURS: dict[str, Any] = {
+    "message.timeout.ms": 150_000,
+    "socket.nagle.disable": True,
+    "socket.keepalive.enable": True,
+    "log.connection.close": False,
+}
+"""What the library sets by default. Bare gets it too: the rows compare the libraries,
+not librdkafka's settings."""
+
+
+def ours(servers: str, *, idle_ms: int = 0, **kafka: Any) -> Producer:
+    """A producer of this library; nothing is open yet."""
+    with allow_short_idle_timeouts():
+        return Producer(
+            Config(
+                kafka={"bootstrap.servers": servers, **_dotted(kafka)},
+                idle_disconnect_timeout=idle_ms,
+            )
+        )
+
+
+def bare(servers: str, **kafka: Any) -> confluent_kafka.Producer:
+    """A client as one uses it without this library."""
+    return confluent_kafka.Producer(
+        {"bootstrap.servers": servers, "log_level": 0, **AS_OURS, **_dotted(kafka)}
+    )
+
+
+def bare_send(client: confluent_kafka.Producer, topic: str, payload: bytes) -> None:
+    """Send a message and poll until it is delivered."""
+    reports: list[Any] = []
+
+    def delivered(error: Any, _: Any) -> None:
+        reports.append(error)
+
+    client.produce(topic, payload, on_delivery=delivered)
+    while not reports:
+        client.poll(SLICE_SECONDS)
+    if reports[0] is not None:
+        raise RuntimeError(f"not delivered: {reports[0]}")
+
+
+@contextmanager
+def polled(client: confluent_kafka.Producer) -> Iterator[None]:
+    """A thread polls the client meanwhile, as applications do."""
+    ended: list[None] = []
+
+    def poll() -> None:
+        while not ended:
+            client.poll(SLICE_SECONDS)
+
+    thread = threading.Thread(target=poll, name="bare-poll", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.append(None)
+        thread.join(BOUND_SECONDS)
+
+
+def close_bare(client: confluent_kafka.Producer) -> None:
+    """Close a client, within a bound also when nothing gets through."""
+    client.flush(1.0)
+    client.purge()
+    client.poll(0)
+    client.close()
+
+
+def new_topic() -> str:
+    """A topic that no other benchmark writes to; it appears with the first message."""
+    return f"bench-{uuid.uuid4().hex[:12]}"
+
+
+def _dotted(kafka: dict[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", "."): value for name, value in kafka.items()}

@@ -1,0 +1,55 @@
+"""A benchmark in a process of its own, so that none disturbs the next."""
+
+from __future__ import annotations
+
+import multiprocessing
+import traceback
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+T = TypeVar("T")
+END_SECONDS = 10.0
+
+
+class FailedError(Exception):
+    """The process ended without a result; the message has its traceback."""
+
+
+def isolated(run: Callable[..., T], *arguments: Any, seconds: float) -> T:
+    """`run(*arguments)` in a fresh interpreter, which is killed after `seconds`.
+
+    Raises:
+        FailedError: it raised, died or took too long.
+    """
+    context = multiprocessing.get_context("spawn")  # nothing is inherited
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(sender, run, arguments))
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(seconds):
+            raise FailedError(f"no result within {seconds:g} s")
+        good, result = receiver.recv()
+    except EOFError:
+        raise FailedError(f"{run.__name__}: the process died") from None
+    finally:
+        process.join(END_SECONDS)
+        process.kill()
+        process.join()
+    if not good:
+        raise FailedError(result)
+    outcome: T = result
+    return outcome
+
+
+def _child(
+    sender: Connection, run: Callable[..., object], arguments: tuple[Any, ...]
+) -> None:
+    try:
+        answer = (True, run(*arguments))
+    except Exception:  # noqa: BLE001 - it is told to the parent
+        answer = (False, traceback.format_exc())
+    sender.send(answer)

@@ -1,0 +1,77 @@
+"""What this process holds, as the system says it: sockets, threads, descriptors."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import confluent_kafka
+
+
+class Holdings(NamedTuple):
+    """Counts of what a process holds."""
+
+    sockets: int
+    rdkafka_threads: int
+    threads: int
+    descriptors: int
+
+
+def holdings() -> Holdings:
+    """What this process holds now. Linux only: it is read from /proc.
+
+    Raises:
+        OSError: there is no /proc.
+    """
+    links = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            links.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        except FileNotFoundError:
+            continue  # the one that lists the folder
+    names = []
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            names.append(Path(f"/proc/self/task/{thread}/comm").read_text())
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+    return Holdings(
+        sockets=sum(str(link).startswith("socket:") for link in links),
+        rdkafka_threads=sum(name.startswith("rdk:") for name in names),
+        threads=len(names),
+        descriptors=len(links),
+    )
+
+
+def allow_descriptors() -> None:
+    """Raise the limit of open files as far as one may: clients need about 12 each."""
+    try:
+        import resource
+    except ImportError:  # pragma: no cover - Windows has no such limit
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def versions() -> list[tuple[str, str]]:
+    """What was measured on."""
+    return [
+        ("waterdrop-py", version("waterdrop-py")),
+        ("confluent-kafka", confluent_kafka.__version__),
+        ("librdkafka", confluent_kafka.libversion()[0]),
+        ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
+        ("system", f"{platform.system()} {platform.release()} {platform.machine()}"),
+        ("processor", f"{os.cpu_count()} x {_processor()}"),
+    ]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.partition(":")[2] for line in lines if line.startswith("model name")]
+    return names[0].strip() if names else platform.processor() or "unknown"

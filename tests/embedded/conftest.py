@@ -1,0 +1,79 @@
+"""A cluster that is healthy after each test, and producers that are closed after it."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.embedded.support import EventLog, refusing
+from waterdrop_py import Config, Producer, monitor
+from waterdrop_py.testing import DroppingProxy, allow_short_idle_timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.embedded.support import MakeProducer
+    from waterdrop_py.testing import EmbeddedCluster
+
+
+@pytest.fixture
+def cluster(waterdrop_cluster: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
+    """The cluster of the run; what a test did to it is taken back."""
+    yield waterdrop_cluster
+    waterdrop_cluster.heal()
+
+
+@pytest.fixture
+def topic(cluster: EmbeddedCluster) -> str:
+    """A topic of the test's own, with three partitions, one led by each broker."""
+    name = f"topic-{uuid.uuid4().hex[:12]}"
+    cluster.create_topic(name, 3)
+    return name
+
+
+@pytest.fixture
+def dead() -> Iterator[str]:
+    """The address of a broker that is down."""
+    with refusing() as servers:
+        yield servers
+
+
+@pytest.fixture
+def proxy(cluster: EmbeddedCluster) -> Iterator[DroppingProxy]:
+    """A fresh proxy in front of the cluster."""
+    with DroppingProxy(cluster) as running:
+        yield running
+
+
+@pytest.fixture
+def make_producer(request: pytest.FixtureRequest) -> Iterator[MakeProducer]:
+    """Builds producers; idle timeouts may be short. All are closed after the test."""
+    with ExitStack() as closing:
+
+        def make(
+            servers: str | None = None, /, *, kafka: Any = None, **options: Any
+        ) -> Producer:
+            if servers is None:
+                servers = request.getfixturevalue("cluster").bootstrap_servers
+            properties = {
+                "bootstrap.servers": servers,
+                "linger.ms": 0,
+                **(kafka or {}),
+            }
+            with allow_short_idle_timeouts():
+                producer = Producer(Config(kafka=properties, **options))
+            closing.callback(producer.close, force=True)
+            return producer
+
+        yield make
+
+
+@pytest.fixture
+def log() -> Iterator[EventLog]:
+    """Every event of every producer during the test, statistics left out."""
+    listening = EventLog(monitor)
+    yield listening
+    listening.stop()

@@ -1,0 +1,83 @@
+"""Whether a process without clients is really without what they held."""
+
+from __future__ import annotations
+
+import gc
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import confluent_kafka
+
+from waterdrop_py._engine.census import take_census
+from waterdrop_py._engine.pause import pause
+from waterdrop_py.errors import WaterdropError
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.engine import Engine
+    from waterdrop_py._engine.slot import ClientSlot
+
+PATIENCE: Final = 1.0
+"""Seconds that the kernel and librdkafka have to let go of everything."""
+_REMEMBERED: Final = 1_024
+_CLIENTS: Final = (confluent_kafka.cimpl.Producer, confluent_kafka.cimpl.Consumer)
+
+
+class IncompleteDisconnectError(WaterdropError):
+    """Every client is closed, and something that belonged to one is still there."""
+
+
+class Leftovers:
+    """Looks, a while after the last client was closed, for what stayed behind.
+
+    librdkafka's threads do not say whose they are. So nothing is said while the
+    process has a confluent-kafka client of somebody else's.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._ours: deque[int] = deque(maxlen=_REMEMBERED)
+        self._looking: list[None] = []
+
+    def closed(self, slot: ClientSlot, client: object) -> None:
+        """A client was closed: look in a while, if it was the last one."""
+        self._ours.append(id(client))
+        if (
+            self._engine.holds_clients()
+            or self._looking
+            or not slot.emitter.listens("error.occurred")
+        ):
+            return
+        self._looking.append(None)
+        self._engine.closers.submit(lambda: self._look(slot))
+
+    def _look(self, slot: ClientSlot) -> None:
+        try:
+            moves = self._engine.traffic()
+            pause(PATIENCE)
+            census = take_census()
+            if (
+                census is None
+                or not census.threads
+                or self._engine.traffic() != moves
+                or self._others()
+            ):
+                return
+        finally:
+            self._looking.pop()
+        slot.emitter.error(
+            "producer.disconnect.incomplete",
+            IncompleteDisconnectError(
+                f"{census.threads} librdkafka threads and {census.sockets} sockets "
+                f"are there {PATIENCE} s after the last client was closed"
+            ),
+            threads=census.threads,
+            sockets=census.sockets,
+        )
+
+    def _others(self) -> bool:
+        """Whether anybody else has a client in this process."""
+        ours = set(self._ours)
+        return any(
+            isinstance(each, _CLIENTS) and id(each) not in ours
+            for each in gc.get_objects()
+        )

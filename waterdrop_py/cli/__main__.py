@@ -1,0 +1,10 @@
+"""`python -m waterdrop_py.cli` is `waterdrop`."""
+
+from __future__ import annotations
+
+import sys
+
+from waterdrop_py.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

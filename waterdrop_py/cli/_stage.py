@@ -1,0 +1,115 @@
+"""Where the demo plays: the embedded cluster, or a cluster of the user's."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from waterdrop_py.producer import Producer
+from waterdrop_py.testing import EmbeddedCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+BROKERS: Final = 3
+PARTITIONS: Final = 3
+REACH_SECONDS: Final = 4.0
+ADMIN_SECONDS: Final = 5.0
+QUIET: Final = {"log_level": 0}
+"""The admin client and bare producers would write to stderr."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A topic of the demo's own.
+
+    Attributes:
+        bootstrap_servers: of the cluster.
+        topic: a name that nothing else uses.
+        partitions: how many the topic has.
+        what: the cluster, in words.
+    """
+
+    bootstrap_servers: str
+    topic: str
+    partitions: int
+    what: str
+
+    def kafka(self) -> dict[str, Any]:
+        """The properties of every producer here, waterdrop's and bare alike."""
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "linger.ms": 0,
+            "socket.nagle.disable": True,
+            "message.timeout.ms": 5_000,
+        }
+
+
+@contextmanager
+def open_stage(
+    bootstrap_servers: str | None, say: Callable[[str], None]
+) -> Iterator[Stage]:
+    """Set up a cluster or reach the given one, create a topic, and clear up after.
+
+    `say` takes what the user should know. Blocks for at most 4 s to reach a cluster
+    and 5 s to create the topic.
+
+    Raises:
+        BrokerUnreachableError: no broker answered, with a checklist.
+        ConfigurationInvalidError: the servers are not what librdkafka takes.
+        ProduceError: the topic could be created neither by us nor by the cluster.
+    """
+    topic = f"waterdrop-demo-{uuid.uuid4().hex[:12]}"
+    if bootstrap_servers is None:
+        with EmbeddedCluster(brokers=BROKERS) as cluster:
+            cluster.create_topic(topic, PARTITIONS)
+            yield Stage(
+                cluster.bootstrap_servers,
+                topic,
+                PARTITIONS,
+                f"librdkafka's mock cluster, {BROKERS} brokers in a process of its own",
+            )
+        return
+    with Producer(kafka={"bootstrap.servers": bootstrap_servers}) as probe:
+        probe.connect(REACH_SECONDS)
+        refusal = _create(bootstrap_servers, topic)
+        if refusal is not None:
+            say(f"could not create {topic} ({refusal}): left to the cluster")
+        partitions = probe.partition_count(topic)
+    try:
+        yield Stage(bootstrap_servers, topic, partitions, bootstrap_servers)
+    finally:
+        kept = refusal or _delete(bootstrap_servers, topic)
+        if kept is not None:
+            say(f"topic {topic} stays behind ({kept})")
+
+
+def _create(servers: str, topic: str) -> str | None:
+    """Create the topic; None, or why that was not possible."""
+    admin = AdminClient({"bootstrap.servers": servers, **QUIET})
+    created = admin.create_topics(
+        [NewTopic(topic, num_partitions=PARTITIONS)], operation_timeout=ADMIN_SECONDS
+    )
+    return _outcome(created[topic])
+
+
+def _delete(servers: str, topic: str) -> str | None:
+    """Delete the topic; None, or why that was not possible."""
+    admin = AdminClient({"bootstrap.servers": servers, **QUIET})
+    return _outcome(admin.delete_topics([topic])[topic])
+
+
+def _outcome(future: Future[Any]) -> str | None:
+    try:
+        future.result(ADMIN_SECONDS)
+    except KafkaException as error:
+        return str(error.args[0].str())
+    except TimeoutError:
+        return f"no answer within {ADMIN_SECONDS:g} s"
+    return None
