@@ -25,13 +25,16 @@ def established_peers(pid: int, local_ports: Collection[int]) -> list[int]:
     root = Path(f"/proc/{pid}")
     if not root.is_dir():
         raise HarnessError(f"/proc has no process {pid}: not running, or not Linux")
-    # The table first: a socket accepted between the two looks would else be in
-    # neither; one that is closed between them is rightly not counted.
-    table = list(_established(root))
-    held = _socket_inodes(root)
-    return [
-        peer for inode, local, peer in table if local in local_ports and inode in held
+    here = [
+        (inode, peer)
+        for inode, local, peer in _established(root)
+        if local in local_ports
     ]
+    if not here:
+        return []
+    # A broker holds hundreds of descriptors: they are listed only when it matters.
+    held = _socket_inodes(root)
+    return [peer for inode, peer in here if inode in held]
 
 
 def resident_bytes(pid: int) -> int:
