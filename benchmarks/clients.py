@@ -13,7 +13,7 @@ from waterdrop_py import Config, Producer
 from waterdrop_py.testing import allow_short_idle_timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SLICE_SECONDS = 0.1
 """Of one poll. From 0.2 s on confluent-kafka goes on polling after a report."""
@@ -29,13 +29,22 @@ AS_OURS: dict[str, Any] = {
 not librdkafka's settings."""
 
 
-def ours(servers: str, *, idle_ms: int = 0, **kafka: Any) -> Producer:
+def ours(
+    servers: str,
+    *,
+    idle_ms: int = 0,
+    id: str | None = None,
+    client_factory: Callable[..., Any] = confluent_kafka.Producer,
+    **kafka: Any,
+) -> Producer:
     """A producer of this library; nothing is open yet."""
     with allow_short_idle_timeouts():
         return Producer(
             Config(
                 kafka={"bootstrap.servers": servers, **_dotted(kafka)},
                 idle_disconnect_timeout=idle_ms,
+                id=id,
+                client_factory=client_factory,
             )
         )
 
@@ -47,14 +56,16 @@ def bare(servers: str, **kafka: Any) -> confluent_kafka.Producer:
     )
 
 
-def bare_send(client: confluent_kafka.Producer, topic: str, payload: bytes) -> None:
+def bare_send(
+    client: confluent_kafka.Producer, topic: str, payload: bytes, partition: int = -1
+) -> None:
     """Send a message and poll until it is delivered."""
     reports: list[Any] = []
 
     def delivered(error: Any, _: Any) -> None:
         reports.append(error)
 
-    client.produce(topic, payload, on_delivery=delivered)
+    client.produce(topic, payload, None, partition, delivered)
     while not reports:
         client.poll(SLICE_SECONDS)
     if reports[0] is not None:

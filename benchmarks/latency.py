@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -29,15 +30,11 @@ def produce_sync(setting: Setting) -> list[Row]:
     with clients.ours(setting.servers, linger_ms=0) as producer:
 
         def ours() -> list[float]:
-            def send() -> object:
-                return producer.produce_sync(topic, PAYLOAD)
-
+            send = partial(producer.produce_sync, topic, PAYLOAD)
             return [timed_ms(send) for _ in range(BLOCK)]
 
         def bare() -> list[float]:
-            def send() -> object:
-                return clients.bare_send(client, topic, PAYLOAD)
-
+            send = partial(clients.bare_send, client, topic, PAYLOAD)
             return [timed_ms(send) for _ in range(BLOCK)]
 
         alternate(4, ours, bare)  # connections, code paths, caches

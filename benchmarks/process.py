@@ -60,7 +60,7 @@ def versions() -> list[tuple[str, str]]:
     """What was measured on."""
     return [
         ("waterdrop-py", version("waterdrop-py")),
-        ("confluent-kafka", confluent_kafka.__version__),
+        ("confluent-kafka", version("confluent-kafka")),
         ("librdkafka", confluent_kafka.libversion()[0]),
         ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("system", f"{platform.system()} {platform.release()} {platform.machine()}"),

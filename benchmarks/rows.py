@@ -64,7 +64,7 @@ def compared(  # noqa: PLR0913 - a row has that many columns
     return Row(name, unit, n, ours, f"ratio {bound}", met, bare, note=note)
 
 
-def absolute(
+def absolute(  # noqa: PLR0913 - a row has that many columns
     name: str,
     ours: float,
     *,

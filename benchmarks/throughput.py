@@ -25,26 +25,25 @@ KEPT_BOUND = 0.35
 
 def one_thread(setting: Setting) -> list[Row]:
     """The handles are dropped; then `flush`."""
-    return _compare(setting, "produce_async", DROPPED_BOUND, lambda p, t, n: _dropped(p, t, n, 1))
+    return _compare(setting, "produce_async", DROPPED_BOUND, _dropped, 1)
 
 
 def eight_threads(setting: Setting) -> list[Row]:
     """The same from eight threads."""
-    name = "produce_async, 8 threads"
-    return _compare(setting, name, DROPPED_BOUND, lambda p, t, n: _dropped(p, t, n, 8), 8)
+    return _compare(setting, "produce_async, 8 threads", DROPPED_BOUND, _dropped, 8)
 
 
 def kept(setting: Setting) -> list[Row]:
     """Every handle is kept, and its `result()` taken."""
-    return _compare(setting, "produce_async, every result() taken", KEPT_BOUND, _kept)
+    return _compare(setting, "produce_async, every result()", KEPT_BOUND, _kept, 1)
 
 
 def _compare(
     setting: Setting,
     name: str,
     at_least: float,
-    send: Callable[[Producer, str, int], None],
-    threads: int = 1,
+    send: Callable[[Producer, str, int, int], None],
+    threads: int,
 ) -> list[Row]:
     topic = clients.new_topic()
     # Fewer than librdkafka's queue holds: bare raises BufferError beyond it.
@@ -54,7 +53,9 @@ def _compare(
 
         def ours() -> float:
             before = producer.stats().acknowledged
-            rate = messages_per_second(count, lambda: send(producer, topic, count))
+            rate = messages_per_second(
+                count, lambda: send(producer, topic, count, threads)
+            )
             acknowledged = producer.stats().acknowledged - before
             if acknowledged != count:
                 raise RuntimeError(f"{acknowledged} of {count} were acknowledged")
@@ -91,7 +92,7 @@ def _dropped(producer: Producer, topic: str, count: int, threads: int) -> None:
     producer.flush(clients.BOUND_SECONDS)
 
 
-def _kept(producer: Producer, topic: str, count: int) -> None:
+def _kept(producer: Producer, topic: str, count: int, _threads: int) -> None:
     handles = [producer.produce_async(topic, PAYLOAD) for _ in range(count)]
     for handle in handles:
         handle.result()
@@ -100,12 +101,11 @@ def _kept(producer: Producer, topic: str, count: int) -> None:
 def _bare(
     client: confluent_kafka.Producer, topic: str, count: int, threads: int
 ) -> None:
-    acknowledged = 0
+    failures: list[Any] = []
 
     def delivered(error: Any, _: Any) -> None:
-        nonlocal acknowledged
-        if error is None:
-            acknowledged += 1
+        if error is not None:
+            failures.append(error)
 
     def send(share: int) -> None:
         produce = client.produce
@@ -113,9 +113,8 @@ def _bare(
             produce(topic, PAYLOAD, on_delivery=delivered)
 
     _in_threads(send, count, threads)
-    client.flush(clients.BOUND_SECONDS)
-    if acknowledged != count:
-        raise RuntimeError(f"bare: {acknowledged} of {count} were acknowledged")
+    if client.flush(clients.BOUND_SECONDS) or failures:
+        raise RuntimeError("bare: not all were acknowledged")
 
 
 def _in_threads(send: Callable[[int], None], count: int, threads: int) -> None:

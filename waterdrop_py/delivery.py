@@ -149,7 +149,7 @@ class DeliveryHandle:
         if error is None and life.plain:
             life.acknowledged += 1
             self._native = native
-            if aside.WATCHED:
+            if _WATCHED:
                 aside.notify(self)
         else:
             life.reports.settle(self, error, native)
@@ -191,10 +191,13 @@ class DeliveryHandle:
             ReentrantCallError: the report could only be served by a call that
                 this one interrupted.
         """
-        error = self.exception(timeout)
-        if error is not None:
-            _raise(error)
-        return self._report()
+        native = self._native
+        if native is None:
+            error = self.exception(timeout)
+            if error is not None:
+                _raise(error)
+            native = self._native
+        return report_of(self, native, None)
 
     def exception(
         self, timeout: float | timedelta | None = None
@@ -284,6 +287,7 @@ class DeliveryHandle:
         raise TypeError("a DeliveryHandle cannot be copied or pickled")
 
 
+_WATCHED: Final = aside.WATCHED
 _new_report: Final = DeliveryReport.__new__
 
 

@@ -140,27 +140,33 @@ class Producer:
         ):
             slot = self._slot
             life = slot.life
-            if not life.quiet and not slot.reports.hears_sends:
-                handle = _new_handle(DeliveryHandle)
-                handle._topic = topic
-                handle._payload = payload
-                if key is not None:
-                    handle._key = key
-                if label is not None:
-                    handle._label = label
-                inuse = life.inuse
-                try:
-                    inuse.append(None)
-                    if slot.life is life and not life.quiet:
-                        handle._life = life
-                        handle._seq = next(life.sent)
-                        life.produce(topic, payload, key, -1, handle)  # type: ignore[misc]
-                        return handle
-                except REFUSED:
-                    # The long way meets the same refusal, and has its policy.
-                    next(life.refused)
-                finally:
-                    inuse.pop()
+            inuse = life.inuse
+            handle = _new_handle(DeliveryHandle)
+            handle._topic = topic
+            handle._payload = payload
+            if key is not None:
+                handle._key = key
+            if label is not None:
+                handle._label = label
+            try:
+                inuse.append(None)
+                if (
+                    slot.life is life
+                    and not life.quiet
+                    and not slot.reports.hears_sends
+                ):
+                    handle._life = life
+                    handle._seq = next(life.sent)
+                    life.produce(topic, payload, key, -1, handle)  # type: ignore[misc]
+                    return handle
+            except REFUSED:
+                # The long way meets the same refusal, and has its policy.
+                next(life.refused)
+            except BaseException:
+                life.torn = True
+                raise
+            finally:
+                inuse.pop()
         return self._verbs.produce_async(
             Message(
                 topic, payload, key, partition, partition_key, timestamp, headers, label
@@ -232,12 +238,14 @@ class Producer:
         return self._verbs.produce_many_sync(messages)
 
     def flush(self, timeout: float | timedelta | None = None) -> int:
-        """Wait until all that was sent before has its outcome, without its linger.
+        """Wait until everything in flight has its outcome, without its linger.
 
-        Blocks for at most `timeout` seconds (None: until the last outcome). Opens
-        nothing. Returns how many messages are still un-acknowledged.
+        Blocks for at most `timeout` seconds (None: until the last outcome, of what
+        other threads send meanwhile too). Opens nothing. Returns how many messages
+        are still un-acknowledged.
 
         Raises:
+            ProducerClosedError: the producer is closed.
             ReentrantCallError: called inside a callback of the same client.
         """
         bound = seconds("timeout", timeout)

@@ -49,17 +49,15 @@ def proxy(cluster: EmbeddedCluster) -> Iterator[DroppingProxy]:
 
 
 @pytest.fixture
-def make_producer(request: pytest.FixtureRequest) -> Iterator[MakeProducer]:
+def make_producer(cluster: EmbeddedCluster) -> Iterator[MakeProducer]:
     """Builds producers; idle timeouts may be short. All are closed after the test."""
     with ExitStack() as closing:
 
         def make(
             servers: str | None = None, /, *, kafka: Any = None, **options: Any
         ) -> Producer:
-            if servers is None:
-                servers = request.getfixturevalue("cluster").bootstrap_servers
             properties = {
-                "bootstrap.servers": servers,
+                "bootstrap.servers": servers or cluster.bootstrap_servers,
                 "linger.ms": 0,
                 **(kafka or {}),
             }

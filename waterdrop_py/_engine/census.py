@@ -78,19 +78,23 @@ def released(before: Census, after: Census) -> dict[str, int]:
 def _descriptors() -> tuple[int, list[int]]:
     """How many descriptors are open, and the sockets among them.
 
-    fstat costs a quarter of readlink and says the same. The descriptor of the listing
-    itself is closed when listdir returns, and so not counted.
+    fstat costs a quarter of readlink and says the same. Left out is what a census in
+    another thread has open for a moment: descriptors into /proc, and duplicates of
+    sockets. That of the listing itself is closed when listdir returns.
     """
-    count, sockets = 0, []
+    others = 0
+    sockets: dict[int, int] = {}
+    proc = os.stat(DESCRIPTORS).st_dev
     for name in os.listdir(DESCRIPTORS):
         try:
             status = os.fstat(int(name))
         except OSError:
             continue
-        count += 1
         if stat.S_ISSOCK(status.st_mode):
-            sockets.append(int(name))
-    return count, sockets
+            sockets[status.st_ino] = int(name)
+        elif status.st_dev != proc:
+            others += 1
+    return others + len(sockets), list(sockets.values())
 
 
 def _librdkafka_threads() -> int:

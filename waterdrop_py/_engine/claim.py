@@ -15,10 +15,11 @@ class Ticket:
     release(ticket)` is right wherever it was torn.
     """
 
-    __slots__ = ("thread",)
+    __slots__ = ("right", "thread")
 
     def __init__(self) -> None:
         self.thread = get_ident()
+        self.right: list[None] = [None]
 
 
 _HOLDER: Final = 0
@@ -49,8 +50,18 @@ class Claim:
         return self._holder.get(_HOLDER) is ticket
 
     def release(self, ticket: Ticket) -> bool:
-        """Give it back; False when this ticket does not hold it."""
+        """Give it back; False when this ticket does not hold it.
+
+        Two threads may release one ticket (the poller's deputy releases the
+        leader's): the atomic `pop` lets one of them through, so that the other does
+        not throw out whoever took the claim meanwhile. A ticket is good for one
+        hold (test_two_threads_release_one_ticket).
+        """
         if self._holder.get(_HOLDER) is not ticket:
+            return False
+        try:
+            ticket.right.pop()
+        except IndexError:
             return False
         del self._holder[_HOLDER]
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,8 @@ for the native close: `close` returns within its timeout + 0.5 s."""
 PER_MESSAGE: Final = 0.000_005
 """Seconds more for each message beyond FREE: each one's report is served."""
 FREE: Final = 100_000
+_LONGEST_WAIT: Final = 60.0
+"""Seconds of one wait: a queue refuses a timeout that the platform cannot express."""
 
 
 def begin(slot: ClientSlot, timeout: float) -> None:
@@ -54,17 +57,18 @@ def abandon(slot: ClientSlot) -> None:
 
     Called by a finalizer, which may run anywhere: it only hands over.
     """
-    if slot.closing is None and slot.ledger.book[1] is not None:
-        left = slot.ledger.book[1].in_flight()
-        if left:
-            warnings.warn(
-                f"producer {slot.emitter.producer_id!r} was dropped without close() "
-                f"while {left} messages were on their way; they are delivered in the "
-                "background",
-                ResourceWarning,
-                stacklevel=3,
-            )
-        _close_elsewhere(slot, slot.close_timeout, force=False)
+    life = slot.ledger.book[1]
+    if slot.closing is not None or life is None:
+        return
+    left = life.in_flight()
+    _close_elsewhere(slot, slot.close_timeout, force=False)
+    if left:
+        warnings.warn(
+            f"producer {slot.emitter.producer_id!r} was dropped without close() while "
+            f"{left} messages were on their way; they are delivered in the background",
+            ResourceWarning,
+            stacklevel=3,
+        )
 
 
 def _close_elsewhere(slot: ClientSlot, timeout: float, *, force: bool) -> None:
@@ -90,6 +94,7 @@ class Closing:
         self._drain = Drain()
         self._right: list[None] = [None]
         self._announced = False
+        self._ending: Ending | None = None
         self._report: DrainReport | None = None
         self._bells: list[SimpleQueue[None]] = []
         if life is not None:
@@ -98,10 +103,12 @@ class Closing:
 
     def must_not_wait(self) -> bool:
         """Whether the close would wait for the very call that it interrupted."""
-        life = self._life
+        life, retiring = self._life, self._slot.retiring
+        me = get_ident()
+        if retiring is not None and retiring.thread == me:
+            return True
         if life is None or self._report is not None:
             return False
-        me = get_ident()
         pinned = any(pin.thread == me for pin in tuple(life.pins))
         return life.turn.mine or pinned or leases(life) > 0
 
@@ -113,11 +120,9 @@ class Closing:
         """Wait for the thread that closes, but not beyond `deadline`."""
         bell: SimpleQueue[None] = SimpleQueue()
         self._bells.append(bell)
-        try:
-            while self._report is None and (left := deadline - clock.system_now()) > 0:
-                bell.get(timeout=left)
-        except Empty:
-            pass
+        while self._report is None and (left := deadline - clock.system_now()) > 0:
+            with suppress(Empty):
+                bell.get(timeout=min(left, _LONGEST_WAIT))
         return self.progress()
 
     def run(self, *, force: bool) -> bool:
@@ -129,8 +134,9 @@ class Closing:
         try:
             self._close(force=force)
         except BaseException:
-            self._right.append(None)
-            self._slot.engine.closers.submit(lambda: self.go_on(force=force))
+            if self._report is None:
+                self._right.append(None)
+                self._slot.engine.closers.submit(lambda: self.go_on(force=force))
             raise
         return True
 
@@ -151,12 +157,14 @@ class Closing:
         retiring = slot.retiring
         if retiring is not None:
             retiring.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
-        self._report = self._drain.report()
         slot.finish_closing()
+        self._report = self._drain.report()
         took_ms = (clock.system_now() - self._started) * 1000
-        emitter.emit("producer.closed", duration_ms=took_ms)
-        for bell in tuple(self._bells):
-            bell.put(None)
+        try:
+            emitter.emit("producer.closed", duration_ms=took_ms)
+        finally:
+            for bell in tuple(self._bells):
+                bell.put(None)
 
     def _flush(self, life: Life) -> None:
         # What is left is purged afterwards, and each of its reports takes time.
@@ -199,19 +207,26 @@ class Closing:
             aside.notify(handle)
 
     def _destroy(self, life: Life) -> None:
-        slot = self._slot
-        slot.ledger.closed(life, "close")
-        ending = Ending(slot, life, "close")
-        slot.emitter.emit("producer.disconnecting", {"reason": "close"})
-        if life.pins:
-            # Somebody is inside `native()` beyond the bound, and must not find the
-            # client destroyed: it is when they leave.
-            life.on_unpinned = lambda: slot.engine.closers.submit(ending.run)
-        else:
-            ending.begin()
+        slot, ending = self._slot, self._ending
+        if ending is None:
+            ending = self._ending = Ending(slot, life, "close")
+            slot.ledger.closed(life, "close")
+            try:
+                slot.emitter.emit("producer.disconnecting", {"reason": "close"})
+            finally:
+                self._begin(ending)
         ending.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
         self._life = None
         slot.reports.drain = None
+
+    def _begin(self, ending: Ending) -> None:
+        life, closers = ending.life, self._slot.engine.closers
+        if life.pins:
+            # Somebody is inside `native()` beyond the bound, and must not find the
+            # client destroyed: it is when they leave.
+            life.on_unpinned = lambda: closers.submit(ending.run)
+        else:
+            ending.begin()
 
 
 def _nothing_left(life: Life) -> bool:

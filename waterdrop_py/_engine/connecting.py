@@ -98,10 +98,7 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
             slot.look_again()
             slot.reports.diagnosis.clear()
             return None
-        # The reason comes through `error_cb`, which somebody has to serve.
-        life = slot.life
-        if not life.turn.mine:
-            waiting.serve_until(life, lambda: False, clock.system_now())
+        waiting.hear(slot.life)
         if clock.system_now() >= deadline:
             error = BrokerUnreachableError(
                 f"no broker of {slot.factory.servers!r} answered in time",

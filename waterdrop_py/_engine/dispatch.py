@@ -19,7 +19,6 @@ from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py.errors import (
     ProduceError,
     ReentrantCallError,
-    WaterdropError,
 )
 
 if TYPE_CHECKING:
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
 
 # What a client raises for a message that it did not take. Anything else that comes
-# out of the call (a signal handler's exception) leaves that open.
-REFUSED: Final = (BufferError, KafkaException, RuntimeError, TypeError, ValueError)
+# out of the call (a signal handler's exception) leaves that open: it may not be sent
+# again, and its number is settled when the client has nothing left (`Life.torn`).
+REFUSED: Final = (BufferError, KafkaException)
 
 
 def _nobody(_: Life) -> None:
@@ -62,14 +62,11 @@ class Dispatch:
         give_up = clock.system_now() + self._config.wait_timeout_on_queue_full / 1000
         if deadline is not None:
             give_up = min(give_up, deadline)
-        partition = self._partition(handle)
+        partition = self._partition(handle, deadline)
         while True:
-            life = slot.ready(deadline)
-            woken = life.quiet
+            life = self._ready(deadline)
             try:
                 if self._produce(handle, life, partition):
-                    if woken:
-                        life.arm(life)
                     return
             except BufferError as full:
                 self._wait_for_room(handle, life, verb, full, give_up)
@@ -110,25 +107,38 @@ class Dispatch:
     def _send_deferred(self, handle: DeliveryHandle, verb: str) -> None:
         try:
             self.send_or_defer(handle, verb)
-        except WaterdropError as error:
+        except Exception as error:  # noqa: BLE001 - the handle tells of it
             self._emitter.error(verb, error, message=handle.message)
             handle._error = error
             aside.notify(handle)
 
-    def _partition(self, handle: DeliveryHandle) -> int:
+    def _ready(self, deadline: float | None) -> Life:
+        try:
+            return self._slot.ready(deadline)
+        except KafkaException as error:
+            raise produce_error(
+                kafka_error_of(error),
+                subject="the client could not be opened; nothing was sent: ",
+                checklist=self._slot.reports.checklist(),
+            ) from error
+
+    def _partition(self, handle: DeliveryHandle, deadline: float | None) -> int:
         if handle._partition is not None:
             return handle._partition
         key = handle._partition_key
         if key is None:
             return -1
-        return partition_of(self._slot, handle._topic, key)
+        return partition_of(self._slot, handle._topic, key, deadline)
 
     @leaseholder
     def _produce(self, handle: DeliveryHandle, life: Life, partition: int) -> bool:
         """Produce on `life` under a lease; False when it is not the slot's any more.
 
-        The mark is set before the look at the slot; see `ClientSlot`.
+        The mark is set before the look at the slot; see `ClientSlot`. Whoever ends
+        the quiet arms the poller, also when the message is refused: the next sender
+        finds no quiet, and relies on it (test_a_refusal_on_a_quiet_client_arms).
         """
+        woken = False
         try:
             # Within the `try`: CPython runs signal handlers after a call and not
             # before it, so whatever is raised here finds the mark set.
@@ -136,6 +146,7 @@ class Dispatch:
             if self._slot.life is not life:
                 return False
             if life.quiet:
+                woken = True
                 life.quiet = False
                 life.last_activity = clock.now()
             handle._life = life
@@ -154,9 +165,14 @@ class Dispatch:
             except REFUSED:
                 next(life.refused)
                 raise
+            except BaseException:
+                life.torn = True
+                raise
             return True
         finally:
             life.inuse.pop()
+            if woken:
+                life.arm(life)
 
     def _wait_for_room(
         self,
@@ -190,7 +206,7 @@ class Dispatch:
             min(give_up, now + backoff),
         )
         if backoff == 0:
-            waiting.serve_until(life, lambda: True, now)
+            waiting.hear(life)
 
     def _refusal(self, life: Life, refused: KafkaException) -> ProduceError:
         """What `produce` refused a message with, and the real code of a fatal error."""
@@ -198,7 +214,6 @@ class Dispatch:
         if error.code() == error._FATAL:
             if life.fatal is None and not life.turn.mine:
                 # It comes out of a poll, once, and says what really happened.
-                waiting.serve_until(life, lambda: True, clock.system_now())
                 waiting.wait_turn(
                     life, lambda: life.fatal is not None, clock.system_now() + 0.2
                 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.census import released, take_census
 from waterdrop_py._engine.claim import Ticket
+from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reaper import RELIEF
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.engine import Engine
     from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.slot import ClientSlot
+
+INSIDE: Final = 0.01
+"""Seconds between two looks at who is inside the client."""
 
 
 class Ending:
@@ -30,6 +35,7 @@ class Ending:
         "reason",
         "slot",
         "started",
+        "thread",
     )
 
     def __init__(
@@ -41,12 +47,14 @@ class Ending:
         self.reason = reason
         self.idle_ms = (now - life.last_activity) * 1000
         self.closed: SimpleQueue[None] = SimpleQueue()
+        self.thread: int | None = get_ident()  # whoever has to begin it yet
         self.started = clock.system_now()
         self._batch = batch if batch is not None else slot.engine.batch([slot])
         self._claimed: list[None] = [None]
 
     def begin(self) -> None:
         """Close the client on a closer thread, as soon as nobody polls it."""
+        self.thread = None
         self.slot.engine.endings.append(self)
         self.life.after_turn(self._submit)
 
@@ -54,9 +62,15 @@ class Ending:
         self.slot.engine.closers.submit(self.run)
 
     def run(self) -> None:
-        """Close the client here and now, unless somebody polls it again."""
+        """Close the client here and now, unless somebody polls it again.
+
+        Whoever is inside another native call is waited for, however long: a close
+        that meets one aborts the process (test_close_waits_for_a_native_call).
+        """
         turn = Ticket()
         life = self.life
+        while life.inuse:
+            pause(INSIDE)
         if not life.turn.take(turn):
             life.after_turn(self._submit)
             return
@@ -70,7 +84,7 @@ class Ending:
         finally:
             # Dropped before the turn: nobody polls or counts a destroyed client.
             life.client = life.produce = None
-            life.turn.release(turn)
+            life.leave(turn)
         self.finish(error)
         self.slot.engine.leftovers.closed(self.slot, client)
 
@@ -80,8 +94,9 @@ class Ending:
             self._claimed.pop()
         except IndexError:
             return False
-        self.slot.engine.forget(self)
+        # In this order: a close is always to be seen, as one in progress or as traffic.
         self.slot.released(self)
+        self.slot.engine.forget(self)
         if error is not None and self.life.fatal is None:
             self.slot.emitter.error("producer.disconnect.error", error)
         self._batch.done(self)
@@ -149,8 +164,8 @@ class Batch:
         self._open: list[None] = [None] * (size + silent)
         self._closed: list[Ending] = []
         self._late = False
+        self._moves = engine.traffic()  # first: what ends during the census counts
         self._before = take_census() if measure else None
-        self._moves = engine.traffic()
 
     def done(self, ending: Ending) -> None:
         """One client is destroyed; with the last one, everybody is told."""
@@ -187,11 +202,14 @@ class Batch:
 
     def _shares(self) -> list[dict[str, int]]:
         before, count = self._before, len(self._closed)
-        # Every close is one move: any more, and somebody else opened or closed.
-        if before is None or not count or self._engine.traffic() != self._moves + count:
+        if before is None or not count:
             return []
         after = _settled_census(before)
-        if after is None:
+        # Every close is one move once it has ended: any more, or one that has not,
+        # and somebody else opened or closed. Asked last: one that began during the
+        # census has changed it.
+        engine = self._engine
+        if after is None or engine.endings or engine.traffic() != self._moves + count:
             return []
         total = released(before, after)
         shares = [

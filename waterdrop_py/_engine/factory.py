@@ -6,8 +6,12 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from confluent_kafka import KafkaError, KafkaException
+
 from waterdrop_py._engine.exit import watch_exit
+from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._settings.defaults import own_number, with_defaults
+from waterdrop_py.errors import ConfigurationInvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +72,8 @@ class Factory:
         """Construct the client of `life`. Blocks as long as an OAuth callback does.
 
         Raises:
-            KafkaException: the properties contradict each other.
+            ConfigurationInvalidError: the properties contradict each other.
+            KafkaException: librdkafka could not start, or got no OAuth token.
         """
         listens = self._emitter.listens("statistics.emitted")
         conf = with_defaults(self._config.kafka, statistics=listens)
@@ -85,7 +90,13 @@ class Factory:
         if provider is not None:
             conf["oauth_cb"] = self._tokens(provider)
         watch_exit()
-        client = self._config.client_factory(conf)
+        try:
+            client = self._config.client_factory(conf)
+        except KafkaException as error:
+            refused = kafka_error_of(error)
+            if refused is not None and refused.code() == KafkaError._INVALID_ARG:
+                raise ConfigurationInvalidError({"kafka": refused.str()}) from error
+            raise
         life.client = client
         life.produce = client.produce
 

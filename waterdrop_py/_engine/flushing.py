@@ -22,19 +22,19 @@ PAUSE: Final = 0.05
 
 
 def flush(slot: ClientSlot, timeout: float | None) -> int:
-    """Wait for what was sent so far; how much of it is without an outcome."""
+    """Wait until nothing is in flight; how much of it is without an outcome.
+
+    All of it, what other threads send meanwhile too: reports come in any order, so
+    that a count of them would not say whose they are.
+    """
+    slot.refuse_closed()
     life = slot.life
-    target = life.taken()
     deadline = math.inf if timeout is None else clock.system_now() + timeout
-
-    def left() -> int:
-        if life.lost is not None:
-            return 0
-        return max(0, target - life.acknowledged - life.failed)
-
-    if left():
-        wait_until(life, lambda: not left(), deadline, push=slot.factory.lingers)
-    return left()
+    if life.in_flight():
+        wait_until(
+            life, lambda: not life.in_flight(), deadline, push=slot.factory.lingers
+        )
+    return life.in_flight()
 
 
 def wait_until(

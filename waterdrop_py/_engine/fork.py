@@ -73,8 +73,6 @@ class Fork:
         ENGINE.reset()
         for slot in slots:
             slot.start_afresh()
-            if slot.ledger.opens:
-                ENGINE.register(slot)
 
 
 def _idle_enough(slot: ClientSlot) -> bool:

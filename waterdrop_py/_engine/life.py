@@ -44,6 +44,7 @@ class Life:
         plain: a successful report concerns nobody but its handle.
         last_activity: seconds on the clock, written by whoever serves reports.
         sent: numbers the messages; `refused` counts those that were not taken.
+        torn: an exception came out of a send, so a number may belong to no message.
         lost: why every handle that is still open will never get a report.
     """
 
@@ -73,6 +74,7 @@ class Life:
         "reports",
         "sent",
         "statistics",
+        "torn",
         "turn",
         "waiters",
     )
@@ -102,6 +104,7 @@ class Life:
         self.refusals: set[str] = set()
         self.pins: list[Pin] = []
         self.pinned = False
+        self.torn = False
 
     # -- reports -----------------------------------------------------------
 
@@ -186,6 +189,8 @@ class Life:
         `quiet`, and the message counts in `len(client)` after it: the second
         look sees one of the two (test_quiet_is_taken_back_when_a_send_meets_it).
         """
+        if self.client is None:
+            return True  # destroyed, and nobody comes to it any more
         if self.busy():
             self.quiet = False
             return False
@@ -193,9 +198,25 @@ class Life:
         if self.busy():
             self.quiet = False
             return False
+        if self.torn:
+            self._reconcile()
         if self.refusals and self.on_settled is not None:
             self.on_settled()
         return True
+
+    def _reconcile(self) -> None:
+        """Uncount messages that were numbered and never reached the client.
+
+        An exception of a signal handler between the two leaves such a number. It is
+        uncounted when there is nothing left it could be: the figure is read first,
+        and then neither a send is in progress nor does the client have anything.
+        """
+        numbered = figure(self.sent)
+        if not self.busy():
+            self.torn = False
+            known = figure(self.refused) + self.acknowledged + self.failed
+            for _ in range(numbered - known):
+                next(self.refused)
 
     def busy(self) -> bool:
         """Whether a send is in progress or anything is un-acknowledged."""
@@ -205,8 +226,13 @@ class Life:
     # -- figures -----------------------------------------------------------
 
     def taken(self) -> int:
-        """Messages that the client accepted so far."""
-        return figure(self.sent) - figure(self.refused)
+        """Messages that the client accepted so far, and no fewer.
+
+        What lowers it is read first: a send between the two reads may count as one
+        too many, never hide another one.
+        """
+        refused = figure(self.refused)
+        return figure(self.sent) - refused
 
     def theirs(self) -> int:
         """What users of the bare client have on their way. Client alive."""
@@ -215,10 +241,11 @@ class Life:
         return max(0, len(self.client) - self.in_flight())
 
     def in_flight(self) -> int:
-        """Messages without an outcome."""
+        """Messages without an outcome, and no fewer; see `taken`."""
         if self.lost is not None:
             return 0
-        return max(0, self.taken() - self.acknowledged - self.failed)
+        outcomes = self.acknowledged + self.failed
+        return max(0, self.taken() - outcomes)
 
     def __repr__(self) -> str:
         return f"<Life quiet={self.quiet} in_flight={self.in_flight()}>"

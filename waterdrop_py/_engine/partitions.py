@@ -8,7 +8,7 @@ from zlib import crc32
 
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine import clock, lease
+from waterdrop_py._engine import clock, lease, waiting
 from waterdrop_py._engine.kafka_errors import kafka_error_of, produce_error
 from waterdrop_py._engine.pause import pause
 from waterdrop_py.errors import ProduceError
@@ -25,13 +25,17 @@ _AGAIN: Final = 0.05
 """Seconds until a topic that was just created is asked about again."""
 
 
-def partition_of(slot: ClientSlot, topic: str, partition_key: bytes) -> int:
+def partition_of(
+    slot: ClientSlot, topic: str, partition_key: bytes, deadline: float | None
+) -> int:
     """The partition of a key: librdkafka's `consistent` partitioner."""
-    return crc32(partition_key) % partition_count(slot, topic)
+    return crc32(partition_key) % partition_count(slot, topic, deadline)
 
 
-def partition_count(slot: ClientSlot, topic: str) -> int:
+def partition_count(slot: ClientSlot, topic: str, deadline: float | None = None) -> int:
     """The topic's number of partitions, from the cache or within 5 s.
+
+    Until `deadline` at most, where there is one.
 
     Raises:
         ProduceError: the topic is unknown, or no broker answered; nothing was sent.
@@ -39,13 +43,16 @@ def partition_count(slot: ClientSlot, topic: str) -> int:
     known = slot.partitions.get(topic)
     if known is not None:
         return known
-    deadline = clock.system_now() + LOOK_UP
+    give_up = clock.system_now() + LOOK_UP
+    if deadline is not None:
+        give_up = min(give_up, deadline)
     error: ProduceError | None = None
-    while (left := deadline - clock.system_now()) > 0:
+    while (left := give_up - clock.system_now()) > 0:
         ask = partial(_ask, topic=topic, timeout=min(_SLICE, left))
         try:
-            count = lease.use(slot, ask, deadline)
+            count = lease.use(slot, ask, give_up)
         except KafkaException as raised:
+            waiting.hear(slot.life)
             error = _refused(raised, topic, slot)
             if not error.retriable and error.code not in _PASSING:
                 break
@@ -57,7 +64,7 @@ def partition_count(slot: ClientSlot, topic: str) -> int:
         # second.
         pause(min(_AGAIN, left))
     raise error or ProduceError(
-        f"partitions of {topic!r}: no answer within {LOOK_UP} s; nothing was sent",
+        f"partitions of {topic!r}: no answer in time; nothing was sent",
         code="timed_out",
         retriable=True,
         checklist=slot.reports.checklist(),

@@ -69,10 +69,9 @@ class Poller:
             threads.start("poller", self._run)
 
     def _run(self) -> None:
-        ticket = Ticket()
         # Released first, looked at the inbox second; `arm` puts first and looks at
         # the claim second: one of the two sees the other.
-        while self._lead.take(ticket):
+        while self._lead.take(ticket := Ticket()):
             try:
                 while self._lead.held_by(ticket) and self._step(ticket):
                     pass

@@ -112,8 +112,7 @@ class Reaper:
         self._inbox.put(None)
 
     def _run(self) -> None:
-        ticket = Ticket()
-        while self._running.take(ticket):
+        while self._running.take(ticket := Ticket()):
             try:
                 while self._step():
                     pass

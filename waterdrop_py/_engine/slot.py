@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.factory import Factory
 
 _RECHECK: Final = 0.5
+_BY_AGE: Final = frozenset({"idle", "age", "stale"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,19 +198,19 @@ class ClientSlot:
             self.engine.note_traffic()
             self.emitter.emit("producer.connecting")
             self.engine.open(self.factory, life, self.reports)
-        except BaseException:
-            self._move(SlotState.EMPTY)
-            raise
-        life.on_settled = self.look_again
-        life.plain = self.reports.plain
-        took_ms = (clock.system_now() - started) * 1000
-        self.ledger.opened(life, took_ms)
-        # The mark keeps the client while `connected` is told of, so that nobody
-        # hears of its end before its beginning.
-        try:
+            life.on_settled = self.look_again
+            life.plain = self.reports.plain
+            took_ms = (clock.system_now() - started) * 1000
+            self.ledger.opened(life, took_ms)
+            # The mark keeps the client while `connected` is told of, so that nobody
+            # hears of its end before its beginning.
             life.inuse.append(None)
             self._move(SlotState.OPEN)
             self.life = life
+        except BaseException:
+            self._move(SlotState.EMPTY)
+            raise
+        try:
             self.refresh()
             self.engine.note_traffic()
             self.emitter.emit(
@@ -217,7 +218,7 @@ class ClientSlot:
             )
         finally:
             life.inuse.pop()
-        self.look_again()
+            self.look_again()
         return life
 
     # -- letting go --------------------------------------------------------
@@ -232,25 +233,47 @@ class ClientSlot:
             code = "closed" if self._ended else "not_connected"
             return Retirement(None, [Refusal(code, 0)])
         self._poll_before_judging(life)
+        retirement = self._let_go(life, reason, batch)
+        ending = retirement.ending
+        if ending is None:
+            return retirement
+        try:
+            self.look_again()
+            if batch is None or not batch.silent:
+                self.emitter.emit("producer.disconnecting", {"reason": reason})
+        finally:
+            ending.begin()  # whatever a subscriber raises, the client is let go of
+        return retirement
+
+    def _let_go(self, life: Life, reason: str, batch: Batch | None) -> Retirement:
         ticket = Ticket()
         try:
             if not self._claim.take(ticket) or self.life is not life:
                 return Retirement(None, [Refusal("call")])
-            refusals = self._detach(life)
+            refusals = self._detach(life, reason)
             if refusals:
                 return Retirement(None, refusals)
-            ending = self.retiring = Ending(self, life, reason, batch)
-            self._move(SlotState.EMPTY)
+            ending = Ending(self, life, reason, batch)
             self.ledger.closed(life, reason)
+            self.retiring = ending
+            self._move(SlotState.EMPTY)
+            return Retirement(ending, [])
         finally:
+            if self._claim.held_by(ticket) and self.life is NO_LIFE:
+                self._put_back_if_torn(life)
             self._release(ticket)
-        self.look_again()
-        if batch is None or not batch.silent:
-            self.emitter.emit("producer.disconnecting", {"reason": reason})
-        ending.begin()
-        return Retirement(ending, [])
 
-    def _detach(self, life: Life) -> list[Refusal]:
+    def _put_back_if_torn(self, life: Life) -> None:
+        """A signal handler raised while the life was out: nothing has happened.
+
+        Without the life, and not EMPTY, every send would look for it for ever.
+        """
+        if self.state is SlotState.OPEN:
+            if self.retiring is not None and self.retiring.life is life:
+                self.retiring = None
+            self.life = life
+
+    def _detach(self, life: Life, reason: str) -> list[Refusal]:
         """Take the life out of the slot; put it back when that is not safe.
 
         Sender S has read `self.life`, and is stopped before its mark. Publishing
@@ -262,10 +285,22 @@ class ClientSlot:
         # The claim is held, so nobody else can have the client destroyed meanwhile.
         if not refusals and (theirs := life.theirs()):
             refusals.append(Refusal("in_flight", theirs))
+        if not refusals and reason in _BY_AGE and self._premature(life, reason):
+            refusals.append(Refusal("not_due", 0))
         if refusals:
             self.life = life
             self.refresh()
         return refusals
+
+    def _premature(self, life: Life, reason: str) -> bool:
+        """Whether a report has come since the client was found due.
+
+        It may have been waiting for this very look: what is served before a client
+        is judged is activity too (test_report_served_by_the_reaper_is_activity).
+        """
+        if reason == "age":
+            return clock.now() - life.opened_at < self.max_age
+        return clock.now() - life.last_activity < self.idle_timeout
 
     def obstacles(self, life: Life) -> list[Refusal]:
         """Why this client may not be closed now.
@@ -274,11 +309,14 @@ class ClientSlot:
         too, which are no reason, and may not be asked while a client is destroyed.
         """
         refusals = []
+        # Marks first, messages second: a sender that takes its mark away between
+        # the two looks has its message counted by then.
+        calls = len(life.inuse)
         if waiting := life.in_flight():
             age_ms = (clock.now() - life.last_activity) * 1000
             refusals.append(Refusal("in_flight", waiting, age_ms))
-        if life.inuse or self.retiring is not None:
-            refusals.append(Refusal("call", max(1, len(life.inuse))))
+        if calls or self.retiring is not None:
+            refusals.append(Refusal("call", max(1, calls)))
         if pins := tuple(life.pins):
             age_ms = (clock.now() - pins[0].since) * 1000
             refusals.append(Refusal("pinned", len(pins), age_ms, pins[0].owner))
@@ -343,7 +381,7 @@ class ClientSlot:
             return
         batch.skip()
         for refusal in refusals:
-            if refusal.code in life.refusals:
+            if refusal.code in life.refusals or refusal.code == "not_due":
                 continue
             life.refusals.add(refusal.code)
             self.emitter.emit(
@@ -373,10 +411,12 @@ class ClientSlot:
             try:
                 if self._claim.take(ticket):
                     if self.closing is None:
-                        life = None if self.life is NO_LIFE else self.life
-                        self._move(SlotState.CLOSING)
+                        # Each step may be the last before a signal handler raises:
+                        # they can be done again, and the ledger knows the life.
+                        if not self._ended:
+                            self._move(SlotState.CLOSING)
                         self.life = NO_LIFE
-                        self.closing = Closing(self, life, deadline)
+                        self.closing = Closing(self, self.ledger.book[1], deadline)
                     break
             finally:
                 self._release(ticket)
@@ -410,8 +450,9 @@ class ClientSlot:
             self.state = SlotState.EMPTY
 
     def finish_closing(self) -> None:
-        """Everything is destroyed, or given up."""
-        self._move(SlotState.CLOSED)
+        """Everything is destroyed, or given up. Again after a torn close."""
+        if self.state is not SlotState.CLOSED:
+            self._move(SlotState.CLOSED)
 
     def when_free(self, job: Callable[[], None]) -> None:
         """Run `job` when whoever has the claim gives it back, now if nobody has.

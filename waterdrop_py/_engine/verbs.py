@@ -117,6 +117,9 @@ class Verbs:
         self._send_all(handles, verb, deadline)
         failure = _first_failure(handles, deadline)
         sent = [handle.message for handle in handles]
+        if isinstance(failure, DeliveryTimeoutError):
+            self._failed(verb, failure, messages=sent)
+            raise failure
         if failure is not None:
             error = _many(failure, handles)
             self._failed(verb, error, messages=sent)
@@ -175,14 +178,16 @@ class Verbs:
 def _first_failure(
     handles: list[DeliveryHandle], deadline: float
 ) -> ProduceError | None:
-    """Wait for every handle; the first one's error, in input order."""
+    """Wait for every handle; the first one's error, in input order.
+
+    `DeliveryTimeoutError` when the time is over and not every handle is final.
+    """
     first: ProduceError | None = None
     for handle in handles:
-        error: BaseException | None
         try:
             error = handle.exception(max(0.0, deadline - clock.system_now()))
         except DeliveryTimeoutError as timed_out:
-            error = timed_out
+            return timed_out
         if first is None and isinstance(error, ProduceError):
             first = error
     return first

@@ -86,6 +86,15 @@ def serve_until(life: Life, done: Callable[[], bool], deadline: float) -> bool:
         life.leave(ticket)
 
 
+def hear(life: Life) -> None:
+    """Serve what has arrived, unless somebody else does.
+
+    Why a metadata request failed comes through `error_cb`, not with its exception.
+    """
+    if not life.turn.mine:
+        serve_until(life, lambda: False, clock.system_now())
+
+
 def wait_turn(
     life: Life, done: Callable[[], bool], deadline: float, idle: float = SLICE
 ) -> bool:
@@ -119,15 +128,22 @@ def _queue_up(
     try:
         if not done() and (life.turn.taken or life.client is None):
             bell.wait(wait)
-    finally:
-        if handle is not None:
-            aside.unwatch(handle, bell)
-        rang = False
-        try:
-            life.waiters.remove(bell)
-        except ValueError:
-            rang = True
-    return rang
+    except BaseException:
+        if _take_down(life, handle, bell):
+            life.hand_on()
+        raise
+    return _take_down(life, handle, bell)
+
+
+def _take_down(life: Life, handle: DeliveryHandle | None, bell: _Bell) -> bool:
+    """Wait no more; whether the turn's bell was rung."""
+    if handle is not None:
+        aside.unwatch(handle, bell)
+    try:
+        life.waiters.remove(bell)
+    except ValueError:
+        return True
+    return False
 
 
 def _listen(handle: DeliveryHandle, wait: float) -> None:

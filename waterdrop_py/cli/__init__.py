@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has left; the interpreter must not flush it again.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return FAILED
 
 

@@ -8,13 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from waterdrop_py._engine.census import Census, take_census
+from waterdrop_py._engine.census import take_census
 
 # A descriptor is its number and what it leads to, a thread is its id.
 Thing: TypeAlias = tuple[str, str]
 
 THREAD: Final = "thread"
-NOTHING: Final = Census(0, 0, 0)
 
 
 class Holding(NamedTuple):

@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from waterdrop_py.cli._cast import Happening, News, Player
     from waterdrop_py.cli._held import Holdings
 
-COLUMNS: Final = (
-    "producer",
-    "status",
-    "sockets",
-    "threads",
-    "descriptors",
-    "ms left",
-    "acknowledged",
-)
+COLUMNS: Final = {
+    "producer": "<10",
+    "status": "<14",
+    "sockets": ">7",
+    "threads": ">9",
+    "descriptors": ">13",
+    "ms left": ">9",
+    "acknowledged": ">14",
+}
+"""What each is called, and how it stands in a plain line."""
 FRAME_SECONDS: Final = 0.08
 MOST_EVENTS: Final = 16
 NOTHING: Final = Holding(0, 0, 0)
@@ -130,17 +131,10 @@ class PlainScreen:
     def snapshot(self) -> None:
         """Print the table."""
         self.refresh()
-        widths = (10, 14, 9, 9, 13, 9, 12)
-        for row in (COLUMNS, *self._scene.rows()):
-            text, figures = row[:2], row[2:]
-            cells = [
-                cell.ljust(width) for cell, width in zip(text, widths, strict=False)
-            ]
-            cells += [
-                cell.rjust(width)
-                for cell, width in zip(figures, widths[2:], strict=True)
-            ]
-            print("".join(cells).rstrip(), flush=True)
+        for row in (list(COLUMNS), *self._scene.rows()):
+            cells = zip(row, COLUMNS.values(), strict=True)
+            line = "".join(format(cell, layout) for cell, layout in cells)
+            print(line.rstrip(), flush=True)
 
 
 class LiveScreen:
@@ -201,15 +195,14 @@ class LiveScreen:
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for number, name in enumerate(COLUMNS):
-            table.add_column(
-                name, justify="left" if number < 2 else "right", no_wrap=True
-            )
-        for *row, acknowledged in self._scene.rows():
-            status = Text(row[1], STYLES.get(row[1], "yellow"))
-            if row[0] == "process":
+        for name, layout in COLUMNS.items():
+            is_text = layout.startswith("<")
+            table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+        for name, word, *figures in self._scene.rows():
+            if name == "process":
                 table.add_section()
-            table.add_row(row[0], status, *row[2:], acknowledged)
+            status = Text(word, STYLES.get(word, "yellow"))
+            table.add_row(name, status, *figures)
         return table
 
     def _line(self, happening: Happening) -> Text:

@@ -19,18 +19,18 @@ from waterdrop_py.errors import WaterdropError
 from waterdrop_py.testing import read_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 NAMES: Final = ("orders", "payments", "emails", "audit", "clicks", "invoices")
 IDLE_MS: Final = 1_500
 """Shorter than the 30 s that a Config allows: nobody wants to watch for so long."""
-SPRINT_IDLE_MS: Final = 15
+SPRINT_IDLE_MS: Final = 10
 WAKE_UPS: Final = 100
 WAKE_UP_SECONDS: Final = 5.0
 """A cluster far away gets fewer wake-ups instead of a longer demo."""
 PATIENCE: Final = 2.0
 """Seconds beyond the deadline after which a client that is still open has stayed."""
-TICK: Final = 0.02
+TICK: Final = 0.01
 
 
 def demo(bootstrap_servers: str | None) -> int:
@@ -119,10 +119,11 @@ class Play:
     def _enter(self, title: str) -> None:
         """Everybody sends to each partition, alone, so that what opens is theirs."""
         self._screen.chapter(title)
-        for player in self._players:
-            self._holdings.give(player.name)
+        for count, player in enumerate(self._players):
             for partition in range(self._stage.partitions):
                 player.deliver(partition)
+            for earlier in self._players[:count]:
+                earlier.send(1)  # so that none falls idle before the last is there
             self._wait(0.12)
             self._holdings.give(player.name)
         self._screen.snapshot()
@@ -137,7 +138,7 @@ class Play:
                 player.send(12)
                 if time.monotonic() > stops[player]:
                     del stops[player]
-            self._wait(2 * TICK)
+            self._wait(0.04)
 
     def _fall_idle(self) -> None:
         """Wait until each is disconnected, and then look at what is held."""

@@ -1,0 +1,193 @@
+"""What producers cost that have nothing to do: disconnected ones, and open ones."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import tracemalloc
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import clients
+from benchmarks.isolation import isolated
+from benchmarks.measure import alternate, wait_until
+from benchmarks.process import holdings
+from benchmarks.rows import Row, absolute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from benchmarks.setting import Setting
+    from waterdrop_py import Producer
+
+PAYLOAD = bytes(100)
+NEVER_MS = 3_600_000
+"""An idle timeout that is watched and does not pass meanwhile."""
+TOGETHER = 100
+SIDE_SECONDS = 240.0
+
+
+def disconnected(setting: Setting) -> list[Row]:
+    """What is left of clients that were open: nothing."""
+    topic = clients.new_topic()
+    count = 100
+    _come_and_go(_producers(setting, 5), topic)
+    before = holdings()
+    producers = _producers(setting, count)
+    _send(producers, topic)
+    during = holdings()
+    _disconnect(producers)
+    wait_until(lambda: holdings().threads <= before.threads, 10.0, "threads ended")
+    after = holdings()
+    for producer in producers:
+        producer.close()
+    names = ("sockets", "rdkafka_threads", "descriptors")
+    shown = ("sockets", "librdkafka threads", "descriptors")
+    return [
+        absolute(
+            f"{count} disconnected producers: {label}",
+            getattr(after, name) - getattr(before, name),
+            unit="",
+            n=count,
+            at_most=0,
+            note=f"{getattr(during, name) - getattr(before, name)} while connected",
+        )
+        for name, label in zip(names, shown, strict=True)
+    ]
+
+
+def memory(setting: Setting) -> list[Row]:
+    """Python memory of producers that were connected, and are not any more."""
+    topic = clients.new_topic()
+    count = setting.pick(1_000, 500)
+    _come_and_go(_producers(setting, TOGETHER), topic)
+    gc.collect()
+    tracemalloc.start()
+    gc.collect()
+    before, _ = tracemalloc.get_traced_memory()
+    producers = _come_and_go(_producers(setting, count), topic)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return [
+        absolute(
+            "Python memory of a disconnected producer",
+            (after - before) / len(producers) / 1024,
+            unit="KB",
+            n=count,
+            at_most=8.0,
+            note="its configuration and a topic's name included",
+        )
+    ]
+
+
+def idle_disconnected(setting: Setting) -> list[Row]:
+    """Processor time of ten thousand that were connected, and are not any more."""
+    topic = clients.new_topic()
+    count = setting.pick(10_000, 2_000)
+    producers = _come_and_go(_producers(setting, count), topic)
+    time.sleep(4.0)  # what the library started has gone by then
+    used = _cpu_ms(5.0)
+    return [
+        absolute(
+            f"processor time of {len(producers)} disconnected producers in 5 s",
+            used,
+            unit="ms",
+            n=1,
+            at_most=5.0,
+            note="0.1 % of a core would be 5 ms",
+        )
+    ]
+
+
+def idle_connected(setting: Setting) -> list[Row]:
+    """Processor time of open clients that nobody sends to. Runs in the parent."""
+    count = setting.pick(500, 200)
+    seconds = setting.pick(10.0, 5.0)
+    mine, theirs = alternate(
+        setting.pick(3, 1),
+        lambda: isolated(_ours_open, setting, count, seconds, seconds=SIDE_SECONDS),
+        lambda: isolated(_bare_open, setting, count, seconds, seconds=SIDE_SECONDS),
+    )
+    share, threads = (mean(figures) for figures in zip(*mine, strict=True))
+    bare, _ = (mean(figures) for figures in zip(*theirs, strict=True))
+    return [
+        absolute(
+            f"{count} connected idle producers beyond bare clients",
+            share - bare,
+            unit="% of a core",
+            n=len(mine),
+            at_most=1.0,
+            note=f"ours {share:.2f} %, bare {bare:.2f} %, nobody polling bare",
+        ),
+        absolute(
+            f"threads of the library for {count} connected producers",
+            threads,
+            unit="",
+            n=len(mine),
+            at_most=10,
+        ),
+    ]
+
+
+def _ours_open(setting: Setting, count: int, seconds: float) -> tuple[float, int]:
+    producers = _producers(setting, count)
+    _send(producers, clients.new_topic())
+    time.sleep(5.0)
+    share = _cpu_ms(seconds) / seconds / 10
+    threads = threading.active_count() - 1
+    for producer in producers:
+        producer.close()
+    return share, threads
+
+
+def _bare_open(setting: Setting, count: int, seconds: float) -> tuple[float, int]:
+    topic = clients.new_topic()
+    opened = [clients.bare(setting.servers, linger_ms=0) for _ in range(count)]
+    for client in opened:
+        clients.bare_send(client, topic, PAYLOAD)
+    time.sleep(5.0)
+    share = _cpu_ms(seconds) / seconds / 10
+    for client in opened:
+        clients.close_bare(client)
+    return share, 0
+
+
+def _producers(setting: Setting, count: int) -> list[Producer]:
+    return [
+        clients.ours(setting.servers, idle_ms=NEVER_MS, linger_ms=0)
+        for _ in range(count)
+    ]
+
+
+def _come_and_go(producers: list[Producer], topic: str) -> list[Producer]:
+    """Connect them, a few at a time, and disconnect them again."""
+    for start in range(0, len(producers), TOGETHER):
+        some = producers[start : start + TOGETHER]
+        _send(some, topic)
+        _disconnect(some)
+    return producers
+
+
+def _send(producers: Iterable[Producer], topic: str) -> None:
+    handles: list[Any] = [each.produce_async(topic, PAYLOAD) for each in producers]
+    for handle in handles:
+        handle.result(clients.BOUND_SECONDS)
+
+
+def _disconnect(producers: list[Producer]) -> None:
+    for producer in producers:
+        wait_until(producer.disconnect, 5.0, "a safe moment to disconnect")
+    wait_until(
+        lambda: all(str(each.status) == "disconnected" for each in producers),
+        clients.BOUND_SECONDS,
+        "all closed",
+    )
+
+
+def _cpu_ms(seconds: float) -> float:
+    gc.collect()
+    before = time.process_time()
+    time.sleep(seconds)
+    return (time.process_time() - before) * 1000

@@ -1,0 +1,130 @@
+"""Threads that send just as the idle timeout passes: nothing is lost or sent twice."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from benchmarks import clients
+from benchmarks.rows import Row, absolute
+from waterdrop_py.testing.reading import read_topic
+
+if TYPE_CHECKING:
+    from benchmarks.setting import Setting
+    from waterdrop_py import DeliveryHandle, Producer
+
+THREADS = 8
+IDLE_MS = 50
+EARLY_SECONDS = 0.0015
+LATE_SECONDS = 0.005
+"""How far before and after the deadline the threads may come back."""
+APART_SECONDS = 0.0008
+"""How far each is from the others, at the most, to either side."""
+READ_SECONDS = 60.0
+
+
+def run(setting: Setting) -> list[Row]:
+    """Each message carries its own number, and is read back."""
+    topic = clients.new_topic()
+    seconds = setting.pick(30.0, 5.0)
+    with clients.ours(setting.servers, idle_ms=IDLE_MS, linger_ms=0) as producer:
+        hammer = Hammer(producer, topic, seconds)
+        hammer.run()
+        stats = producer.stats()
+    read = Counter(
+        message.value()
+        for message in read_topic(setting.servers, topic, timeout=READ_SECONDS)
+    )
+    sent = {payload for payload, _ in hammer.sent}
+    known = {each for each, handle in hammer.sent if handle.exception(0) is None}
+    lost = len(sent - known) + len(sent - read.keys())
+    twice = sum(read.values()) - len(read)
+    idle = stats.disconnects.get("idle", 0)
+    what = f"{THREADS} threads around an idle timeout"
+    wanted = 200 * seconds / 30
+    return [
+        absolute(
+            f"{what}: lost or sent twice",
+            lost + twice,
+            unit="",
+            n=len(sent),
+            at_most=0,
+            note=f"{len(sent)} sent, {len(known)} acknowledged, {len(read)} read back",
+        ),
+        absolute(
+            f"{what}: exceptions",
+            len(hammer.errors),
+            unit="",
+            n=len(sent),
+            at_most=0,
+            note="; ".join(sorted({repr(error)[:80] for error in hammer.errors})),
+        ),
+        absolute(
+            f"{what}: idle disconnects in {seconds:g} s",
+            idle,
+            unit="",
+            n=1,
+            at_least=round(wanted),
+            note=f"{stats.opens} clients opened",
+        ),
+    ]
+
+
+class Hammer:
+    """Threads that rest together and come back around the deadline, one by one.
+
+    The barrier makes all rest at once, so that the client falls due at all. After
+    it they come back near the deadline, and near each other: in some turns before
+    the client is let go of, in some while it is, and in some afterwards.
+    """
+
+    def __init__(self, producer: Producer, topic: str, seconds: float) -> None:
+        self.sent: list[tuple[bytes, DeliveryHandle]] = []
+        self.errors: list[BaseException] = []
+        self._producer = producer
+        self._topic = topic
+        self._ends = time.perf_counter() + seconds
+        self._again = True
+        self._chance = random.Random(THREADS)
+        self._pause = 0.0
+        self._rest = threading.Barrier(THREADS, self._begin_rest)
+
+    def run(self) -> None:
+        """Until the time is over, and every message has its outcome."""
+        threads = [
+            threading.Thread(target=self._thread, args=(number,))
+            for number in range(THREADS)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._producer.flush(clients.BOUND_SECONDS)
+
+    def _begin_rest(self) -> None:
+        self._again = time.perf_counter() < self._ends
+        around = self._chance.uniform(-EARLY_SECONDS, LATE_SECONDS)
+        self._pause = IDLE_MS / 1000 + around
+
+    def _thread(self, number: int) -> None:
+        chance = random.Random(number)
+        turn = 0
+        while self._again:
+            try:
+                for _ in range(chance.randint(1, 3)):
+                    self._send(b"%d-%d" % (number, turn), wait=chance.random() < 0.5)
+                    turn += 1
+            except Exception as error:  # noqa: BLE001 - counted, and shown in a row
+                self.errors.append(error)
+            self._rest.wait(clients.BOUND_SECONDS)
+            apart = chance.uniform(-APART_SECONDS, APART_SECONDS)
+            time.sleep(self._pause + apart)
+
+    def _send(self, payload: bytes, *, wait: bool) -> None:
+        handle = self._producer.produce_async(self._topic, payload)
+        self.sent.append((payload, handle))
+        if wait:
+            handle.result(clients.BOUND_SECONDS)

@@ -1,0 +1,277 @@
+"""The close of a client, and of a producer, under way."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.concurrency.support import named, slot_of
+from tests.doubles import Park, Run, eventually
+from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
+
+if TYPE_CHECKING:
+    from tests.concurrency.support import Make
+    from tests.doubles import Bench
+
+
+def test_send_meets_a_closing_client(bench: Bench, make: Make) -> None:
+    """While a close hangs, a send goes to the next client at once; no third one
+    is opened beside them, and the next close waits for the first."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    with bench.park("close") as park:
+        disconnecting = Run(producer.disconnect)
+        park.entered()
+        assert str(producer.status) == "disconnecting"
+        assert producer.produce_sync("t", b"y", timeout=2).offset == 0
+        assert producer.disconnect() is False
+        assert [reason.code for reason in producer.explain_idle().reasons] == [
+            "call",
+            "disabled",
+        ]
+        assert len(bench.open_clients) == 2
+    assert disconnecting.result() is True
+    eventually(lambda: len(bench.open_clients) == 1)
+    assert producer.disconnect()
+
+
+def test_hung_close_delays_no_other_producer(bench: Bench, make: Make) -> None:
+    """Twelve hung closes leave room for the thirteenth, which does not hang."""
+    hung = [make.quiet() for _ in range(12)]
+    for producer in hung:
+        producer.produce_sync("t", b"x")
+    other = make.quiet()
+    other.produce_sync("t", b"x")
+    with bench.park("close") as park:
+        stuck = [Run(producer.disconnect) for producer in hung]
+        for _ in stuck:
+            park.entered()
+        bench.parks.pop("close")
+        started = time.monotonic()
+        assert other.disconnect()
+        assert time.monotonic() - started < 1
+    assert all(run.result() for run in stuck)
+
+
+def test_close_is_bounded_when_the_native_close_hangs(bench: Bench, make: Make) -> None:
+    """close(timeout) returns in time, and says that it abandoned the client."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    with bench.park("close"):
+        started = time.monotonic()
+        assert producer.close(0.1).complete
+        assert time.monotonic() - started < 0.1 + 0.5
+        errors = named(make.events, "error.occurred")
+        assert [error["type"] for error in errors] == ["producer.close.abandoned"]
+        assert str(producer.status) == "closed"
+    eventually(lambda: not bench.open_clients)
+    assert len(named(make.events, "producer.disconnected")) == 1
+
+
+def test_close_waits_for_a_native_call(bench: Bench, make: Make) -> None:
+    """A client with somebody inside is not destroyed, however short the bound."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    with bench.park("list_topics") as park:
+        connecting = Run(producer.connect)
+        park.entered()
+        started = time.monotonic()
+        producer.close(0)
+        assert time.monotonic() - started < 1
+        assert bench.open_clients
+        assert not bench.violations
+    try:
+        connecting.result()
+    except (ProducerClosedError, BrokerUnreachableError):
+        pass
+    eventually(lambda: not bench.open_clients)
+
+
+def test_close_accounts_for_everything(bench: Bench, make: Make) -> None:
+    """What the broker does not acknowledge in time is purged, and listed in order."""
+    producer = make.quiet()
+    bench.auto = False
+    handles = [producer.produce_async("t", str(n).encode()) for n in range(5)]
+    bench.client.ack(2)
+    report = producer.close(0.05)
+    assert (report.delivered, report.failed) in {(2, 0), (1, 0), (0, 0)}
+    assert [message.payload for message in report.undelivered] == [b"2", b"3", b"4"]
+    codes = [getattr(handle.exception(0), "code", None) for handle in handles]
+    assert codes == [None, None, "purge_queue", "purge_queue", "purge_queue"]
+
+
+def test_second_close_waits_for_the_first(bench: Bench, make: Make) -> None:
+    """Threads that close together get the same whole report, and one close."""
+    producer = make()
+    bench.auto = False
+    producer.produce_async("t", b"x")
+    closers = [Run(lambda: producer.close(4)) for _ in range(4)]
+    eventually(lambda: str(producer.status) == "closing")
+    with pytest.raises(ProducerClosedError):
+        producer.produce_async("t", b"y")
+    bench.client.ack()
+    reports = [run.result() for run in closers]
+    assert {(report.delivered, report.complete) for report in reports} == {(1, True)}
+    assert len(named(make.events, "producer.closed")) == 1
+    assert producer.close() == reports[0]
+
+
+@pytest.mark.parametrize(
+    "event", ["producer.closing", "producer.disconnecting", "producer.closed"]
+)
+def test_interrupted_close_ends_in_the_background(
+    bench: Bench, make: Make, event: str
+) -> None:
+    """A Ctrl-C inside close() is the caller's; the close goes on, and happens once."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    interrupts: list[BaseException] = [KeyboardInterrupt()]
+
+    def interrupt(_: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+
+    producer.monitor.subscribe(event, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        producer.close(2)
+    assert producer.close(2).complete
+    assert str(producer.status) == "closed"
+    assert producer.stats().disconnects == {"close": 1}
+    assert producer.stats().produced == 1
+    assert len(named(make.events, "producer.disconnected")) == 1
+    assert len(named(make.events, "producer.closed")) == 1
+
+
+def test_interrupted_wait_for_the_native_close(bench: Bench, make: Make) -> None:
+    """A Ctrl-C while the client is destroyed does not destroy it, or count it, twice."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    life = slot_of(producer).life
+    with bench.park("close") as park:
+
+        def interrupt_the_wait(_: Any) -> None:
+            raise KeyboardInterrupt
+
+        unsubscribe = producer.monitor.subscribe(
+            "producer.disconnecting", interrupt_the_wait
+        )
+        with pytest.raises(KeyboardInterrupt):
+            producer.close(3)
+        unsubscribe()
+        park.entered()
+    assert producer.close(3).complete
+    assert life.client is None
+    assert bench.calls["close"] == 1
+    assert producer.stats().disconnects == {"close": 1}
+
+
+def test_interrupted_disconnect_lets_go_all_the_same(bench: Bench, make: Make) -> None:
+    """A Ctrl-C while a disconnect is told of neither leaks nor loses the client."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    interrupts: list[BaseException] = [KeyboardInterrupt()]
+
+    def interrupt(_: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+
+    producer.monitor.subscribe("producer.disconnecting", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        producer.disconnect()
+    eventually(lambda: not bench.open_clients)
+    eventually(lambda: named(make.events, "producer.disconnected"))
+    producer.produce_sync("t", b"x")
+    assert producer.disconnect()
+
+
+def test_interrupt_while_the_life_is_out(bench: Bench, make: Make) -> None:
+    """A Ctrl-C between the look and the close puts the client back."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"x")
+    slot = slot_of(producer)
+    ledger = slot.ledger
+
+    class Torn:
+        """A ledger in whose first call the signal arrives."""
+
+        def __getattr__(self, name: str) -> Any:
+            slot.ledger = ledger
+            raise KeyboardInterrupt
+
+    slot.ledger = Torn()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        slot.retire("requested")
+    assert producer.is_connected
+    producer.produce_sync("t", b"y", timeout=2)
+    assert producer.disconnect()
+    assert len(bench.clients) == 1
+
+
+def test_close_from_a_disconnecting_subscriber(bench: Bench, make: Make) -> None:
+    """close() there does not wait for the disconnect that is about to begin."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    reports: list[bool] = []
+    producer.monitor.subscribe(
+        "producer.disconnecting", lambda _: reports.append(producer.close(4).complete)
+    )
+    started = time.monotonic()
+    assert producer.disconnect()
+    assert time.monotonic() - started < 2
+    assert reports == [False]
+    eventually(lambda: str(producer.status) == "closed")
+    assert not named(make.events, "error.occurred")
+
+
+def test_close_and_send_from_a_disconnected_subscriber(
+    bench: Bench, make: Make
+) -> None:
+    """There the client is gone: a send opens the next one, a close closes fully."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    seen: list[object] = []
+
+    def act(_: object) -> None:
+        if not seen:
+            seen.append(producer.disconnect())
+            seen.append(producer.produce_sync("t", b"y", timeout=2).offset)
+            seen.append(producer.close(2).complete)
+
+    producer.monitor.subscribe("producer.disconnected", act)
+    assert producer.disconnect()
+    eventually(lambda: len(seen) == 3)
+    assert seen == [False, 0, True]
+
+
+def test_native_block_holds_the_client(bench: Bench, make: Make) -> None:
+    """Inside native() the client is not closed, and it is once the block ends."""
+    producer = make()
+    with producer.native() as client:
+        assert not producer.disconnect()
+        [reason] = [
+            reason
+            for reason in producer.explain_idle().reasons
+            if reason.code == "pinned"
+        ]
+        assert reason.owner
+        closing = Run(lambda: producer.close(0))
+        closing.result()
+        assert len(client) == 0
+        assert bench.open_clients
+    eventually(lambda: not bench.open_clients)
+
+
+def test_a_dropped_turn_after_the_close(bench: Bench, make: Make) -> None:
+    """A job left for the end of a turn is run when that turn was the close's."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"x")
+    life, ran = slot_of(producer).life, Park()
+    with bench.park("close") as park:
+        closing = Run(producer.disconnect)
+        park.entered()
+        life.after_turn(ran.go)
+        life.after_turn(lambda: ran())
+    closing.result()
+    ran.entered()

@@ -1,0 +1,192 @@
+"""Opening a client while others want it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from tests.concurrency.support import named, slot_of
+from tests.doubles import Run, eventually, kafka_failure
+from waterdrop_py.errors import (
+    DeliveryTimeoutError,
+    ProducerClosedError,
+    ReentrantCallError,
+)
+
+if TYPE_CHECKING:
+    from tests.concurrency.support import Make
+    from tests.doubles import Bench
+    from waterdrop_py import DeliveryHandle
+
+
+def test_senders_wait_for_one_open(bench: Bench, make: Make) -> None:
+    """Eight threads that send while a client is opened get that one client."""
+    producer = make.quiet()
+    with bench.park("open") as park:
+        senders = [Run(lambda: producer.produce_async("t", b"x")) for _ in range(8)]
+        park.entered()
+        assert str(producer.status) == "connecting"
+    for sender in senders:
+        sender.result().result(5)
+    assert len(bench.clients) == 1
+    assert len(bench.client.taken) == 8
+    assert bench.calls["open"] == 1
+
+
+def test_failed_open_is_that_callers_error(bench: Bench, make: Make) -> None:
+    """The error goes to whoever opened; a waiter tries again, and gets its client."""
+    producer = make.quiet()
+    bench.fail("open", kafka_failure(KafkaError._INVALID_ARG))  # noqa: SLF001
+    with bench.park("open") as park:
+        first = Run(lambda: producer.produce_async("t", b"x"))
+        park.entered()
+        second = Run(lambda: producer.produce_async("t", b"y"))
+        eventually(lambda: second.is_alive())
+    with pytest.raises(KafkaException):
+        first.result()
+    second.result().result(5)
+    assert [payload for _, payload in bench.sent] == [b"y"]
+
+
+def test_failed_open_leaves_the_slot_empty(bench: Bench, make: Make) -> None:
+    """After a failed open nothing is open, and the next send opens."""
+    producer = make()
+    bench.fail("open", kafka_failure(KafkaError._INVALID_ARG))  # noqa: SLF001
+    with pytest.raises(KafkaException):
+        producer.produce_sync("t", b"x")
+    assert str(producer.status) == "configured"
+    assert slot_of(producer).state.name == "EMPTY"
+    producer.produce_sync("t", b"x")
+    assert producer.stats().opens == 1
+
+
+@pytest.mark.parametrize("event", ["producer.connecting", "producer.connected"])
+def test_interrupt_in_a_subscriber_of_an_open(
+    bench: Bench, make: Make, event: str
+) -> None:
+    """A Ctrl-C while an open is told of leaves the producer usable, and reaped."""
+    producer = make(idle=True)
+    interrupts: list[BaseException] = [KeyboardInterrupt()]
+
+    def interrupt(_: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+
+    producer.monitor.subscribe(event, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        producer.produce_async("t", b"x")
+    if producer.is_connected:
+        slot = slot_of(producer)
+        schedule = slot.engine.reaper
+        assert slot.due_at() is not None
+        assert not slot.life.inuse
+        assert schedule is not None
+    producer.produce_sync("t", b"x")
+    assert len(bench.clients) == 1
+
+
+def test_an_open_that_takes_too_long(bench: Bench, make: Make) -> None:
+    """A sync send waits for another thread's open within its own bound."""
+    producer = make.quiet()
+    with bench.park("open") as park:
+        opener = Run(lambda: producer.produce_async("t", b"x"))
+        park.entered()
+        with pytest.raises(DeliveryTimeoutError, match="nothing was sent"):
+            producer.produce_sync("t", b"y", timeout=0.05)
+    opener.result().result(5)
+    assert [payload for _, payload in bench.sent] == [b"x"]
+
+
+def test_close_while_another_thread_opens(bench: Bench, make: Make) -> None:
+    """close() waits for the open within its bound, then leaves the rest to it."""
+    producer = make.quiet()
+    with bench.park("open") as park:
+        opener = Run(lambda: producer.produce_async("t", b"x"))
+        park.entered()
+        report = producer.close(0.05)
+        assert not report.complete
+    eventually(lambda: str(producer.status) == "closed")
+    try:
+        opener.result()
+    except ProducerClosedError:
+        assert bench.sent == []
+    with pytest.raises(ProducerClosedError):
+        producer.produce_async("t", b"x")
+
+
+def test_sends_from_inside_an_open(bench: Bench, make: Make) -> None:
+    """In a `connecting` subscriber: async is sent when the open ends, sync refused."""
+    producer = make()
+    handles: list[DeliveryHandle] = []
+    refused: list[type[BaseException]] = []
+
+    def send(_: object) -> None:
+        handles.append(producer.produce_async("t", b"inside"))
+        for verb in (
+            lambda: producer.produce_sync("t", b"sync"),
+            lambda: handles[0].result(1),
+        ):
+            try:
+                verb()
+            except ReentrantCallError as error:
+                refused.append(type(error))
+        assert not producer.disconnect()
+
+    producer.monitor.subscribe("producer.connecting", send)
+    outer = producer.produce_async("t", b"outer")
+    assert handles[0].result(5).error is None
+    outer.result(5)
+    assert refused == [ReentrantCallError, ReentrantCallError]
+    assert sorted(payload for _, payload in bench.sent) == [b"inside", b"outer"]
+
+
+def test_deferred_send_whose_open_fails(bench: Bench, make: Make) -> None:
+    """A message left to the end of an open that fails ends with an error."""
+    producer = make()
+    handles: list[DeliveryHandle] = []
+
+    def send(_: object) -> None:
+        if not handles:
+            handles.append(producer.produce_async("t", b"inside"))
+
+    producer.monitor.subscribe("producer.connecting", send)
+    failure = kafka_failure(KafkaError._INVALID_ARG)  # noqa: SLF001
+    bench.fail("open", failure, failure)
+    with pytest.raises(KafkaException):
+        producer.produce_async("t", b"outer")
+    assert isinstance(handles[0].exception(5), KafkaException)
+    assert bench.sent == []
+
+
+def test_close_from_inside_an_open(bench: Bench, make: Make) -> None:
+    """In a `connecting` subscriber close() goes on in the background."""
+    producer = make()
+    reports: list[bool] = []
+    producer.monitor.subscribe(
+        "producer.connecting", lambda _: reports.append(producer.close(1).complete)
+    )
+    try:
+        producer.produce_async("t", b"x").result(5)
+    except ProducerClosedError:
+        assert bench.sent == []
+    assert reports == [False]
+    eventually(lambda: str(producer.status) == "closed")
+    assert len(named(make.events, "producer.closed")) == 1
+
+
+def test_sends_from_a_connected_subscriber(bench: Bench, make: Make) -> None:
+    """In a `connected` subscriber the client is there: both verbs work."""
+    producer = make()
+    offsets: list[int | None] = []
+
+    def send(_: object) -> None:
+        assert not producer.disconnect()
+        offsets.append(producer.produce_sync("t", b"x", timeout=2).offset)
+        offsets.append(producer.produce_async("t", b"y").result(2).offset)
+
+    producer.monitor.subscribe("producer.connected", send)
+    producer.produce_sync("t", b"z")
+    assert offsets == [0, 1]
+    assert len(bench.clients) == 1

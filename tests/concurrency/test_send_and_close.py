@@ -1,0 +1,169 @@
+"""A send and a close at the same moment: one of the two sees the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.concurrency.support import HookedCount, HookedMarks, named, slot_of
+from tests.doubles import Park, Run, eventually, kafka_failure
+from waterdrop_py.errors import ProduceError
+
+if TYPE_CHECKING:
+    from tests.concurrency.support import Make
+    from tests.doubles import Bench
+
+
+@pytest.mark.parametrize("payload", [b"x", "long way"])
+def test_send_between_the_look_and_the_close(
+    bench: Bench, make: Make, payload: bytes | str
+) -> None:
+    """A sender stopped before its mark finds its client gone, and takes the next."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    life, park = slot_of(producer).life, Park()
+    life.quiet = False  # as between two sends of a busy producer
+    life.inuse = HookedMarks(before_append=park)
+    sender = Run(lambda: producer.produce_async("t", payload))
+    park.entered()
+    assert producer.disconnect()
+    park.go()
+    assert sender.result().result(5).offset == 0
+    assert [len(client.taken) for client in bench.clients] == [1, 1]
+
+
+def test_mark_seen_by_the_look(bench: Bench, make: Make) -> None:
+    """A sender between its mark and its produce keeps its client."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    life, park = slot_of(producer).life, Park()
+    life.sent = HookedCount(life.sent, before_next=park)  # type: ignore[assignment]
+    sender = Run(lambda: producer.produce_async("t", b"x"))
+    park.entered()
+    assert [reason.code for reason in producer.explain_idle().reasons] == [
+        "call",
+        "disabled",
+    ]
+    assert not producer.disconnect()
+    park.go()
+    sender.result().result(5)
+    assert len(bench.clients) == 1
+
+
+def test_send_that_ends_between_the_two_looks(bench: Bench, make: Make) -> None:
+    """A sender that ends between the look for marks and that for messages is seen.
+
+    The sender has its mark, and is stopped before its number. The retirer counts
+    the messages: none. The sender goes on and takes its mark away. Had the retirer
+    not looked for marks before, it would find none now, and close on a message.
+    """
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    bench.auto = False
+    life, park = slot_of(producer).life, Park()
+
+    def let_the_sender_end() -> None:
+        park.go()
+        eventually(lambda: len(bench.client.taken) == 2 and not list(life.inuse))
+
+    life.sent = counter = HookedCount(life.sent, before_next=park)  # type: ignore[assignment]
+    sender = Run(lambda: producer.produce_async("t", b"x"))
+    park.entered()
+    counter.after_read = let_the_sender_end
+    assert not producer.disconnect()
+    bench.client.ack()
+    assert sender.result().result(5).offset == 1
+
+
+def test_send_parked_inside_the_client(bench: Bench, make: Make) -> None:
+    """disconnect() neither waits for a send in progress nor closes under it."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    with bench.park("produce") as park:
+        sender = Run(lambda: producer.produce_async("t", b"x"))
+        park.entered()
+        assert Run(producer.disconnect).result() is False
+    sender.result().result(5)
+
+
+def test_life_is_put_back_after_a_refusal(bench: Bench, make: Make) -> None:
+    """A refused disconnect changes nothing: the same client serves the next send."""
+    producer = make.quiet()
+    bench.auto = False
+    first = producer.produce_async("t", b"x")
+    assert not producer.disconnect()
+    assert producer.is_connected
+    assert str(producer.status) == "connected"
+    second = producer.produce_async("t", b"y")
+    bench.client.ack()
+    assert all(handle.result(5).error is None for handle in (first, second))
+    assert len(bench.clients) == 1
+
+
+def test_a_refusal_on_a_quiet_client_arms(bench: Bench, make: Make) -> None:
+    """A refused message that ended the quiet leaves nobody unserved behind it.
+
+    Refused on a quiet client, it ended the quiet; the next sender sees a client
+    that is served, and does not arm the poller.
+    """
+    producer = make.quiet()
+    bench.fail("produce", kafka_failure(KafkaError.MSG_SIZE_TOO_LARGE))
+    with pytest.raises(ProduceError, match="msg_size_too_large"):
+        producer.produce_async("t", b"too much")
+    heard: list[object] = []
+    producer.produce_async("t", b"x").add_done_callback(heard.append)
+    eventually(lambda: heard, "the report was served")
+
+
+def test_quiet_is_taken_back_when_a_send_meets_it(bench: Bench, make: Make) -> None:
+    """The poller's mark of quiet and a send at the same moment lose no report.
+
+    The poller has found nothing, marks the client quiet, and looks again; a sender
+    that read the mark before produces in between, and counts on being served.
+    """
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    slot = slot_of(producer)
+    life = slot.life
+    heard: list[object] = []
+    life.quiet = False
+
+    def send() -> None:
+        """What the sender, which saw no quiet, does between the two looks."""
+        life.inuse = plain
+        life.quiet = False
+        producer.produce_async("t", b"x").add_done_callback(heard.append)
+        life.quiet = True  # the poller's mark, set before the sender looked
+
+    plain = life.inuse
+    life.inuse = HookedMarks(after_look=send)
+    life.arm(life)
+    eventually(lambda: heard, "the report was served")
+    assert life.quiet or eventually(lambda: life.quiet) is None
+
+
+def test_woken_is_decided_under_the_mark(bench: Bench, make: Make) -> None:
+    """A client that falls quiet before the sender's mark is armed by that sender."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    life = slot_of(producer).life
+    heard: list[object] = []
+    life.quiet = False
+    life.inuse = HookedMarks(before_append=lambda: setattr(life, "quiet", True))
+    life.poll_at = float("inf")  # nobody has it on the list
+    producer.produce_async("t", "long way").add_done_callback(heard.append)
+    eventually(lambda: heard, "the report was served")
+
+
+def test_activity_of_a_refused_send_is_counted_once(bench: Bench, make: Make) -> None:
+    """A refused message is neither in flight nor produced."""
+    producer = make()
+    bench.fail("produce", kafka_failure(KafkaError.MSG_SIZE_TOO_LARGE))
+    with pytest.raises(ProduceError):
+        producer.produce_async("t", b"x")
+    stats = producer.stats()
+    assert (stats.produced, stats.in_flight) == (0, 0)
+    assert producer.disconnect()
+    assert named(make.events, "producer.disconnected")[0]["messages"] == 0

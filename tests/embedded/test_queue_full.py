@@ -1,0 +1,133 @@
+"""What a send does while librdkafka's queue is full."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.embedded.support import BOUND, in_threads
+from waterdrop_py import DeliveryHandle
+from waterdrop_py.errors import ProduceError
+
+if TYPE_CHECKING:
+    from tests.embedded.support import EventLog, MakeProducer
+    from waterdrop_py.testing import EmbeddedCluster
+
+TINY = {"queue.buffering.max.messages": 10}
+
+
+def test_a_tiny_queue_takes_ten_thousand_messages(
+    cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
+) -> None:
+    """4 threads, a queue of 10, the default policy: no error, and all are read back."""
+    producer = make_producer(kafka=TINY)
+    handles: list[DeliveryHandle] = []
+
+    def send(index: int) -> None:
+        for number in range(2_500):
+            handles.append(producer.produce_async(topic, b"%d-%d" % (index, number)))
+
+    assert in_threads(4, send) == []
+    assert producer.flush(BOUND) == 0
+    assert len(handles) == 10_000
+    assert all(handle.exception(0) is None for handle in handles)
+    values = [message.value() for message in cluster.read(topic)]
+    assert len(values) == len(set(values)) == 10_000
+    stats = producer.stats()
+    assert (stats.produced, stats.acknowledged, stats.failed) == (10_000, 10_000, 0)
+
+
+def fill(producer: Any) -> list[DeliveryHandle]:
+    """Fill the queue of a producer whose broker is down."""
+    return [producer.produce_async("any", b"x") for _ in range(10)]
+
+
+def test_the_wait_ends_at_its_deadline(
+    make_producer: MakeProducer, dead: str, log: EventLog
+) -> None:
+    """`queue_full`, retriable, chained to the BufferError; nothing more was taken."""
+    producer = make_producer(
+        dead,
+        kafka=TINY,
+        wait_timeout_on_queue_full=300,
+        wait_backoff_on_queue_full=50,
+    )
+    fill(producer)
+    started = time.monotonic()
+    with pytest.raises(ProduceError) as raised:
+        producer.produce_async("any", b"one too many")
+    assert 0.3 <= time.monotonic() - started < 1.5
+    assert (raised.value.code, raised.value.retriable) == ("queue_full", True)
+    assert isinstance(raised.value.__cause__, BufferError)
+    assert raised.value.checklist
+    assert producer.queue_size == len(producer) == 10
+    assert len(log.errors("message.produce_async")) >= 2
+
+
+def test_the_wait_can_be_kept_out_of_the_events(
+    make_producer: MakeProducer, dead: str, log: EventLog
+) -> None:
+    """Without instrument_on_wait_queue_full only the failure itself is told of."""
+    producer = make_producer(
+        dead,
+        kafka=TINY,
+        wait_timeout_on_queue_full=200,
+        wait_backoff_on_queue_full=20,
+        instrument_on_wait_queue_full=False,
+    )
+    fill(producer)
+    with pytest.raises(ProduceError, match="queue_full"):
+        producer.produce_async("any", b"x")
+    assert len(log.errors("message.produce_async")) == 1
+
+
+def test_without_the_policy_it_raises_at_once(
+    make_producer: MakeProducer, dead: str, log: EventLog
+) -> None:
+    """wait_on_queue_full=False."""
+    producer = make_producer(dead, kafka=TINY, wait_on_queue_full=False)
+    fill(producer)
+    started = time.monotonic()
+    for verb in (producer.produce_async, producer.produce_sync):
+        with pytest.raises(ProduceError) as raised:
+            verb("any", b"x")
+        assert raised.value.code == "queue_full"
+    assert time.monotonic() - started < 0.2
+    assert len(log.errors("message.produce_async")) == 1
+    assert len(log.errors("message.produce_sync")) == 1
+
+
+def test_a_sync_call_waits_no_longer_than_its_timeout(
+    make_producer: MakeProducer, dead: str
+) -> None:
+    """The wait for room counts too."""
+    producer = make_producer(dead, kafka=TINY)
+    fill(producer)
+    started = time.monotonic()
+    with pytest.raises(ProduceError) as raised:
+        producer.produce_sync("any", b"x", timeout=0.3)
+    assert 0.3 <= time.monotonic() - started < 1
+    assert raised.value.code == "queue_full"
+
+
+def test_a_callback_that_sends_into_a_full_queue_does_not_hang(
+    cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
+) -> None:
+    """Each report sends once more, with a queue of 10: every message gets out."""
+    producer = make_producer(kafka=TINY)
+    more: list[DeliveryHandle] = []
+
+    def again(_: DeliveryHandle) -> None:
+        more.append(producer.produce_async(topic, b"again"))
+
+    handles = []
+    for _ in range(200):
+        handles.append(producer.produce_async(topic, b"first"))
+        handles[-1].add_done_callback(again)
+    for handle in handles:
+        handle.result(BOUND)
+    assert producer.flush(BOUND) == 0
+    assert [handle.exception(BOUND) for handle in more] == [None] * 200
+    assert len(cluster.read(topic)) == 400
