@@ -8,11 +8,13 @@ from waterdrop_py import errors, testing
 from waterdrop_py._engine.states import Status
 from waterdrop_py.config import Config
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
+from waterdrop_py.errors import AbortTransaction
 from waterdrop_py.message import Message
 from waterdrop_py.monitor import Event, Monitor, monitor
 from waterdrop_py.producer import Producer
 
 __all__ = [
+    "AbortTransaction",
     "Config",
     "DeliveryHandle",
     "DeliveryReport",

@@ -9,7 +9,9 @@ from typing import Any, TypeAlias, final
 import confluent_kafka
 
 from waterdrop_py._settings.kinds import (
+    Count,
     Duration,
+    ErrorNames,
     Flag,
     KafkaProperties,
     Labels,
@@ -17,8 +19,11 @@ from waterdrop_py._settings.kinds import (
     OptionalCount,
     OptionalDuration,
     OptionalText,
+    Steps,
     connection_duration,
+    count,
     duration,
+    error_names,
     flag,
     function,
     labels,
@@ -26,6 +31,7 @@ from waterdrop_py._settings.kinds import (
     optional_duration,
     optional_text,
     properties,
+    steps,
 )
 from waterdrop_py._settings.options import OptionTable
 from waterdrop_py._settings.shown import kind
@@ -71,6 +77,22 @@ class Config(OptionTable):
         close_timeout: ms that `close()` and the interpreter's exit wait at most.
         oauth_token_provider: the contract of confluent-kafka's `oauth_cb`; serves
             every client that is opened.
+        wait_backoff_on_transaction_command: ms, times the attempt, before a
+            transaction's command that may be retried is.
+        max_attempts_on_transaction_command: how often it is tried in all.
+        reload_on_transaction_fatal_error: whether a fatal error in a transaction
+            replaces the client.
+        wait_backoff_on_transaction_fatal_error: ms before that.
+        max_attempts_on_transaction_fatal_error: how often, without a commit between.
+        wait_timeout_on_transaction_abort: ms that an abort waits for what is in
+            flight.
+        reload_on_idempotent_fatal_error: whether a fatal error of an idempotent
+            producer replaces the client.
+        wait_backoff_on_idempotent_fatal_error: ms before that.
+        max_attempts_on_idempotent_fatal_error: how often, without a report between.
+        non_reloadable_errors: lower-case names of fatal errors that never do.
+        deliver: False validates and instruments everything, and sends nothing.
+        middleware: callables, each from a `Message` to a `Message`, before validation.
         tags: ride on every event.
         client_factory: makes the client from a dict of properties, at each open.
     """
@@ -88,6 +110,20 @@ class Config(OptionTable):
     instrument_on_wait_queue_full: Flag = flag(True)
     close_timeout: Duration = duration(30_000)
     oauth_token_provider: _OptionalProvider = function(None, contract="f(config)")
+    wait_backoff_on_transaction_command: Duration = duration(500)
+    max_attempts_on_transaction_command: Count = count(5, minimum=1, unit="attempts")
+    reload_on_transaction_fatal_error: Flag = flag(True)
+    wait_backoff_on_transaction_fatal_error: Duration = duration(1_000)
+    max_attempts_on_transaction_fatal_error: Count = count(
+        10, minimum=1, unit="attempts"
+    )
+    wait_timeout_on_transaction_abort: Duration = duration(0)
+    reload_on_idempotent_fatal_error: Flag = flag(False)
+    wait_backoff_on_idempotent_fatal_error: Duration = duration(5_000)
+    max_attempts_on_idempotent_fatal_error: Count = count(5, minimum=1, unit="attempts")
+    non_reloadable_errors: ErrorNames = error_names(("fenced",))
+    deliver: Flag = flag(True)
+    middleware: Steps = steps()
     tags: Labels = labels()
     client_factory: _Factory = function(confluent_kafka.Producer, contract="f(dict)")
 

@@ -48,6 +48,34 @@ class InvalidArgumentError(WaterdropError, ValueError, TypeError):
     """An argument of a method is not what it takes; nothing was done."""
 
 
+class VariantInvalidError(_FieldErrors):
+    """A variant asks for what its producer cannot give. `errors` maps each setting."""
+
+    subject = "variant"
+
+
+class TransactionalOffsetInvalidError(_FieldErrors):
+    """What was to be marked as consumed is none. `errors` maps each argument to why."""
+
+    subject = "offset"
+
+
+class TransactionRequiredError(WaterdropError):
+    """The call is for the inside of a transaction."""
+
+
+class ProducerNotTransactionalError(WaterdropError):
+    """The producer has no `transactional.id`."""
+
+
+class TransactionalCloseError(WaterdropError):
+    """A producer cannot be closed inside its own transaction."""
+
+
+class AbortTransaction(Exception):
+    """Raised inside a transaction block: abort it, and go on behind the block."""
+
+
 class ProduceError(WaterdropError):
     """A message was not delivered, or the client refused a command.
 

@@ -28,8 +28,12 @@ class EventSpec:
 
 EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
     {
-        "producer.created": EventSpec("A producer was constructed; nothing is open."),
-        "producer.configured": EventSpec("Its configuration was found valid."),
+        "producer.created": EventSpec(
+            "A producer was constructed; nothing is open.", ("producer",)
+        ),
+        "producer.configured": EventSpec(
+            "Its configuration was found valid.", ("producer", "config")
+        ),
         "producer.connecting": EventSpec("A client is about to be opened."),
         "producer.connected": EventSpec(
             "A client was opened; `reopened` when it is not the producer's first.",
@@ -75,6 +79,47 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
             ("messages",),
             timed=True,
         ),
+        "producer.reload": EventSpec(
+            "A fatal error: the client is about to be replaced. What a subscriber "
+            "leaves in `kafka` is what the new client gets.",
+            ("attempt", "error", "kafka"),
+        ),
+        "producer.reloaded": EventSpec(
+            "The client with the fatal error is gone; the next use opens a new one.",
+            ("attempt",),
+            timed=True,
+        ),
+        "message.buffered": EventSpec(
+            "A message went into the buffer.",
+            ("topic", "partition", "label", "message"),
+        ),
+        "messages.buffered": EventSpec("Messages went into the buffer.", ("messages",)),
+        "message.purged": EventSpec(
+            "A transaction that was aborted gave a message up.",
+            ("topic", "partition", "offset", "label", "message", "delivery_report"),
+        ),
+        "buffer.flushed_async": EventSpec(
+            "The buffer was handed to librdkafka.", ("messages",), timed=True
+        ),
+        "buffer.flushed_sync": EventSpec(
+            "The buffer was handed over, and all its reports have come.",
+            ("messages",),
+            timed=True,
+        ),
+        "buffer.purged": EventSpec(
+            "purge() gave up the buffer and librdkafka's queue.", (), timed=True
+        ),
+        "transaction.started": EventSpec("A transaction has begun."),
+        "transaction.committed": EventSpec("A transaction was committed.", timed=True),
+        "transaction.aborted": EventSpec("A transaction was aborted.", timed=True),
+        "transaction.marked_as_consumed": EventSpec(
+            "A consumed message's offset is part of the transaction.",
+            ("message", "metadata"),
+            timed=True,
+        ),
+        "transaction.finished": EventSpec(
+            "A transaction has ended as its block meant it to.", timed=True
+        ),
         "statistics.emitted": EventSpec(
             "librdkafka's statistics, decoded from its JSON.", ("statistics",)
         ),
@@ -93,6 +138,11 @@ ERROR_TYPES: Final[Mapping[str, str]] = MappingProxyType(
         "message.produce_async": "A message could not be handed over.",
         "messages.produce_many_sync": "A sync batch was not delivered whole.",
         "messages.produce_many_async": "A batch could not be handed over whole.",
+        "transaction.begin": "A transaction could not be begun.",
+        "transaction.commit": "A transaction could not be committed.",
+        "transaction.abort": "A transaction could not be aborted.",
+        "transaction.store_offset": "An offset could not join its transaction.",
+        "librdkafka.idempotent_fatal_error": "The client is lost, and is replaced.",
         "librdkafka.error": "librdkafka reported an error of the client.",
         "librdkafka.dispatch_error": "The report of a message says it failed.",
         "producer.disconnect.error": "Closing a client raised.",

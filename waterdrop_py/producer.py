@@ -5,32 +5,33 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from waterdrop_py._engine import clock, closing, connecting, exit, flushing, fork
+from waterdrop_py._engine import clock, closing, connecting, exit, fork
 from waterdrop_py._engine.arguments import count, required_seconds, seconds
-from waterdrop_py._engine.contract import KNOWN_TOPICS, checked_topic
-from waterdrop_py._engine.dispatch import REFUSED, Dispatch
+from waterdrop_py._engine.contract import checked_topic
 from waterdrop_py._engine.emitter import Emitter
-from waterdrop_py._engine.engine import ENGINE
-from waterdrop_py._engine.factory import Factory
 from waterdrop_py._engine.figures import Health, ProducerStats, read_stats
 from waterdrop_py._engine.idleness import IdleReport, explain_idle
 from waterdrop_py._engine.lease import Pinned
 from waterdrop_py._engine.partitions import partition_count
-from waterdrop_py._engine.reentrance import leaseholder
-from waterdrop_py._engine.slot import NO_LIFE, ClientSlot
-from waterdrop_py._engine.verbs import Verbs
+from waterdrop_py._engine.parts import Parts
+from waterdrop_py._engine.slot import NO_LIFE
 from waterdrop_py._settings.properties import check_properties
 from waterdrop_py.config import Config
-from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
-from waterdrop_py.errors import ConfigurationInvalidError, StatisticsNotEnabledError
-from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
+from waterdrop_py.errors import (
+    ConfigurationInvalidError,
+    StatisticsNotEnabledError,
+    TransactionalCloseError,
+)
+from waterdrop_py.middleware import Middleware
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.monitor import monitor as shared_monitor
+from waterdrop_py.sender import Sender
+from waterdrop_py.variant import Variant, parts_of_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from waterdrop_py._engine.drain import DrainReport
     from waterdrop_py._engine.states import Status
@@ -39,10 +40,8 @@ if TYPE_CHECKING:
 fork.install()
 exit.install()
 
-_new_handle = DeliveryHandle.__new__
 
-
-class Producer:
+class Producer(Sender):
     """A Kafka producer that costs nothing while it is idle.
 
     `Producer(config)` takes a `Config`, a mapping of its options, or a URL; or the
@@ -56,15 +55,7 @@ class Producer:
         ConfigurationInvalidError: with every violation at once.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_config",
-        "_emitter",
-        "_limited",
-        "_monitor",
-        "_slot",
-        "_verbs",
-    )
+    __slots__ = ("_config", "_emitter", "_monitor")
 
     def __init__(
         self, config: Config | Mapping[str, Any] | str | None = None, /, **options: Any
@@ -77,179 +68,38 @@ class Producer:
         name = self._config.id or f"waterdrop-{uuid.uuid4().hex[:12]}"
         emitter = Emitter(self, name, self._config.tags, self._monitor, shared_monitor)
         self._emitter = emitter
-        wait = self._config.close_before_fork
-        self._slot = ClientSlot(
-            ENGINE,
-            Factory(self._config, emitter),
-            emitter,
-            idle_timeout=self._config.idle_disconnect_timeout / 1000,
-            max_age=self._config.max_connection_age / 1000,
-            close_timeout=self._config.close_timeout / 1000,
-            close_before_fork=None if wait is None else wait / 1000,
+        middleware = Middleware(self._config.middleware)
+        self._adopt(
+            Parts.assemble(self._config, emitter, middleware, self._config.kafka)
         )
-        self._verbs = Verbs(
-            Dispatch(self._config, self._slot, emitter),
-            emitter,
-            max_payload_size=self._config.max_payload_size,
-            max_wait_timeout=self._config.max_wait_timeout / 1000,
-        )
-        self._limited = self._config.max_payload_size is not None
-        emitter.emit("producer.created")
-        emitter.emit("producer.configured")
+        emitter.emit("producer.created", {"producer": self})
+        emitter.emit("producer.configured", {"producer": self, "config": self._config})
 
-    # -- sending -----------------------------------------------------------
+    @property
+    def middleware(self) -> Middleware:
+        """The steps that every message goes through before it is validated."""
+        return self._parts.middleware
 
-    @leaseholder
-    def produce_async(
+    def variant(
         self,
-        topic: str,
-        payload: Payload,
         *,
-        key: Key = None,
-        partition: int | None = None,
-        partition_key: Key = None,
-        timestamp: int | datetime | None = None,
-        headers: HeadersInput = None,
-        label: Any = None,
-    ) -> DeliveryHandle:
-        """Hand a message to librdkafka; the handle resolves with its report.
+        topic_config: Mapping[str, Any] | None = None,
+        max_wait_timeout: int | timedelta | str | None = None,
+    ) -> Variant:
+        """The same verbs, with other settings.
 
-        Returns at once. It blocks only to open the client (about a millisecond),
-        for a full queue (at most `wait_timeout_on_queue_full`), and for the first
-        look-up of a topic's partitions for a `partition_key` (at most 5 s).
-        Thread-safe, and callable from callbacks, subscribers and signal handlers:
-        where the call that it interrupted has to end first, the message is sent then.
+        `topic_config` has librdkafka's per-topic properties (`acks`,
+        `compression.type`, `message.timeout.ms` and the like), `max_wait_timeout` is
+        an option: ms, a `timedelta`, or text with a unit. Opens nothing.
 
         Raises:
-            MessageInvalidError: with every violation; nothing was sent.
-            ProduceError: librdkafka did not take it; `queue_full` after the wait.
+            VariantInvalidError: with every violation.
             ProducerClosedError: the producer is closed.
         """
-        # The fast path: a message that is plainly legal, on a client that is open
-        # and busy. See `ClientSlot` and `Dispatch` for what the steps protect.
-        if (
-            type(payload) is bytes
-            and type(topic) is str
-            and topic in KNOWN_TOPICS
-            and (key is None or (type(key) is bytes and key))
-            and partition is None
-            and partition_key is None
-            and timestamp is None
-            and headers is None
-            and not self._limited
-        ):
-            slot = self._slot
-            life = slot.life
-            inuse = life.inuse
-            handle = _new_handle(DeliveryHandle)
-            handle._topic = topic
-            handle._payload = payload
-            if key is not None:
-                handle._key = key
-            if label is not None:
-                handle._label = label
-            try:
-                inuse.append(None)
-                if (
-                    slot.life is life
-                    and not life.quiet
-                    and not slot.reports.hears_sends
-                ):
-                    handle._life = life
-                    handle._seq = next(life.sent)
-                    life.produce(topic, payload, key, -1, handle)  # type: ignore[misc]
-                    return handle
-            except REFUSED:
-                # The long way meets the same refusal, and has its policy.
-                next(life.refused)
-            except BaseException:
-                life.torn = True
-                raise
-            finally:
-                inuse.pop()
-        return self._verbs.produce_async(
-            Message(
-                topic, payload, key, partition, partition_key, timestamp, headers, label
-            )
+        self._slot.refuse_closed()
+        return Variant(
+            self, parts_of_variant(self._parts, topic_config, max_wait_timeout)
         )
-
-    def produce_sync(
-        self,
-        topic: str,
-        payload: Payload,
-        *,
-        key: Key = None,
-        partition: int | None = None,
-        partition_key: Key = None,
-        timestamp: int | datetime | None = None,
-        headers: HeadersInput = None,
-        label: Any = None,
-        timeout: float | timedelta | None = None,
-    ) -> DeliveryReport:
-        """Send a message and wait for its delivery report.
-
-        Blocks for at most `timeout` seconds (None: `max_wait_timeout`). Thread-safe.
-
-        Raises:
-            MessageInvalidError: with every violation; nothing was sent.
-            ProduceError: it was not delivered; `__cause__` is the Kafka error.
-            DeliveryTimeoutError: the time is over; delivery goes on.
-            ProducerClosedError: the producer is closed.
-            ReentrantCallError: the report could only be served by a call that this
-                one interrupted; nothing was sent.
-        """
-        bound = seconds("timeout", timeout)
-        return self._verbs.produce_sync(
-            Message(
-                topic, payload, key, partition, partition_key, timestamp, headers, label
-            ),
-            bound,
-        )
-
-    def produce_many_async(
-        self, messages: Iterable[MessageInput]
-    ) -> list[DeliveryHandle]:
-        """Hand messages to librdkafka; their handles, in input order.
-
-        All are validated before any is sent. Blocks like `produce_async`.
-
-        Raises:
-            MessageInvalidError: with every violation; nothing was sent.
-            ProduceManyError: librdkafka did not take one; `dispatched` has the
-                handles of those before it.
-            ProducerClosedError: the producer is closed.
-        """
-        return self._verbs.produce_many_async(messages)
-
-    def produce_many_sync(
-        self, messages: Iterable[MessageInput]
-    ) -> list[DeliveryReport]:
-        """Send messages and wait for all reports, which come in input order.
-
-        All are validated before any is sent. Blocks for at most `max_wait_timeout`.
-
-        Raises:
-            MessageInvalidError: with every violation; nothing was sent.
-            ProduceManyError: some were not delivered; raised once every handle in
-                `dispatched` is final.
-            DeliveryTimeoutError: the time is over; delivery goes on.
-            ProducerClosedError, ReentrantCallError: as `produce_sync`.
-        """
-        return self._verbs.produce_many_sync(messages)
-
-    def flush(self, timeout: float | timedelta | None = None) -> int:
-        """Wait until everything in flight has its outcome, without its linger.
-
-        Blocks for at most `timeout` seconds (None: until the last outcome, of what
-        other threads send meanwhile too). Opens nothing. Returns how many messages
-        are still un-acknowledged.
-
-        Raises:
-            ProducerClosedError: the producer is closed.
-            ReentrantCallError: called inside a callback of the same client.
-        """
-        bound = seconds("timeout", timeout)
-        return flushing.flush(self._slot, bound)
 
     # -- the client's life -------------------------------------------------
 
@@ -328,11 +178,26 @@ class Producer:
         Every handle is resolved then. `force=True` gives everything up at once.
         Idempotent and thread-safe. Called inside one of the producer's own
         callbacks or verbs it closes in the background, and says `complete=False`.
+
+        Raises:
+            TransactionalCloseError: called inside a transaction of the producer.
         """
         bound = seconds("timeout", timeout)
         if bound is None:
             bound = self._config.close_timeout / 1000
-        return closing.close(self._slot, bound, force=force)
+        if self.in_transaction:
+            raise TransactionalCloseError(
+                "close() inside a transaction block; leave the block first"
+            )
+        deadline = clock.system_now() + bound
+        variants = [each.slot for each in list(self._parts.variants.values())]
+        reports = [closing.close(self._slot, bound, force=force)]
+        for slot in variants:
+            closing.begin(slot, max(0.0, deadline - clock.system_now()))
+        for slot in variants:
+            left = max(0.0, deadline - clock.system_now())
+            reports.append(closing.close(slot, left, force=force))
+        return closing.combined(reports)
 
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the producer works.
@@ -346,7 +211,7 @@ class Producer:
 
     def stats(self) -> ProducerStats:
         """Figures since the producer was made. Takes no lock, opens nothing."""
-        return read_stats(self._slot)
+        return read_stats(self._parts)
 
     # -- what it is --------------------------------------------------------
 
@@ -383,13 +248,12 @@ class Producer:
     @property
     def is_transactional(self) -> bool:
         """Whether it has a `transactional.id`."""
-        return bool(self._config.kafka.get("transactional.id"))
+        return self._slot.factory.is_transactional
 
     @property
     def is_idempotent(self) -> bool:
         """Whether librdkafka retries without doubling (transactional ones do too)."""
-        value = self._config.kafka.get("enable.idempotence", False)
-        return self.is_transactional or str(value).lower() == "true"
+        return self._slot.factory.is_idempotent
 
     @property
     def queue_size(self) -> int:
@@ -430,7 +294,10 @@ class Producer:
             closing.abandon(slot)
 
     def __repr__(self) -> str:
-        return f"<Producer {self.id!r} {self.status} in_flight={self.queue_size}>"
+        return (
+            f"<Producer {self.id!r} {self.status} in_flight={self.queue_size} "
+            f"buffered={self.buffer_size}>"
+        )
 
     def __copy__(self) -> NoReturn:
         raise TypeError("a Producer cannot be copied: it owns a client")
@@ -443,6 +310,8 @@ class Producer:
 
     def _refresh(self) -> None:
         self._slot.refresh()
+        for each in list(self._parts.variants.values()):
+            each.slot.refresh()
 
     def _guard_subscription(self, name: str) -> None:
         life = self._slot.life

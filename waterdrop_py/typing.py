@@ -43,6 +43,23 @@ class KafkaClient(Protocol):
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """The cluster's metadata, within `timeout` seconds."""
 
+    def init_transactions(self, timeout: float = -1) -> None:
+        """Register the `transactional.id`; within `timeout` seconds, resumable."""
+
+    def begin_transaction(self) -> None:
+        """Begin a transaction."""
+
+    def commit_transaction(self, timeout: float = -1) -> None:
+        """Commit it; within `timeout` seconds, resumable."""
+
+    def abort_transaction(self, timeout: float = -1) -> None:
+        """Abort it; within `timeout` seconds, resumable."""
+
+    def send_offsets_to_transaction(
+        self, positions: list[Any], group_metadata: Any, timeout: float = -1
+    ) -> None:
+        """Make a consumer's offsets part of the transaction."""
+
     def close(self) -> Any:
         """Destroy the client: its sockets, threads and descriptors."""
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
-from waterdrop_py._engine import aside, clock, flushing, waiting
-from waterdrop_py._engine.drain import Drain, DrainReport
+from waterdrop_py._engine import clock, flushing, waiting
+from waterdrop_py._engine.drain import DrainReport
 from waterdrop_py._engine.ending import Ending
+from waterdrop_py._engine.losing import give_up
 from waterdrop_py._engine.reentrance import leases
-from waterdrop_py.delivery import DeliveryHandle
-from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.life import Life
@@ -38,6 +36,13 @@ def begin(slot: ClientSlot, timeout: float) -> None:
 def close(slot: ClientSlot, timeout: float, *, force: bool) -> DrainReport:
     """Close the producer of `slot`; see `Producer.close`."""
     deadline = clock.system_now() + timeout
+    if slot.before_close is not None and slot.closing is None:
+        if _inside(slot):
+            _close_elsewhere(slot, timeout, force=force)
+            return DrainReport(complete=False)
+        drain = slot.reports.start_drain()
+        slot.refresh()
+        drain.unsent += slot.before_close(deadline, force=force)
     closing = slot.closing or slot.begin_closing(deadline)
     if closing is None:
         # This thread, or one that takes longer than `timeout`, is opening the
@@ -52,15 +57,32 @@ def close(slot: ClientSlot, timeout: float, *, force: bool) -> DrainReport:
     return closing.wait(deadline + 2 * GRACE)
 
 
+def combined(reports: list[DrainReport]) -> DrainReport:
+    """One report of a producer and its variants."""
+    return DrainReport(
+        sum(report.delivered for report in reports),
+        sum(report.failed for report in reports),
+        [message for report in reports for message in report.undelivered],
+        all(report.complete for report in reports),
+    )
+
+
+def _inside(slot: ClientSlot) -> bool:
+    """Whether this thread is inside a callback or a step of the slot's own."""
+    life = slot.life
+    return slot.mine or life.turn.mine or leases(life) > 0
+
+
 def abandon(slot: ClientSlot) -> None:
     """The producer of `slot` was dropped without a close: deliver, then close.
 
     Called by a finalizer, which may run anywhere: it only hands over.
     """
     life = slot.ledger.book[1]
-    if slot.closing is not None or life is None:
+    held = sum(1 for hold in slot.holds if hold() is not None)
+    if slot.closing is not None or (life is None and not held):
         return
-    left = life.in_flight()
+    left = held + (0 if life is None else life.in_flight())
     _close_elsewhere(slot, slot.close_timeout, force=False)
     if left:
         warnings.warn(
@@ -91,14 +113,13 @@ class Closing:
         self._life = life
         self._deadline = deadline
         self._started = clock.system_now()
-        self._drain = Drain()
+        self._drain = slot.reports.start_drain()
         self._right: list[None] = [None]
         self._announced = False
         self._ending: Ending | None = None
         self._report: DrainReport | None = None
         self._bells: list[SimpleQueue[None]] = []
         if life is not None:
-            slot.reports.drain = self._drain
             life.plain = False
 
     def must_not_wait(self) -> bool:
@@ -182,29 +203,8 @@ class Closing:
         left = life.in_flight()
         grace = GRACE + max(0, left - FREE) * PER_MESSAGE
         deadline = max(self._deadline, clock.system_now()) + grace
-        if life.client is not None and left:
-            life.client.purge()
+        self._drain.undelivered += give_up(life, deadline)
         waiting.wait_turn(life, lambda: _nothing_left(life), deadline, idle=0.01)
-        if life.in_flight():
-            self._lose(life)
-
-    def _lose(self, life: Life) -> None:
-        """The reports do not come: user code holds the thread that serves them."""
-        error = ProduceError(
-            "given up by close(): the report was not served in time (purge_inflight)",
-            code="purge_inflight",
-        )
-        lost = [
-            handle
-            for handle in gc.get_objects()
-            if type(handle) is DeliveryHandle
-            and handle._life is life
-            and not handle.done()
-        ]
-        life.lost = error
-        self._drain.undelivered += lost
-        for handle in aside.handles_of(life):
-            aside.notify(handle)
 
     def _destroy(self, life: Life) -> None:
         slot, ending = self._slot, self._ending

@@ -10,12 +10,14 @@ import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py.errors import MessageInvalidError
+from confluent_kafka import TopicPartition
+
+from waterdrop_py.errors import MessageInvalidError, TransactionalOffsetInvalidError
 from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
@@ -75,20 +77,21 @@ def checked_topic(topic: str) -> str:
     return name
 
 
-def as_message(given: MessageInput) -> Message:
-    """A `Message` of what a user passed as one.
+def as_message(given: MessageInput, *, null: bool = False) -> Message:
+    """A `Message` of what a user passed as one; `null`: a tombstone, whose payload
+    may be missing, and is ignored.
 
     Raises:
         MessageInvalidError: it is neither a `Message` nor a mapping of its fields.
     """
     if isinstance(given, Message):
-        return given
+        return _entombed(given) if null else given
     if not isinstance(given, Mapping):
         raise MessageInvalidError(
             {"message": f"{_shown(given)} is neither a Message nor a mapping"}
         )
     errors = {str(name): _unknown(name) for name in given if name not in FIELDS}
-    for required in ("topic", "payload"):
+    for required in ("topic",) if null else ("topic", "payload"):
         if required not in given:
             errors[required] = "missing; it must be given" + (
                 " (None, for a null payload, explicitly)"
@@ -97,10 +100,51 @@ def as_message(given: MessageInput) -> Message:
             )
     if errors:
         raise MessageInvalidError(errors)
-    return Message(**given)
+    return (
+        _entombed(Message(**{"payload": None, **given})) if null else Message(**given)
+    )
 
 
-def as_messages(given: Iterable[MessageInput]) -> list[Message]:
+def _entombed(message: Message) -> Message:
+    """The message with a null payload; compaction deletes by key, so there is one."""
+    if message.key is None:
+        raise MessageInvalidError(
+            {"key": "missing; a tombstone deletes a key, so non-empty bytes or str are"}
+        )
+    return replace(message, payload=None)
+
+
+def checked_offset(consumer: Any, message: Any, metadata: Any) -> TopicPartition:
+    """The offset behind a consumed message, for `mark_as_consumed`.
+
+    Raises:
+        TransactionalOffsetInvalidError: with every violation.
+    """
+    errors: dict[str, str] = {}
+    if not callable(getattr(consumer, "consumer_group_metadata", None)):
+        errors["consumer"] = (
+            f"{type(consumer).__name__} has no consumer_group_metadata(); a "
+            "confluent_kafka.Consumer is legal"
+        )
+    place: list[Any] = []
+    for name, kind in (("topic", str), ("partition", int), ("offset", int)):
+        read = getattr(message, name, None)
+        value = read() if callable(read) else None
+        if not isinstance(value, kind):
+            errors["message"] = (
+                f"{type(message).__name__} has no {name}(); a message that a consumer "
+                "returned is legal"
+            )
+        place.append(value)
+    if metadata is not None and not isinstance(metadata, str):
+        errors["metadata"] = f"{_shown(metadata)} is no metadata; a str or None is"
+    if errors:
+        raise TransactionalOffsetInvalidError(errors)
+    topic, partition, offset = place
+    return TopicPartition(topic, partition, offset + 1, metadata)
+
+
+def as_messages(given: Iterable[MessageInput], *, null: bool = False) -> list[Message]:
     """The messages of a batch.
 
     Raises:
@@ -119,7 +163,7 @@ def as_messages(given: Iterable[MessageInput]) -> list[Message]:
     errors: dict[str, str] = {}
     for index, item in enumerate(given):
         try:
-            messages.append(as_message(item))
+            messages.append(as_message(item, null=null))
         except MessageInvalidError as error:
             errors.update(located(index, error))
     if errors:

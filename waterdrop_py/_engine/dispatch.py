@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,11 @@ from waterdrop_py.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.recovery import Recovery
     from waterdrop_py._engine.slot import ClientSlot
     from waterdrop_py.config import Config
     from waterdrop_py.delivery import DeliveryHandle
@@ -40,9 +45,16 @@ def _nobody(_: Life) -> None:
 class Dispatch:
     """Hands messages to the client of one slot. Thread-safe, no lock."""
 
-    __slots__ = ("_config", "_emitter", "_slot")
+    __slots__ = ("_config", "_emitter", "_recovery", "_slot")
 
-    def __init__(self, config: Config, slot: ClientSlot, emitter: Emitter) -> None:
+    def __init__(
+        self,
+        config: Config,
+        slot: ClientSlot,
+        emitter: Emitter,
+        recovery: Recovery | None = None,
+    ) -> None:
+        self._recovery = recovery
         self._config = config
         self._slot = slot
         self._emitter = emitter
@@ -71,7 +83,9 @@ class Dispatch:
             except BufferError as full:
                 self._wait_for_room(handle, life, verb, full, give_up)
             except KafkaException as refused:
-                raise self._refusal(life, refused) from refused
+                error = self._refusal(life, refused)
+                if not self._recovered(life, error):
+                    raise error from refused
             finally:
                 if life.refusals:
                     slot.look_again()
@@ -98,15 +112,31 @@ class Dispatch:
         try:
             self.send(handle, verb)
         except ReentrantCallError:
-            handle._life = Life(self._slot.reports, _nobody)
-            handle._seq = -get_ident()
             slot = self._slot
             after = slot.when_free if slot.mine else slot.life.after_turn
-            after(lambda: self._send_deferred(handle, verb))
+            self.defer(handle, verb, after, nullcontext)
 
-    def _send_deferred(self, handle: DeliveryHandle, verb: str) -> None:
+    def defer(
+        self,
+        handle: DeliveryHandle,
+        verb: str,
+        after: Callable[[Callable[[], None]], None],
+        block: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        """Send `handle` inside `block()` when `after` says that nothing hinders."""
+        handle._life = Life(self._slot.reports, _nobody)
+        handle._seq = -get_ident()
+        after(lambda: self._send_deferred(handle, verb, block))
+
+    def _send_deferred(
+        self,
+        handle: DeliveryHandle,
+        verb: str,
+        block: Callable[[], AbstractContextManager[object]],
+    ) -> None:
         try:
-            self.send_or_defer(handle, verb)
+            with block():
+                self.send_or_defer(handle, verb)
         except Exception as error:  # noqa: BLE001 - the handle tells of it
             self._emitter.error(verb, error, message=handle.message)
             handle._error = error
@@ -207,6 +237,15 @@ class Dispatch:
         )
         if backoff == 0:
             waiting.hear(life)
+
+    def _recovered(self, life: Life, error: ProduceError) -> bool:
+        """Whether the lost client is replaced: the message goes to the next."""
+        recovery = self._recovery
+        if recovery is None or not error.fatal:
+            return False
+        if life.acknowledged:
+            recovery.succeeded()
+        return recovery.reload(life, error, "librdkafka.idempotent_fatal_error")
 
     def _refusal(self, life: Life, refused: KafkaException) -> ProduceError:
         """What `produce` refused a message with, and the real code of a fatal error."""

@@ -38,12 +38,13 @@ class Drain:
     No lock: it is written by whoever serves the reports, one thread at a time.
     """
 
-    __slots__ = ("delivered", "failed", "undelivered")
+    __slots__ = ("delivered", "failed", "undelivered", "unsent")
 
     def __init__(self) -> None:
         self.delivered = 0
         self.failed = 0
         self.undelivered: list[DeliveryHandle] = []
+        self.unsent: list[Message] = []
 
     def record(self, handle: DeliveryHandle, failure: ProduceError | None) -> None:
         """Count the outcome of one message."""
@@ -60,7 +61,7 @@ class Drain:
         return DrainReport(
             self.delivered,
             self.failed,
-            [handle.message for handle in handles],
+            [*(handle.message for handle in handles), *self.unsent],
             complete,
         )
 

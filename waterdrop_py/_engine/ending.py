@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import get_ident
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 INSIDE: Final = 0.01
 """Seconds between two looks at who is inside the client."""
+
+
+# A client that closes in the middle of a transaction warns that its abort failed. It
+# closes here after a fatal error, which has been told, or when its time is over.
+warnings.filterwarnings(
+    "ignore", "Producer .* failed during close", RuntimeWarning, __name__
+)
 
 
 class Ending:

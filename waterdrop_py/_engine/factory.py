@@ -6,6 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine.exit import watch_exit
@@ -14,12 +15,13 @@ from waterdrop_py._settings.defaults import own_number, with_defaults
 from waterdrop_py.errors import ConfigurationInvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.reports import ReportDesk
     from waterdrop_py.config import Config
+    from waterdrop_py.typing import KafkaClient
 
 _LOGGER: Final = logging.getLogger("waterdrop_py.librdkafka")
 # Ours alone: librdkafka would hold back the reports of delivered messages, and
@@ -36,24 +38,38 @@ class Factory:
     exception that leaves a native callback would tear whatever poll served it.
     """
 
-    __slots__ = ("_config", "_emitter")
+    __slots__ = ("_config", "_emitter", "kafka")
 
-    def __init__(self, config: Config, emitter: Emitter) -> None:
+    def __init__(
+        self, config: Config, emitter: Emitter, kafka: Mapping[str, Any] | None = None
+    ) -> None:
         self._config = config
         self._emitter = emitter
+        self.kafka: Mapping[str, Any] = config.kafka if kafka is None else kafka
 
     @property
     def servers(self) -> str:
         """The bootstrap servers, for messages to people."""
-        kafka = self._config.kafka
+        kafka = self.kafka
         return str(
             kafka.get("bootstrap.servers", kafka.get("metadata.broker.list", ""))
         )
 
     @property
+    def is_transactional(self) -> bool:
+        """Whether there is a `transactional.id`."""
+        return bool(self.kafka.get("transactional.id"))
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether librdkafka retries without doubling (transactional ones do too)."""
+        value = self.kafka.get("enable.idempotence", False)
+        return self.is_transactional or str(value).lower() == "true"
+
+    @property
     def lingers(self) -> bool:
         """Whether messages wait for company noticeably (librdkafka's own is 5 ms)."""
-        kafka = self._config.kafka
+        kafka = self.kafka
         linger = kafka.get("linger.ms", kafka.get("queue.buffering.max.ms", 0))
         try:
             return float(linger) > _NOTICEABLE_LINGER_MS
@@ -63,9 +79,7 @@ class Factory:
     @property
     def on_delivery(self) -> Callable[[Any, Any], None] | None:
         """The user's own callback for every report."""
-        callback: Callable[[Any, Any], None] | None = self._config.kafka.get(
-            "on_delivery"
-        )
+        callback: Callable[[Any, Any], None] | None = self.kafka.get("on_delivery")
         return callback
 
     def open(self, life: Life, reports: ReportDesk) -> None:
@@ -76,7 +90,7 @@ class Factory:
             KafkaException: librdkafka could not start, or got no OAuth token.
         """
         listens = self._emitter.listens("statistics.emitted")
-        conf = with_defaults(self._config.kafka, statistics=listens)
+        conf = with_defaults(self.kafka, statistics=listens)
         life.statistics = bool(own_number(conf, "statistics.interval.ms"))
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
@@ -91,7 +105,7 @@ class Factory:
             conf["oauth_cb"] = self._tokens(provider)
         watch_exit()
         try:
-            client = self._config.client_factory(conf)
+            client = self._build(conf)
         except KafkaException as error:
             refused = kafka_error_of(error)
             if refused is not None and refused.code() == KafkaError._INVALID_ARG:
@@ -100,10 +114,18 @@ class Factory:
         life.client = client
         life.produce = client.produce
 
+    def _build(self, conf: dict[str, Any]) -> KafkaClient:
+        build = self._config.client_factory
+        if not self._config.deliver and build is confluent_kafka.Producer:
+            from waterdrop_py.testing.doubles import FakeClient  # rarely needed
+
+            return FakeClient(conf)
+        return build(conf)
+
     def _beside(
         self, name: str, ours: Callable[[Any], None] | None
     ) -> Callable[[Any], None]:
-        theirs = self._config.kafka.get(name)
+        theirs = self.kafka.get(name)
 
         def callback(argument: Any) -> None:
             if ours is not None:

@@ -11,7 +11,7 @@ from waterdrop_py._engine import clock
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from waterdrop_py._engine.slot import ClientSlot
+    from waterdrop_py._engine.parts import Parts
     from waterdrop_py._engine.states import Status
 
 
@@ -26,9 +26,12 @@ class ProducerStats:
         acknowledged: of those, delivered.
         failed: of those, ended with an error.
         in_flight: of those, without an outcome yet.
+        buffered: messages that wait in the buffer, and are in no other figure.
         connected_ms: milliseconds with an open client.
         idle_ms_saved: milliseconds without one since the first was closed.
         reopen_ms: milliseconds that the last re-open took; None before the first.
+        variants: the figures of each variant with a client of its own, by its
+            `topic_config` as text.
     """
 
     opens: int
@@ -37,9 +40,11 @@ class ProducerStats:
     acknowledged: int
     failed: int
     in_flight: int
+    buffered: int
     connected_ms: float
     idle_ms_saved: float
     reopen_ms: float | None
+    variants: Mapping[str, ProducerStats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +66,13 @@ class Health:
     error: BaseException | None
 
 
-def read_stats(slot: ClientSlot) -> ProducerStats:
-    """The figures of `slot`, without a lock."""
-    ledger = slot.ledger
+def read_stats(parts: Parts) -> ProducerStats:
+    """The figures of a sender and of its variants, without a lock."""
+    ledger = parts.slot.ledger
+    variants = {
+        ",".join(sorted(f"{name}={value}" for name, value in key)): read_stats(each)
+        for key, each in list(parts.variants.items())
+    }
     totals, life = ledger.book
     taken = acknowledged = failed = 0
     connected = totals.connected_s
@@ -77,7 +86,9 @@ def read_stats(slot: ClientSlot) -> ProducerStats:
         acknowledged=totals.acknowledged + acknowledged,
         failed=totals.failed + failed,
         in_flight=max(0, taken - acknowledged - failed),
+        buffered=len(parts.buffer),
         connected_ms=connected * 1000,
         idle_ms_saved=ledger.idle_ms_saved(),
         reopen_ms=ledger.reopen_ms,
+        variants=MappingProxyType(variants),
     )

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine import aside
 from waterdrop_py._engine.diagnosis import Diagnosis
+from waterdrop_py._engine.drain import Drain
 from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
 from waterdrop_py.delivery import DeliveryHandle, report_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.drain import Drain
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
     from waterdrop_py.errors import ProduceError
@@ -27,6 +27,7 @@ class ReportDesk:
     No lock: reports of one client are served by one thread at a time.
 
     Attributes:
+        transactional: what is purged was given up by an abort.
         hears_sends: somebody listens to `message.produced_async`.
         drain: what a closing producer accounts with, while it closes.
         diagnosis: the most telling connection error since the last success.
@@ -40,6 +41,7 @@ class ReportDesk:
         "diagnosis",
         "drain",
         "hears_sends",
+        "transactional",
     )
 
     def __init__(
@@ -54,11 +56,18 @@ class ReportDesk:
         self._purged: dict[str, ProduceError] = {}
         self.drain: Drain | None = None
         self.hears_sends = False
+        self.transactional = False
         self.diagnosis = Diagnosis()
 
     def refresh(self) -> None:
         """Look again at who wants to hear of sends."""
         self.hears_sends = self._emitter.listens("message.produced_async")
+
+    def start_drain(self) -> Drain:
+        """Account for outcomes from now on; a producer closes."""
+        if self.drain is None:
+            self.drain = Drain()
+        return self.drain
 
     @property
     def plain(self) -> bool:
@@ -186,15 +195,21 @@ class ReportDesk:
     def _announce_failure(
         self, handle: DeliveryHandle, native: Any, failure: ProduceError
     ) -> None:
-        if self._emitter.listens("error.occurred"):
-            report = report_of(handle, native, failure)
-            self._emitter.error(
-                "librdkafka.dispatch_error",
-                failure,
-                topic=report.topic,
-                partition=report.partition,
-                offset=report.offset,
-                label=report.label,
-                message=report.message,
-                delivery_report=report,
-            )
+        # What an aborted transaction gave up is no error: it was meant.
+        purged = self.transactional and failure.code in _PURGED
+        name = "message.purged" if purged else "error.occurred"
+        if not self._emitter.listens(name):
+            return
+        report = report_of(handle, native, failure)
+        told = {
+            "topic": report.topic,
+            "partition": report.partition,
+            "offset": report.offset,
+            "label": report.label,
+            "message": report.message,
+            "delivery_report": report,
+        }
+        if purged:
+            self._emitter.emit(name, told)
+        else:
+            self._emitter.error("librdkafka.dispatch_error", failure, **told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Claim, Ticket
@@ -12,6 +12,7 @@ from waterdrop_py._engine.closing import Closing
 from waterdrop_py._engine.ending import Batch, Ending
 from waterdrop_py._engine.ledger import Ledger
 from waterdrop_py._engine.life import Life
+from waterdrop_py._engine.losing import GIVE_UP, give_up
 from waterdrop_py._engine.reports import ReportDesk
 from waterdrop_py._engine.states import MOVES, SlotState, Status, derive_status
 from waterdrop_py.errors import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.engine import Engine
     from waterdrop_py._engine.factory import Factory
+    from waterdrop_py.message import Message
 
 _RECHECK: Final = 0.5
 _BY_AGE: Final = frozenset({"idle", "age", "stale"})
@@ -40,6 +42,13 @@ class Refusal:
     count: int = 1
     age_ms: float | None = None
     owner: str | None = None
+
+
+class BeforeClose(Protocol):
+    """What is to happen before a producer closes."""
+
+    def __call__(self, deadline: float, *, force: bool) -> list[Message]:
+        """Send what still is to be sent; what could not be is returned."""
 
 
 class Retirement(NamedTuple):
@@ -77,18 +86,22 @@ class ClientSlot:
         "_bells",
         "_claim",
         "_deferred",
+        "before_close",
         "close_before_fork",
         "close_timeout",
         "closing",
         "emitter",
         "engine",
         "factory",
+        "holds",
         "idle_timeout",
         "ledger",
         "life",
         "max_age",
         "partitions",
+        "prepare",
         "reports",
+        "resets",
         "retiring",
         "state",
     )
@@ -118,6 +131,12 @@ class ClientSlot:
         self.ledger = Ledger()
         self.partitions: dict[str, int] = {}
         self.closing: Closing | None = None
+        # What stands against a close beyond the client, and what a client needs
+        # before its first use: messages and transactions are not the slot's.
+        self.holds: list[Callable[[], Refusal | None]] = []
+        self.prepare: Callable[[Life], None] | None = None
+        self.before_close: BeforeClose | None = None
+        self.resets: list[Callable[[], None]] = []
         self._claim = Claim()
         self._bells: list[SimpleQueue[None]] = []
         self._deferred: list[Callable[[], None]] = []
@@ -198,6 +217,8 @@ class ClientSlot:
             self.engine.note_traffic()
             self.emitter.emit("producer.connecting")
             self.engine.open(self.factory, life, self.reports)
+            if self.prepare is not None:
+                self._make_ready(life, self.prepare)
             life.on_settled = self.look_again
             life.plain = self.reports.plain
             took_ms = (clock.system_now() - started) * 1000
@@ -220,6 +241,16 @@ class ClientSlot:
             life.inuse.pop()
             self.look_again()
         return life
+
+    def _make_ready(self, life: Life, prepare: Callable[[Life], None]) -> None:
+        """A client that cannot be made ready is closed, and leaves nothing behind."""
+        try:
+            prepare(life)
+        except BaseException:
+            client, life.client, life.produce = life.client, None, None
+            if client is not None:
+                client.close()
+            raise
 
     # -- letting go --------------------------------------------------------
 
@@ -302,6 +333,42 @@ class ClientSlot:
             return clock.now() - life.opened_at < self.max_age
         return clock.now() - life.last_activity < self.idle_timeout
 
+    def discard(self, life: Life) -> None:
+        """Let go of a client that a fatal error has ended, whatever it still has.
+
+        Its messages get their outcomes: what librdkafka says, or that they were given
+        up. Blocks for a second at most, and for a close that is still in progress.
+        """
+        earlier = self.retiring
+        if earlier is not None:
+            earlier.wait(self.close_timeout)
+        ending = self._let_go_of(life)
+        if ending is None:
+            return
+        try:
+            self.emitter.emit("producer.disconnecting", {"reason": "reload"})
+            give_up(life, clock.system_now() + GIVE_UP)
+        finally:
+            ending.begin()
+        ending.wait(self.close_timeout)
+
+    def _let_go_of(self, life: Life) -> Ending | None:
+        ticket = Ticket()
+        while self.life is life:
+            try:
+                if self._claim.take(ticket) and self.life is life:
+                    self.life = NO_LIFE
+                    ending = Ending(self, life, "reload")
+                    self.ledger.closed(life, "reload")
+                    self.retiring = ending
+                    self._move(SlotState.EMPTY)
+                    return ending
+            finally:
+                self._release(ticket)
+            ticket = Ticket()
+            self._wait_for_claim(None)
+        return None
+
     def obstacles(self, life: Life) -> list[Refusal]:
         """Why this client may not be closed now.
 
@@ -320,6 +387,8 @@ class ClientSlot:
         if pins := tuple(life.pins):
             age_ms = (clock.now() - pins[0].since) * 1000
             refusals.append(Refusal("pinned", len(pins), age_ms, pins[0].owner))
+        held = [hold() for hold in self.holds]
+        refusals += [each for each in held if each is not None]
         return refusals
 
     def _poll_before_judging(self, life: Life) -> None:
@@ -437,12 +506,16 @@ class ClientSlot:
         """Be as if just made, unless closed: this is a forked child."""
         self.life = NO_LIFE
         self.retiring = None
+        transactional = self.reports.transactional
         self.reports = ReportDesk(
             self.emitter, self.factory.servers, self.factory.on_delivery
         )
+        self.reports.transactional = transactional
         self._claim = Claim()
         self._bells = []
         self._deferred = []
+        for reset in self.resets:
+            reset()
         if self._ended:
             self.state = SlotState.CLOSED
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine import clock
@@ -12,69 +13,89 @@ from waterdrop_py.errors import (
     MessageInvalidError,
     ProduceError,
     ProduceManyError,
+    ReentrantCallError,
     WaterdropError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from waterdrop_py._engine.buffer import Entry
     from waterdrop_py._engine.dispatch import Dispatch
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.transactions import Transactions
     from waterdrop_py.message import Message, MessageInput
+    from waterdrop_py.middleware import Middleware
 
 _new_handle = DeliveryHandle.__new__
 
 
 class Verbs:
-    """What `Producer`'s sending methods do, beside the fast path. No lock."""
+    """What the sending methods do, beside the fast path. No lock."""
 
-    __slots__ = ("_dispatch", "_emitter", "_limit", "_patience")
+    __slots__ = ("_dispatch", "_emitter", "_limit", "_middleware", "_patience", "_txns")
 
     def __init__(
         self,
         dispatch: Dispatch,
         emitter: Emitter,
+        middleware: Middleware,
+        transactions: Transactions | None,
         *,
         max_payload_size: int | None,
         max_wait_timeout: float,
     ) -> None:
         self._dispatch = dispatch
         self._emitter = emitter
+        self._middleware = middleware
+        self._txns = transactions
         self._limit = max_payload_size
         self._patience = max_wait_timeout
+
+    def block(self) -> AbstractContextManager[object]:
+        """What surrounds a call: a transaction of its own, or nothing."""
+        return nullcontext() if self._txns is None else self._txns.block()
 
     def produce_async(self, message: Message) -> DeliveryHandle:
         """Send one message, without the wait."""
         verb = "message.produce_async"
+        message = self._middleware.run(message)
         handle = self._filled(message)
         try:
-            self._dispatch.send_or_defer(handle, verb)
+            self._send_one(handle, verb)
         except ProduceError as error:
             self._failed(verb, error, message=message)
             raise
         if self._emitter.listens("message.produced_async"):
-            message = handle.message
-            self._emitter.emit(
-                "message.produced_async",
-                {
-                    "topic": message.topic,
-                    "partition": message.partition,
-                    "label": message.label,
-                    "message": message,
-                },
-            )
+            self._emitter.emit("message.produced_async", about(handle.message))
         return handle
+
+    def _send_one(self, handle: DeliveryHandle, verb: str) -> None:
+        if self._txns is None:
+            self._dispatch.send_or_defer(handle, verb)
+            return
+        try:
+            with self._txns.block():
+                self._dispatch.send(handle, verb)
+        except ReentrantCallError:
+            # Inside a callback, or in a context that is not the transaction's: its
+            # own transaction can begin when the running one has ended.
+            self._dispatch.defer(
+                handle, verb, self._txns.after_transaction, self._txns.block
+            )
 
     def produce_sync(self, message: Message, timeout: float | None) -> DeliveryReport:
         """Send one message, and wait for its report."""
         verb = "message.produce_sync"
+        message = self._middleware.run(message)
         handle = self._filled(message)
         started = clock.system_now()
         deadline = started + (self._patience if timeout is None else timeout)
         try:
             self._dispatch.refuse_inside_callback()
-            self._dispatch.send(handle, verb, deadline)
-            report = handle.result(max(0.0, deadline - clock.system_now()))
+            with self.block():
+                self._dispatch.send(handle, verb, deadline)
+                report = handle.result(max(0.0, deadline - clock.system_now()))
         except ProduceError as error:
             self._failed(verb, error, message=message)
             raise
@@ -82,11 +103,9 @@ class Verbs:
             self._emitter.emit(
                 "message.produced_sync",
                 {
-                    "topic": report.topic,
+                    **about(report.message),
                     "partition": report.partition,
                     "offset": report.offset,
-                    "label": report.label,
-                    "message": report.message,
                     "delivery_report": report,
                 },
                 duration_ms=(clock.system_now() - started) * 1000,
@@ -94,37 +113,30 @@ class Verbs:
         return report
 
     def produce_many_async(
-        self, messages: Iterable[MessageInput]
+        self, messages: Iterable[MessageInput], *, null: bool = False
     ) -> list[DeliveryHandle]:
         """Send a batch, without the wait."""
         verb = "messages.produce_many_async"
-        handles = self._all_filled(messages)
-        self._send_all(handles, verb, None)
+        handles = self._all_filled(as_messages(messages, null=null))
+        with self.block():
+            self.send_all(handles, verb, None)
         if self._emitter.listens("messages.produced_async"):
             sent = [handle.message for handle in handles]
             self._emitter.emit("messages.produced_async", {"messages": sent})
         return handles
 
     def produce_many_sync(
-        self, messages: Iterable[MessageInput]
+        self, messages: Iterable[MessageInput], *, null: bool = False
     ) -> list[DeliveryReport]:
         """Send a batch, and wait for all its reports."""
         verb = "messages.produce_many_sync"
-        handles = self._all_filled(messages)
+        handles = self._all_filled(as_messages(messages, null=null))
         started = clock.system_now()
-        deadline = started + self._patience
         self._dispatch.refuse_inside_callback()
-        self._send_all(handles, verb, deadline)
-        failure = _first_failure(handles, deadline)
-        sent = [handle.message for handle in handles]
-        if isinstance(failure, DeliveryTimeoutError):
-            self._failed(verb, failure, messages=sent)
-            raise failure
-        if failure is not None:
-            error = _many(failure, handles)
-            self._failed(verb, error, messages=sent)
-            raise error from failure.__cause__ or failure
+        with self.block():
+            self.send_and_wait(handles, verb)
         if self._emitter.listens("messages.produced_sync"):
+            sent = [handle.message for handle in handles]
             self._emitter.emit(
                 "messages.produced_sync",
                 {"messages": sent},
@@ -132,16 +144,51 @@ class Verbs:
             )
         return [handle.result(0) for handle in handles]
 
+    def send_and_wait(self, handles: list[DeliveryHandle], verb: str) -> None:
+        """Hand over all, and wait until each is final.
+
+        Raises:
+            ProduceManyError: some were not delivered.
+            DeliveryTimeoutError: the time is over.
+        """
+        deadline = clock.system_now() + self._patience
+        self.send_all(handles, verb, deadline)
+        failure = _first_failure(handles, deadline)
+        if failure is None:
+            return
+        sent = [handle.message for handle in handles]
+        if isinstance(failure, DeliveryTimeoutError):
+            self._failed(verb, failure, messages=sent)
+            raise failure
+        error = _many(failure, handles)
+        self._failed(verb, error, messages=sent)
+        raise error from failure.__cause__ or failure
+
+    def fill_entries(self, entries: list[Entry]) -> list[DeliveryHandle]:
+        """Handles for buffered messages; each goes through the middleware once.
+
+        Raises:
+            MessageInvalidError: some are invalid. Or what a step raises.
+        """
+        for entry in entries:
+            if not entry.ready:
+                entry.message = self._middleware.run(entry.message)
+                entry.ready = True
+        return self._fill_all([entry.message for entry in entries])
+
     def _filled(self, message: Message) -> DeliveryHandle:
         handle = _new_handle(DeliveryHandle)
         fill(handle, message, self._limit)
         return handle
 
-    def _all_filled(self, given: Iterable[MessageInput]) -> list[DeliveryHandle]:
+    def _all_filled(self, messages: list[Message]) -> list[DeliveryHandle]:
+        return self._fill_all([self._middleware.run(each) for each in messages])
+
+    def _fill_all(self, messages: list[Message]) -> list[DeliveryHandle]:
         """A handle for each message; every one is valid before any is sent."""
         handles: list[DeliveryHandle] = []
         errors: dict[str, str] = {}
-        for index, message in enumerate(as_messages(given)):
+        for index, message in enumerate(messages):
             try:
                 handles.append(self._filled(message))
             except MessageInvalidError as error:
@@ -150,7 +197,7 @@ class Verbs:
             raise MessageInvalidError(errors)
         return handles
 
-    def _send_all(
+    def send_all(
         self, handles: list[DeliveryHandle], verb: str, deadline: float | None
     ) -> None:
         """Hand over all; on the first refusal, wait for those before it if one would
@@ -173,6 +220,16 @@ class Verbs:
     def _failed(self, verb: str, error: WaterdropError, **about: Any) -> None:
         if self._emitter.listens("error.occurred"):
             self._emitter.error(verb, error, **about)
+
+
+def about(message: Message) -> dict[str, Any]:
+    """What events say of a message."""
+    return {
+        "topic": message.topic,
+        "partition": message.partition,
+        "label": message.label,
+        "message": message,
+    }
 
 
 def _first_failure(

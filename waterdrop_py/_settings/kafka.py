@@ -50,6 +50,16 @@ class Properties(Mapping[str, Any]):
         )
 
 
+class EditableProperties(dict[str, Any]):
+    """A copy that may be changed, as `producer.reload` carries it; hides secrets."""
+
+    def __repr__(self) -> str:
+        return repr(Properties(dict(self)))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("properties are not pickled: they may hold secrets")
+
+
 def copied(value: object) -> tuple[Properties, dict[str, str]]:
     """A copy that shares nothing mutable with the caller's, and what is wrong with it.
 

@@ -6,7 +6,8 @@ may be given and what the attribute returns, the call how it is checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -16,7 +17,7 @@ from pydantic_core import core_schema as schemas
 from waterdrop_py._settings import kafka
 from waterdrop_py._settings.durations import connection_milliseconds, milliseconds
 from waterdrop_py._settings.refusal import RefusedError
-from waterdrop_py._settings.shown import shown
+from waterdrop_py._settings.shown import kind, shown
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -57,6 +58,11 @@ class Option(Generic[Given_contra, Kept_co]):
 Duration: TypeAlias = Option["int | timedelta | str", int]
 OptionalDuration: TypeAlias = Option["int | timedelta | str | None", "int | None"]
 OptionalCount: TypeAlias = Option["int | None", "int | None"]
+Count: TypeAlias = Option[int, int]
+ErrorNames: TypeAlias = Option["tuple[str, ...] | list[str]", "tuple[str, ...]"]
+Steps: TypeAlias = Option[
+    "Sequence[Callable[..., Any]]", "tuple[Callable[..., Any], ...]"
+]
 Flag: TypeAlias = Option[bool, bool]
 OptionalText: TypeAlias = Option["str | None", "str | None"]
 Labels: TypeAlias = Option[Mapping[str, str], Mapping[str, str]]
@@ -84,6 +90,23 @@ def optional_count(default: int | None, *, minimum: int, unit: str) -> Any:
     schema = schemas.nullable_schema(schemas.int_schema(strict=True, ge=minimum))
     expects = f"an int of {unit}, at least {minimum}, or None"
     return Option(default, schema, expects=expects, from_text=_none_or(_count))
+
+
+def count(default: int, *, minimum: int, unit: str) -> Any:
+    """An int of `unit`."""
+    schema = schemas.int_schema(strict=True, ge=minimum)
+    expects = f"an int of {unit}, at least {minimum}"
+    return Option(default, schema, expects=expects, from_text=_count)
+
+
+def error_names(default: tuple[str, ...]) -> Any:
+    """A tuple or list of lower-case error names; in text separated by commas."""
+    return Option(default, _checked(_error_names), from_text=_names_of_text)
+
+
+def steps() -> Any:
+    """A tuple or list of callables; text cannot name them."""
+    return Option((), _checked(_steps))
 
 
 def flag(default: bool) -> Any:
@@ -116,6 +139,33 @@ def function(default: Any, *, contract: str) -> Any:
 def properties() -> Any:
     """librdkafka's properties, copied and read-only."""
     return Option(REQUIRED, schemas.no_info_plain_validator_function(_properties))
+
+
+_ERROR_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def _error_names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, tuple | list):
+        raise RefusedError(f"must be a tuple or list of error names, not {kind(value)}")
+    for name in value:
+        if not isinstance(name, str) or not _ERROR_NAME.fullmatch(name):
+            raise RefusedError(
+                f"{shown(name)} is no error name; lower-case ones such as 'fenced' are"
+            )
+    return tuple(value)
+
+
+def _names_of_text(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _steps(value: object) -> tuple[Callable[..., Any], ...]:
+    if not isinstance(value, tuple | list):
+        raise RefusedError(f"must be a tuple or list of callables, not {kind(value)}")
+    for step in value:
+        if not callable(step):
+            raise RefusedError(f"{kind(step)} is not callable; step(message) is")
+    return tuple(value)
 
 
 def _checked(check: Callable[[Any], object]) -> schemas.CoreSchema:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from waterdrop_py.testing.clock import FakeClock
     from waterdrop_py.testing.cluster import Broker, EmbeddedCluster
+    from waterdrop_py.testing.doubles import BufferedClient, FakeClient
+    from waterdrop_py.testing.fatal import trigger_fatal_error
     from waterdrop_py.testing.limits import allow_short_idle_timeouts
     from waterdrop_py.testing.proxy import DroppingProxy
     from waterdrop_py.testing.reading import read_topic
@@ -18,22 +20,28 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Broker",
+    "BufferedClient",
     "DroppingProxy",
     "EmbeddedCluster",
+    "FakeClient",
     "FakeClock",
     "allow_short_idle_timeouts",
     "read_topic",
     "record",
+    "trigger_fatal_error",
 ]
 
 _HOMES = {
     "Broker": "cluster",
+    "BufferedClient": "doubles",
     "DroppingProxy": "proxy",
     "EmbeddedCluster": "cluster",
+    "FakeClient": "doubles",
     "FakeClock": "clock",
     "allow_short_idle_timeouts": "limits",
     "read_topic": "reading",
     "record": "recording",
+    "trigger_fatal_error": "fatal",
 }
 
 

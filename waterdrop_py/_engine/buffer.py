@@ -1,0 +1,63 @@
+"""Messages that wait in the process until they are flushed."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from waterdrop_py.message import Message
+
+
+class Entry:
+    """A buffered message; `ready` once it has been through the middleware."""
+
+    __slots__ = ("message", "number", "ready")
+
+    def __init__(self, message: Message, number: int) -> None:
+        self.message = message
+        self.number = number
+        self.ready = False
+
+
+_NUMBER: Final = attrgetter("number")
+
+
+class Buffer:
+    """An unbounded, ordered buffer. Thread-safe and re-entrant, without a lock.
+
+    Every step is one operation of a deque. Whoever flushes takes entries one by one,
+    so that a message is in exactly one place at any time: an append meanwhile is
+    taken now or by the next flush (test_buffer_loses_nothing_while_it_is_flushed).
+    """
+
+    __slots__ = ("_entries", "_numbers")
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry] = deque()
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, messages: Iterable[Message]) -> None:
+        """Append messages, in order, all at once."""
+        self._entries.extend([Entry(each, next(self._numbers)) for each in messages])
+
+    def take(self) -> list[Entry]:
+        """Take everything that is there, in the order in which it came."""
+        taken: list[Entry] = []
+        while self._entries:
+            try:
+                taken.append(self._entries.popleft())
+            except IndexError:
+                break  # another thread took the last one
+        return sorted(taken, key=_NUMBER)
+
+    def put_back(self, entries: list[Entry]) -> None:
+        """Put at the front, in order, what was taken and not handed over."""
+        self._entries.extendleft(reversed(entries))

@@ -1,0 +1,129 @@
+"""A transaction's commands to librdkafka, and which of their errors mean what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from confluent_kafka import KafkaException
+
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.claim import Ticket
+from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
+from waterdrop_py._engine.pause import pause
+from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py.errors import ProduceError, ReentrantCallError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py.typing import KafkaClient
+
+SLICE: Final = 0.5
+"""Seconds of one native call, which is deaf to Ctrl-C. Called again, each of the
+commands goes on where it was (librdkafka's own documentation of `timeout_ms`)."""
+ATTEMPT: Final = 10.0
+"""Seconds of one attempt."""
+_TICK: Final = 0.001
+
+
+class CommandError(Exception):
+    """A command failed for good. Internal: what a user gets is `error`."""
+
+    def __init__(self, error: ProduceError, *, abortable: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.abortable = abortable
+
+
+class Retries(NamedTuple):
+    """How often a command is tried, and the seconds between, times the attempt."""
+
+    most: int
+    backoff: float
+
+
+def run(
+    life: Life,
+    emitter: Emitter,
+    retries: Retries,
+    kind: str,
+    command: Callable[[KafkaClient, float], object],
+) -> None:
+    """Run `command`, again while its error says that this may help.
+
+    Raises:
+        CommandError: it does not help, or not any more.
+    """
+    for attempt in range(1, retries.most + 1):
+        try:
+            _in_slices(life, command)
+        except KafkaException as raised:
+            native: Any = kafka_error_of(raised)
+            # After a fatal error the code may also say "retriable": it never helps.
+            if native.fatal() and life.fatal is None:
+                life.fatal = native
+            fatal = life.fatal is not None
+            abortable = native.txn_requires_abort()
+            again = native.retriable() and not fatal and not abortable
+            retry = again and attempt < retries.most
+            error = produce_error(life.fatal or native)
+            error.fatal = fatal
+            emitter.error(kind, error, attempt=attempt, retry=retry)
+            if not retry:
+                raise CommandError(error, abortable=abortable) from raised
+            pause(retries.backoff * attempt)
+        else:
+            return
+
+
+@leaseholder
+def _in_slices(life: Life, command: Callable[[KafkaClient, float], object]) -> None:
+    """One attempt. It holds the poll turn, because the command may serve reports,
+    which one thread at a time does."""
+    give_up = clock.system_now() + ATTEMPT
+    while True:
+        ticket = Ticket()
+        try:
+            life.inuse.append(None)
+            _take_turn(life, ticket, give_up)
+            client = life.client
+            if client is None:
+                raise ProduceError(
+                    "the client was replaced by another thread; begin again (state)",
+                    code="state",
+                    retriable=True,
+                )
+            before = life.acknowledged + life.failed
+            try:
+                command(client, SLICE)
+            except KafkaException as error:
+                life.reports.mend(error)
+                passing = code_name(kafka_error_of(error)) == "timed_out"
+                if not passing or clock.system_now() >= give_up:
+                    raise
+            else:
+                return
+            finally:
+                life.last_activity = clock.now()
+                if life.acknowledged + life.failed != before:
+                    life.progress_at = clock.system_now()
+        finally:
+            life.inuse.pop()
+            life.leave(ticket)
+
+
+def _take_turn(life: Life, ticket: Ticket, give_up: float) -> None:
+    while not life.turn.take(ticket):
+        if life.turn.mine:
+            raise ReentrantCallError(
+                "a transaction's command was given inside a callback of its client"
+            )
+        if clock.system_now() >= give_up:
+            raise ProduceError(
+                "a callback holds the client's reports up (timed_out)",
+                code="timed_out",
+                retriable=True,
+            )
+        pause(_TICK)

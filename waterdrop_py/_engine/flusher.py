@@ -1,0 +1,164 @@
+"""From the buffer to librdkafka, and back with what did not get there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.slot import Refusal
+from waterdrop_py._engine.verbs import about
+from waterdrop_py.errors import ProduceManyError
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.buffer import Buffer, Entry
+    from waterdrop_py._engine.dispatch import Dispatch
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.slot import ClientSlot
+    from waterdrop_py._engine.transactions import Transactions
+    from waterdrop_py._engine.verbs import Verbs
+    from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
+    from waterdrop_py.message import Message
+
+
+class Flusher:
+    """The buffer's verbs. Thread-safe, no lock; see `Buffer`."""
+
+    __slots__ = ("_buffer", "_dispatch", "_emitter", "_slot", "_txns", "_verbs")
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        verbs: Verbs,
+        dispatch: Dispatch,
+        slot: ClientSlot,
+        emitter: Emitter,
+        transactions: Transactions | None,
+    ) -> None:
+        self._buffer = buffer
+        self._verbs = verbs
+        self._dispatch = dispatch
+        self._slot = slot
+        self._emitter = emitter
+        self._txns = transactions
+        slot.holds.append(self._hold)
+        slot.resets.append(self._forget)
+        slot.before_close = self._before_close
+
+    def _hold(self) -> Refusal | None:
+        """What a buffer that is not empty has against a close of the client."""
+        size = len(self._buffer)
+        return Refusal("buffered", size) if size else None
+
+    def _forget(self) -> None:
+        """A forked child starts with an empty buffer: the parent's is the parent's."""
+        self._buffer.take()
+
+    def add(self, message: Message) -> None:
+        """Append a message."""
+        self._append([message])
+        if self._emitter.listens("message.buffered"):
+            self._emitter.emit("message.buffered", about(message))
+
+    def add_many(self, messages: list[Message]) -> None:
+        """Append messages, all at once."""
+        self._append(messages)
+        self._emitter.emit("messages.buffered", {"messages": messages})
+
+    def _append(self, messages: list[Message]) -> None:
+        self._slot.refuse_closed()
+        self._slot.engine.register(self._slot)
+        self._buffer.add(messages)
+
+    def flush_async(self) -> list[DeliveryHandle]:
+        """Hand the buffer over."""
+        started = clock.system_now()
+        handles = self._hand_over("messages.produce_many_async", wait=False)
+        self._tell("buffer.flushed_async", handles, started)
+        return handles
+
+    def flush_sync(self) -> list[DeliveryReport]:
+        """Hand the buffer over, and wait for the reports."""
+        self._dispatch.refuse_inside_callback()
+        started = clock.system_now()
+        handles = self._hand_over("messages.produce_many_sync", wait=True)
+        self._tell("buffer.flushed_sync", handles, started)
+        return [handle.result(0) for handle in handles]
+
+    def _hand_over(self, verb: str, *, wait: bool) -> list[DeliveryHandle]:
+        self._slot.refuse_closed()
+        entries = self._buffer.take()
+        handles: list[DeliveryHandle] = []
+        own = self._txns is not None and self._txns.current() is None
+        try:
+            handles = self._verbs.fill_entries(entries)
+            if handles:
+                with self._verbs.block():
+                    if wait:
+                        self._verbs.send_and_wait(handles, verb)
+                    else:
+                        self._verbs.send_all(handles, verb, None)
+        except BaseException as error:
+            # Of a transaction of its own that was rolled back nothing is visible.
+            left = entries if own else _not_handed_over(entries, handles, error)
+            self._buffer.put_back(left)
+            raise
+        return handles
+
+    def _tell(self, name: str, handles: list[DeliveryHandle], started: float) -> None:
+        if self._emitter.listens(name):
+            self._emitter.emit(
+                name,
+                {"messages": [handle.message for handle in handles]},
+                duration_ms=(clock.system_now() - started) * 1000,
+            )
+
+    def _before_close(self, deadline: float, *, force: bool) -> list[Message]:
+        """Hand the buffer over for the last time; what cannot be is returned.
+
+        An invalid message, or one that finds no room, does not stop the close.
+        """
+        if self._txns is not None:
+            self._txns.wait_for_end(max(0.0, deadline - clock.system_now()))
+        entries = self._buffer.take()
+        if force or not entries:
+            return [entry.message for entry in entries]
+        if self._txns is not None:
+            return self._in_one_transaction(entries)
+        unsent: list[Message] = []
+        for entry in entries:
+            try:
+                handle = self._verbs.fill_entries([entry])[0]
+                self._dispatch.send(handle, "messages.produce_many_async", deadline)
+            except Exception as error:  # noqa: BLE001 - the report has the message
+                self._emitter.error("messages.produce_many_async", error)
+                unsent.append(entry.message)
+        return unsent
+
+    def _in_one_transaction(self, entries: list[Entry]) -> list[Message]:
+        sound: list[DeliveryHandle] = []
+        unsent: list[Message] = []
+        for entry in entries:
+            try:
+                sound += self._verbs.fill_entries([entry])
+            except Exception as error:  # noqa: BLE001 - the report has the message
+                self._emitter.error("messages.produce_many_async", error)
+                unsent.append(entry.message)
+        try:
+            with self._verbs.block():
+                self._verbs.send_all(sound, "messages.produce_many_async", None)
+        except Exception as error:  # noqa: BLE001 - the report has the messages
+            self._emitter.error("messages.produce_many_async", error)
+            return [entry.message for entry in entries]
+        return unsent
+
+
+def _not_handed_over(
+    entries: list[Entry], handles: list[DeliveryHandle], error: BaseException
+) -> list[Entry]:
+    """The entries whose message never reached librdkafka."""
+    if isinstance(error, ProduceManyError):
+        return entries[len(error.dispatched) :]
+    if not handles:
+        return entries
+    reached = zip(entries, handles, strict=True)
+    return [entry for entry, handle in reached if handle._life is None]

@@ -1,0 +1,32 @@
+"""Giving up what was not delivered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from waterdrop_py._engine import clock, lease
+from waterdrop_py._engine.losing import GIVE_UP, give_up
+from waterdrop_py._engine.slot import NO_LIFE
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.parts import Parts
+    from waterdrop_py.typing import KafkaClient
+
+
+def purge(parts: Parts) -> None:
+    """Empty the buffer, cancel librdkafka's queue, and serve the reports of it."""
+    started = clock.system_now()
+    slot = parts.slot
+    parts.buffer.take()
+    life = slot.life
+    if life is not NO_LIFE and life.in_flight():
+        lease.use(slot, _purge, None)
+        if not life.turn.mine:
+            give_up(life, clock.system_now() + GIVE_UP, purge=False)
+    took_ms = (clock.system_now() - started) * 1000
+    parts.emitter.emit("buffer.purged", duration_ms=took_ms)
+    slot.look_again()
+
+
+def _purge(client: KafkaClient) -> None:
+    client.purge()

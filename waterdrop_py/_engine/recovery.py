@@ -1,0 +1,100 @@
+"""Replacing a client that a fatal error has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.pause import pause
+from waterdrop_py._settings.kafka import EditableProperties, copied
+from waterdrop_py.errors import ConfigurationInvalidError
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.slot import ClientSlot
+    from waterdrop_py.errors import ProduceError
+
+_TICK = 0.01
+
+
+class ReloadPolicy(NamedTuple):
+    """When a client is replaced, and how often."""
+
+    enabled: bool
+    backoff: float
+    most: int
+    never: frozenset[str]
+
+
+class Recovery:
+    """Replaces clients, each once. `_claim` decides which of the threads that met
+    the same fatal error does it; the others wait and go on with the next client."""
+
+    __slots__ = ("_attempts", "_claim", "_emitter", "_policy", "_slot")
+
+    def __init__(
+        self, slot: ClientSlot, emitter: Emitter, policy: ReloadPolicy
+    ) -> None:
+        self._slot = slot
+        self._emitter = emitter
+        self._policy = policy
+        self._attempts = 0
+        self._claim = Claim()
+
+    def succeeded(self) -> None:
+        """What the client was replaced for works again: count afresh."""
+        self._attempts = 0
+
+    def reload(self, life: Life, error: ProduceError, kind: str | None) -> bool:
+        """Replace the client of `life`; False when the policy says that it is final.
+
+        Blocks for the backoff. `kind` is the `error.occurred` type to say it with.
+        """
+        slot = self._slot
+        while slot.life is life:
+            ticket = Ticket()
+            try:
+                if self._claim.take(ticket):
+                    return slot.life is not life or self._replace(life, error, kind)
+                if self._claim.mine or life.turn.mine:
+                    return False  # inside the very reload, or a callback of the client
+            finally:
+                self._claim.release(ticket)
+            pause(_TICK)
+        return True
+
+    def _replace(self, life: Life, error: ProduceError, kind: str | None) -> bool:
+        policy = self._policy
+        final = error.code in policy.never or self._attempts >= policy.most
+        if not policy.enabled or final or life.turn.mine:
+            return False
+        started = clock.system_now()
+        self._attempts += 1
+        attempt = self._attempts
+        if kind is not None:
+            self._emitter.error(kind, error, attempt=attempt)
+        self._ask_for_properties(attempt, error)
+        self._slot.discard(life)
+        pause(policy.backoff)
+        self._emitter.emit(
+            "producer.reloaded",
+            {"attempt": attempt},
+            duration_ms=(clock.system_now() - started) * 1000,
+        )
+        return True
+
+    def _ask_for_properties(self, attempt: int, error: ProduceError) -> None:
+        if not self._emitter.listens("producer.reload"):
+            return
+        factory = self._slot.factory
+        editable = EditableProperties(factory.kafka)
+        self._emitter.emit(
+            "producer.reload", {"attempt": attempt, "error": error, "kafka": editable}
+        )
+        properties, errors = copied(editable)
+        if errors:
+            self._emitter.error("librdkafka.error", ConfigurationInvalidError(errors))
+        else:
+            factory.kafka = properties

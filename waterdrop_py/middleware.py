@@ -1,0 +1,58 @@
+"""Steps that every message goes through before it is validated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from waterdrop_py.errors import InvalidArgumentError, MessageInvalidError
+from waterdrop_py.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Step: TypeAlias = Callable[[Message], Message]
+
+
+class Middleware:
+    """The steps of one producer, in order. Thread-safe; the chain is replaced whole.
+
+    A step gets a `Message` and returns one, its own or another. What it raises
+    reaches the caller unchanged, and nothing is sent.
+    """
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self.steps: tuple[Step, ...] = tuple(steps)
+
+    def append(self, step: Step) -> None:
+        """Run `step` after all others, from the next message on."""
+        self.steps = (*self.steps, _checked(step))
+
+    def prepend(self, step: Step) -> None:
+        """Run `step` before all others, from the next message on."""
+        self.steps = (_checked(step), *self.steps)
+
+    def run(self, message: Message) -> Message:
+        """The message that the steps make of `message`.
+
+        Raises:
+            MessageInvalidError: a step returned no `Message`.
+        """
+        for step in self.steps:
+            message = step(message)
+            if not isinstance(message, Message):
+                raise MessageInvalidError(
+                    {
+                        "middleware": f"{step!r} returned {type(message).__name__}; "
+                        "a Message is legal"
+                    }
+                )
+        return message
+
+
+def _checked(step: Step) -> Step:
+    if not callable(step):
+        raise InvalidArgumentError(f"step: {step!r} is not callable; step(message) is")
+    return step

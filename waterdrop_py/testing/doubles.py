@@ -1,0 +1,286 @@
+"""Clients that need no Kafka, for `client_factory`."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Callback = Callable[[Any, Any], None]
+
+_PARTITIONS: Final = 4
+_DEFAULT_QUEUE: Final = 100_000
+
+
+class FakeMessage:
+    """A message as a client hands it to its delivery callback."""
+
+    __slots__ = (
+        "_error",
+        "_headers",
+        "_key",
+        "_offset",
+        "_partition",
+        "_timestamp",
+        "_topic",
+        "_value",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        value: str | bytes | None,
+        key: str | bytes | None,
+        partition: int,
+        timestamp: int,
+        headers: Any,
+    ) -> None:
+        self._topic = topic
+        self._value = value
+        self._key = key
+        self._partition = partition
+        self._timestamp = timestamp
+        self._headers = headers
+        self._offset: int | None = None
+        self._error: Any = None
+
+    def acknowledge(self, offset: int) -> None:
+        """It was delivered, to `offset`."""
+        self._offset = offset
+
+    def fail(self, error: Any) -> None:
+        """It was not delivered."""
+        self._error = error
+
+    def topic(self) -> str:
+        """The topic."""
+        return self._topic
+
+    def value(self) -> str | bytes | None:
+        """The payload."""
+        return self._value
+
+    def key(self) -> str | bytes | None:
+        """The key."""
+        return self._key
+
+    def partition(self) -> int:
+        """The partition."""
+        return self._partition
+
+    def offset(self) -> int | None:
+        """The offset, once delivered."""
+        return self._offset
+
+    def headers(self) -> Any:
+        """The headers, as they were sent."""
+        return self._headers
+
+    def timestamp(self) -> tuple[int, int]:
+        """Type (1: create time) and milliseconds; (0, 0) without one."""
+        return (1, self._timestamp) if self._timestamp else (0, 0)
+
+    def latency(self) -> float:
+        """Seconds until the acknowledgement: none."""
+        return 0.0
+
+    def error(self) -> Any:
+        """What went wrong, or None."""
+        return self._error
+
+
+class FakeClient:
+    """Acknowledges every message at the next poll, and forgets it. Thread-safe.
+
+    It has the protocol of `confluent_kafka.Producer` as far as the library uses it:
+    offsets count from 0 for each partition, a full queue is a `BufferError`, a closed
+    client a `RuntimeError`. Pass the class as `client_factory`, or an instance, which
+    then serves every client that is opened.
+    """
+
+    def __init__(self, conf: dict[str, Any] | None = None) -> None:
+        self._conf = dict(conf or {})
+        self._closed = False
+        self._waiting: deque[tuple[Callback | None, Any, FakeMessage]] = deque()
+        self._offsets: dict[tuple[str, int], int] = {}
+        self._in_transaction = False
+
+    def __call__(self, conf: dict[str, Any]) -> FakeClient:
+        """Be the factory of oneself: open again with `conf`."""
+        self._conf = dict(conf)
+        self._closed = False
+        return self
+
+    def produce(  # noqa: PLR0913 - confluent-kafka's own signature
+        self,
+        topic: str,
+        value: str | bytes | None = None,
+        key: str | bytes | None = None,
+        partition: int = -1,
+        callback: Callback | None = None,
+        on_delivery: Callback | None = None,
+        timestamp: int = 0,
+        headers: Any = None,
+    ) -> None:
+        """Queue a message; it is acknowledged by the next poll."""
+        self._refuse_closed()
+        if "transactional.id" in self._conf and not self._in_transaction:
+            raise _state("produce outside a transaction")
+        limit = int(self._conf.get("queue.buffering.max.messages", _DEFAULT_QUEUE))
+        if len(self._waiting) >= limit:
+            raise BufferError("Local: Queue full")
+        place = max(0, partition)
+        message = FakeMessage(topic, value, key, place, timestamp, headers)
+        self._accept(message)
+        self._waiting.append((callback or on_delivery, None, message))
+
+    def _accept(self, message: FakeMessage) -> None:
+        """A message was taken; for clients that keep them."""
+
+    def poll(self, timeout: float = -1) -> int:
+        """Acknowledge what waits. Never blocks."""
+        self._refuse_closed()
+        served = 0
+        while self._waiting:
+            try:
+                callback, error, message = self._waiting.popleft()
+            except IndexError:
+                break
+            if error is None:
+                place = (message.topic(), message.partition())
+                offset = self._offsets.get(place, 0)
+                self._offsets[place] = offset + 1
+                message.acknowledge(offset)
+            else:
+                message.fail(error)
+            if callback is not None:
+                callback(error, message)
+            served += 1
+        return served
+
+    def flush(self, timeout: float = -1) -> int:
+        """Acknowledge what waits; nothing is left."""
+        self.poll(0)
+        return len(self._waiting)
+
+    def purge(
+        self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True
+    ) -> None:
+        """Fail what waits with `_PURGE_QUEUE`, at the next poll."""
+        self._refuse_closed()
+        purged = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        error = KafkaError(KafkaError._PURGE_QUEUE)  # noqa: SLF001 - its constants
+        self._waiting.extend((callback, error, each) for callback, _, each in purged)
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
+        """Metadata in which every topic that is asked about has 4 partitions."""
+        self._refuse_closed()
+        return _Metadata(topic)
+
+    def close(self) -> bool:
+        """Destroy the client."""
+        self._closed = True
+        return True
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    # -- transactions ------------------------------------------------------
+
+    def init_transactions(self, timeout: float = -1) -> None:
+        """Accept the `transactional.id`."""
+        self._refuse_closed()
+
+    def begin_transaction(self) -> None:
+        """Begin one; a second one is `_STATE`."""
+        self._refuse_closed()
+        if self._in_transaction:
+            raise _state("a transaction is open")
+        self._in_transaction = True
+
+    def commit_transaction(self, timeout: float = -1) -> None:
+        """Commit the open one."""
+        self._end()
+
+    def abort_transaction(self, timeout: float = -1) -> None:
+        """Abort the open one; what waits is purged."""
+        self.purge()
+        self._end()
+
+    def send_offsets_to_transaction(
+        self, positions: list[Any], group_metadata: Any, timeout: float = -1
+    ) -> None:
+        """Accept offsets inside a transaction."""
+        self._refuse_closed()
+        if not self._in_transaction:
+            raise _state("no transaction is open")
+
+    def _end(self) -> None:
+        self._refuse_closed()
+        if not self._in_transaction:
+            raise _state("no transaction is open")
+        self._in_transaction = False
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError("Producer has been closed")
+
+
+class BufferedClient(FakeClient):
+    """A `FakeClient` that keeps what was sent, for assertions.
+
+    Inside a transaction messages become visible with its commit, and are forgotten
+    with its abort.
+    """
+
+    def __init__(self, conf: dict[str, Any] | None = None) -> None:
+        super().__init__(conf)
+        self._kept: list[FakeMessage] = []
+        self._pending: list[FakeMessage] = []
+
+    @property
+    def messages(self) -> list[FakeMessage]:
+        """Everything that was sent, in order."""
+        return list(self._kept)
+
+    def messages_for(self, topic: str) -> list[FakeMessage]:
+        """What was sent to `topic`, in order."""
+        return [message for message in self._kept if message.topic() == topic]
+
+    def reset(self) -> None:
+        """Forget everything that was sent."""
+        self._kept.clear()
+        self._pending.clear()
+
+    def _accept(self, message: FakeMessage) -> None:
+        (self._pending if self._in_transaction else self._kept).append(message)
+
+    def commit_transaction(self, timeout: float = -1) -> None:
+        """Commit the open one: its messages are visible."""
+        super().commit_transaction(timeout)
+        self._kept += self._pending
+        self._pending.clear()
+
+    def abort_transaction(self, timeout: float = -1) -> None:
+        """Abort the open one: its messages never were."""
+        super().abort_transaction(timeout)
+        self._pending.clear()
+
+
+class _Metadata:
+    def __init__(self, topic: str | None) -> None:
+        self.topics = {} if topic is None else {topic: _Topic()}
+        self.brokers: dict[int, Any] = {}
+
+
+class _Topic:
+    error = None
+    partitions: Final = dict.fromkeys(range(_PARTITIONS))
+
+
+def _state(why: str) -> KafkaException:
+    return KafkaException(KafkaError(KafkaError._STATE, why))  # noqa: SLF001

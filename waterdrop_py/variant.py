@@ -1,0 +1,123 @@
+"""The same producer with other settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from waterdrop_py._settings.durations import milliseconds
+from waterdrop_py._settings.kafka import Properties
+from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.refusal import RefusedError
+from waterdrop_py.errors import VariantInvalidError
+from waterdrop_py.sender import Sender
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.parts import Parts
+    from waterdrop_py.producer import Producer
+
+# librdkafka's per-topic properties of a producer (CONFIGURATION.md, "Topic
+# configuration properties", marked P) that may differ between messages.
+PER_TOPIC: Final = frozenset(
+    {
+        "acks",
+        "request.required.acks",
+        "request.timeout.ms",
+        "message.timeout.ms",
+        "delivery.timeout.ms",
+        "partitioner",
+        "compression.codec",
+        "compression.type",
+        "compression.level",
+    }
+)
+_ACKS: Final = frozenset({"acks", "request.required.acks"})
+
+
+class Variant(Sender):
+    """The verbs of a producer, with other settings. Thread-safe; made by
+    `Producer.variant`, and closed with its producer.
+
+    With a `topic_config` it has a client of its own, shared with equal variants: one
+    librdkafka client keeps one configuration for each topic, the first one it meets,
+    and ignores later ones.
+    """
+
+    __slots__ = ("_producer",)
+
+    def __init__(self, producer: Producer, parts: Parts) -> None:
+        self._producer = producer
+        self._adopt(parts)
+
+    @property
+    def producer(self) -> Producer:
+        """The producer that it is a variant of."""
+        return self._producer
+
+    def __repr__(self) -> str:
+        return f"<Variant of {self._producer!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Variant cannot be copied or pickled: it owns a client")
+
+
+def parts_of_variant(
+    parts: Parts, topic_config: Mapping[str, Any] | None, max_wait_timeout: object
+) -> Parts:
+    """The parts of a variant, shared by all that have the same `topic_config`.
+
+    Raises:
+        VariantInvalidError: with every violation.
+    """
+    errors: dict[str, str] = {}
+    patience = parts.config.max_wait_timeout
+    if max_wait_timeout is not None:
+        try:
+            patience = milliseconds(max_wait_timeout)
+        except RefusedError as refused:
+            errors["max_wait_timeout"] = str(refused)
+    if topic_config is not None:
+        errors |= _topic_config_errors(parts, topic_config)
+    if errors:
+        raise VariantInvalidError(errors)
+    base = parts
+    if topic_config:
+        key = frozenset((name, str(value)) for name, value in topic_config.items())
+        known = parts.variants.get(key)
+        base = known or parts.variants.setdefault(key, _own(parts, topic_config))
+    if patience == parts.config.max_wait_timeout:
+        return base
+    return base.patient(patience / 1000)
+
+
+def _own(parts: Parts, topic_config: Mapping[str, Any]) -> Parts:
+    kafka = Properties({**parts.slot.factory.kafka, **topic_config})
+    return parts.assemble(parts.config, parts.emitter, parts.middleware, kafka)
+
+
+def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
+    if not isinstance(topic_config, Mapping) or not topic_config:
+        return {
+            "topic_config": f"{topic_config!r} is no non-empty mapping of per-topic "
+            "properties; such as {'acks': 1} is"
+        }
+    factory = parts.slot.factory
+    if factory.is_transactional:
+        return {
+            "topic_config": "a transactional producer has one client, and one "
+            "configuration for all topics; only max_wait_timeout may differ"
+        }
+    errors: dict[str, str] = {}
+    for name in topic_config:
+        path = f"topic_config.{name}"
+        if name not in PER_TOPIC:
+            errors[path] = f"is not per topic; legal are {', '.join(sorted(PER_TOPIC))}"
+        elif name in _ACKS and factory.is_idempotent:
+            errors[path] = "an idempotent producer needs acks=all; leave it out"
+    if not errors:
+        wrong = check_properties(topic_config)
+        errors = {
+            f"topic_{path}".replace("topic_kafka.", "topic_config."): text
+            for path, text in wrong.items()
+        }
+    return errors
