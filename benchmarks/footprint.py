@@ -6,17 +6,18 @@ import gc
 import threading
 import time
 import tracemalloc
-from statistics import mean
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import clients
-from benchmarks.isolation import isolated
-from benchmarks.measure import alternate, wait_until
+from benchmarks.isolation import side_by_side
+from benchmarks.measure import wait_until
 from benchmarks.process import holdings
 from benchmarks.rows import Row, absolute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from threading import Barrier
 
     from benchmarks.setting import Setting
     from waterdrop_py import Producer
@@ -26,6 +27,8 @@ NEVER_MS = 3_600_000
 """An idle timeout that is watched and does not pass meanwhile."""
 TOGETHER = 100
 SIDE_SECONDS = 240.0
+SETTLE_SECONDS = 5.0
+WINDOW_SECONDS = 10.0
 
 
 def disconnected(setting: Setting) -> list[Row]:
@@ -102,20 +105,20 @@ def idle_disconnected(setting: Setting) -> list[Row]:
 
 
 def idle_connected(setting: Setting) -> list[Row]:
-    """Processor time of open clients that nobody sends to. Runs in the parent."""
+    """Processor time of open clients that nobody sends to, in the same seconds."""
     count = setting.pick(500, 200)
-    seconds = setting.pick(10.0, 5.0)
-    mine, theirs = alternate(
-        setting.pick(3, 1),
-        lambda: isolated(_ours_open, setting, count, seconds, seconds=SIDE_SECONDS),
-        lambda: isolated(_bare_open, setting, count, seconds, seconds=SIDE_SECONDS),
+    (mine, threads), (theirs, _) = side_by_side(
+        _ours_open,
+        _bare_open,
+        arguments=(setting, count, setting.pick(5, 2)),
+        seconds=SIDE_SECONDS,
     )
-    share, threads = (mean(figures) for figures in zip(*mine, strict=True))
-    bare, _ = (mean(figures) for figures in zip(*theirs, strict=True))
+    share, bare = median(mine), median(theirs)
+    beyond = median(a - b for a, b in zip(mine, theirs, strict=True))
     return [
         absolute(
             f"{count} connected idle producers beyond bare clients",
-            share - bare,
+            beyond,
             unit="% of a core",
             n=len(mine),
             at_most=1.0,
@@ -125,33 +128,47 @@ def idle_connected(setting: Setting) -> list[Row]:
             f"threads of the library for {count} connected producers",
             threads,
             unit="",
-            n=len(mine),
+            n=1,
             at_most=10,
         ),
     ]
 
 
-def _ours_open(setting: Setting, count: int, seconds: float) -> tuple[float, int]:
+def _ours_open(
+    together: Barrier, setting: Setting, count: int, windows: int
+) -> tuple[list[float], int]:
     producers = _producers(setting, count)
     _send(producers, clients.new_topic())
-    time.sleep(5.0)
-    share = _cpu_ms(seconds) / seconds / 10
+    shares = _shares(together, windows)
     threads = threading.active_count() - 1
     for producer in producers:
         producer.close()
-    return share, threads
+    return shares, threads
 
 
-def _bare_open(setting: Setting, count: int, seconds: float) -> tuple[float, int]:
+def _bare_open(
+    together: Barrier, setting: Setting, count: int, windows: int
+) -> tuple[list[float], int]:
     topic = clients.new_topic()
     opened = [clients.bare(setting.servers, linger_ms=0) for _ in range(count)]
     for client in opened:
         clients.bare_send(client, topic, PAYLOAD)
-    time.sleep(5.0)
-    share = _cpu_ms(seconds) / seconds / 10
+    shares = _shares(together, windows)
     for client in opened:
         clients.close_bare(client)
-    return share, 0
+    return shares, 0
+
+
+def _shares(together: Barrier, windows: int) -> list[float]:
+    """Percents of a core, of windows that begin in both processes at once."""
+    together.wait(SIDE_SECONDS)
+    time.sleep(SETTLE_SECONDS)
+    shares = []
+    for _ in range(windows):
+        together.wait(SIDE_SECONDS)
+        shares.append(_cpu_ms(WINDOW_SECONDS) / WINDOW_SECONDS / 10)
+    together.wait(SIDE_SECONDS)
+    return shares
 
 
 def _producers(setting: Setting, count: int) -> list[Producer]:

@@ -268,7 +268,9 @@ class FakeClient:
         with self._work:
             while self._pending:
                 report = FakeReport(-1, -1001)
-                self._reports.append((self._pending.popleft(), KafkaError(code), report))
+                self._reports.append(
+                    (self._pending.popleft(), KafkaError(code), report)
+                )
             self._work.notify_all()
 
     def _report(self) -> FakeReport:

@@ -47,7 +47,10 @@ class Message:
 
     def __repr__(self) -> str:
         """Topic and place only: payloads and headers may carry anything."""
-        size = "null" if self.payload is None else f"{len(self.payload)} long"
+        try:
+            size = "null" if self.payload is None else f"{len(self.payload)} long"
+        except (TypeError, ValueError):  # not validated yet, or a released memoryview
+            size = f"of type {type(self.payload).__name__}"
         place = "" if self.partition is None else f" partition={self.partition}"
         return f"<Message topic={self.topic!r}{place} payload {size}>"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from waterdrop_py._engine import clock, closing, connecting, exit, fork
@@ -64,7 +65,9 @@ class Producer(Sender):
         errors = check_properties(self._config.kafka)
         if errors:
             raise ConfigurationInvalidError(errors)
-        self._monitor = Monitor(self._refresh, self._guard_subscription)
+        self._monitor = Monitor(
+            _weakly(self._refresh), _weakly(self._guard_subscription)
+        )
         name = self._config.id or f"waterdrop-{uuid.uuid4().hex[:12]}"
         emitter = Emitter(self, name, self._config.tags, self._monitor, shared_monitor)
         self._emitter = emitter
@@ -321,3 +324,20 @@ class Producer(Sender):
                 "statistics.emitted, and emits none; subscribe before the first send, "
                 "subscribe a listener object, or disconnect() first"
             )
+
+
+def _weakly(method: Callable[..., object]) -> Callable[..., None]:
+    """`method`, for as long as its producer lives.
+
+    Whoever serves the client's reports has the monitor; were the producer kept by
+    that, one that is dropped without `close()` would never be collected, and its
+    client never be closed.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: object) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(*arguments)
+
+    return call

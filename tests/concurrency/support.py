@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py import Producer
@@ -13,6 +12,7 @@ from waterdrop_py.testing import record
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
+    from itertools import count
 
     from tests.doubles import Bench
     from waterdrop_py._engine.slot import ClientSlot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,10 +83,8 @@ def test_close_waits_for_a_native_call(bench: Bench, make: Make) -> None:
         assert time.monotonic() - started < 1
         assert bench.open_clients
         assert not bench.violations
-    try:
+    with suppress(ProducerClosedError, BrokerUnreachableError):
         connecting.result()
-    except (ProducerClosedError, BrokerUnreachableError):
-        pass
     eventually(lambda: not bench.open_clients)
 
 
@@ -145,7 +144,7 @@ def test_interrupted_close_ends_in_the_background(
 
 
 def test_interrupted_wait_for_the_native_close(bench: Bench, make: Make) -> None:
-    """A Ctrl-C while the client is destroyed does not destroy it, or count it, twice."""
+    """A Ctrl-C while a client is destroyed does not destroy, or count, it twice."""
     producer = make()
     producer.produce_sync("t", b"x")
     life = slot_of(producer).life
@@ -272,6 +271,6 @@ def test_a_dropped_turn_after_the_close(bench: Bench, make: Make) -> None:
         closing = Run(producer.disconnect)
         park.entered()
         life.after_turn(ran.go)
-        life.after_turn(lambda: ran())
+        life.after_turn(ran)
     closing.result()
     ran.entered()

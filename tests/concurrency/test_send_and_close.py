@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import KafkaError
 
 from tests.concurrency.support import HookedCount, HookedMarks, named, slot_of
 from tests.doubles import Park, Run, eventually, kafka_failure
+from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.concurrency.support import Make
     from tests.doubles import Bench
 
@@ -75,6 +79,31 @@ def test_send_that_ends_between_the_two_looks(bench: Bench, make: Make) -> None:
     assert not producer.disconnect()
     bench.client.ack()
     assert sender.result().result(5).offset == 1
+
+
+def test_send_after_the_last_look(bench: Bench, make: Make) -> None:
+    """A sender that comes after the retirer's last look finds its client gone.
+
+    Were the life still in the slot at that moment, the sender would pass its
+    re-check, and hand its message to a client that is about to be closed.
+    """
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    senders: list[Run] = []
+
+    class Looked(list[Any]):
+        """The pins, which are looked at last."""
+
+        def __iter__(self) -> Iterator[Any]:
+            if not senders:
+                senders.append(Run(lambda: producer.produce_async("t", "x")))
+                senders[0].join(0.1)
+            return super().__iter__()
+
+    slot_of(producer).life.pins = Looked()
+    assert producer.disconnect()
+    assert senders[0].result().result(5).offset == 0
+    assert [len(client.taken) for client in bench.clients] == [1, 1]
 
 
 def test_send_parked_inside_the_client(bench: Bench, make: Make) -> None:
@@ -141,7 +170,7 @@ def test_quiet_is_taken_back_when_a_send_meets_it(bench: Bench, make: Make) -> N
     life.inuse = HookedMarks(after_look=send)
     life.arm(life)
     eventually(lambda: heard, "the report was served")
-    assert life.quiet or eventually(lambda: life.quiet) is None
+    eventually(lambda: life.quiet)
 
 
 def test_woken_is_decided_under_the_mark(bench: Bench, make: Make) -> None:
@@ -167,3 +196,50 @@ def test_activity_of_a_refused_send_is_counted_once(bench: Bench, make: Make) ->
     assert (stats.produced, stats.in_flight) == (0, 0)
     assert producer.disconnect()
     assert named(make.events, "producer.disconnected")[0]["messages"] == 0
+
+
+def test_two_retirers_of_one_client(bench: Bench, make: Make) -> None:
+    """The slower one of two does not throw out the client that came after.
+
+    It has read the slot's life, and is stopped; another thread retires that client,
+    and a send opens the next one.
+    """
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    slot = slot_of(producer)
+
+    class Overtaken(Claim):
+        """The turn, which a retirer takes before it judges."""
+
+        def take(self, ticket: Ticket) -> bool:
+            slot.life.turn = Claim()
+            assert Run(producer.disconnect).result()
+            Run(partial(producer.produce_sync, "t", b"second")).result()
+            return super().take(ticket)
+
+    slot.life.turn = Overtaken()
+    retirement = slot.retire("requested")
+    assert [refusal.code for refusal in retirement.refusals] == ["call"]
+    assert producer.is_connected
+    assert slot.life.client is bench.client
+    assert producer.stats().disconnects == {"requested": 1}
+
+
+def test_two_openers(bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slower one of two finds the client open that the other one opened.
+
+    It has seen no client, and is stopped before it takes the slot's claim.
+    """
+    producer = make.quiet()
+    others: list[Run] = []
+
+    def overtaken() -> Ticket:
+        if not others:
+            others.append(Run(partial(producer.produce_async, "t", b"faster")))
+            others[0].result()
+        return Ticket()
+
+    monkeypatch.setattr("waterdrop_py._engine.slot.Ticket", overtaken)
+    producer.produce_sync("t", b"slower")
+    assert len(bench.clients) == 1
+    assert [payload for _, payload in bench.sent] == [b"faster", b"slower"]

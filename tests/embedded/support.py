@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -77,12 +78,15 @@ class EventLog:
     def wait(self, name: str, count: int = 1, within: float = BOUND) -> Event:
         """The `count`th event of that name; fails when it does not come in time."""
         came = eventually(lambda: len(self.all(name)) >= count, within)
-        assert came, f"{name} came {len(self.all(name))} times: {self.names()}"
+        assert came, f"{name} came {len(self.all(name))} times: {self}"
         return self.all(name)[count - 1]
+
+    def __str__(self) -> str:
+        return str(Counter(e.get("type", e.name) for e in tuple(self.events)))
 
     def wait_error(self, kind: str, within: float = BOUND) -> Event:
         """The first `error.occurred` of that type."""
-        assert eventually(lambda: bool(self.errors(kind)), within), self.names()
+        assert eventually(lambda: bool(self.errors(kind)), within), str(self)
         return self.errors(kind)[0]
 
 

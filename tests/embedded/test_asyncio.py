@@ -92,7 +92,7 @@ async def _awaited(handle: DeliveryHandle) -> Any:
 def test_two_loops_in_sequence(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """A loop that ended while it waited harms neither the delivery nor the next loop."""
+    """A loop that ended while it waited harms neither the delivery nor the next one."""
     producer = make_producer()
     producer.produce_sync(topic, b"warm")
     cluster.set_rtt(300)

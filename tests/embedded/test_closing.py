@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tests.embedded.support import EventLog, MakeProducer
     from waterdrop_py import Producer
+    from waterdrop_py._engine.drain import DrainReport
     from waterdrop_py.testing import DroppingProxy, EmbeddedCluster
 
 PURGED = {"purge_queue", "purge_inflight"}
@@ -185,9 +186,16 @@ def test_with_closes_and_lets_exceptions_through(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
     """Delivered at the end of the block, also when that is an exception."""
-    with pytest.raises(ZeroDivisionError), make_producer() as producer:
-        producer.produce_async(topic, b"x")
-        raise ZeroDivisionError
+    producer = make_producer()
+
+    def block() -> None:
+        with producer as entered:
+            assert entered is producer
+            producer.produce_async(topic, b"x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        block()
     assert producer.status is Status.CLOSED
     assert [message.value() for message in cluster.read(topic)] == [b"x"]
 
@@ -219,18 +227,19 @@ def test_a_close_during_sends_loses_nothing_that_was_accepted(
 
     def send(_: int) -> None:
         until = time.monotonic() + BOUND
-        with pytest.raises(ProducerClosedError):
-            while time.monotonic() < until:
-                accepted.append(producer.produce_async(topic, b"x"))
-                if len(accepted) % 50 == 0:
-                    time.sleep(0.002)
+        while time.monotonic() < until:
+            accepted.append(producer.produce_async(topic, b"x"))
+            if len(accepted) % 50 == 0:
+                time.sleep(0.002)
 
-    senders = threading.Thread(target=lambda: in_threads(4, send))
+    raised: list[BaseException] = []
+    senders = threading.Thread(target=lambda: raised.extend(in_threads(4, send)))
     senders.start()
     assert eventually(lambda: len(accepted) > 200)
     report = producer.close()
     senders.join(BOUND)
     assert not senders.is_alive()
+    assert [type(error) for error in raised] == [ProducerClosedError] * 4
     assert all(handle.done() for handle in accepted)
     assert all(handle.exception(0) is None for handle in accepted)
     assert report.undelivered == []
@@ -249,3 +258,43 @@ def test_delivery_errors_of_their_own_are_counted_as_failed(
     error = handle.exception(0)
     assert isinstance(error, ProduceError)
     assert error.code == "msg_size_too_large"
+
+
+@pytest.mark.parametrize(
+    "event", ["producer.closing", "producer.disconnecting", "producer.disconnected"]
+)
+def test_close_inside_an_event_of_the_close_does_not_wait_for_itself(
+    make_producer: MakeProducer, topic: str, event: str
+) -> None:
+    """It answers `complete=False` at once, and the close goes on."""
+    producer = make_producer()
+    producer.produce_sync(topic, b"x")
+    inner: list[DrainReport] = []
+    producer.monitor.subscribe(event, lambda _: inner.append(producer.close(3)))
+    started = time.monotonic()
+    assert producer.close(5).complete
+    assert time.monotonic() - started < 1
+    if event != "producer.disconnected":  # told of by a closer, which may wait
+        assert [report.complete for report in inner] == [False]
+
+
+def test_close_inside_a_callback_of_a_client_that_was_let_go(
+    cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
+) -> None:
+    """The callback disconnects, sends on the next client, and closes: at once."""
+    producer = make_producer()
+    took: list[float] = []
+    answers: list[Any] = []
+
+    def callback(_: object) -> None:
+        answers.append(producer.disconnect())
+        answers.append(producer.produce_async(topic, b"y"))
+        started = time.monotonic()
+        answers.append(producer.close(5))
+        took.append(time.monotonic() - started)
+
+    producer.produce_async(topic, b"x").add_done_callback(callback)
+    assert eventually(lambda: bool(took))
+    assert took[0] < 1
+    assert eventually(lambda: producer.status is Status.CLOSED)
+    assert len(cluster.read(topic)) == 2

@@ -348,7 +348,7 @@ def test_the_pytest_plugin_offers_its_fixtures(tmp_path: Any) -> None:
     path.write_text(PLUGGED)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        [*command, "-p", "waterdrop_py.testing.plugin", str(path)],
+        [*command, str(path)],
         capture_output=True,
         text=True,
         timeout=60,

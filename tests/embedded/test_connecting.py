@@ -33,18 +33,18 @@ def test_connect_opens_and_returns_the_producer(
     """Constructed it holds nothing; connected it holds sockets; the events say so."""
     before = take_census()
     producer = make_producer()
-    assert producer.status is Status.CONFIGURED
+    assert str(producer.status) == "configured"
     assert take_census() == before
     assert producer.connect() is producer
     assert producer.is_connected
-    assert producer.status is Status.CONNECTED
     assert str(producer.status) == "connected"
     assert producer.connect() is producer
     assert producer.stats().opens == 1
     assert log.names("producer.conn") == ["producer.connecting", "producer.connected"]
     event = log.wait("producer.connected")
     assert (event["producer_id"], event["reopened"]) == (producer.id, False)
-    assert event["time"] == event.duration_ms > 0
+    assert event["time"] == event.duration_ms
+    assert event["time"] > 0
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_broker_that_is_not_there_says_why(
 def test_retries_are_told_of_with_growing_intervals(
     make_producer: MakeProducer, dead: str
 ) -> None:
-    """`errback(error, interval)` before each of max_retries, start + step, at most max."""
+    """`errback(error, interval)` before each retry: start, + step, at most max."""
     heard: list[tuple[BaseException, float]] = []
     producer = make_producer(dead)
     started = time.monotonic()

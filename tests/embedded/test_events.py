@@ -10,11 +10,15 @@ import pytest
 
 from tests.embedded.support import BOUND, EventLog, eventually
 from waterdrop_py import Message, monitor
-from waterdrop_py.errors import EventNotRegisteredError
+from waterdrop_py.errors import (
+    EventNotRegisteredError,
+    ReentrantCallError,
+    StatisticsNotEnabledError,
+)
 
 if TYPE_CHECKING:
     from tests.embedded.support import MakeProducer
-    from waterdrop_py import Event, Producer
+    from waterdrop_py import DeliveryHandle, Event, Producer
     from waterdrop_py.testing import EmbeddedCluster
 
 
@@ -177,7 +181,7 @@ def test_a_subscriber_may_send(
 def test_a_slow_callback_delays_no_other_producer(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
-    """Another producer's report comes meanwhile, and `poller.slow` names the culprit."""
+    """Another's report comes meanwhile, and `poller.slow` names the culprit."""
     slow, quick = make_producer(id="slow"), make_producer(id="quick")
     quick.produce_sync(topic, b"warm")
     inside, leave = threading.Event(), threading.Event()
@@ -216,9 +220,7 @@ def test_statistics_come_only_when_somebody_listens(
     assert eventually(lambda: len(heard) > opened)
 
 
-def test_statistics_are_off_by_default(
-    make_producer: MakeProducer, topic: str
-) -> None:
+def test_statistics_are_off_by_default(make_producer: MakeProducer, topic: str) -> None:
     """The client's own setting is 0 without a listener, 5000 with one."""
     seen: list[dict[str, Any]] = []
 
@@ -233,3 +235,73 @@ def test_statistics_are_off_by_default(
     listened.monitor.subscribe("statistics.emitted", print)
     listened.connect()
     assert [conf["statistics.interval.ms"] for conf in seen] == [0, 5_000]
+
+
+def test_a_late_subscriber_to_statistics_is_told_so(
+    make_producer: MakeProducer, topic: str
+) -> None:
+    """An explicit subscription raises, unless there is no client that is without."""
+    producer = make_producer()
+    producer.produce_sync(topic, b"x")
+    heard: list[Event] = []
+    with pytest.raises(StatisticsNotEnabledError):
+        producer.monitor.subscribe("statistics.emitted", heard.append)
+    assert producer.disconnect()
+    producer.monitor.subscribe("statistics.emitted", heard.append)()
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "producer.connecting",
+        "producer.connected",
+        "producer.disconnecting",
+        "producer.disconnected",
+        "message.acknowledged",
+    ],
+)
+def test_a_message_from_any_event_arrives(
+    cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str, name: str
+) -> None:
+    """A subscriber's `produce_async` never waits for the step that it is told of."""
+    producer = make_producer()
+    handles: list[DeliveryHandle] = []
+
+    def send_once(_: Event) -> None:
+        unsubscribe()
+        handles.append(producer.produce_async(topic, b"from the event"))
+
+    unsubscribe = producer.monitor.subscribe(name, send_once)
+    producer.produce_sync(topic, b"x")
+    producer.disconnect()
+    assert eventually(lambda: bool(handles))
+    assert handles[0].result(BOUND).error is None
+    assert len(cluster.read(topic)) == 2
+
+
+def test_verbs_that_wait_are_refused_inside_a_callback(
+    cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
+) -> None:
+    """ReentrantCallError, and nothing is sent: the report could not come."""
+    producer = make_producer()
+    refused: list[BaseException] = []
+
+    def callback(_: DeliveryHandle) -> None:
+        pending = producer.produce_async(topic, b"pending")
+        for call in (
+            lambda: producer.produce_sync(topic, b"never"),
+            lambda: producer.produce_many_sync([{"topic": topic, "payload": b"n"}]),
+            pending.result,
+            producer.flush,
+        ):
+            try:
+                call()
+            except ReentrantCallError as error:
+                refused.append(error)
+
+    producer.produce_async(topic, b"x").add_done_callback(callback)
+    assert eventually(lambda: len(refused) == 4)
+    assert producer.flush(BOUND) == 0
+    values = sorted(message.value() or b"" for message in cluster.read(topic))
+    assert values == [b"pending", b"x"]

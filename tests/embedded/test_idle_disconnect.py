@@ -52,7 +52,7 @@ def test_never_early_and_hardly_late(
 def test_everything_is_given_back(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
-    """No socket, no librdkafka thread, descriptors where they were; as the event says."""
+    """No socket, no librdkafka thread, descriptors as before; and the event says so."""
     before = settled()
     producer = make_producer(idle_disconnect_timeout=150)
     for partition in LEADERS:
@@ -101,7 +101,7 @@ def look_at(producer: Producer) -> None:
     assert repr(producer)
     assert len(producer) == producer.queue_size == 0
     assert bool(producer)
-    assert producer.status
+    assert str(producer.status)
 
 
 def test_being_looked_at_is_no_activity(
@@ -139,7 +139,7 @@ def test_sends_keep_it_open(
 
 def test_connect_is_activity(make_producer: MakeProducer, log: EventLog) -> None:
     """A client that was opened ahead is closed too, one timeout later."""
-    producer = make_producer(idle_disconnect_timeout=200).connect()
+    make_producer(idle_disconnect_timeout=200).connect()
     started = time.monotonic()
     assert log.wait("producer.disconnected")["messages"] == 0
     assert 0.15 < time.monotonic() - started < 2
@@ -266,3 +266,20 @@ def test_many_due_together_are_all_closed(
     assert all(event["idle_ms"] >= 300 for event in gone)
     counted = [event["released"] for event in gone if event["released"]]
     assert all(each["threads"] >= 0 for each in counted)
+
+
+def test_the_native_client_is_pinned_while_it_is_lent(
+    make_producer: MakeProducer, topic: str, log: EventLog
+) -> None:
+    """Refused once while it is used, and closed at once when it is given back."""
+    producer = make_producer(idle_disconnect_timeout=100)
+    with producer.native() as client:
+        assert topic in client.list_topics(timeout=BOUND).topics
+        event = log.wait("producer.disconnect_refused")
+        assert event["reason"] in {"call", "pinned"}
+        assert not producer.disconnect()
+        assert not producer.explain_idle().disconnectable
+        assert not log.all("producer.disconnected")
+    given_back = time.monotonic()
+    assert log.wait("producer.disconnected")["reason"] == "idle"
+    assert log.times("producer.disconnecting")[0] - given_back < 0.5

@@ -185,8 +185,10 @@ def test_many_come_in_input_order(
     """Reports and handles in the order of the messages, which are never mutated."""
     producer = make_producer()
     mapping = {"topic": topic, "payload": "0", "partition": 0, "headers": {"h": ["v"]}}
-    given: list[Any] = [mapping, *(Message(topic, str(n), partition=0, label=n)
-                                   for n in range(1, 50))]
+    given: list[Any] = [
+        mapping,
+        *(Message(topic, str(n), partition=0, label=n) for n in range(1, 50)),
+    ]
     reports = producer.produce_many_sync(given)
     handles = producer.produce_many_async(iter(given))
     assert [report.offset for report in reports] == list(range(50))
@@ -216,7 +218,10 @@ def test_a_batch_with_an_invalid_message_sends_none(
 ) -> None:
     """All are validated first; each error is named with its place."""
     producer = make_producer()
-    batch = [{"topic": topic, "payload": b"x"}, {"topic": "a b", "payload": 5, "k": 1}]
+    batch: list[dict[str, Any]] = [
+        {"topic": topic, "payload": b"x"},
+        {"topic": "a b", "payload": 5, "k": 1},
+    ]
     for verb in (producer.produce_many_sync, producer.produce_many_async):
         with pytest.raises(MessageInvalidError) as raised:
             verb(batch)

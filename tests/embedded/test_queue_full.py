@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.embedded.support import BOUND, in_threads
-from waterdrop_py import DeliveryHandle
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from tests.embedded.support import EventLog, MakeProducer
+    from waterdrop_py import DeliveryHandle
     from waterdrop_py.testing import EmbeddedCluster
 
 TINY = {"queue.buffering.max.messages": 10}

@@ -50,7 +50,7 @@ def test_a_timeout_with_a_dead_broker_names_the_cause(
 
 
 def test_an_open_fails_without_harm(make_producer: MakeProducer, topic: str) -> None:
-    """A factory that raises: the error reaches the caller, the next call tries again."""
+    """What the factory raises reaches the caller, and the next call tries again."""
     from confluent_kafka import Producer as Native
 
     attempts: list[int] = []

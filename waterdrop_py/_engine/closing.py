@@ -115,6 +115,7 @@ class Closing:
         self._started = clock.system_now()
         self._drain = slot.reports.start_drain()
         self._right: list[None] = [None]
+        self._runner: int | None = None
         self._announced = False
         self._ending: Ending | None = None
         self._report: DrainReport | None = None
@@ -126,9 +127,15 @@ class Closing:
         """Whether the close would wait for the very call that it interrupted."""
         life, retiring = self._life, self._slot.retiring
         me = get_ident()
-        if retiring is not None and retiring.thread == me:
+        if retiring is not None and (
+            retiring.thread == me or retiring.life.turn.mine
+        ):
             return True
-        if life is None or self._report is not None:
+        if self._report is not None:
+            return False
+        if self._runner == me:
+            return True  # a subscriber of an event of this very close
+        if life is None:
             return False
         pinned = any(pin.thread == me for pin in tuple(life.pins))
         return life.turn.mine or pinned or leases(life) > 0
@@ -153,6 +160,7 @@ class Closing:
         except IndexError:
             return False
         try:
+            self._runner = get_ident()
             self._close(force=force)
         except BaseException:
             if self._report is None:

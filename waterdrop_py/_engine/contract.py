@@ -308,8 +308,8 @@ def _unknown(name: Any) -> str:
     near = difflib.get_close_matches(str(name), FIELDS, n=1)
     if name == "value":
         near = ["payload"]
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"a message has no such field{hint} Legal are {', '.join(FIELDS)}"
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"a message has no such field; {hint}legal are {', '.join(FIELDS)}"
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import confluent_kafka
@@ -95,7 +96,11 @@ class Factory:
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
         conf["error_cb"] = self._beside("error_cb", reports.client_error)
-        conf["logger"] = LogBridge(self._emitter.producer_id, conf.get("logger"))
+        conf["logger"] = LogBridge(
+            self._emitter.producer_id,
+            conf.get("logger"),
+            partial(self._raised, "logger"),
+        )
         if life.statistics or "stats_cb" in conf:
             conf["stats_cb"] = self._beside("stats_cb", self._statistics)
         if "throttle_cb" in conf:
@@ -161,14 +166,20 @@ class Factory:
 class LogBridge:
     """librdkafka's log lines, to `logging` and not to stderr."""
 
-    __slots__ = ("_extra", "_theirs")
+    __slots__ = ("_extra", "_raised", "_theirs")
 
-    def __init__(self, producer_id: str, theirs: Any) -> None:
+    def __init__(
+        self, producer_id: str, theirs: Any, raised: Callable[[Exception], None]
+    ) -> None:
         self._extra = {"producer_id": producer_id}
         self._theirs = theirs
+        self._raised = raised
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Take a line; called by confluent-kafka while it polls."""
         _LOGGER.log(level, text, *arguments, extra=self._extra)
         if self._theirs is not None:
-            self._theirs.log(level, text, *arguments)
+            try:
+                self._theirs.log(level, text, *arguments)
+            except Exception as error:  # noqa: BLE001 - contained, and told of
+                self._raised(error)

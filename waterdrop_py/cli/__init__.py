@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"waterdrop {version('waterdrop-py')}"
     )
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    summary = "watch producers send, idle, disconnect and wake up; takes about 12 s"
+    summary = "watch producers send, idle, disconnect and wake up; takes 12 to 15 s"
     command = commands.add_parser("demo", help=summary, description=summary)
     command.add_argument(
         "--bootstrap-servers",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from waterdrop_py._engine.states import Status
 from waterdrop_py.config import Config
 from waterdrop_py.producer import Producer
 from waterdrop_py.testing import allow_short_idle_timeouts
@@ -31,20 +33,20 @@ class Happening(NamedTuple):
 
 
 class Player:
-    """One producer, with what it has sent.
+    """One producer, with what it has sent. Its events go to `news`, if there is one.
 
     Attributes:
         sent: the payload of each message that was accepted, each different.
         late_ms: for each idle disconnect, milliseconds beyond the deadline.
     """
 
-    def __init__(self, name: str, stage: Stage, idle_ms: int, news: News) -> None:
+    def __init__(
+        self, name: str, stage: Stage, idle_ms: int, news: News | None
+    ) -> None:
         self.name = name
         self.sent: list[bytes] = []
         self.late_ms: list[float] = []
         self._stage = stage
-        self._closed_clients = 0
-        self._news = news
         with allow_short_idle_timeouts():
             config = Config(
                 id=name,
@@ -54,15 +56,17 @@ class Player:
                 close_timeout=CLOSE_MS,
             )
         self.producer = Producer(config)
-        monitor = self.producer.monitor
-        monitor.subscribe("producer.connected", self._tell)
-        monitor.subscribe("producer.disconnected", self._disconnected)
-        monitor.subscribe("error.occurred", self._tell)
+        if news is not None:
+            monitor = self.producer.monitor
+            monitor.subscribe("producer.connected", partial(news.put, name))
+            monitor.subscribe("producer.disconnected", self._disconnected)
+            monitor.subscribe("producer.disconnected", partial(news.put, name))
+            monitor.subscribe("error.occurred", partial(news.put, name))
 
     @property
     def is_idle(self) -> bool:
-        """Whether every client that was opened has been closed."""
-        return self._closed_clients == self.producer.stats().opens
+        """Whether its client has been closed."""
+        return self.producer.status is Status.DISCONNECTED
 
     def deliver(self, partition: int) -> None:
         """Send a message and wait for its report. Raises `ProduceError`."""
@@ -84,16 +88,10 @@ class Player:
     def _next(self) -> bytes:
         return f"{self.name} {len(self.sent)}".encode()
 
-    def _tell(self, event: Event) -> None:
-        self._news.put(self.name, event)
-
     def _disconnected(self, event: Event) -> None:
-        # Whoever waits for this looks at the figures next: they come first.
         if event["reason"] == "idle":
             timeout_ms = self.producer.config.idle_disconnect_timeout
             self.late_ms.append(event["idle_ms"] - timeout_ms)
-        self._tell(event)
-        self._closed_clients += 1
 
 
 class News:
@@ -135,5 +133,5 @@ def _released(event: Event) -> str:
         return "what it released was not measured"
     return (
         f"released {released['sockets']} sockets, {released['threads']} threads, "
-        f"{released['fds']} descriptors"
+        f"{released['fds']} fds"
     )

@@ -35,7 +35,7 @@ COLUMNS: Final = {
 }
 """What each is called, and how it stands in a plain line."""
 FRAME_SECONDS: Final = 0.08
-MOST_EVENTS: Final = 16
+MOST_EVENTS: Final = 24
 NOTHING: Final = Holding(0, 0, 0)
 STYLES: Final = {"connected": "green", "disconnected": "cyan"}
 
@@ -186,7 +186,7 @@ class LiveScreen:
             no_wrap=True,
         )
         table = self._table()
-        used = len(self._scene.players) + 9
+        used = len(self._scene.players) + 5  # headline, table, and a line to spare
         room = max(1, min(MOST_EVENTS, self._console.height - used))
         recent = list(self._events)[-room:]
         events = [self._line(happening) for happening in recent]

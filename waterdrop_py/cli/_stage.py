@@ -22,6 +22,8 @@ BROKERS: Final = 3
 PARTITIONS: Final = 3
 REACH_SECONDS: Final = 4.0
 ADMIN_SECONDS: Final = 5.0
+MESSAGE_SECONDS: Final = 5
+"""After which a message has failed."""
 QUIET: Final = {"log_level": 0}
 """The admin client and bare producers would write to stderr."""
 
@@ -48,7 +50,7 @@ class Stage:
             "bootstrap.servers": self.bootstrap_servers,
             "linger.ms": 0,
             "socket.nagle.disable": True,
-            "message.timeout.ms": 5_000,
+            "message.timeout.ms": MESSAGE_SECONDS * 1000,
         }
 
 

@@ -89,7 +89,9 @@ def conclusion(outcome: Outcome) -> str:
     found = problems(outcome)
     if found:
         return f"FAILED: {'; '.join(found)} ({outcome.seconds:.1f} s)"
-    stayed = "no socket stayed" if outcome.idle else "sockets not counted: no /proc"
+    stayed = "sockets not counted: no /proc"
+    if outcome.idle is not None:
+        stayed = "no socket stayed"
     return f"OK: nothing lost, nothing duplicated, {stayed} ({outcome.seconds:.1f} s)"
 
 

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException
+from confluent_kafka import ElectionType, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -71,6 +71,31 @@ class HarnessClient:
             if time.monotonic() > deadline:
                 raise HarnessError(f"topic {name} has no leaders for its partitions")
             time.sleep(0.02)
+
+    def leaders(self, topic: str) -> dict[int, int]:
+        """The node that leads each partition; -1 where there is none."""
+        topics = self._asked.list_topics(timeout=_ASK_SECONDS).topics
+        return {each.id: each.leader for each in topics[topic].partitions.values()}
+
+    def elect_preferred_leaders(self, topic: str) -> None:
+        """Ask for it until each partition is led by its first replica again.
+
+        `HarnessError` after 30 s; one that has just come back is not in sync yet.
+        """
+        deadline = time.monotonic() + _TOPIC_SECONDS
+        while moved := self._led_by_others(topic):
+            if time.monotonic() > deadline:
+                raise HarnessError(f"partitions {moved} keep the wrong leader")
+            asked = [TopicPartition(topic, each) for each in moved]
+            # What it says of each partition (not in sync, no need) metadata says too.
+            future = self._asked.elect_leaders(ElectionType.PREFERRED, asked)
+            future.result(_TOPIC_SECONDS)
+            time.sleep(0.1)
+
+    def _led_by_others(self, topic: str) -> list[int]:
+        topics = self._asked.list_topics(timeout=_ASK_SECONDS).topics
+        partitions = topics[topic].partitions.values()
+        return [each.id for each in partitions if each.leader != each.replicas[0]]
 
     def _led_partitions(self, name: str) -> int:
         # All topics: asking for one by name would put it into the client's cache.

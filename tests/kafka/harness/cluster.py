@@ -290,6 +290,16 @@ class KafkaCluster:
             properties={"isolation.level": isolation},
         )
 
+    def leaders(self, topic: str) -> dict[int, int]:
+        """The node that leads each partition of a topic."""
+        with HarnessClient(self.bootstrap("INTERNAL")) as client:
+            return client.leaders(topic)
+
+    def elect_preferred_leaders(self, topic: str) -> None:
+        """Have each partition led by its first replica; `HarnessError` after 30 s."""
+        with HarnessClient(self.bootstrap("INTERNAL")) as client:
+            client.elect_preferred_leaders(topic)
+
     @staticmethod
     def _client(broker: KafkaBroker) -> HarnessClient:
         return HarnessClient(f"{HOST}:{broker.ports['INTERNAL']}")

@@ -1,0 +1,105 @@
+"""An engine without threads: what it would do, the test does when it wants."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
+
+from waterdrop_py import Config
+from waterdrop_py._engine.dispatch import Dispatch
+from waterdrop_py._engine.emitter import Emitter
+from waterdrop_py._engine.ending import Batch
+from waterdrop_py._engine.factory import Factory
+from waterdrop_py._engine.life import figure
+from waterdrop_py._engine.reaper import Schedule
+from waterdrop_py._engine.slot import ClientSlot
+from waterdrop_py.monitor import Monitor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.doubles import Bench
+    from waterdrop_py._engine.engine import Engine
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.reports import ReportDesk
+
+
+class StillEngine:
+    """The shared parts, each a list of what it was asked to do."""
+
+    def __init__(self) -> None:
+        self.endings: list[object] = []
+        self.jobs: list[Callable[[], None]] = []
+        self.armed: list[Life] = []
+        self.schedule = Schedule()
+        self._traffic = count()
+        self.closers = self.poller = self.reaper = self.leftovers = self
+        self.look_at = self.schedule.look_at
+        self.prompt = False
+        self.arm = self.armed.append
+
+    def register(self, slot: object) -> None:
+        """No registry."""
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Keep it for `run_jobs`, or run it at once."""
+        if self.prompt:
+            job()
+        else:
+            self.jobs.append(job)
+
+    def relieve(self) -> None:
+        """No threads."""
+
+    def closed(self, slot: object, client: object) -> None:
+        """Nobody looks for what stayed behind."""
+
+    def note_traffic(self) -> None:
+        """Count a move."""
+        next(self._traffic)
+
+    def traffic(self) -> int:
+        """Moves so far."""
+        return figure(self._traffic)
+
+    def open(self, factory: Factory, life: Life, reports: ReportDesk) -> None:
+        """Construct a client."""
+        factory.open(life, reports)
+
+    def batch(self, slots: list[ClientSlot], *, silent: bool = False) -> Batch:
+        """Clients that are closed together."""
+        return Batch(cast("Engine", self), len(slots), measure=False, silent=silent)
+
+    def forget(self, ending: object) -> None:
+        """A close has ended."""
+        self.endings.remove(ending)
+
+    def run_jobs(self) -> None:
+        """What the closers would do."""
+        while self.jobs:
+            self.jobs.pop(0)()
+
+
+class Owner:
+    """Somebody whom the emitter may speak for."""
+
+
+class StillProducer:
+    """A slot and its dispatch on a still engine."""
+
+    def __init__(self, bench: Bench, **options: Any) -> None:
+        self.owner = Owner()
+        self.monitor = Monitor()
+        self.config = Config(**bench.options(**options))
+        self.engine = StillEngine()
+        emitter = Emitter(self.owner, "still", {}, self.monitor, Monitor())
+        self.slot = ClientSlot(
+            cast("Engine", self.engine),
+            Factory(self.config, emitter),
+            emitter,
+            idle_timeout=self.config.idle_disconnect_timeout / 1000,
+            max_age=self.config.max_connection_age / 1000,
+            close_timeout=1.0,
+            close_before_fork=None,
+        )
+        self.dispatch = Dispatch(self.config, self.slot, emitter)

@@ -1,0 +1,198 @@
+"""What a callback or subscriber may do inside the turn that serves it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.concurrency.support import named, slot_of
+from tests.doubles import Park, Run, eventually
+from waterdrop_py.errors import ReentrantCallError
+
+if TYPE_CHECKING:
+    from tests.concurrency.support import Make
+    from tests.doubles import Bench
+    from waterdrop_py import DeliveryHandle, Producer
+
+
+def sync_verbs(producer: Producer, handle: DeliveryHandle) -> list[Any]:
+    """Every verb that waits, and could only wait for its own thread."""
+    return [
+        lambda: producer.produce_sync("t", b"no"),
+        lambda: producer.produce_many_sync([{"topic": "t", "payload": b"no"}]),
+        lambda: producer.flush(1),
+        lambda: handle.result(1),
+    ]
+
+
+@pytest.mark.parametrize("by", ["poller", "waiter"])
+def test_verbs_from_an_acknowledged_subscriber(
+    bench: Bench, make: Make, by: str
+) -> None:
+    """Sends are taken; waits are refused with nothing sent; no disconnect there."""
+    producer = make()
+    seen: list[str] = []
+    handles: list[DeliveryHandle] = []
+
+    def act(_: object) -> None:
+        if handles:
+            return
+        handles.append(producer.produce_async("t", b"inside"))
+        for verb in sync_verbs(producer, handles[0]):
+            try:
+                verb()
+            except ReentrantCallError as error:
+                seen.append(type(error).__name__)
+        assert producer.disconnect() is False
+        assert "in_flight=" in repr(producer)
+        assert producer.stats().in_flight == 2
+
+    producer.monitor.subscribe("message.acknowledged", act)
+    if by == "waiter":
+        producer.produce_sync("t", b"outer")
+    else:
+        producer.produce_async("t", b"outer")
+    eventually(lambda: handles and handles[0].done())
+    assert seen == ["ReentrantCallError"] * 4
+    assert [payload for _, payload in bench.sent] == [b"outer", b"inside"]
+    assert not named(make.events, "error.occurred") or seen
+
+
+@pytest.mark.parametrize("by", ["poller", "waiter"])
+def test_close_from_an_acknowledged_subscriber(
+    bench: Bench, make: Make, by: str
+) -> None:
+    """close() there returns at once, and closes when the turn ends."""
+    producer = make()
+    reports: list[bool] = []
+    producer.monitor.subscribe(
+        "message.acknowledged", lambda _: reports.append(producer.close(4).complete)
+    )
+    if by == "waiter":
+        producer.produce_sync("t", b"outer")
+    else:
+        assert producer.produce_async("t", b"outer").result(5).error is None
+    assert reports == [False]
+    eventually(lambda: str(producer.status) == "closed")
+
+
+def test_disconnect_from_a_done_callback(bench: Bench, make: Make) -> None:
+    """After the last outcome it is safe: the client goes once the turn ends."""
+    producer = make()
+    bench.auto = False
+    results: list[bool] = []
+    handle = producer.produce_async("t", b"x")
+    handle.add_done_callback(lambda _: results.append(producer.disconnect()))
+    bench.client.ack()
+    handle.result(5)
+    eventually(lambda: not bench.open_clients)
+    assert results == [True]
+
+
+def test_send_in_a_callback_with_a_full_queue(bench: Bench, make: Make) -> None:
+    """It would wait for itself; so the message is sent when the turn ends."""
+    producer = make()
+    bench.limit = 1
+    handles: list[DeliveryHandle] = []
+    done: list[DeliveryHandle] = []
+
+    def act(_: object) -> None:
+        if not handles:
+            handles.append(producer.produce_async("t", b"fills"))
+            handles.append(producer.produce_async("t", b"deferred"))
+            handles[1].add_done_callback(done.append)
+            with pytest.raises(ReentrantCallError):
+                handles[1].result(1)
+
+    producer.monitor.subscribe("message.acknowledged", act)
+    producer.produce_async("t", b"outer").result(5)
+    eventually(lambda: len(handles) == 2 and handles[1].done())
+    assert [payload for _, payload in bench.sent] == [b"outer", b"fills", b"deferred"]
+    assert done == [handles[1]]
+
+
+def test_second_poller_takes_over(bench: Bench, make: Make) -> None:
+    """A subscriber that sleeps delays its own reports, and no other producer's."""
+    slow, other = make(), None
+    events = make.events
+    park = Park()
+    slow.monitor.subscribe("message.acknowledged", lambda _: park())
+    stuck = slow.produce_async("t", b"x")
+    park.entered()
+    other = make.quiet()
+    heard: list[DeliveryHandle] = []
+    for _ in range(3):
+        other.produce_async("t", b"y").add_done_callback(heard.append)
+    eventually(lambda: len(heard) == 3, "the other producer's reports")
+    eventually(lambda: named(events, "error.occurred"))
+    assert named(events, "error.occurred")[0]["type"] == "poller.slow"
+    assert not stuck.done()
+    park.go()
+    stuck.result(5)
+    again = slow.produce_async("t", b"z")
+    again.add_done_callback(heard.append)
+    eventually(lambda: len(heard) == 4, "the slow one's reports, by the new leader")
+
+
+def test_raising_callbacks_change_nothing(bench: Bench, make: Make) -> None:
+    """Subscribers, done-callbacks and on_delivery that raise are told of, once each."""
+
+    def burst(*_: object) -> None:
+        raise ValueError("user code")
+
+    producer = make(kafka={"on_delivery": burst})
+    producer.monitor.subscribe("message.acknowledged", burst)
+    bench.auto = False
+    handle = producer.produce_async("t", b"x")
+    handle.add_done_callback(burst)
+    bench.client.ack()
+    assert handle.result(5).error is None
+    eventually(lambda: len(named(make.events, "error.occurred")) == 3)
+    kinds = sorted(payload["type"] for payload in named(make.events, "error.occurred"))
+    assert kinds == [
+        "callbacks.done_callback.error",
+        "callbacks.on_delivery.error",
+        "subscriber.error",
+    ]
+    assert producer.stats().acknowledged == 1
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_interrupt_inside_the_report_callback(
+    bench: Bench, make: Make, *, listening: bool
+) -> None:
+    """A Ctrl-C that tears a report's callback leaves the message its outcome.
+
+    librdkafka hands a report over once. The signal's exception is raised inside the
+    callback, out of the poll, and out of the verb; the outcome is there all the same.
+    """
+    producer = make() if listening else make.quiet()
+    bench.auto = False
+    interrupts: list[BaseException] = [KeyboardInterrupt()]
+    handle = producer.produce_async("t", b"x")
+    life = slot_of(producer).life
+
+    class Torn:
+        """A life in which the callback's first look raises."""
+
+        def __getattr__(self, name: str) -> Any:
+            if interrupts and name in {"plain", "reports"}:
+                handle._life = life  # noqa: SLF001 - the handle belongs to the test
+                raise interrupts.pop()
+            return getattr(life, name)
+
+    handle._life = Torn()  # type: ignore[assignment]  # noqa: SLF001
+    with bench.park("poll") as park:
+        park.entered()  # the poller is inside; when it leaves, the test's thread polls
+        waiter = Run(lambda: handle.result(5))
+        bench.client.ack()
+    eventually(handle.done, "the torn report has its outcome")
+    try:
+        assert waiter.result().error is None
+    except KeyboardInterrupt:
+        assert handle.result(0).error is None
+    assert not interrupts
+    assert producer.stats().acknowledged == 1
+    assert producer.stats().in_flight == 0
+    assert producer.disconnect()

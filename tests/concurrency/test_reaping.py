@@ -1,0 +1,222 @@
+"""The reaper, on a clock that the test moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.concurrency.support import IDLE, HookedCount, named, slot_of
+from tests.doubles import Run, eventually
+
+if TYPE_CHECKING:
+    from tests.concurrency.support import Make
+    from tests.doubles import Bench
+    from waterdrop_py.testing import FakeClock
+
+
+def test_closed_at_the_deadline_and_not_before(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """Nothing happens a moment before the deadline; at the deadline it is closed."""
+    producer = make(idle=True)
+    producer.produce_sync("t", b"x")
+    time_.advance(IDLE - 0.001)
+    slot = slot_of(producer)
+    slot.reap(slot.engine.batch([slot]))
+    assert producer.is_connected
+    assert not named(make.events, "producer.disconnect_refused")
+    time_.advance(0.001)
+    eventually(lambda: not bench.open_clients)
+    eventually(lambda: named(make.events, "producer.disconnected"))
+    [payload] = named(make.events, "producer.disconnected")
+    assert (payload["reason"], payload["idle_ms"]) == ("idle", IDLE * 1000)
+    assert producer.produce_sync("t", b"y").offset == 0
+
+
+def test_every_idle_client_of_many_is_closed(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """A hundred clients that fall due together are all closed, once each."""
+    producers = [
+        make.quiet(idle_disconnect_timeout=int(IDLE * 1000)) for _ in range(100)
+    ]
+    for producer in producers:
+        producer.produce_sync("t", b"x")
+    time_.advance(IDLE)
+    eventually(lambda: not bench.open_clients)
+    assert bench.calls["close"] == 100
+
+
+def test_in_flight_is_refused_once_and_closed_after_the_report(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """Due with a message on its way: said once; a timeout after the report, closed."""
+    producer = make(idle=True)
+    bench.auto = False
+    handle = producer.produce_async("t", b"x")
+    slot = slot_of(producer)
+    for _ in range(3):
+        time_.advance(IDLE)
+        slot.look_again()
+        eventually(lambda: named(make.events, "producer.disconnect_refused"))
+    bench.client.ack()
+    handle.result(5)
+    [refused] = named(make.events, "producer.disconnect_refused")
+    assert (refused["reason"], refused["count"]) == ("in_flight", 1)
+    eventually(lambda: slot.life.quiet)
+    time_.advance(IDLE - 0.001)
+    assert producer.is_connected
+    time_.advance(0.001)
+    eventually(lambda: not bench.open_clients)
+
+
+def test_refusal_that_ends_while_it_is_noted(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """A report that comes while the refusal is told of does not lose the deadline.
+
+    The reaper is refused for a message in flight, and forgets the client. Before it
+    has noted that, the report is served: nothing is noted, nobody looks again.
+    """
+    producer = make(idle=True)
+    bench.auto = False
+    handle = producer.produce_async("t", b"x")
+    slot = slot_of(producer)
+
+    def answer() -> None:
+        bench.client.ack()
+        eventually(lambda: slot.life.acknowledged == 1 and slot.life.quiet)
+
+    slot.life.sent = HookedCount(slot.life.sent)  # type: ignore[assignment]
+    noted = slot.life.refusals
+
+    class Late(set[str]):
+        """What was refused; the report comes just before it is noted."""
+
+        def add(self, code: str) -> None:
+            answer()
+            super().add(code)
+
+    slot.life.refusals = Late(noted)
+    time_.advance(IDLE)
+    handle.result(5)
+    time_.advance(IDLE)
+    eventually(lambda: not bench.open_clients)
+
+
+def test_report_served_by_the_reaper_is_activity(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """A report that the reaper itself finds starts the deadline again from there."""
+    producer = make(idle=True)
+    producer.produce_sync("t", b"x")
+    slot = slot_of(producer)
+    life = slot.life
+    eventually(lambda: life.quiet)
+    life.arm = lambda _: None  # a poller that is late for this client
+    life.poll_at = float("inf")
+    handle = producer.produce_async("t", b"y")
+    time_._now += IDLE  # noqa: SLF001 - and nobody rings
+    slot.reap(slot.engine.batch([slot]))
+    assert handle.done()
+    assert slot.life is life
+    assert not named(make.events, "producer.disconnect_refused")
+    time_.advance(IDLE - 0.001)
+    slot.reap(slot.engine.batch([slot]))
+    assert slot.life is life
+    time_.advance(0.001)
+    eventually(lambda: not bench.open_clients)
+
+
+@pytest.mark.parametrize("reason", ["idle", "stale"])
+def test_activity_between_due_and_the_look(
+    time_: FakeClock, bench: Bench, make: Make, reason: str
+) -> None:
+    """A client found due, and active since, is kept: it is looked at again last."""
+    producer = make(idle=True)
+    producer.produce_sync("t", b"x")
+    slot = slot_of(producer)
+    retirement = slot.retire(reason)
+    assert [refusal.code for refusal in retirement.refusals] == ["not_due"]
+    assert producer.is_connected
+    assert producer.disconnect()
+
+
+def test_send_finds_the_client_stale(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """After a suspension, with a late reaper, a send replaces the client first."""
+    producer = make(idle=True)
+    producer.produce_sync("t", b"x")
+    slot = slot_of(producer)
+    eventually(lambda: slot.life.quiet)
+    with bench.park("close"):
+        time_._now += IDLE  # noqa: SLF001 - the process was suspended: nobody rang
+        producer.produce_sync("t", b"y", timeout=2)
+        assert [len(client.taken) for client in bench.clients] == [1, 1]
+    eventually(lambda: named(make.events, "producer.disconnected"))
+    [payload] = named(make.events, "producer.disconnected")
+    assert payload["reason"] == "stale"
+
+
+def test_old_connections_are_replaced(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """A client older than `max_connection_age` is closed, however active it is."""
+    producer = make(max_connection_age=int(IDLE * 1000))
+    producer.produce_sync("t", b"x")
+    time_.advance(IDLE / 2)
+    producer.produce_sync("t", b"x")
+    assert len(bench.clients) == 1
+    time_.advance(IDLE / 2)
+    eventually(lambda: named(make.events, "producer.disconnected"))
+    assert named(make.events, "producer.disconnected")[0]["reason"] == "age"
+
+
+def test_reaper_meets_a_send(time_: FakeClock, bench: Bench, make: Make) -> None:
+    """Due while a send is parked inside the client: kept, and closed afterwards."""
+    producer = make(idle=True)
+    producer.produce_sync("t", b"x")
+    slot = slot_of(producer)
+    with bench.park("list_topics") as park:
+        inside = Run(producer.connect)
+        park.entered()
+        time_.advance(IDLE)
+        eventually(lambda: named(make.events, "producer.disconnect_refused"))
+        assert producer.is_connected
+    inside.result()
+    assert named(make.events, "producer.disconnect_refused")[0]["reason"] == "call"
+    assert slot.life.last_activity == time_.now()  # connect() is activity
+    time_.advance(IDLE)
+    eventually(lambda: not bench.open_clients)
+
+
+def test_reaper_meets_a_native_block(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """Due inside native(): said with its owner; closed as soon as the block ends."""
+    producer = make(idle=True)
+    with producer.native():
+        time_.advance(IDLE)
+        eventually(lambda: named(make.events, "producer.disconnect_refused"))
+        assert producer.is_connected
+    [refused] = named(make.events, "producer.disconnect_refused")
+    assert (refused["reason"], bool(refused["owner"])) == ("pinned", True)
+    eventually(lambda: not bench.open_clients)
+
+
+def test_reaper_meets_a_hung_close(time_: FakeClock, bench: Bench, make: Make) -> None:
+    """A due client waits for the one before it, whose close hangs; then it goes."""
+    producer = make(idle=True)
+    producer.produce_sync("t", b"x")
+    with bench.park("close") as park:
+        first = Run(producer.disconnect)
+        park.entered()
+        producer.produce_sync("t", b"y", timeout=2)
+        time_.advance(IDLE)
+        eventually(lambda: named(make.events, "producer.disconnect_refused"))
+        assert bench.calls["close"] == 1
+    assert first.result()
+    eventually(lambda: not bench.open_clients)
+    assert bench.calls["close"] == 2

@@ -1,0 +1,194 @@
+"""Threads that wait for reports, and serve them for one another."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.concurrency.support import slot_of
+from tests.doubles import Run, eventually
+from waterdrop_py._engine import aside, waiting
+from waterdrop_py._engine.claim import Ticket
+from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
+
+if TYPE_CHECKING:
+    from tests.concurrency.support import Make
+    from tests.doubles import Bench
+    from waterdrop_py import DeliveryHandle
+
+
+def test_callback_added_while_the_report_arrives(bench: Bench, make: Make) -> None:
+    """A callback is called once, wherever the report overtakes its adding.
+
+    The watcher has its entry and is stopped; the report resolves the handle, takes
+    the entry away and calls what is in it: nothing yet. The watcher goes on.
+    """
+    producer = make.quiet()
+    bench.auto = False
+    handle = producer.produce_async("t", b"x")
+    heard: list[DeliveryHandle] = []
+
+    class Late(list[object]):
+        """An entry; the report arrives just before the callback is in it."""
+
+        def append(self, item: object) -> None:
+            bench.client.ack()
+            eventually(handle.done)
+            eventually(lambda: id(handle) not in aside.WATCHED)
+            super().append(item)
+
+    aside.WATCHED[id(handle)] = (handle, Late())  # type: ignore[assignment]
+    handle.add_done_callback(heard.append)
+    assert heard == [handle]
+    assert id(handle) not in aside.WATCHED
+
+
+def test_waiters_are_served_by_one_of_them(bench: Bench, make: Make) -> None:
+    """Eight threads that wait on one client all get their reports, one polling."""
+    producer = make.quiet()
+    bench.auto = False
+    handles = [producer.produce_async("t", b"x") for _ in range(8)]
+    waiters = [Run(partial(handle.result, 4)) for handle in handles]
+    for _ in handles:
+        bench.client.ack(1)
+    assert all(waiter.result().error is None for waiter in waiters)
+
+
+def test_a_waiter_that_gives_up_wakes_the_next(bench: Bench, make: Make) -> None:
+    """The ring of a waiter that does not serve goes on to the next one.
+
+    A has the turn; B and C wait for it. A leaves and rings B, whose time is over:
+    B rings C, who serves.
+    """
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    bench.auto = False
+    life = slot_of(producer).life
+    turn = Ticket()
+    eventually(lambda: life.turn.take(turn))
+    producer.produce_async("t", b"x")
+    rung: list[str] = []
+    life.waiters += [life.hand_on, lambda: rung.append("C")]
+    life.leave(turn)
+    assert rung == ["C"]
+
+
+def time_is_up(seconds: float) -> float:
+    """A deadline."""
+    from waterdrop_py._engine import clock
+
+    return clock.system_now() + seconds
+
+
+@pytest.mark.parametrize("ends", ["done", "interrupted"])
+def test_a_ring_is_passed_on_by_who_does_not_serve(
+    bench: Bench, make: Make, ends: str
+) -> None:
+    """A waiter that was rung for the turn, and has no use for it, hands it on.
+
+    The leaver has seen a waiter, and leaves the rest to it. That waiter finds itself
+    done, or its thread is interrupted by a Ctrl-C: had it kept the ring, nobody
+    would serve the message.
+    """
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    life = slot_of(producer).life
+    eventually(lambda: life.quiet)
+    turn = Ticket()
+    turn.thread = 0  # another thread's
+    assert life.turn.take(turn)
+    handle = producer.produce_async("t", b"x")
+    arms: list[object] = []
+    armed, life.arm = life.arm, arms.append
+    looks = iter(["before", "in the queue"])
+
+    def done() -> bool:
+        """At its second look it is rung."""
+        look = next(looks, None)
+        if look == "in the queue":
+            life.leave(turn)
+            assert not arms  # left to this waiter
+            if ends == "interrupted":
+                raise KeyboardInterrupt
+        return look is None
+
+    try:
+        waiting.wait_turn(life, done, time_is_up(2))
+    except KeyboardInterrupt:
+        assert ends == "interrupted"
+    assert arms == [life]
+    life.arm = armed
+    handle.result(5)
+
+
+def test_timed_out_wait_changes_nothing(bench: Bench, make: Make) -> None:
+    """result() gives up at its bound; a later one has the report."""
+    producer = make.quiet()
+    bench.auto = False
+    handle = producer.produce_async("t", b"x")
+    started = time.monotonic()
+    with pytest.raises(DeliveryTimeoutError):
+        handle.result(0.02)
+    assert time.monotonic() - started < 0.5
+    assert not aside.WATCHED.get(id(handle), (handle, []))[1]
+    bench.client.ack()
+    assert handle.result(5).error is None
+
+
+def test_full_queue_is_drained_by_whoever_waits(bench: Bench, make: Make) -> None:
+    """Four threads push 400 messages through a queue of ten."""
+    producer = make.quiet(wait_backoff_on_queue_full=5)
+    bench.limit = 10
+    senders = [
+        Run(lambda: [producer.produce_async("t", b"x") for _ in range(100)])
+        for _ in range(4)
+    ]
+    handles = [handle for sender in senders for handle in sender.result()]
+    assert all(handle.result(5).error is None for handle in handles)
+    assert len(bench.sent) == 400
+
+
+@pytest.mark.parametrize("backoff", [0, 1])
+def test_full_queue_ends_at_its_deadline(
+    bench: Bench, make: Make, backoff: int
+) -> None:
+    """When nothing drains, the deadline raises queue_full, with nothing sent."""
+    producer = make.quiet(
+        wait_backoff_on_queue_full=backoff, wait_timeout_on_queue_full=30
+    )
+    bench.auto = False
+    bench.limit = 1
+    producer.produce_async("t", b"x")
+    with pytest.raises(ProduceError) as caught:
+        producer.produce_async("t", b"y")
+    assert caught.value.code == "queue_full"
+    assert len(bench.sent) == 1
+
+
+def test_zero_backoff_serves_reports(bench: Bench, make: Make) -> None:
+    """Without a backoff, the sender that waits for room serves the reports itself."""
+    producer = make.quiet(wait_backoff_on_queue_full=0)
+    bench.limit = 1
+    producer.produce_sync("t", b"first")
+    life = slot_of(producer).life
+    eventually(lambda: life.quiet)
+    life.arm = lambda _: None  # no poller helps
+    life.poll_at = float("inf")
+    handles = [producer.produce_async("t", b"x") for _ in range(5)]
+    assert all(handle.result(5).error is None for handle in handles)
+
+
+def test_flush_waits_for_another_threads_turn(bench: Bench, make: Make) -> None:
+    """flush() beside a poll that hangs ends at its bound, with the count."""
+    producer = make.quiet()
+    bench.auto = False
+    handle = producer.produce_async("t", b"x")
+    with bench.park("poll") as park:
+        park.entered()
+        assert producer.flush(0.05) == 1
+    bench.client.ack()
+    handle.result(5)
+    assert producer.flush(1) == 0

@@ -1,0 +1,175 @@
+"""Threads that send unique messages with idle pauses, and account for each of them."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from waterdrop_py import DeliveryReport, Producer
+from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
+from waterdrop_py.testing import allow_short_idle_timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.kafka.harness import KafkaCluster
+    from waterdrop_py import DeliveryHandle
+
+IDLE_MS = 250
+THREADS_PER_PRODUCER = 2
+BURST = 10
+# From much shorter than the idle timeout to four times as long.
+PAUSES = (0.02, 1.0)
+PATIENT_MS = 60_000
+JOIN_SECONDS = PATIENT_MS / 1000 + 20.0
+
+
+def idempotent_producer(
+    cluster: KafkaCluster, message_timeout_ms: int, extra: Mapping[str, object]
+) -> Producer:
+    """An idempotent producer that disconnects when idle, and notices faults soon."""
+    with allow_short_idle_timeouts():
+        return Producer(
+            kafka={
+                **cluster.client_properties(),
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 0,
+                "message.timeout.ms": message_timeout_ms,
+                # A stopped broker keeps its connections: a request to it is given
+                # up after 60 s unless this says otherwise.
+                "socket.timeout.ms": 5_000,
+                "reconnect.backoff.max.ms": 1_000,
+                **extra,
+            },
+            idle_disconnect_timeout=IDLE_MS,
+            max_wait_timeout=message_timeout_ms + 10_000,
+        )
+
+
+class Traffic:
+    """Eight threads on four producers; a context manager that starts and ends them.
+
+    Half of the threads send and wait, the others collect handles. Afterwards every
+    payload is in `acknowledged` or in `failed`; what is in neither is `pending`.
+    """
+
+    def __init__(
+        self,
+        cluster: KafkaCluster,
+        topic: str,
+        *,
+        message_timeout_ms: int = PATIENT_MS,
+        **extra: object,
+    ) -> None:
+        self._topic = topic
+        self.producers = [
+            idempotent_producer(cluster, message_timeout_ms, extra) for _ in range(4)
+        ]
+        self.acknowledged: list[bytes] = []
+        self.failed: dict[bytes, ProduceError] = {}
+        self.pending: list[bytes] = []
+        self.surprises: list[BaseException] = []
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._send, args=(producer, number), daemon=True)
+            for number in range(4 * THREADS_PER_PRODUCER)
+            for producer in [self.producers[number % 4]]
+        ]
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        deadline = time.monotonic() + JOIN_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        stuck = sum(thread.is_alive() for thread in self._threads)
+        for producer in self.producers:
+            producer.close(timeout=5)
+        assert stuck == 0, f"{stuck} threads never got their outcome"
+
+    def wait_for(self, acknowledged: int, timeout: float = 45.0) -> None:
+        """Wait until that many more messages are acknowledged."""
+        deadline = time.monotonic() + timeout
+        wanted = len(self.acknowledged) + acknowledged
+        while len(self.acknowledged) < wanted:
+            assert time.monotonic() < deadline, "the traffic did not go on"
+            time.sleep(0.02)
+
+    @property
+    def idle_disconnects(self) -> int:
+        """How often a client was closed for idleness, over all producers."""
+        return sum(each.stats().disconnects.get("idle", 0) for each in self.producers)
+
+    # -- one thread --------------------------------------------------------
+
+    def _send(self, producer: Producer, number: int) -> None:
+        dice = random.Random(number)
+        count = 0
+        try:
+            while not self._stop.is_set():
+                payloads = [b"%d-%d" % (number, count + i) for i in range(BURST)]
+                count += BURST
+                if number < 4:
+                    self._and_wait(producer, payloads)
+                else:
+                    self._and_collect(producer, payloads)
+                self._stop.wait(dice.uniform(*PAUSES))
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            self.surprises.append(error)
+
+    def _and_wait(self, producer: Producer, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            try:
+                report = producer.produce_sync(self._topic, payload)
+            except DeliveryTimeoutError:
+                self.pending.append(payload)
+            except ProduceError as error:
+                self.failed[payload] = error
+            else:
+                self._acknowledge(payload, report)
+
+    def _and_collect(self, producer: Producer, payloads: list[bytes]) -> None:
+        handles: list[tuple[bytes, DeliveryHandle]] = []
+        for payload in payloads:
+            try:
+                handles.append((payload, producer.produce_async(self._topic, payload)))
+            except ProduceError as error:
+                self.failed[payload] = error
+        for payload, handle in handles:
+            try:
+                self._acknowledge(payload, handle.result(PATIENT_MS / 1000 + 10))
+            except DeliveryTimeoutError:
+                self.pending.append(payload)
+            except ProduceError as error:
+                self.failed[payload] = error
+
+    def _acknowledge(self, payload: bytes, report: DeliveryReport) -> None:
+        assert report.offset is not None
+        self.acknowledged.append(payload)
+
+
+def assert_all_accounted_for(
+    traffic: Traffic, cluster: KafkaCluster, topic: str
+) -> None:
+    """Acknowledged is stored exactly once, failed at most once, and nothing else."""
+    assert traffic.surprises == []
+    assert traffic.pending == []
+    stored = Counter(message.value() for message in cluster.read_topic(topic))
+    acknowledged = set(traffic.acknowledged)
+    assert len(acknowledged) == len(traffic.acknowledged)
+    assert acknowledged.isdisjoint(traffic.failed)
+    assert {payload for payload in acknowledged if stored[payload] != 1} == set()
+    assert {payload for payload, count in stored.items() if count > 1} == set()
+    assert stored.keys() <= acknowledged | traffic.failed.keys()
+    for producer in traffic.producers:
+        stats = producer.stats()
+        assert stats.produced == stats.acknowledged + stats.failed
+        assert stats.in_flight == 0

@@ -1,0 +1,254 @@
+"""`waterdrop demo`, as a user starts it: a process of its own, with a hard limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+import pytest
+
+from waterdrop_py.cli._held import Holding
+from waterdrop_py.cli._verdict import Outcome, conclusion, percentile, problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "waterdrop_py.cli"]
+RUN_S = 20.0  # what the demo promises
+UNREACHABLE_S = 10.0
+END_S = 5.0
+LIMIT_S = 60.0
+CTRL_C = b"\x03"
+
+WELL = Outcome(
+    sent=[b"a", b"b", b"c"],
+    acknowledged=3,
+    read_back=[b"c", b"a", b"b"],
+    idle=Holding(0, 0, 0),
+    late_ms=[0.5],
+    producers=1,
+    bare=Holding(3, 5, 11),
+    wake_up_ms=[1.0],
+    fresh_ms=[1.0],
+    seconds=12.0,
+)
+
+
+@contextmanager
+def default_sigint() -> Iterator[None]:
+    """Children started inside get SIGINT, even where the test run ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def start(
+    command: list[str], stdin: int, stdout: IO[str] | int, stderr: IO[str] | int
+) -> subprocess.Popen[bytes]:
+    """Start it in a session of its own, so that a terminal can be its own too."""
+    with default_sigint():
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
+            start_new_session=True,
+        )
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Run the command without a terminal; exit code, stdout and stderr."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def wait_for(path: Path, words: str) -> None:
+    """Wait until the file has these words."""
+    deadline = time.monotonic() + LIMIT_S
+    while words not in path.read_text():
+        assert time.monotonic() < deadline, path.read_text()
+        time.sleep(0.02)
+
+
+def test_all_figures_are_said_without_a_terminal() -> None:
+    """In under 20 s, in plain lines, with nothing lost, doubled or left open."""
+    started = time.monotonic()
+    code, out, err = run("demo")
+    took = time.monotonic() - started
+    assert (code, err) == (0, ""), out + err
+    assert took < RUN_S
+    assert "\x1b" not in out
+    counted = re.search(r"sent (\d+), acknowledged (\d+), read back (\d+), (.*)", out)
+    assert counted is not None, out
+    sent, acknowledged, read_back, rest = counted.groups()
+    assert int(sent) > 1_000
+    assert sent == acknowledged == read_back
+    assert rest == "lost 0, duplicated 0"
+    assert "6 producers: sockets 0, librdkafka threads 0, descriptors 0" in out
+    assert re.search(r"6 bare clients: sockets [1-9]\d*, librdkafka threads 30", out)
+    disconnects = re.search(r"(\d+) for idleness, (\d+\.\d) to \d", out)
+    assert disconnects is not None, out
+    assert int(disconnects[1]) >= 12  # each of the six, twice
+    assert len(re.findall(r"p50 +\d+\.\d\d ms +p99 +\d+\.\d\d ms", out)) == 2
+    pairs = re.search(r"n = (\d+) each, in turns, linger\.ms=0", out)
+    assert pairs is not None, out
+    assert 10 <= int(pairs[1]) <= 100  # a slow machine gets fewer, not more time
+    # Each row of a table of connected producers has figures of its own.
+    assert re.search(
+        r"^invoices +connected +[1-9] +[1-9] +[1-9]\d* +\d+ +\d+$", out, re.MULTILINE
+    )
+    assert re.search(r"^invoices +disconnected +0 +0 +0 +- +\d+$", out, re.MULTILINE)
+
+
+def test_interrupted_it_ends_cleanly(tmp_path: Path) -> None:
+    """SIGINT in the middle: exit code 130 in a moment, and no traceback."""
+    out, err = tmp_path / "out", tmp_path / "err"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        process = start([*COMMAND, "demo"], subprocess.DEVNULL, stdout, stderr)
+    try:
+        wait_for(out, "all send")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(END_S) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert err.read_text() == "waterdrop: interrupted\n"
+
+
+def read_terminal(terminal: int, until: bytes = b"") -> bytes:
+    """What the command draws, until these bytes, or until it has ended."""
+    drawn = b""
+    deadline = time.monotonic() + LIMIT_S
+    while not until or until not in drawn:
+        assert time.monotonic() < deadline, drawn
+        try:
+            drawn += os.read(terminal, 65_536)
+        except OSError:  # EIO: nobody has the other side open any more
+            break
+    return drawn
+
+
+def test_ctrl_c_on_a_terminal_gives_the_terminal_back() -> None:
+    """The live view ends with exit code 130, no traceback, and a visible cursor."""
+    ours, theirs = pty.openpty()
+    try:
+        # A session of its own has no terminal until it opens one: script that.
+        takes_it = "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); "
+        runs_it = "from waterdrop_py.cli import main; sys.exit(main(['demo']))"
+        command = [sys.executable, "-c", takes_it + runs_it]
+        process = start(command, theirs, theirs, theirs)
+        os.close(theirs)
+        try:
+            drawn = read_terminal(ours, until=b"all send")
+            os.write(ours, CTRL_C)
+            drawn += read_terminal(ours)
+            assert process.wait(END_S) == 130, drawn
+        finally:
+            process.kill()
+            process.wait()
+    finally:
+        os.close(ours)
+    assert b"waterdrop: interrupted" in drawn
+    assert b"Traceback" not in drawn
+    hidden, shown = drawn.rfind(b"\x1b[?25l"), drawn.rfind(b"\x1b[?25h")
+    assert 0 <= hidden < shown
+
+
+def test_a_broker_that_is_not_there_is_explained() -> None:
+    """Exit code 1 within 10 s, and the checklist for a refused connection."""
+    started = time.monotonic()
+    code, _, err = run("demo", "--bootstrap-servers", "127.0.0.1:1")
+    assert time.monotonic() - started < UNREACHABLE_S
+    assert code == 1
+    assert "no broker of '127.0.0.1:1' answered" in err
+    assert "- connection refused: is the broker running" in err
+    assert "Traceback" not in err
+
+
+def test_without_rich_it_says_how_to_install_it() -> None:
+    """Exit code 2 and the command to run, not a traceback."""
+    without_rich = (
+        "import sys; sys.modules['rich'] = None; "
+        "from waterdrop_py.cli import main; sys.exit(main(['demo']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", without_rich],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'waterdrop-py[cli]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_and_version() -> None:
+    """`--help` names the demo, `--version` the version; no command is exit code 2."""
+    code, out, _ = run("--help")
+    assert code == 0
+    assert "demo" in out
+    code, out, _ = run("--version")
+    assert code == 0
+    assert re.fullmatch(r"waterdrop \d+\.\d+\.\d+\S*\n", out)
+    assert run()[0] == 2
+
+
+def test_all_is_well_when_everything_came_back_once() -> None:
+    """No problem, and a verdict that says so, whatever the order."""
+    assert problems(WELL) == []
+    assert conclusion(WELL).startswith("OK: nothing lost, nothing duplicated, no sock")
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"read_back": [b"a", b"c"]}, "1 messages were lost"),
+        ({"read_back": [b"a", b"b", b"b", b"c"]}, "1 messages were duplicated"),
+        ({"acknowledged": 2}, "1 messages were not acknowledged"),
+        ({"idle": Holding(2, 0, 4)}, "2 sockets stayed open while idle"),
+    ],
+)
+def test_what_went_wrong_is_a_problem(changed: dict[str, object], problem: str) -> None:
+    """Each kind of failure makes the demo fail, and is named."""
+    outcome = dataclasses.replace(WELL, **changed)  # type: ignore[arg-type]
+    assert problems(outcome) == [problem]
+    assert conclusion(outcome).startswith(f"FAILED: {problem}")
+
+
+def test_a_loss_and_a_duplicate_do_not_cancel_out() -> None:
+    """As many read back as sent, and still one is lost and one is there twice."""
+    outcome = dataclasses.replace(WELL, read_back=[b"a", b"b", b"b"])
+    assert (outcome.lost, outcome.duplicated) == (1, 1)
+
+
+def test_what_cannot_be_counted_is_not_claimed() -> None:
+    """Without /proc the verdict does not say that no socket stayed."""
+    outcome = dataclasses.replace(WELL, idle=None)
+    assert problems(outcome) == []
+    assert "no socket stayed" not in conclusion(outcome)
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    """The nearest rank: of 100 values, p99 is the second largest."""
+    assert percentile(range(1, 101), 99) == 99
+    assert percentile([7.0], 99) == 7.0

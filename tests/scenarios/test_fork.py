@@ -1,0 +1,116 @@
+"""What a fork does to a producer, in the parent and in the child."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.scenarios.harness import run_scenario
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Arrived
+
+KINDS = ("os", "callback", "preexec", "fork", "forkserver", "spawn")
+EXIT_S = 0.2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_child_sends_with_a_client_of_its_own(
+    kind: str, servers: str, topic: str, arrived: Arrived
+) -> None:
+    """However a child was made, it starts without client and messages, opens its own
+    client with its first send, and everybody's messages are there once."""
+    outcome = run_scenario("fork_kinds.py", servers, topic, kind).assert_clean()
+
+    assert outcome.one("found") == "configured"
+    assert outcome.one("buffered") == 0
+    assert outcome.one("opens") == 1
+    assert outcome.one("child_code") == 0
+    assert outcome.one("parent_opens") == 1, "the parent's client was in use"
+    assert outcome.one("complete")
+    came = arrived()
+    assert set(came.values()) == {1}
+    assert came["child"] == 1
+    assert len(came) == 202 + (kind == "callback")
+
+
+@pytest.mark.parametrize("kind", ["os", "fork"])
+def test_child_ends_at_once(kind: str, servers: str, topic: str) -> None:
+    """A child that has used its client ends within 200 ms."""
+    outcome = run_scenario("fork_kinds.py", servers, topic, kind).assert_clean()
+
+    assert outcome.one("gone") - outcome.one("leaving") < EXIT_S
+
+
+def test_idle_client_is_closed_before_the_fork(servers: str, topic: str) -> None:
+    """What is safely idle is closed first: the child holds no socket, and the parent
+    hears `producer.disconnected` with reason "fork" once it has forked."""
+    outcome = run_scenario("fork_idle.py", servers, topic).assert_clean()
+
+    assert outcome.one("before") > 0
+    assert outcome.one("child_sockets") == 0
+    assert outcome.one("child_threads") == 0
+    assert outcome.one("child_moments") == ["fork"]
+    assert outcome.one("parent_moments") == ["fork", "fork"]
+    assert outcome.one("parent_sockets") == 0
+    assert outcome.one("child_code") == 0
+    assert outcome.one("fork_s") < 0.3
+
+
+def test_forking_service_is_not_slowed(servers: str, topic: str) -> None:
+    """A service that forks once a second and sends in between keeps its client, and
+    neither its forks nor its sends take long."""
+    outcome = run_scenario("fork_often.py", servers, topic).assert_clean()
+
+    assert outcome.one("opens") == 1
+    assert sorted(outcome.one("forks"))[len(outcome.one("forks")) // 2] < 0.02
+    assert sorted(outcome.one("sends"))[len(outcome.one("sends")) // 2] < 0.02
+
+
+def test_child_of_undelivered_messages_ends_at_once(dead: str) -> None:
+    """With every broker down the child still ends within 200 ms; the parent's
+    handles say `forked` there, and are the parent's to resolve."""
+    outcome = run_scenario("fork_undelivered.py", dead, "topic").assert_clean()
+
+    assert outcome.one("codes") == ["forked"]
+    assert outcome.one("child_queue") == 0
+    assert outcome.one("child_code") == 0
+    assert outcome.one("gone") - outcome.one("leaving") < EXIT_S
+    assert outcome.one("parent_queue") == 500
+    assert outcome.one("done") == 0
+    assert outcome.one("undelivered") == 500
+
+
+def test_fork_in_the_middle_of_everything(
+    servers: str, topic: str, arrived: Arrived
+) -> None:
+    """Forks that meet another thread's produce, open or close give children that
+    work, and a parent that loses and doubles nothing."""
+    forks = 60
+    outcome = run_scenario(
+        "fork_race.py", servers, topic, forks, timeout=90
+    ).assert_clean()
+
+    assert outcome.one("codes") == [0] * forks
+    assert outcome.one("complete")
+    sent = outcome.one("sent")
+    for name in ("busy", "restless"):
+        came = arrived(f"{name}-")
+        assert set(came.values()) == {1}
+        assert len(came) == sent[name]
+    assert all(count == 2 for count in arrived("child-").values())
+    assert len(arrived("child-")) == forks
+
+
+def test_child_polls_and_reaps(servers: str, topic: str, arrived: Arrived) -> None:
+    """Reaper and poller work in the child: reports come by themselves, and the
+    child's idle client is closed when it is due."""
+    outcome = run_scenario("fork_machinery.py", servers, topic).assert_clean()
+
+    assert outcome.one("served")
+    assert outcome.one("closed")
+    assert 0.2 < outcome.one("after") < 1
+    assert outcome.one("child_code") == 0
+    assert outcome.one("parent_closed")
+    assert set(arrived().values()) == {1}

@@ -1,0 +1,80 @@
+"""Calls that interrupt calls of the same producer."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.scenarios.harness import run_scenario
+
+SECONDS = 4
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("mode", ["signals", "finalizers"])
+def test_calls_from_anywhere(mode: str, seed: int, servers: str, topic: str) -> None:
+    """Thousands of signal handlers and finalizers that use the producer they
+    interrupt: none hangs, none sees another error than `ReentrantCallError`, and
+    what was sent is acknowledged."""
+    outcome = run_scenario(
+        "signals_random.py", servers, topic, mode, SECONDS, seed, timeout=40
+    ).assert_clean()
+
+    assert outcome.one("errors") == []
+    assert outcome.one("signals") > 500
+    assert outcome.one("settled")
+    assert outcome.one("failed") == 0
+    assert outcome.one("in_flight") == 0
+    assert outcome.one("produced") == outcome.one("acknowledged")
+    assert outcome.one("heard") == outcome.one("acknowledged")
+    assert outcome.one("acknowledged") >= outcome.one("sent")
+    assert outcome.one("complete")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_handler_that_raises(seed: int, servers: str, topic: str) -> None:
+    """An exception out of a signal handler, at any moment, leaves nothing stuck: later
+    calls work, the client can be disconnected, and `close` accounts for everything."""
+    outcome = run_scenario(
+        "signals_raising.py", servers, topic, SECONDS, seed, timeout=40
+    ).assert_clean()
+
+    assert outcome.one("raised") > 200
+    assert outcome.one("slowest") < 1.5
+    assert outcome.one("settled")
+    assert outcome.one("left") == 0
+    assert outcome.one("idle")
+    assert outcome.one("disconnected"), outcome.one("reasons")
+    assert outcome.one("complete")
+    assert outcome.one("close_s") < 1
+
+
+@pytest.mark.parametrize("place", ["produce_sync", "flush", "result", "sleep"])
+def test_close_in_a_sigterm_handler(place: str, dead: str) -> None:
+    """A SIGTERM handler that closes while the main thread waits, in our code or
+    elsewhere, returns within its bound; then the producer is closed and the handle
+    resolved."""
+    outcome = run_scenario("sigterm_close.py", dead, "topic", place).assert_clean()
+
+    assert outcome.one("handler_s") < 1.5
+    assert outcome.one("complete") is (place == "sleep")
+    assert outcome.one("closed")
+    assert outcome.one("resolved")
+    if place in {"produce_sync", "result"}:
+        assert outcome.one("code") in {"purge_queue", "purge_inflight"}
+    if place != "sleep":
+        assert outcome.one("waited_s") < 2.5
+
+
+@pytest.mark.parametrize("place", ["produce_sync", "flush", "result", "connect", "close"])
+def test_ctrl_c_ends_a_wait(place: str, dead: str) -> None:
+    """Ctrl-C ends any blocking call within 1 s with every broker down, and the
+    producer can be used and closed afterwards."""
+    outcome = run_scenario("interrupt.py", dead, "topic", place).assert_clean()
+
+    assert outcome.one("took") < 1
+    if place != "close":
+        assert outcome.one("usable") is True
+        assert outcome.one("complete")
+        assert outcome.one("undelivered") >= 1
+        assert outcome.one("close_s") < 0.8
+        assert outcome.one("resolved")

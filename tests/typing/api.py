@@ -1,0 +1,210 @@
+"""The public surface as a user writes it. Type-checked only, never run.
+
+An ignore that is not needed is an error here, so that each of them says: the type
+checker refuses this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import waterdrop_py
+from waterdrop_py import (
+    Config,
+    DeliveryHandle,
+    DeliveryReport,
+    Event,
+    Message,
+    Monitor,
+    Producer,
+    Status,
+    errors,
+    monitor,
+)
+from waterdrop_py.testing import (
+    DroppingProxy,
+    EmbeddedCluster,
+    FakeClock,
+    allow_short_idle_timeouts,
+    record,
+)
+
+if TYPE_CHECKING:
+    # Needs no installation: type checkers know it.
+    from typing_extensions import assert_type
+
+    from waterdrop_py.typing import Unsubscribe
+
+
+class Topics(str, Enum):
+    """Topics of an application."""
+
+    ORDERS = "orders"
+
+
+def configuring() -> None:
+    """A producer from a Config, a mapping, a URL, or options."""
+    kafka = {"bootstrap.servers": "localhost:9092", "linger.ms": 0, "acks": "all"}
+    config = Config(
+        kafka=kafka,
+        idle_disconnect_timeout="5m",
+        max_wait_timeout=timedelta(minutes=3),
+        close_before_fork=None,
+        tags={"team": "a"},
+    )
+    assert_type(config.idle_disconnect_timeout, int)
+    assert_type(config.close_before_fork, "int | None")
+    assert_type(config.id, "str | None")
+    assert_type(Config.from_url("kafka://h:9092", id="x"), Config)
+    assert_type(Config.from_env(), Config)
+    Producer(config)
+    Producer({"kafka": kafka, "id": "orders"})
+    Producer("kafka://localhost:9092/?idle_disconnect_timeout=5m")
+    Producer(kafka=kafka, idle_disconnect_timeout=300_000)
+    Producer(5)  # type: ignore[arg-type]
+    config.id = "other"  # type: ignore[misc]
+
+
+def producing(producer: Producer) -> None:
+    """Every argument in each of its types."""
+    report = producer.produce_sync(
+        Topics.ORDERS,
+        b"payload",
+        key="key",
+        partition=1,
+        partition_key=b"customer",
+        timestamp=datetime.now(timezone.utc),
+        headers={"a": b"1", "b": "2", "c": None, "d": [b"x", "y", None]},
+        label=object(),
+        timeout=timedelta(seconds=5),
+    )
+    assert_type(report, DeliveryReport)
+    assert_type(report.topic, str)
+    assert_type(report.partition, "int | None")
+    assert_type(report.offset, "int | None")
+    assert_type(report.timestamp, "int | None")
+    assert_type(report.latency_ms, "float | None")
+    assert_type(report.label, Any)
+    assert_type(report.message, Message)
+    assert_type(report.error, "BaseException | None")
+    for payload in (b"b", bytearray(b"a"), memoryview(b"m"), "text", None):
+        producer.produce_async("orders", payload, headers=[("a", "1"), ("a", None)])
+    assert_type(producer.produce_async("orders", b"x"), DeliveryHandle)
+    batch: list[Message | dict[str, Any]] = [
+        Message("orders", b"x"),
+        {"topic": "orders", "payload": b"y"},
+    ]
+    assert_type(producer.produce_many_sync(batch), "list[DeliveryReport]")
+    assert_type(producer.produce_many_async(iter(batch)), "list[DeliveryHandle]")
+    assert_type(producer.flush(1.5), int)
+    producer.produce_sync("orders")  # type: ignore[call-arg]
+    producer.produce_sync("orders", 5)  # type: ignore[arg-type]
+    producer.produce_sync("orders", b"x", b"key")  # type: ignore[call-arg]
+    producer.produce_async("orders", b"x", timeout=5)  # type: ignore[call-arg]
+
+
+def waiting(handle: DeliveryHandle) -> None:
+    """A handle is what a concurrent.futures.Future is, without its cancel."""
+    assert_type(handle.result(timeout=5), DeliveryReport)
+    assert_type(handle.exception(), "BaseException | None")
+    assert_type(handle.done(), bool)
+    assert_type(handle.message, Message)
+    handle.add_done_callback(lambda done: done.result(0))
+    future = handle.as_future()
+    assert_type(future, "concurrent.futures.Future[DeliveryReport]")
+    concurrent.futures.wait([future], timeout=1)
+
+
+async def awaiting(handle: DeliveryHandle) -> None:
+    """And an awaitable."""
+    assert_type(await handle, DeliveryReport)
+    both = await asyncio.gather(handle, handle)
+    assert_type(both, "tuple[DeliveryReport, DeliveryReport]")
+    wrapped = asyncio.wrap_future(handle.as_future())
+    assert_type(await wrapped, DeliveryReport)
+
+
+def living(producer: Producer) -> None:
+    """The client's life, and what a producer says of itself."""
+    assert_type(producer.connect(5.0, max_retries=3, interval_start=0.5), Producer)
+    producer.connect(errback=lambda error, interval: (error, interval))
+    assert_type(producer.disconnect(), bool)
+    report = producer.explain_idle()
+    assert_type(report.due_in_ms, "float | None")
+    assert_type([reason.code for reason in report.reasons], "list[str]")
+    health = producer.health(deep=True, timeout=1)
+    assert_type(health.healthy, bool)
+    assert_type(health.error, "BaseException | None")
+    stats = producer.stats()
+    assert_type(stats.opens, int)
+    assert_type(stats.disconnects["idle"], int)
+    assert_type(stats.reopen_ms, "float | None")
+    assert_type(producer.status, Status)
+    assert_type(producer.idle_ms, "float | None")
+    assert_type(producer.partition_count("orders"), int)
+    assert_type(
+        (producer.id, len(producer), producer.queue_size), "tuple[str, int, int]"
+    )
+    drained = producer.close(timeout=5, force=True)
+    assert_type(drained.undelivered, "list[Message]")
+    assert_type(drained.complete, bool)
+    with Producer(kafka={"bootstrap.servers": "h:9092"}) as inside:
+        assert_type(inside, Producer)
+    producer.id = "x"  # type: ignore[misc]
+    producer.status = Status.CLOSED  # type: ignore[misc]
+
+
+def listening(producer: Producer) -> None:
+    """Functions, decorators, listener objects, and the module's monitor."""
+
+    def heard(event: Event) -> None:
+        assert_type(event.name, str)
+        assert_type(event.duration_ms, "float | None")
+        assert_type(event["reason"], Any)
+
+    unsubscribe = producer.monitor.subscribe("producer.disconnected", heard)
+    assert_type(unsubscribe, "Unsubscribe")
+    unsubscribe()
+
+    @monitor.on("error.occurred")
+    def failed(event: Event) -> int:
+        return len(event.payload)
+
+    class Listener:
+        def on_producer_connected(self, event: Event) -> None: ...
+
+    waterdrop_py.monitor.subscribe(Listener())
+    assert_type(waterdrop_py.monitor, Monitor)
+    assert_type(failed(Event("error.occurred", {}, {})), int)
+
+
+def failing(producer: Producer) -> None:
+    """Errors carry what their names say."""
+    try:
+        producer.produce_many_sync([])
+    except errors.ProduceManyError as error:
+        assert_type(error.dispatched, "list[DeliveryHandle]")
+    except errors.DeliveryTimeoutError as error:
+        late: TimeoutError = error
+        raise late from error
+    except errors.ProduceError as error:
+        assert_type((error.code, error.retriable), "tuple[str, bool]")
+        assert_type(error.checklist, "tuple[str, ...]")
+    except errors.MessageInvalidError as error:
+        assert_type(error.errors, "dict[str, str]")
+    except errors.WaterdropError:
+        raise
+
+
+def testing() -> None:
+    """The tools for the tests of an application."""
+    with EmbeddedCluster(brokers=1) as cluster, DroppingProxy(cluster) as proxy:
+        assert_type(cluster.bootstrap_servers, str)
+        assert_type(proxy.black_hole(), int)
+        with allow_short_idle_timeouts(), record(monitor) as events:
+            assert_type(events, "list[Event]")
+    FakeClock()

@@ -1,0 +1,50 @@
+"""Arguments in seconds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from waterdrop_py._engine.arguments import count, required_seconds, seconds
+from waterdrop_py.errors import InvalidArgumentError
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(0, 0.0), (1.5, 1.5), (timedelta(minutes=1), 60.0), (timedelta(0), 0.0)],
+)
+def test_durations(given: Any, expected: float) -> None:
+    """Numbers are seconds; a timedelta is what it is."""
+    assert seconds("timeout", given) == expected
+    assert required_seconds("timeout", given) == expected
+
+
+@pytest.mark.parametrize(
+    "given", [-0.001, -1, timedelta(-1), float("nan"), "5", True, b"1", []]
+)
+def test_no_durations(given: Any) -> None:
+    """Negative ones, other kinds and bools are refused with the argument's name."""
+    with pytest.raises(InvalidArgumentError, match=r"^timeout: "):
+        seconds("timeout", given)
+
+
+def test_none() -> None:
+    """Means no bound where that is legal, and is refused where it is not."""
+    assert seconds("timeout", None) is None
+    with pytest.raises(InvalidArgumentError, match=r"^timeout: None"):
+        required_seconds("timeout", None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [None, 0, 7])
+def test_counts(given: int | None) -> None:
+    """A number of times, or None."""
+    assert count("max_retries", given) == given
+
+
+@pytest.mark.parametrize("given", [-1, 1.0, True, "1"])
+def test_no_counts(given: Any) -> None:
+    """Anything else."""
+    with pytest.raises(InvalidArgumentError, match=r"^max_retries: "):
+        count("max_retries", given)

@@ -1,0 +1,85 @@
+"""Callbacks of handles, kept aside."""
+
+from __future__ import annotations
+
+from tests.concurrency.still import StillProducer
+from tests.doubles import Bench
+from waterdrop_py._engine import aside
+from waterdrop_py._engine.contract import fill
+from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py.message import Message
+
+
+def sent() -> tuple[DeliveryHandle, StillProducer]:
+    """A handle whose report comes with the next poll."""
+    producer = StillProducer(Bench())
+    handle = DeliveryHandle()
+    fill(handle, Message("t", b"x"), None)
+    producer.dispatch.send(handle, "message.produce_async")
+    return handle, producer
+
+
+def test_called_once_in_order() -> None:
+    """Callbacks run when the outcome is there, in the order of their adding."""
+    handle, producer = sent()
+    heard: list[int] = []
+    for number in range(3):
+        aside.watch(handle, lambda _, n=number: heard.append(n))  # type: ignore[misc]
+    assert heard == []
+    producer.slot.life.serve(0.0)
+    assert heard == [0, 1, 2]
+    aside.notify(handle)
+    assert heard == [0, 1, 2]
+    assert id(handle) not in aside.WATCHED
+
+
+def test_called_at_once_when_done() -> None:
+    """With the outcome there, adding is calling."""
+    handle, producer = sent()
+    producer.slot.life.serve(0.0)
+    heard: list[DeliveryHandle] = []
+    aside.watch(handle, heard.append)
+    assert heard == [handle]
+    assert id(handle) not in aside.WATCHED
+
+
+def test_unwatch() -> None:
+    """Forgets that callback and no other; forgetting what is not there is nothing."""
+    handle, producer = sent()
+    first: list[DeliveryHandle] = []
+    second: list[DeliveryHandle] = []
+    keep, forget = first.append, second.append
+    aside.unwatch(handle, forget)
+    aside.watch(handle, keep)
+    aside.watch(handle, forget)
+    aside.unwatch(handle, forget)
+    producer.slot.life.serve(0.0)
+    assert (first, second) == ([handle], [])
+
+
+def test_two_watchers_around_the_report() -> None:
+    """Neither takes the other's callback away, nor calls it twice."""
+    handle, producer = sent()
+    heard: list[str] = []
+
+    class Late(list[object]):
+        """The first watcher's entry; meanwhile: the report, and a second watcher."""
+
+        def append(self, item: object) -> None:
+            producer.slot.life.serve(0.0)
+            aside.watch(handle, lambda _: heard.append("second"))
+            super().append(item)
+
+    aside.WATCHED[id(handle)] = (handle, Late())  # type: ignore[assignment]
+    aside.watch(handle, lambda _: heard.append("first"))
+    assert heard == ["second", "first"]
+
+
+def test_handles_of_a_life() -> None:
+    """Those of that client, and not those of others."""
+    handle, producer = sent()
+    other, _ = sent()
+    for each in (handle, other):
+        aside.watch(each, lambda _: None)
+    assert aside.handles_of(producer.slot.life) == [handle]
+    aside.WATCHED.clear()

@@ -1,0 +1,68 @@
+"""The claim: held by one ticket, torn anywhere."""
+
+from __future__ import annotations
+
+from waterdrop_py._engine.claim import Claim, Ticket
+
+
+def test_one_holder() -> None:
+    """The first ticket has it; the next one does not, and cannot give it back."""
+    claim, first, second = Claim(), Ticket(), Ticket()
+    assert claim.take(first)
+    assert claim.taken
+    assert claim.held_by(first)
+    assert not claim.take(second)
+    assert not claim.release(second)
+    assert claim.release(first)
+    assert not claim.taken
+
+
+def test_taking_again_with_the_same_ticket() -> None:
+    """Is holding it still: a take that was torn may be repeated."""
+    claim, ticket = Claim(), Ticket()
+    assert claim.take(ticket)
+    assert claim.take(ticket)
+    assert claim.release(ticket)
+    assert not claim.taken
+
+
+def test_release_without_a_hold() -> None:
+    """Does nothing, before a take and after a release."""
+    claim, ticket = Claim(), Ticket()
+    assert not claim.release(ticket)
+    claim.take(ticket)
+    claim.release(ticket)
+    assert not claim.release(ticket)
+
+
+def test_mine() -> None:
+    """Only the holder's thread finds itself; a free claim is nobody's."""
+    claim, ticket = Claim(), Ticket()
+    assert not claim.mine
+    claim.take(ticket)
+    seen = [claim.mine]
+    ticket.thread = -1
+    assert [*seen, claim.mine, claim.taken] == [True, False, True]
+
+
+def test_two_threads_release_one_ticket() -> None:
+    """The slower one of two does not throw out whoever took the claim meanwhile.
+
+    Both have seen that the ticket holds it. The first gives it back, a third takes
+    it; then the second goes on.
+    """
+    claim, shared, third = Claim(), Ticket(), Ticket()
+    claim.take(shared)
+
+    class Between(list[None]):
+        """The ticket's right to release; the first thread was faster."""
+
+        def pop(self, _: object = -1) -> None:
+            shared.right = [None]
+            assert claim.release(shared)
+            assert claim.take(third)
+            raise IndexError
+
+    shared.right = Between([None])
+    assert not claim.release(shared)
+    assert claim.held_by(third)

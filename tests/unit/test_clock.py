@@ -1,0 +1,38 @@
+"""The one source of time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from waterdrop_py._engine import clock
+from waterdrop_py.testing import FakeClock
+
+
+def test_the_systems_clock_runs() -> None:
+    """It is the default, and never turns back."""
+    assert clock.is_real()
+    first = clock.now()
+    assert clock.now() >= first
+    assert clock.system_now() >= first
+
+
+def test_a_fake_clock_rings_when_it_moves() -> None:
+    """Whoever sleeps to a deadline looks again: at each move, and at the return."""
+    rings: list[float] = []
+
+    def ring() -> None:
+        rings.append(clock.now())
+
+    clock.on_jump(ring)
+    with FakeClock(100.0) as time:
+        time.advance(5)
+        time.advance(timedelta(minutes=1))
+        assert not clock.is_real()
+        assert clock.now() == 165.0
+        with pytest.raises(ValueError, match="negative"):
+            time.advance(-1)
+    assert clock.is_real()
+    assert rings[:3] == [100.0, 105.0, 165.0]
+    assert len(rings) == 4

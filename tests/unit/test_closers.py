@@ -1,0 +1,109 @@
+"""How many threads close clients; the threads themselves are the test's."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from waterdrop_py._engine import clock, closers, threads
+from waterdrop_py._engine.closers import STUCK, USUAL, Closers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """The threads that would have been started."""
+    begun: list[Callable[[], None]] = []
+
+    def start(_: str, run: Callable[[], None]) -> bool:
+        begun.append(run)
+        return True
+
+    monkeypatch.setattr(threads, "start", start)
+    monkeypatch.setattr(closers, "LINGER", 0.0)
+    return begun
+
+
+def nothing() -> None:
+    """A job."""
+
+
+def elsewhere(_: Callable[[], None]) -> None:
+    """Another thread for jobs; not needed."""
+    raise AssertionError("there are threads")
+
+
+def test_no_more_threads_than_usual(started: list[Callable[[], None]]) -> None:
+    """A hundred jobs are not a hundred threads."""
+    ours = Closers(elsewhere)
+    for _ in range(100):
+        ours.submit(nothing)
+    assert len(started) == USUAL
+
+
+def test_threads_run_everything_and_end(started: list[Callable[[], None]]) -> None:
+    """One thread runs all that waits, and is gone when nothing comes."""
+    ours, ran = Closers(elsewhere), list[int]()
+    for number in range(3):
+        ours.submit(lambda n=number: ran.append(n))  # type: ignore[misc]
+    started[0]()
+    assert ran == [0, 1, 2]
+    assert not ours.waiting()
+    begun = len(started)
+    for run in started[1:]:
+        run()
+    ours.submit(nothing)
+    assert len(started) == begun + 1
+
+
+def test_a_raising_job_loses_no_other(started: list[Callable[[], None]]) -> None:
+    """Its thread ends, and the next one is started for what waits."""
+    ours, ran = Closers(elsewhere), list[str]()
+
+    def burst() -> None:
+        raise SystemExit
+
+    for _ in range(USUAL):
+        ours.submit(burst)
+    ours.submit(lambda: ran.append("after"))
+    while started:
+        with suppress(SystemExit):
+            started.pop(0)()
+    assert ran == ["after"]
+
+
+def test_one_more_thread_for_each_that_is_held_up(
+    started: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs that hang take no place of others."""
+    now = [0.0]
+    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    ours, ran = Closers(elsewhere), list[str]()
+
+    def hang(depth: int) -> None:
+        """While this one hangs, the next one is submitted, and its thread runs."""
+        now[0] += STUCK * 2
+        begun = len(started)
+        if depth == 0:
+            ours.submit(lambda: ran.append("runs"))
+        else:
+            ours.submit(lambda: hang(depth - 1))
+        assert len(started) == begun + 1
+        started[-1]()
+
+    ours.submit(lambda: hang(3 * USUAL))
+    started[0]()
+    assert ran == ["runs"]
+
+
+def test_without_threads_jobs_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At interpreter exit no thread starts; the job is not lost."""
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    handed: list[Callable[[], None]] = []
+    ours = Closers(handed.append)
+    ours.submit(nothing)
+    assert handed == [nothing]

@@ -1,0 +1,357 @@
+"""What a message must be: every rule, its legal extremes, and what breaks it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waterdrop_py._engine import contract
+from waterdrop_py._engine.contract import as_message, as_messages, checked_topic, fill
+from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py.errors import MessageInvalidError
+from waterdrop_py.message import Message
+
+UTC = timezone.utc
+INT64 = 2**63 - 1
+
+
+class Name(str, Enum):
+    """A str-Enum of topics."""
+
+    ORDERS = "orders"
+
+
+class Plain(Enum):
+    """An Enum whose value is a str."""
+
+    ORDERS = "orders"
+
+
+class Number(Enum):
+    """An Enum that names no topic."""
+
+    ONE = 1
+
+
+def filled(limit: int | None = None, **fields: Any) -> DeliveryHandle:
+    """The handle of a message with these fields."""
+    handle = DeliveryHandle()
+    fill(handle, Message(**{"topic": "t", "payload": b"x", **fields}), limit)
+    return handle
+
+
+def errors_of(limit: int | None = None, **fields: Any) -> dict[str, str]:
+    """What is said of a message with these fields."""
+    with pytest.raises(MessageInvalidError) as caught:
+        filled(limit, **fields)
+    return caught.value.errors
+
+
+@pytest.mark.parametrize("topic", ["a", "A.b_c-9", "x" * 249, "..."])
+def test_legal_topics(topic: str) -> None:
+    """1 to 249 of letters, digits, dot, underscore and dash."""
+    assert filled(topic=topic).message.topic == topic
+    assert checked_topic(topic) == topic
+
+
+@pytest.mark.parametrize("topic", [Name.ORDERS, Plain.ORDERS])
+def test_topics_by_enum(topic: Any) -> None:
+    """An Enum's value is the name, and goes to the client as a plain str."""
+    sent = filled(topic=topic)._topic  # noqa: SLF001 - what the client gets
+    assert (sent, type(sent)) == ("orders", str)
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["", "x" * 250, "a b", "a\n", "ä", "a/b", b"t", None, 7, Number.ONE, ["t"]],
+)
+def test_illegal_topics(topic: Any) -> None:
+    """Anything else is refused, whole string, ASCII; a trailing newline too."""
+    assert list(errors_of(topic=topic)) == ["topic"]
+    with pytest.raises(MessageInvalidError):
+        checked_topic(topic)
+
+
+@pytest.mark.parametrize(
+    ("payload", "sent"),
+    [
+        (b"", b""),
+        (b"x", b"x"),
+        (bytearray(b"x"), b"x"),
+        (memoryview(b"xyz")[1:], b"yz"),
+        (memoryview(b"abcd")[::2], b"ac"),
+        ("ä", "ä".encode()),
+        ("", b""),
+        (None, None),
+    ],
+)
+def test_legal_payloads(payload: Any, sent: bytes | None) -> None:
+    """Bytes of every kind, text as UTF-8, and a null."""
+    assert filled(payload=payload)._payload == sent  # noqa: SLF001
+
+
+def test_a_payload_is_copied() -> None:
+    """What the caller changes afterwards is not sent."""
+    buffer = bytearray(b"before")
+    handle = filled(payload=buffer)
+    buffer[:] = b"after!"
+    assert handle.message.payload == b"before"
+
+
+def released() -> memoryview:
+    """A memoryview that cannot be read any more."""
+    view = memoryview(b"x")
+    view.release()
+    return view
+
+
+@pytest.mark.parametrize(
+    "payload", [7, 1.5, True, {"a": 1}, ["x"], object(), "\ud800", released()]
+)
+def test_illegal_payloads(payload: Any) -> None:
+    """Anything else is refused, and not shown: it may be a secret."""
+    assert list(errors_of(payload=payload)) == ["payload"]
+
+
+@pytest.mark.parametrize("field", ["key", "partition_key"])
+@pytest.mark.parametrize(
+    ("value", "sent"), [(None, None), (b"k", b"k"), ("ä", "ä".encode())]
+)
+def test_legal_keys(field: str, value: Any, sent: bytes | None) -> None:
+    """Non-empty bytes or text, or none."""
+    assert getattr(filled(**{field: value}), f"_{field}") == sent
+
+
+@pytest.mark.parametrize("field", ["key", "partition_key"])
+@pytest.mark.parametrize("value", [b"", "", 7, False, bytearray(b"k"), "\ud800"])
+def test_illegal_keys(field: str, value: Any) -> None:
+    """Empty ones, and other kinds."""
+    assert list(errors_of(**{field: value})) == [field]
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [(None, None), (-1, None), (0, 0), (7, 7), (2**31 - 1, 2**31 - 1)],
+)
+def test_legal_partitions(value: Any, sent: int | None) -> None:
+    """0 to the largest int32; -1 and None leave it to the partitioner."""
+    assert filled(partition=value)._partition == sent  # noqa: SLF001
+
+
+@pytest.mark.parametrize("value", [-2, 2**31, 1.0, "1", True, False, b"1"])
+def test_illegal_partitions(value: Any) -> None:
+    """Beyond an int32, or no int; a bool is none."""
+    assert list(errors_of(partition=value)) == ["partition"]
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (None, None),
+        (1, 1),
+        (INT64, INT64),
+        (datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), 1000),
+        (datetime(1970, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))), None),
+    ],
+)
+def test_timestamps(value: Any, sent: int | None) -> None:
+    """Milliseconds since the epoch, or an aware datetime; the epoch itself is not."""
+    if value is not None and sent is None:
+        assert list(errors_of(timestamp=value)) == ["timestamp"]
+    else:
+        assert filled(timestamp=value)._timestamp == sent  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, INT64 + 1, 1.5, True, "1", timedelta(1), datetime(2026, 1, 1)],  # noqa: DTZ001
+)
+def test_illegal_timestamps(value: Any) -> None:
+    """Out of range, naive, or no timestamp."""
+    assert list(errors_of(timestamp=value)) == ["timestamp"]
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (None, None),
+        ({}, None),
+        ([], None),
+        ({"a": "ä"}, [("a", "ä".encode())]),
+        ({"a": None, "b": b""}, [("a", None), ("b", b"")]),
+        ([("a", b"1"), ["a", "2"]], [("a", b"1"), ("a", b"2")]),
+        ({"a": [b"1", "2", None]}, [("a", b"1"), ("a", b"2"), ("a", None)]),
+        ({"a": []}, None),
+        ((("a", b"1"),), [("a", b"1")]),
+        (MappingProxyType({"ä": b"1"}), [("ä", b"1")]),
+    ],
+)
+def test_legal_headers(value: Any, sent: Any) -> None:
+    """A mapping, or pairs; a list as a value makes one header each."""
+    assert filled(headers=value)._headers == sent  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a=b",
+        b"ab",
+        7,
+        {"a"},
+        [("a",)],
+        [("a", b"1", b"2")],
+        ["ab"],
+        [7],
+        {7: b"x"},
+        {"a\0b": b"x"},
+        {"a": 7},
+        {"a": bytearray(b"x")},
+        {"a": [b"1", 7]},
+        {"a": "\ud800"},
+        {"\ud800": b"x"},
+    ],
+)
+def test_illegal_headers(value: Any) -> None:
+    """Other kinds, no pairs, names that are no text, and NUL, which would cut it."""
+    assert list(errors_of(headers=value)) == ["headers"]
+
+
+def test_labels_are_free() -> None:
+    """Any object, which comes back as it is, and is not sent."""
+    label = object()
+    assert filled(label=label).label is label
+
+
+def test_all_violations_at_once() -> None:
+    """Every field at fault is named, in one error."""
+    errors = errors_of(
+        topic="",
+        payload=7,
+        key=b"",
+        partition=-2,
+        partition_key=b"",
+        timestamp=0,
+        headers=7,
+    )
+    assert sorted(errors) == sorted(set(contract.FIELDS) - {"label"})
+
+
+@pytest.mark.parametrize(("size", "legal"), [(3, True), (4, False)])
+def test_payload_limit(size: int, *, legal: bool) -> None:
+    """`max_payload_size` counts bytes, of text too, and says both figures."""
+    payload = "x" * (size - 2) + "ä"
+    if legal:
+        filled(3, payload=payload)
+    else:
+        assert errors_of(3, payload=payload)["payload"].startswith("4 bytes are more")
+    filled(3, payload=None)
+
+
+def test_mappings() -> None:
+    """A mapping of a message's fields is one; it is not changed."""
+    given = {"topic": "t", "payload": None, "key": "k"}
+    assert as_message(given) == Message("t", None, key="k")
+    assert as_message(MappingProxyType(given)) == Message("t", None, key="k")
+    assert given == {"topic": "t", "payload": None, "key": "k"}
+    message = Message("t", b"x")
+    assert as_message(message) is message
+
+
+@pytest.mark.parametrize(
+    ("given", "at_fault"),
+    [
+        ({}, {"topic", "payload"}),
+        ({"topic": "t"}, {"payload"}),
+        ({"topic": "t", "payload": b"x", "colour": 1}, {"colour"}),
+        ({"topic": "t", "value": b"x"}, {"value", "payload"}),
+        ({"topic": "t", "payload": b"x", 7: 1}, {"7"}),
+        (7, {"message"}),
+        ("t", {"message"}),
+        (None, {"message"}),
+        (("t", b"x"), {"message"}),
+    ],
+)
+def test_no_messages(given: Any, at_fault: set[str]) -> None:
+    """A payload has to be given, fields have to exist; the nearest one is named."""
+    with pytest.raises(MessageInvalidError) as caught:
+        as_message(given)
+    assert set(caught.value.errors) == at_fault
+    if "value" in at_fault:
+        assert "did you mean 'payload'?" in caught.value.errors["value"]
+
+
+def test_batches_name_the_place() -> None:
+    """Every invalid message of a batch, by its index."""
+    batch = [Message("t", b"x"), {"topic": "t"}, 7]
+    with pytest.raises(MessageInvalidError) as caught:
+        as_messages(batch)  # type: ignore[arg-type]
+    assert set(caught.value.errors) == {"messages[1].payload", "messages[2].message"}
+
+
+def test_batches_of_every_kind() -> None:
+    """Any iterable of messages, an empty one too."""
+    message = Message("t", b"x")
+    for batch in ([message], (message,), iter([message]), {1: message}.values()):
+        assert as_messages(batch) == [message]
+    assert as_messages([]) == []
+
+
+@pytest.mark.parametrize(
+    "given", ["t", b"t", {"topic": "t"}, Message("t", b""), 7, None]
+)
+def test_no_batches(given: Any) -> None:
+    """One message is no batch, nor is a string."""
+    with pytest.raises(MessageInvalidError) as caught:
+        as_messages(given)
+    assert list(caught.value.errors) == ["messages"]
+
+
+def test_known_topics_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache of topics that passed does not grow for ever, and nothing else does."""
+    monkeypatch.setattr(contract, "KNOWN_TOPICS", set())
+    monkeypatch.setattr(contract, "_MAX_KNOWN_TOPICS", 2)
+    for number in range(5):
+        filled(topic=f"topic-{number}")
+    assert len(contract.KNOWN_TOPICS) == 2
+
+
+def test_nothing_of_a_message_is_in_its_repr() -> None:
+    """Payloads, keys and headers may be secrets."""
+    message = Message("t", b"s3cret", key="s3cret", headers={"a": "s3cret"})
+    assert "s3cret" not in repr(message)
+    assert "t" in repr(Message("t", None))
+
+
+FIELD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.binary(),
+    st.lists(st.integers()),
+    st.dictionaries(st.text(), st.binary()),
+)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(contract.FIELDS, FIELD)))
+def test_anything_is_filled_or_refused(fields: dict[str, Any]) -> None:
+    """No input raises anything but MessageInvalidError; what passes has its types."""
+    handle = DeliveryHandle()
+    at_fault: set[str] = set()
+    try:
+        fill(handle, Message(**fields), None)
+    except MessageInvalidError as error:
+        at_fault |= set(error.errors)
+    assert at_fault <= set(contract.FIELDS)
+    if not at_fault:
+        message = handle.message
+        assert isinstance(message.topic, str)
+        assert message.payload is None or isinstance(message.payload, bytes)
+        assert message.timestamp is None or isinstance(message.timestamp, int)

@@ -1,0 +1,56 @@
+"""Figures that outlive clients, and what they are read with."""
+
+from __future__ import annotations
+
+from tests.concurrency.still import StillProducer
+from tests.doubles import Bench
+from waterdrop_py._engine.figures import read_stats
+from waterdrop_py.testing import FakeClock
+
+
+def test_figures_survive_reconnects() -> None:
+    """Counts and times add up over two clients; the present one is included."""
+    with FakeClock() as time:
+        bench = Bench()
+        producer = StillProducer(bench)
+        slot = producer.slot
+        assert read_stats(slot).reopen_ms is None
+        life = slot.ready(None)
+        for sends in (3, 2):
+            life = slot.ready(None)
+            for _ in range(sends):
+                next(life.sent)
+                life.acknowledged += 1
+            time.advance(10)
+            if sends == 3:
+                assert slot.retire("requested").ending is not None
+                producer.engine.run_jobs()
+                time.advance(5)
+        life.failed += 1
+        next(life.sent)
+        next(life.sent)
+        stats = read_stats(slot)
+        assert (stats.opens, dict(stats.disconnects)) == (2, {"requested": 1})
+        assert (stats.produced, stats.acknowledged, stats.failed) == (7, 5, 1)
+        assert stats.in_flight == 1
+        assert (stats.connected_ms, stats.idle_ms_saved) == (20_000, 5_000)
+        assert stats.reopen_ms is not None
+        life.failed += 1
+        slot.retire("idle_")
+        time.advance(1)
+        assert read_stats(slot).idle_ms_saved == 6_000
+        assert read_stats(slot).connected_ms == 20_000
+
+
+def test_what_is_lost_counts_as_failed() -> None:
+    """A client that is let go of with messages lost has no message without outcome."""
+    producer = StillProducer(Bench())
+    life = producer.slot.ready(None)
+    for _ in range(3):
+        next(life.sent)
+    life.acknowledged = 1
+    life.lost = ValueError()
+    producer.slot.ledger.closed(life, "close")
+    totals, present = producer.slot.ledger.book
+    assert (totals.produced, totals.acknowledged, totals.failed) == (3, 1, 2)
+    assert present is None

@@ -1,0 +1,144 @@
+"""The reaper's policy: a function of deadlines and of now."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waterdrop_py._engine.reaper import Schedule
+
+
+class Sleeper:
+    """Something that falls due."""
+
+    def __init__(self, due: float | None) -> None:
+        self.due = due
+        self.restarts = 0
+
+    def due_at(self) -> float | None:
+        """When."""
+        return self.due
+
+    def restart_deadline(self) -> None:
+        """It was not due yet."""
+        self.restarts += 1
+
+
+def test_due_exactly_at_the_deadline() -> None:
+    """Never before; at the deadline itself."""
+    schedule, slot = Schedule(), Sleeper(10.0)
+    schedule.look_at(slot)
+    assert schedule.next() == 10.0
+    assert schedule.sweep(9.999_999) == []
+    assert slot.restarts == 0
+    assert schedule.sweep(10.0) == [slot]
+
+
+def test_a_due_slot_is_forgotten() -> None:
+    """Until somebody says that it is worth another look."""
+    schedule, slot = Schedule(), Sleeper(10.0)
+    schedule.look_at(slot)
+    schedule.sweep(10.0)
+    assert schedule.next() is None
+    assert schedule.sweep(1e9) == []
+    assert len(schedule) == 0
+    schedule.look_at(slot)
+    assert schedule.sweep(10.0) == [slot]
+
+
+def test_a_busy_slot_costs_one_look_per_timeout() -> None:
+    """It is scheduled again for its new deadline, and its refusals may be repeated."""
+    schedule, slot = Schedule(), Sleeper(10.0)
+    schedule.look_at(slot)
+    slot.due = 17.0
+    assert schedule.sweep(10.0) == []
+    assert slot.restarts == 1
+    assert schedule.next() == 17.0
+    assert schedule.sweep(17.0) == [slot]
+
+
+def test_a_slot_without_deadline_is_forgotten() -> None:
+    """A closed one, whether looked at or found by the sweep."""
+    schedule, first, second = Schedule(), Sleeper(10.0), Sleeper(11.0)
+    schedule.look_at(first)
+    schedule.look_at(second)
+    first.due = second.due = None
+    schedule.look_at(first)
+    assert len(schedule) == 1
+    assert schedule.sweep(20.0) == []
+    assert schedule.next() is None
+    assert len(schedule) == 0
+
+
+def test_the_last_one_forgotten_frees_everything() -> None:
+    """Old entries do not keep closed slots alive."""
+    schedule, slot = Schedule(), Sleeper(10.0)
+    schedule.look_at(slot)
+    slot.due = None
+    schedule.look_at(slot)
+    assert schedule._heap == []  # noqa: SLF001 - what would keep it alive
+
+
+def test_a_deadline_that_comes_nearer() -> None:
+    """Is the one that counts; the old one is void."""
+    schedule, slot = Schedule(), Sleeper(50.0)
+    schedule.look_at(slot)
+    slot.due = 10.0
+    schedule.look_at(slot)
+    assert schedule.next() == 10.0
+    assert schedule.sweep(60.0) == [slot]
+
+
+def test_a_deadline_that_comes_back() -> None:
+    """An old entry that is right again makes the slot due once, not twice."""
+    schedule, slot = Schedule(), Sleeper(50.0)
+    for due in (50.0, 10.0, 50.0):
+        slot.due = due
+        schedule.look_at(slot)
+    assert schedule.sweep(60.0) == [slot]
+    assert schedule.sweep(60.0) == []
+
+
+def test_looking_again_costs_nothing() -> None:
+    """An unchanged deadline adds no entry."""
+    schedule, slot = Schedule(), Sleeper(10.0)
+    for _ in range(100):
+        schedule.look_at(slot)
+    assert len(schedule._heap) == 1  # noqa: SLF001 - what a leak would fill
+
+
+def test_a_thousand_due_at_once() -> None:
+    """All in one sweep, in the order in which they came."""
+    schedule, slots = Schedule(), [Sleeper(10.0) for _ in range(1000)]
+    for slot in slots:
+        schedule.look_at(slot)
+    assert schedule.sweep(10.0) == slots
+    assert schedule.sweep(10.0) == []
+
+
+def test_earliest_first() -> None:
+    """Due slots come in the order of their deadlines."""
+    schedule, late, early = Schedule(), Sleeper(10.0), Sleeper(5.0)
+    schedule.look_at(late)
+    schedule.look_at(early)
+    assert schedule.sweep(10.0) == [early, late]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.one_of(st.none(), st.integers(0, 30)))),
+    st.integers(0, 30),
+)
+def test_sweep_agrees_with_the_definition(
+    changes: list[tuple[int, int | None]], now: int
+) -> None:
+    """However deadlines changed: due are those, and only those, that are due."""
+    schedule, slots = Schedule(), [Sleeper(None) for _ in range(6)]
+    for index, due in changes:
+        slots[index].due = None if due is None else float(due)
+        schedule.look_at(slots[index])
+    expected = {id(slot) for slot in slots if slot.due is not None and slot.due <= now}
+    left = [slot.due for slot in slots if slot.due is not None and slot.due > now]
+    swept = schedule.sweep(float(now))
+    assert {id(slot) for slot in swept} == expected
+    assert len(swept) == len(expected)
+    assert schedule.next() == min(left, default=None)
