@@ -162,15 +162,21 @@ class DeliveryHandle:
     @property
     def message(self) -> Message:
         """The message, as it was validated."""
+        try:
+            timestamp = _timestamp_of(self)
+        except AttributeError:
+            # From the fast path: it has no more than these. Not asked for one by one,
+            # because `close` builds a message for each that was not delivered.
+            return Message(self._topic, self._payload, self._key, label=self._label)
         return Message(
             self._topic,
             self._payload,
-            key=self._key,
-            partition=self._partition,
-            partition_key=self._partition_key,
-            timestamp=self._timestamp,
-            headers=self._headers,
-            label=self._label,
+            self._key,
+            self._partition,
+            self._partition_key,
+            timestamp,
+            self._headers,
+            self._label,
         )
 
     def done(self) -> bool:
@@ -287,6 +293,7 @@ class DeliveryHandle:
         raise TypeError("a DeliveryHandle cannot be copied or pickled")
 
 
+_timestamp_of: Final = DeliveryHandle.__dict__["_timestamp"].__get__
 _WATCHED: Final = aside.WATCHED
 _new_report: Final = DeliveryReport.__new__
 

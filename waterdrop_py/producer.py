@@ -10,7 +10,6 @@ from waterdrop_py._engine import clock, closing, connecting, exit, fork
 from waterdrop_py._engine.arguments import count, required_seconds, seconds
 from waterdrop_py._engine.contract import checked_topic
 from waterdrop_py._engine.emitter import Emitter
-from waterdrop_py._engine.figures import Health, ProducerStats, read_stats
 from waterdrop_py._engine.idleness import IdleReport, explain_idle
 from waterdrop_py._engine.lease import Pinned
 from waterdrop_py._engine.partitions import partition_count
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from waterdrop_py._engine.drain import DrainReport
+    from waterdrop_py._engine.figures import Health, ProducerStats
     from waterdrop_py._engine.states import Status
     from waterdrop_py.typing import KafkaClient
 
@@ -214,7 +214,7 @@ class Producer(Sender):
 
     def stats(self) -> ProducerStats:
         """Figures since the producer was made. Takes no lock, opens nothing."""
-        return read_stats(self._parts)
+        return self._parts.stats()
 
     # -- what it is --------------------------------------------------------
 

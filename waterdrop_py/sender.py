@@ -86,10 +86,8 @@ class Sender:
             handle = _new_handle(DeliveryHandle)
             handle._topic = topic
             handle._payload = payload
-            if key is not None:
-                handle._key = key
-            if label is not None:
-                handle._label = label
+            handle._key = key
+            handle._label = label
             try:
                 inuse.append(None)
                 if (

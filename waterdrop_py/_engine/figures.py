@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from waterdrop_py._engine.parts import Parts
+    from waterdrop_py._engine.slot import ClientSlot
     from waterdrop_py._engine.states import Status
+
+
+_NONE: Final[Mapping[str, ProducerStats]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +69,14 @@ class Health:
     error: BaseException | None
 
 
-def read_stats(parts: Parts) -> ProducerStats:
-    """The figures of a sender and of its variants, without a lock."""
-    ledger = parts.slot.ledger
-    variants = {
-        ",".join(sorted(f"{name}={value}" for name, value in key)): read_stats(each)
-        for key, each in list(parts.variants.items())
-    }
+def read_stats(
+    slot: ClientSlot,
+    *,
+    buffered: int = 0,
+    variants: Mapping[str, ProducerStats] = _NONE,
+) -> ProducerStats:
+    """The figures of `slot`, without a lock."""
+    ledger = slot.ledger
     totals, life = ledger.book
     taken = acknowledged = failed = 0
     connected = totals.connected_s
@@ -86,9 +90,9 @@ def read_stats(parts: Parts) -> ProducerStats:
         acknowledged=totals.acknowledged + acknowledged,
         failed=totals.failed + failed,
         in_flight=max(0, taken - acknowledged - failed),
-        buffered=len(parts.buffer),
+        buffered=buffered,
         connected_ms=connected * 1000,
         idle_ms_saved=ledger.idle_ms_saved(),
         reopen_ms=ledger.reopen_ms,
-        variants=MappingProxyType(variants),
+        variants=variants,
     )

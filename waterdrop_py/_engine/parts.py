@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.buffer import Buffer
 from waterdrop_py._engine.dispatch import Dispatch
 from waterdrop_py._engine.engine import ENGINE
 from waterdrop_py._engine.factory import Factory
+from waterdrop_py._engine.figures import ProducerStats, read_stats
 from waterdrop_py._engine.flusher import Flusher
 from waterdrop_py._engine.recovery import Recovery, ReloadPolicy
 from waterdrop_py._engine.slot import ClientSlot
@@ -88,6 +90,16 @@ class Parts:
             buffer,
             flusher,
             transactions,
+        )
+
+    def stats(self) -> ProducerStats:
+        """The figures of these parts, and of each variant's."""
+        variants = {
+            ",".join(sorted(f"{name}={value}" for name, value in key)): each.stats()
+            for key, each in list(self.variants.items())
+        }
+        return read_stats(
+            self.slot, buffered=len(self.buffer), variants=MappingProxyType(variants)
         )
 
     def patient(self, max_wait_timeout: float) -> Parts:
