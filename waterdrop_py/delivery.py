@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from waterdrop_py._engine import aside, waiting
 from waterdrop_py._engine.arguments import seconds
+from waterdrop_py._engine.unbroken import unbroken
 from waterdrop_py.errors import DeliveryTimeoutError, InvalidArgumentError
 from waterdrop_py.message import Message
 
@@ -144,15 +145,23 @@ class DeliveryHandle:
         raise AttributeError(name)
 
     def __call__(self, error: Any, native: Any) -> None:
-        """Take the delivery report. librdkafka's, on whichever thread polls."""
-        life = self._life
-        if error is None and life.plain:
-            life.acknowledged += 1
-            self._native = native
-            if _WATCHED:
-                aside.notify(self)
-        else:
-            life.reports.settle(self, error, native)
+        """Take the delivery report. librdkafka's, on whichever thread polls.
+
+        No signal handler runs here before the report is in safety: not on entering
+        (see `unbroken`), nor between statements that call nothing.
+        """
+        try:
+            life = self._life
+            if error is None and life.plain:
+                life.acknowledged += 1
+                self._native = native
+                if _WATCHED:
+                    aside.notify(self)
+            else:
+                life.report = (self, error, native)
+                life.reports.settle(self, error, native)
+        finally:
+            pass
 
     @property
     def label(self) -> Any:
@@ -292,6 +301,8 @@ class DeliveryHandle:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a DeliveryHandle cannot be copied or pickled")
 
+
+unbroken(DeliveryHandle.__call__)
 
 _timestamp_of: Final = DeliveryHandle.__dict__["_timestamp"].__get__
 _WATCHED: Final = aside.WATCHED

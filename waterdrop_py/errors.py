@@ -110,7 +110,7 @@ class ProduceManyError(ProduceError):
     """A batch was not delivered whole.
 
     `dispatched` holds, in input order, the handle of every message that was
-    handed to librdkafka; each of them is final.
+    handed to librdkafka; after a sync verb each of them is final.
     """
 
     def __init__(

@@ -15,7 +15,8 @@ Step: TypeAlias = Callable[[Message], Message]
 
 
 class Middleware:
-    """The steps of one producer, in order. Thread-safe; the chain is replaced whole.
+    """The steps of one producer, in order. Thread-safe; each change is one operation
+    of a list.
 
     A step gets a `Message` and returns one, its own or another. What it raises
     reaches the caller unchanged, and nothing is sent.
@@ -24,15 +25,15 @@ class Middleware:
     __slots__ = ("steps",)
 
     def __init__(self, steps: Iterable[Step]) -> None:
-        self.steps: tuple[Step, ...] = tuple(steps)
+        self.steps: list[Step] = list(steps)
 
     def append(self, step: Step) -> None:
         """Run `step` after all others, from the next message on."""
-        self.steps = (*self.steps, _checked(step))
+        self.steps.append(_checked(step))
 
     def prepend(self, step: Step) -> None:
         """Run `step` before all others, from the next message on."""
-        self.steps = (_checked(step), *self.steps)
+        self.steps.insert(0, _checked(step))
 
     def run(self, message: Message) -> Message:
         """The message that the steps make of `message`.
@@ -40,7 +41,7 @@ class Middleware:
         Raises:
             MessageInvalidError: a step returned no `Message`.
         """
-        for step in self.steps:
+        for step in tuple(self.steps):
             message = step(message)
             if not isinstance(message, Message):
                 raise MessageInvalidError(

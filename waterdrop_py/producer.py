@@ -100,9 +100,9 @@ class Producer(Sender):
             ProducerClosedError: the producer is closed.
         """
         self._slot.refuse_closed()
-        return Variant(
-            self, parts_of_variant(self._parts, topic_config, max_wait_timeout)
-        )
+        parts = parts_of_variant(self._parts, topic_config, max_wait_timeout)
+        self._slot.refuse_closed()  # else a close meanwhile had not found it
+        return Variant(self, parts)
 
     # -- the client's life -------------------------------------------------
 
@@ -147,7 +147,7 @@ class Producer(Sender):
         ending = slot.retire("requested").ending
         if ending is None:
             return False
-        if not life.turn.mine:
+        if not life.held_here():
             ending.wait(self._config.close_timeout / 1000)
         return True
 
@@ -193,11 +193,15 @@ class Producer(Sender):
                 "close() inside a transaction block; leave the block first"
             )
         deadline = clock.system_now() + bound
-        variants = [each.slot for each in list(self._parts.variants.values())]
-        reports = [closing.close(self._slot, bound, force=force)]
-        for slot in variants:
-            closing.begin(slot, max(0.0, deadline - clock.system_now()))
-        for slot in variants:
+        # The producer first: a variant that is made from then on is refused.
+        closing.begin(self._slot, bound, force=force)
+        variants = list(self._parts.variants.values())
+        slots = [self._slot, *(each.slot for each in variants)]
+        for slot in slots[1:]:
+            left = max(0.0, deadline - clock.system_now())
+            closing.begin(slot, left, force=force)
+        reports = []
+        for slot in slots:
             left = max(0.0, deadline - clock.system_now())
             reports.append(closing.close(slot, left, force=force))
         return closing.combined(reports)
@@ -292,9 +296,10 @@ class Producer(Sender):
         self.close()
 
     def __del__(self) -> None:
-        slot = getattr(self, "_slot", None)
-        if slot is not None:  # the constructor may have raised
-            closing.abandon(slot)
+        parts = getattr(self, "_parts", None)
+        if parts is not None:  # the constructor may have raised
+            for each in (parts, *parts.variants.values()):
+                closing.abandon(each.slot)
 
     def __repr__(self) -> str:
         return (

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine import flushing, purging
+from waterdrop_py._engine import clock, flushing, purging
 from waterdrop_py._engine.arguments import seconds
-from waterdrop_py._engine.contract import KNOWN_TOPICS, as_messages, checked_offset
+from waterdrop_py._engine.contract import (
+    KNOWN_TOPICS,
+    as_message,
+    as_messages,
+    checked_offset,
+    plain_headers,
+)
 from waterdrop_py._engine.dispatch import REFUSED
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
@@ -76,7 +82,7 @@ class Sender:
             and partition is None
             and partition_key is None
             and timestamp is None
-            and headers is None
+            and (headers is None or (plain := plain_headers(headers)) is not None)
             and self._plain
             and not self._middleware.steps
         ):
@@ -97,7 +103,15 @@ class Sender:
                 ):
                     handle._life = life
                     handle._seq = next(life.sent)
-                    life.produce(topic, payload, key, -1, handle)  # type: ignore[misc]
+                    if headers is None:
+                        life.produce(topic, payload, key, -1, handle)  # type: ignore[misc]
+                        return handle
+                    handle._headers = plain
+                    handle._partition = handle._partition_key = None
+                    handle._timestamp = None
+                    life.produce(  # type: ignore[misc]
+                        topic, payload, key, -1, handle, handle, 0, plain
+                    )
                     return handle
             except REFUSED:
                 # The long way meets the same refusal, and has its policy.
@@ -178,10 +192,11 @@ class Sender:
         return self._verbs.produce_many_sync(messages)
 
     def flush(self, timeout: float | timedelta | None = None) -> int:
-        """Wait until everything in flight has its outcome, without its linger.
+        """Hand the buffer over, and wait until everything in flight has its outcome.
 
-        Blocks for at most `timeout` seconds (None: until the last outcome, of what
-        other threads send meanwhile too). Opens nothing. Returns how many messages
+        Nothing waits out its linger. What the buffer cannot hand over stays in it, as
+        with `flush_buffer_async`, and raises. Blocks for at most `timeout` seconds (None: until the last outcome, of what
+        other threads send meanwhile too). Opens nothing when there is nothing. Returns how many messages
         are still un-acknowledged.
 
         Raises:
@@ -189,7 +204,11 @@ class Sender:
             ReentrantCallError: called inside a callback of the same client.
         """
         bound = seconds("timeout", timeout)
-        return flushing.flush(self._slot, bound)
+        deadline = None if bound is None else clock.system_now() + bound
+        if self._parts.buffer:
+            self._parts.flusher.flush_before(deadline)
+        left = None if deadline is None else max(0.0, deadline - clock.system_now())
+        return flushing.flush(self._slot, left)
 
     # -- tombstones --------------------------------------------------------
 
@@ -203,7 +222,7 @@ class Sender:
     ) -> DeliveryHandle:
         """Send a null payload for `key`, without the wait. As `produce_async`."""
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
-        return self._verbs.produce_async(as_messages([given], null=True)[0])
+        return self._verbs.produce_async(as_message(given, null=True))
 
     def tombstone_sync(
         self,
@@ -215,7 +234,7 @@ class Sender:
     ) -> DeliveryReport:
         """Send a null payload for `key`, and wait. As `produce_sync`."""
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
-        return self._verbs.produce_sync(as_messages([given], null=True)[0], None)
+        return self._verbs.produce_sync(as_message(given, null=True), None)
 
     def tombstone_many_async(
         self, messages: Iterable[MessageInput]
@@ -306,6 +325,9 @@ class Sender:
 
         Handles resolve with `purge_queue` or `purge_inflight`; what was in flight may
         have reached the broker. Opens nothing; blocks for a second at most.
+
+        Raises:
+            ProducerClosedError: the producer is closed.
         """
         purging.purge(self._parts)
 

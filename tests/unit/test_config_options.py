@@ -26,9 +26,24 @@ PLAIN_DURATIONS = [
     "wait_backoff_on_queue_full",
     "wait_timeout_on_queue_full",
     "close_timeout",
+    "wait_backoff_on_transaction_command",
+    "wait_backoff_on_transaction_fatal_error",
+    "wait_timeout_on_transaction_abort",
+    "wait_backoff_on_idempotent_fatal_error",
 ]
 CONNECTION_DURATIONS = ["idle_disconnect_timeout", "max_connection_age"]
-FLAGS = ["wait_on_queue_full", "instrument_on_wait_queue_full"]
+FLAGS = [
+    "wait_on_queue_full",
+    "instrument_on_wait_queue_full",
+    "reload_on_transaction_fatal_error",
+    "reload_on_idempotent_fatal_error",
+    "deliver",
+]
+COUNTS = [
+    "max_attempts_on_transaction_command",
+    "max_attempts_on_transaction_fatal_error",
+    "max_attempts_on_idempotent_fatal_error",
+]
 
 
 class Wait(IntEnum):
@@ -73,6 +88,18 @@ def test_defaults() -> None:
         "wait_timeout_on_queue_full": 10_000,
         "instrument_on_wait_queue_full": True,
         "close_timeout": 30_000,
+        "wait_backoff_on_transaction_command": 500,
+        "max_attempts_on_transaction_command": 5,
+        "reload_on_transaction_fatal_error": True,
+        "wait_backoff_on_transaction_fatal_error": 1_000,
+        "max_attempts_on_transaction_fatal_error": 10,
+        "wait_timeout_on_transaction_abort": 0,
+        "reload_on_idempotent_fatal_error": False,
+        "wait_backoff_on_idempotent_fatal_error": 5_000,
+        "max_attempts_on_idempotent_fatal_error": 5,
+        "non_reloadable_errors": ("fenced",),
+        "deliver": True,
+        "middleware": (),
         "oauth_token_provider": None,
         "tags": {},
         "client_factory": confluent_kafka.Producer,
@@ -254,10 +281,51 @@ def test_callables() -> None:
     assert "must be callable" in sentence("client_factory", None)
 
 
-@pytest.mark.parametrize("later", ["deliver", "middleware", "non_reloadable_errors"])
-def test_unknown_options(later: str) -> None:
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts(name: str) -> None:
+    """Attempts are an int of at least 1; the nearest legal value is said."""
+    assert getattr(build(**{name: 1}), name) == 1
+    assert getattr(build(**{name: 10**6}), name) == 10**6
+    for value in (0, -1):
+        assert sentence(name, value) == (
+            f"must be an int of attempts, at least 1, not {value}; "
+            "the nearest legal value is 1"
+        )
+    for other in (True, 1.0, "1", b"1", None, [1], float("nan")):
+        assert "must be an int of attempts" in sentence(name, other)
+
+
+def test_non_reloadable_errors() -> None:
+    """A tuple or list of lower-case names, kept as a tuple; it may be empty."""
+    mine = ["fenced", "invalid_txn_state"]
+    config = build(non_reloadable_errors=mine)
+    mine.clear()
+    assert config.non_reloadable_errors == ("fenced", "invalid_txn_state")
+    assert build(non_reloadable_errors=()).non_reloadable_errors == ()
+    for value in ("fenced", {"fenced"}, None, 5, b"x"):
+        said = sentence("non_reloadable_errors", value)
+        assert "must be a tuple or list of error names" in said
+    for wrong in ("FENCED", "", 144, "_fenced", "fenced ", None):
+        said = sentence("non_reloadable_errors", ["fenced", wrong])
+        assert "is no error name" in said
+
+
+def test_middleware() -> None:
+    """A tuple or list of callables, kept as a tuple of its own."""
+    steps = [abs, str]
+    config = build(middleware=steps)
+    steps.clear()
+    assert vars(config)["middleware"] == (abs, str)
+    assert build(middleware=[]).middleware == ()
+    for value in (abs, None, "abs", {abs}, 5):
+        assert "must be a tuple or list of callables" in sentence("middleware", value)
+    for wrong in ("abs", None, 5):
+        assert "is not callable" in sentence("middleware", [abs, wrong])
+
+
+def test_unknown_options() -> None:
     """A name that is no option says so, and which one is spelt like it."""
-    assert "unknown option" in sentence(later, True)
+    assert "did you mean 'middleware'?" in sentence("middlewares", ())
     assert "did you mean 'close_timeout'?" in sentence("close_timout", 1)
     assert "did you mean 'close_timeout'?" in sentence("close.timeout", 1)
     assert "the options are client_factory, close_before_fork" in sentence("xyzzy", 1)
@@ -281,6 +349,9 @@ def test_all_violations_at_once() -> None:
         **dict.fromkeys(PLAIN_DURATIONS, -1),
         **dict.fromkeys(CONNECTION_DURATIONS, 300),
         **dict.fromkeys(FLAGS, 1),
+        **dict.fromkeys(COUNTS, 0),
+        "non_reloadable_errors": "fenced",
+        "middleware": abs,
         "max_payload_size": 0,
         "id": "",
         "tags": 1,

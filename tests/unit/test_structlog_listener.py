@@ -48,7 +48,8 @@ def logged(
 def test_every_event_is_one_line(name: str) -> None:
     """Each event is logged once, under its name, at the level that suits it."""
     [line] = logged(StructlogListener(), name)
-    level = "info" if name.startswith(("producer.", "oauthbearer.")) else "debug"
+    chatty = name.startswith(("message.", "messages.", "statistics."))
+    level = "debug" if chatty else "info"
     assert line == {
         "event": name,
         "log_level": "error" if name == "error.occurred" else level,

@@ -12,6 +12,7 @@ and drains the entry itself (test_callback_added_while_the_report_arrives).
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -55,6 +56,21 @@ def handles_of(life: object) -> list[DeliveryHandle]:
     """The watched handles that belong to one client's life."""
     entries = list(WATCHED.values())
     return [handle for handle, _ in entries if handle._life is life]
+
+
+def open_handles(life: object) -> list[DeliveryHandle]:
+    """Every handle of one client's life that has no outcome, watched or not.
+
+    Nobody keeps a list of them: the garbage collector knows them. Some milliseconds
+    for each hundred thousand objects of the process, so for when something was torn.
+    """
+    from waterdrop_py.delivery import DeliveryHandle  # it needs this module itself
+
+    return [
+        each
+        for each in gc.get_objects()
+        if type(each) is DeliveryHandle and each._life is life and not each.done()
+    ]
 
 
 def _drain(entry: Entry) -> None:

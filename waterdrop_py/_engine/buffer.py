@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -44,9 +45,20 @@ class Buffer:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, messages: Iterable[Message]) -> None:
+    def add(self, messages: Iterable[Message]) -> list[Entry]:
         """Append messages, in order, all at once."""
-        self._entries.extend([Entry(each, next(self._numbers)) for each in messages])
+        entries = [Entry(each, next(self._numbers)) for each in messages]
+        self._entries.extend(entries)
+        return entries
+
+    def withdraw(self, entries: list[Entry]) -> bool:
+        """Take back what was just appended; False when somebody has taken any of it."""
+        taken = len(entries)
+        for entry in entries:
+            with suppress(ValueError):
+                self._entries.remove(entry)
+                taken -= 1
+        return taken == 0
 
     def take(self) -> list[Entry]:
         """Take everything that is there, in the order in which it came."""

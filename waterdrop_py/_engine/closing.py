@@ -31,21 +31,33 @@ _LONGEST_WAIT: Final = 60.0
 """Seconds of one wait: a queue refuses a timeout that the platform cannot express."""
 
 
-def begin(slot: ClientSlot, timeout: float) -> None:
-    """Refuse senders from now on; `close` does the rest, by the same deadline."""
-    slot.begin_closing(clock.system_now() + timeout)
+def begin(slot: ClientSlot, timeout: float, *, force: bool = False) -> None:
+    """Hand the buffer over, and refuse senders from then on.
+
+    `close` does the rest, by the same deadline; and all of it, when this thread is
+    inside a call that has to end first.
+    """
+    if slot.closing is None and not _inside(slot):
+        deadline = clock.system_now() + timeout
+        _hand_over(slot, deadline, force=force)
+        slot.begin_closing(deadline)
+
+
+def _hand_over(slot: ClientSlot, deadline: float, *, force: bool) -> None:
+    if slot.before_close is not None:
+        drain = slot.reports.start_drain()
+        slot.refresh()
+        drain.unsent += slot.before_close(deadline, force=force)
 
 
 def close(slot: ClientSlot, timeout: float, *, force: bool) -> DrainReport:
     """Close the producer of `slot`; see `Producer.close`."""
     deadline = clock.system_now() + timeout
-    if slot.before_close is not None and slot.closing is None:
+    if slot.closing is None:
         if _inside(slot):
             _close_elsewhere(slot, timeout, force=force)
             return DrainReport(complete=False)
-        drain = slot.reports.start_drain()
-        slot.refresh()
-        drain.unsent += slot.before_close(deadline, force=force)
+        _hand_over(slot, deadline, force=force)
     closing = slot.closing or slot.begin_closing(deadline)
     if closing is None:
         # This thread, or one that takes longer than `timeout`, is opening the
@@ -73,7 +85,7 @@ def combined(reports: list[DrainReport]) -> DrainReport:
 def _inside(slot: ClientSlot) -> bool:
     """Whether this thread is inside a callback or a step of the slot's own."""
     life = slot.life
-    return slot.mine or life.turn.mine or leases(life) > 0
+    return slot.mine or life.held_here() or leases(life) > 0
 
 
 def abandon(slot: ClientSlot) -> None:
@@ -82,7 +94,7 @@ def abandon(slot: ClientSlot) -> None:
     Called by a finalizer, which may run anywhere: it only hands over.
     """
     life = slot.ledger.book[1]
-    held = sum(1 for hold in slot.holds if hold() is not None)
+    held = sum(refusal.count for hold in slot.holds if (refusal := hold()) is not None)
     if slot.closing is not None or (life is None and not held):
         return
     left = held + (0 if life is None else life.in_flight())
@@ -130,7 +142,9 @@ class Closing:
         """Whether the close would wait for the very call that it interrupted."""
         life, retiring = self._life, self._slot.retiring
         me = get_ident()
-        if retiring is not None and (retiring.thread == me or retiring.life.turn.mine):
+        if retiring is not None and (
+            retiring.thread == me or retiring.life.held_here()
+        ):
             return True
         if self._report is not None:
             return False
@@ -139,7 +153,7 @@ class Closing:
         if life is None:
             return False
         pinned = any(pin.thread == me for pin in tuple(life.pins))
-        return life.turn.mine or pinned or leases(life) > 0
+        return life.held_here() or pinned or leases(life) > 0
 
     def progress(self) -> DrainReport:
         """What is known so far; the whole report once the producer is closed."""
@@ -165,6 +179,7 @@ class Closing:
             self._close(force=force)
         except BaseException:
             if self._report is None:
+                self._runner = None  # else its next close() would not wait
                 self._right.append(None)
                 self._slot.engine.closers.submit(lambda: self.go_on(force=force))
             raise
@@ -179,6 +194,11 @@ class Closing:
         if not self._announced:
             self._announced = True
             emitter.emit("producer.closing")
+        if slot.before_close is not None:
+            # Who was about to append as the senders were refused has done so by now,
+            # or looks again (test_a_message_buffered_as_the_producer_closes).
+            now = clock.system_now()
+            self._drain.unsent += slot.before_close(now, force=True)
         if self._life is not None:
             if not force:
                 self._flush(self._life)

@@ -99,7 +99,7 @@ def _in_slices(life: Life, command: Callable[[KafkaClient, float], object]) -> N
             try:
                 command(client, SLICE)
             except KafkaException as error:
-                life.reports.mend(error)
+                life.reports.mend(life)
                 passing = code_name(kafka_error_of(error)) == "timed_out"
                 if not passing or clock.system_now() >= give_up:
                     raise
@@ -116,7 +116,7 @@ def _in_slices(life: Life, command: Callable[[KafkaClient, float], object]) -> N
 
 def _take_turn(life: Life, ticket: Ticket, give_up: float) -> None:
     while not life.turn.take(ticket):
-        if life.turn.mine:
+        if life.held_here():
             raise ReentrantCallError(
                 "a transaction's command was given inside a callback of its client"
             )

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 # Kafka's own rule (org.apache.kafka.common.internals.Topic), whole string, ASCII.
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _MAX_PARTITION: Final = 2**31 - 1  # an int32 on the wire
+_PAIR: Final = len(("name", "value"))
 _MAX_TIMESTAMP: Final = 2**63 - 1  # an int64 on the wire
+
+_NO_KEY: Final = (
+    "missing; a tombstone deletes a key, so non-empty bytes or str are legal"
+)
 
 FIELDS: Final = tuple(field.name for field in fields(Message))
 
@@ -64,6 +69,63 @@ def fill(handle: DeliveryHandle, message: Message, limit: int | None) -> None:
         raise MessageInvalidError(errors)
 
 
+def plain_headers(given: object) -> Headers | None:
+    """Headers that are legal as they are, in a copy; None: take the long way."""
+    if type(given) is dict:
+        pairs: Any = list(given.items())
+    elif type(given) is list:
+        pairs = given.copy()
+    else:
+        return None
+    for pair in pairs:
+        if type(pair) is not tuple or len(pair) != _PAIR:
+            return None
+        name, value = pair
+        if type(name) is not str or type(value) is not bytes or not name.isascii():
+            return None
+        if "\0" in name:
+            return None
+    return pairs or None
+
+
+def fill_plain(handle: DeliveryHandle, given: object, limit: int | None) -> bool:
+    """Fill `handle` from a dict that is plainly legal; False: take the long way.
+
+    A batch of dicts costs 0.75 of bare this way, and 0.2 by way of `Message`.
+    """
+    if type(given) is not dict or limit is not None:
+        return False
+    take = given.get
+    topic, payload, key = take("topic"), take("payload"), take("key")
+    partition, headers = take("partition"), take("headers")
+    used = 2 + ("key" in given) + ("label" in given)
+    used += ("partition" in given) + ("headers" in given)
+    if (
+        used != len(given)
+        or type(payload) is not bytes
+        or type(topic) is not str
+        or topic not in KNOWN_TOPICS
+        or not (key is None or (type(key) is bytes and key))
+        or not (
+            partition is None
+            or (type(partition) is int and 0 <= partition <= _MAX_PARTITION)
+        )
+    ):
+        return False
+    plain = None if headers is None else plain_headers(headers)
+    if headers is not None and plain is None:
+        return False
+    handle._topic = topic
+    handle._payload = payload
+    handle._key = key
+    handle._partition = partition
+    handle._partition_key = None
+    handle._timestamp = None
+    handle._headers = plain
+    handle._label = take("label")
+    return True
+
+
 def checked_topic(topic: str) -> str:
     """`topic` if it is a topic's name.
 
@@ -91,6 +153,8 @@ def as_message(given: MessageInput, *, null: bool = False) -> Message:
             {"message": f"{_shown(given)} is neither a Message nor a mapping"}
         )
     errors = {str(name): _unknown(name) for name in given if name not in FIELDS}
+    if null and given.get("key") is None:
+        errors["key"] = _NO_KEY
     for required in ("topic",) if null else ("topic", "payload"):
         if required not in given:
             errors[required] = "missing; it must be given" + (
@@ -108,9 +172,7 @@ def as_message(given: MessageInput, *, null: bool = False) -> Message:
 def _entombed(message: Message) -> Message:
     """The message with a null payload; compaction deletes by key, so there is one."""
     if message.key is None:
-        raise MessageInvalidError(
-            {"key": "missing; a tombstone deletes a key, so non-empty bytes or str are"}
-        )
+        raise MessageInvalidError({"key": _NO_KEY})
     return replace(message, payload=None)
 
 
@@ -144,11 +206,11 @@ def checked_offset(consumer: Any, message: Any, metadata: Any) -> TopicPartition
     return TopicPartition(topic, partition, offset + 1, metadata)
 
 
-def as_messages(given: Iterable[MessageInput], *, null: bool = False) -> list[Message]:
-    """The messages of a batch.
+def listed(given: Iterable[MessageInput]) -> list[MessageInput]:
+    """A batch as a list.
 
     Raises:
-        MessageInvalidError: `given` is no iterable of messages, or some are none.
+        MessageInvalidError: `given` is no iterable of messages.
     """
     if isinstance(given, str | bytes | Mapping | Message) or not isinstance(
         given, Iterable
@@ -159,9 +221,18 @@ def as_messages(given: Iterable[MessageInput], *, null: bool = False) -> list[Me
                 "a list of Message objects or mappings is legal"
             }
         )
+    return list(given)
+
+
+def as_messages(given: Iterable[MessageInput], *, null: bool = False) -> list[Message]:
+    """The messages of a batch.
+
+    Raises:
+        MessageInvalidError: `given` is no iterable of messages, or some are none.
+    """
     messages: list[Message] = []
     errors: dict[str, str] = {}
-    for index, item in enumerate(given):
+    for index, item in enumerate(listed(given)):
         try:
             messages.append(as_message(item, null=null))
         except MessageInvalidError as error:
@@ -280,7 +351,7 @@ def _headers(value: Any, errors: dict[str, str]) -> Headers | None:
 
 def _header(pair: Any) -> Headers:
     """One header, or as many as its value has items."""
-    if not (isinstance(pair, tuple | list) and len(pair) == len(("name", "value"))):
+    if not (isinstance(pair, tuple | list) and len(pair) == _PAIR):
         raise TypeError(f"{type(pair).__name__} is no (name, value) pair")
     name, content = pair
     # A NUL would silently cut the name: the C client reads up to it.

@@ -171,7 +171,8 @@ class Batch:
         self.silent = silent
         self._open: list[None] = [None] * (size + silent)
         self._closed: list[Ending] = []
-        self._late = False
+        # Not measured, so nobody has to wait for the others.
+        self._late = not measure and not silent
         self._moves = engine.traffic()  # first: what ends during the census counts
         self._before = take_census() if measure else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.slot import Refusal
 from waterdrop_py._engine.verbs import about
 from waterdrop_py.errors import ProduceManyError
@@ -40,9 +41,12 @@ class Flusher:
         self._slot = slot
         self._emitter = emitter
         self._txns = transactions
-        slot.holds.append(self._hold)
-        slot.resets.append(self._forget)
-        slot.before_close = self._before_close
+
+    def watch(self) -> None:
+        """Have the slot ask before it closes a client, and when it closes for good."""
+        self._slot.holds.append(self._hold)
+        self._slot.resets.append(self._forget)
+        self._slot.before_close = self._before_close
 
     def _hold(self) -> Refusal | None:
         """What a buffer that is not empty has against a close of the client."""
@@ -67,7 +71,10 @@ class Flusher:
     def _append(self, messages: list[Message]) -> None:
         self._slot.refuse_closed()
         self._slot.engine.register(self._slot)
-        self._buffer.add(messages)
+        watch_exit()
+        entries = self._buffer.add(messages)
+        if self._slot.closing is not None and self._buffer.withdraw(entries):
+            self._slot.refuse_closed()
 
     def flush_async(self) -> list[DeliveryHandle]:
         """Hand the buffer over."""
@@ -75,6 +82,14 @@ class Flusher:
         handles = self._hand_over("messages.produce_many_async", wait=False)
         self._tell("buffer.flushed_async", handles, started)
         return handles
+
+    def flush_before(self, deadline: float | None) -> None:
+        """Hand the buffer over; a full queue is waited for until `deadline` at most."""
+        self._dispatch.refuse_inside_callback()
+        started = clock.system_now()
+        verb = "messages.produce_many_async"
+        handles = self._hand_over(verb, wait=False, deadline=deadline)
+        self._tell("buffer.flushed_async", handles, started)
 
     def flush_sync(self) -> list[DeliveryReport]:
         """Hand the buffer over, and wait for the reports."""
@@ -84,7 +99,9 @@ class Flusher:
         self._tell("buffer.flushed_sync", handles, started)
         return [handle.result(0) for handle in handles]
 
-    def _hand_over(self, verb: str, *, wait: bool) -> list[DeliveryHandle]:
+    def _hand_over(
+        self, verb: str, *, wait: bool, deadline: float | None = None
+    ) -> list[DeliveryHandle]:
         self._slot.refuse_closed()
         entries = self._buffer.take()
         handles: list[DeliveryHandle] = []
@@ -96,7 +113,7 @@ class Flusher:
                     if wait:
                         self._verbs.send_and_wait(handles, verb)
                     else:
-                        self._verbs.send_all(handles, verb, None)
+                        self._verbs.send_all(handles, verb, deadline)
         except BaseException as error:
             # Of a transaction of its own that was rolled back nothing is visible.
             left = entries if own else _not_handed_over(entries, handles, error)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from itertools import count
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from waterdrop_py._engine import clock
+from confluent_kafka import KafkaException
+
+from waterdrop_py._engine import aside, clock
 from waterdrop_py._engine.claim import Claim, Ticket
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class Life:
         plain: a successful report concerns nobody but its handle.
         last_activity: seconds on the clock, written by whoever serves reports.
         sent: numbers the messages; `refused` counts those that were not taken.
+        report: the one that is being settled; whoever is torn leaves it here.
         torn: an exception came out of a send, so a number may belong to no message.
         lost: why every handle that is still open will never get a report.
     """
@@ -71,6 +75,7 @@ class Life:
         "quiet",
         "refusals",
         "refused",
+        "report",
         "reports",
         "sent",
         "statistics",
@@ -83,6 +88,7 @@ class Life:
         self.client: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
         self.reports = reports
+        self.report: tuple[Any, Any, Any] | None = None
         self.arm = arm
         self.on_settled: Callable[[], None] | None = None
         self.on_unpinned: Callable[[], None] | None = None
@@ -106,6 +112,10 @@ class Life:
         self.pinned = False
         self.torn = False
 
+    def held_here(self) -> bool:
+        """Whether this thread is inside a poll of this client, further down."""
+        return self.turn.mine and not self.turn.heal()
+
     # -- reports -----------------------------------------------------------
 
     def serve(self, timeout: float) -> None:
@@ -118,10 +128,18 @@ class Life:
         before = self.acknowledged + self.failed
         try:
             native(timeout)
-        except Exception as error:  # noqa: BLE001 - contained, and told of
+        except KafkaException as error:
             self.reports.poll_raised(self, error)
         except BaseException as error:
-            self.reports.mend(error)
+            # A signal handler's, on top of this frame or of a callback in it.
+            self.torn = True
+            self.reports.mend(self)
+            if not isinstance(error, SystemError):
+                raise
+            # confluent-kafka lost the exception itself (seen with 2.16.1: "returned
+            # NULL without setting an exception"); Ctrl-C is the one there is.
+            if current_thread() is main_thread():
+                raise KeyboardInterrupt from error
             raise
         finally:
             if self.acknowledged + self.failed != before:
@@ -205,18 +223,22 @@ class Life:
         return True
 
     def _reconcile(self) -> None:
-        """Uncount messages that were numbered and never reached the client.
+        """Settle what an exception of a signal handler left open. Turn held.
 
-        An exception of a signal handler between the two leaves such a number. It is
-        uncounted when there is nothing left it could be: the figure is read first,
-        and then neither a send is in progress nor does the client have anything.
+        It may have come between the number of a message and its hand-over, or have
+        torn a report. Either is open for good once nothing is left that it could be:
+        numbers and handles are looked at first, and then neither a send is in progress
+        nor does the client have anything.
         """
         numbered = figure(self.sent)
-        if not self.busy():
-            self.torn = False
-            known = figure(self.refused) + self.acknowledged + self.failed
-            for _ in range(numbered - known):
-                next(self.refused)
+        handles = aside.open_handles(self)
+        if self.busy():
+            return
+        self.torn = False
+        self.reports.resolve_lost(handles)
+        known = figure(self.refused) + self.acknowledged + self.failed
+        for _ in range(numbered - known):
+            next(self.refused)
 
     def busy(self) -> bool:
         """Whether a send is in progress or anything is un-acknowledged."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import aside, waiting
-from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.life import Life
+    from waterdrop_py.delivery import DeliveryHandle
 
 GIVE_UP: Final = 1.0
 """Seconds for the reports of what was purged."""
@@ -29,15 +28,8 @@ def give_up(life: Life, deadline: float, *, purge: bool = True) -> list[Delivery
 
 
 def lose(life: Life) -> list[DeliveryHandle]:
-    """Resolve every open handle of `life`: its report was torn, or is held up.
-
-    Nobody keeps a list of open handles; the garbage collector knows them.
-    """
-    lost = [
-        handle
-        for handle in gc.get_objects()
-        if type(handle) is DeliveryHandle and handle._life is life and not handle.done()
-    ]
+    """Resolve every open handle of `life`: its report is held up, for too long."""
+    lost = aside.open_handles(life)
     life.lost = ProduceError(
         "given up: the report was not served in time (purge_inflight)",
         code="purge_inflight",

@@ -80,6 +80,7 @@ class Parts:
         )
         buffer = Buffer()
         flusher = Flusher(buffer, verbs, dispatch, slot, emitter, transactions)
+        flusher.watch()
         return cls(
             config,
             emitter,
@@ -112,6 +113,14 @@ class Parts:
             max_payload_size=self.config.max_payload_size,
             max_wait_timeout=max_wait_timeout,
         )
+        flusher = Flusher(
+            self.buffer,
+            verbs,
+            self.dispatch,
+            self.slot,
+            self.emitter,
+            self.transactions,
+        )
         return Parts(
             self.config,
             self.emitter,
@@ -120,7 +129,7 @@ class Parts:
             self.dispatch,
             verbs,
             self.buffer,
-            self.flusher,
+            flusher,
             self.transactions,
         )
 

@@ -131,7 +131,9 @@ class Poller:
             for life in list(self._lives):
                 if life.client is None:
                     self._lives.discard(life)
-                elif life.poll_at < now and not self._serve(life, lead):
+                    continue
+                life.turn.heal()
+                if life.poll_at < now and not self._serve(life, lead):
                     return False
         return True
 

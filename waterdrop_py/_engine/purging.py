@@ -17,11 +17,12 @@ def purge(parts: Parts) -> None:
     """Empty the buffer, cancel librdkafka's queue, and serve the reports of it."""
     started = clock.system_now()
     slot = parts.slot
+    slot.refuse_closed()
     parts.buffer.take()
     life = slot.life
     if life is not NO_LIFE and life.in_flight():
         lease.use(slot, _purge, None)
-        if not life.turn.mine:
+        if not life.held_here():
             give_up(life, clock.system_now() + GIVE_UP, purge=False)
     took_ms = (clock.system_now() - started) * 1000
     parts.emitter.emit("buffer.purged", duration_ms=took_ms)

@@ -58,7 +58,7 @@ class Recovery:
             try:
                 if self._claim.take(ticket):
                     return slot.life is not life or self._replace(life, error, kind)
-                if self._claim.mine or life.turn.mine:
+                if self._claim.mine or life.held_here():
                     return False  # inside the very reload, or a callback of the client
             finally:
                 self._claim.release(ticket)
@@ -68,7 +68,7 @@ class Recovery:
     def _replace(self, life: Life, error: ProduceError, kind: str | None) -> bool:
         policy = self._policy
         final = error.code in policy.never or self._attempts >= policy.most
-        if not policy.enabled or final or life.turn.mine:
+        if not policy.enabled or final or life.held_here():
             return False
         started = clock.system_now()
         self._attempts += 1

@@ -9,15 +9,14 @@ from waterdrop_py._engine.diagnosis import Diagnosis
 from waterdrop_py._engine.drain import Drain
 from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
 from waterdrop_py.delivery import DeliveryHandle, report_of
+from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
-    from waterdrop_py.errors import ProduceError
 
-_REPORT_CODE = DeliveryHandle.__call__.__code__
 _PURGED = frozenset({"purge_queue", "purge_inflight"})
 
 
@@ -108,29 +107,36 @@ class ReportDesk:
         else:
             life.failed += 1
             handle._error = failure
+        life.report = None
         aside.notify(handle)
 
-    def mend(self, error: BaseException) -> None:
-        """Resolve the handle whose report callback an exception tore through.
+    def mend(self, life: Life) -> None:
+        """Resolve the handle of the report that an exception tore through.
 
-        A signal handler may raise on the first bytecode of the callback, and
-        librdkafka has handed the report over by then. The frame of the callback
-        still holds it (test_interrupt_inside_the_report_callback).
+        A signal handler may raise while subscribers are told of a report, and
+        librdkafka has handed it over by then
+        (test_interrupt_inside_the_report_callback).
         """
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code is _REPORT_CODE:
-                torn = trace.tb_frame.f_locals
-                handle = torn["self"]
-                if not handle.done():
-                    failed = torn["error"]
-                    failure = None if failed is None else self._failure(failed)
-                    self._finish(handle, failure, torn["native"])
-            trace = trace.tb_next
+        torn, life.report = life.report, None
+        if torn is not None:
+            handle, error, native = torn
+            if not handle.done():
+                failure = None if error is None else self._failure(error)
+                self._finish(handle, failure, native)
+
+    def resolve_lost(self, handles: list[DeliveryHandle]) -> None:
+        """Resolve handles whose report was torn beyond mending."""
+        for handle in handles:
+            error = ProduceError(
+                "a signal handler raised while the report of this message was served, "
+                "and it is lost: whether it was delivered is not known (report_lost)",
+                code="report_lost",
+            )
+            self._finish(handle, error, None)
 
     def poll_raised(self, life: Life, error: Exception) -> None:
         """An exception came out of the poll: a fatal error, or a torn callback."""
-        self.mend(error)
+        self.mend(life)
         kafka_error = kafka_error_of(error)
         if kafka_error is not None and kafka_error.fatal():
             # It comes this once, and never through `error_cb`; `produce` only

@@ -153,7 +153,7 @@ class ClientSlot:
     @property
     def mine(self) -> bool:
         """Whether this thread is inside a step of this slot, further down."""
-        return self._claim.mine
+        return self._claim.mine and not self._claim.heal()
 
     def refresh(self) -> None:
         """Somebody subscribed or left: look again at who wants to hear of reports.
@@ -580,7 +580,7 @@ class ClientSlot:
         The bell is hung up before the look at the claim, and `_release` gives the
         claim back before it rings: one of the two sees the other.
         """
-        if self._claim.mine:
+        if self.mine:
             raise ReentrantCallError(
                 "the producer's client is being opened or closed by the call that "
                 "this one interrupted, which would have to end first"
@@ -599,6 +599,6 @@ class ClientSlot:
             if self._claim.taken:
                 bell.get(timeout=wait)
         except Empty:
-            pass
+            self._claim.heal()
         finally:
             self._bells.remove(bell)

@@ -125,7 +125,7 @@ class Transactions:
     def begin(self) -> Transaction:
         """Wait for the transaction before this one, and begin."""
         self._slot.refuse_closed()
-        if self._slot.life.turn.mine or self._slot.mine:
+        if self._slot.life.held_here() or self._slot.mine:
             raise ReentrantCallError(
                 "a transaction cannot begin inside a callback of its own client, "
                 "which holds up the reports that it would wait for"
@@ -193,7 +193,7 @@ class Transactions:
         self._waiting_jobs.append(job)
         ticket = Ticket()
         try:
-            if not self._slot.life.turn.mine:
+            if not self._slot.life.held_here():
                 self._claim.take(ticket)
         finally:
             if self._claim.release(ticket):

@@ -6,7 +6,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine import clock
-from waterdrop_py._engine.contract import as_messages, fill, located
+from waterdrop_py._engine.contract import (
+    as_message,
+    as_messages,
+    fill,
+    fill_plain,
+    listed,
+    located,
+)
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.buffer import Entry
     from waterdrop_py._engine.dispatch import Dispatch
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.transactions import Transactions
     from waterdrop_py.message import Message, MessageInput
     from waterdrop_py.middleware import Middleware
@@ -94,8 +102,7 @@ class Verbs:
         try:
             self._dispatch.refuse_inside_callback()
             with self.block():
-                self._dispatch.send(handle, verb, deadline)
-                report = handle.result(max(0.0, deadline - clock.system_now()))
+                report = self._send_and_serve(handle, verb, deadline)
         except ProduceError as error:
             self._failed(verb, error, message=message)
             raise
@@ -112,12 +119,23 @@ class Verbs:
             )
         return report
 
+    def _send_and_serve(
+        self, handle: DeliveryHandle, verb: str, deadline: float
+    ) -> DeliveryReport:
+        try:
+            self._dispatch.send(handle, verb, deadline, serves=True)
+            return handle.result(max(0.0, deadline - clock.system_now()))
+        finally:
+            life: Life | None = handle._life
+            if life is not None and not life.poll_at:
+                life.arm(life)  # the poller does not know this client yet
+
     def produce_many_async(
         self, messages: Iterable[MessageInput], *, null: bool = False
     ) -> list[DeliveryHandle]:
         """Send a batch, without the wait."""
         verb = "messages.produce_many_async"
-        handles = self._all_filled(as_messages(messages, null=null))
+        handles = self._all_filled(messages, null=null)
         with self.block():
             self.send_all(handles, verb, None)
         if self._emitter.listens("messages.produced_async"):
@@ -130,7 +148,7 @@ class Verbs:
     ) -> list[DeliveryReport]:
         """Send a batch, and wait for all its reports."""
         verb = "messages.produce_many_sync"
-        handles = self._all_filled(as_messages(messages, null=null))
+        handles = self._all_filled(messages, null=null)
         started = clock.system_now()
         self._dispatch.refuse_inside_callback()
         with self.block():
@@ -181,8 +199,26 @@ class Verbs:
         fill(handle, message, self._limit)
         return handle
 
-    def _all_filled(self, messages: list[Message]) -> list[DeliveryHandle]:
-        return self._fill_all([self._middleware.run(each) for each in messages])
+    def _all_filled(
+        self, given: Iterable[MessageInput], *, null: bool
+    ) -> list[DeliveryHandle]:
+        """A handle for each message; every one is valid before any is sent."""
+        if null or self._middleware.steps:
+            messages = as_messages(given, null=null)
+            return self._fill_all([self._middleware.run(each) for each in messages])
+        handles: list[DeliveryHandle] = []
+        errors: dict[str, str] = {}
+        for index, each in enumerate(listed(given)):
+            handle = _new_handle(DeliveryHandle)
+            if not fill_plain(handle, each, self._limit):
+                try:
+                    fill(handle, as_message(each), self._limit)
+                except MessageInvalidError as error:
+                    errors.update(located(index, error))
+            handles.append(handle)
+        if errors:
+            raise MessageInvalidError(errors)
+        return handles
 
     def _fill_all(self, messages: list[Message]) -> list[DeliveryHandle]:
         """A handle for each message; every one is valid before any is sent."""
@@ -202,7 +238,9 @@ class Verbs:
     ) -> None:
         """Hand over all; on the first refusal, wait for those before it if one would
         wait at all (`deadline`), and raise."""
-        for count, handle in enumerate(handles):
+        count = 0
+        while (count := self._dispatch.send_run(handles, count)) < len(handles):
+            handle = handles[count]
             try:
                 if deadline is None:
                     self._dispatch.send_or_defer(handle, verb)
@@ -216,6 +254,7 @@ class Verbs:
                 sent = [each.message for each in handles]
                 self._failed(verb, error, messages=sent)
                 raise error from failure.__cause__ or failure
+            count += 1
 
     def _failed(self, verb: str, error: WaterdropError, **about: Any) -> None:
         if self._emitter.listens("error.occurred"):

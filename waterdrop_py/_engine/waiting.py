@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
@@ -68,7 +67,7 @@ def serve_until(life: Life, done: Callable[[], bool], deadline: float) -> bool:
     ticket = Ticket()
     try:
         if not life.turn.take(ticket):
-            if life.turn.mine:
+            if life.held_here():
                 raise ReentrantCallError(
                     "a call that waits for delivery reports was made inside a "
                     "callback or subscriber of the same client, which holds them up"
@@ -91,7 +90,7 @@ def hear(life: Life) -> None:
 
     Why a metadata request failed comes through `error_cb`, not with its exception.
     """
-    if not life.turn.mine:
+    if not life.held_here():
         serve_until(life, lambda: False, clock.system_now())
 
 
@@ -126,8 +125,9 @@ def _queue_up(
         aside.watch(handle, bell)
     life.waiters.append(bell)
     try:
-        if not done() and (life.turn.taken or life.client is None):
-            bell.wait(wait)
+        busy = life.turn.taken or life.client is None
+        if busy and not done() and not bell.wait(wait):
+            life.turn.heal()
     except BaseException:
         if _take_down(life, handle, bell):
             life.hand_on()
@@ -166,6 +166,10 @@ class _Bell:
     def __call__(self, _: object = None) -> None:
         self._rings.put(None)
 
-    def wait(self, timeout: float) -> None:
-        with suppress(Empty):
+    def wait(self, timeout: float) -> bool:
+        """Wait for a ring, a while; whether there was one."""
+        try:
             self._rings.get(timeout=min(max(timeout, 0.0), _RECHECK))
+        except Empty:
+            return False
+        return True

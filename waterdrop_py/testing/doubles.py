@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from collections import deque
+from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -81,8 +85,8 @@ class FakeMessage:
         return self._headers
 
     def timestamp(self) -> tuple[int, int]:
-        """Type (1: create time) and milliseconds; (0, 0) without one."""
-        return (1, self._timestamp) if self._timestamp else (0, 0)
+        """Type (1: create time) and milliseconds."""
+        return 1, self._timestamp
 
     def latency(self) -> float:
         """Seconds until the acknowledgement: none."""
@@ -99,21 +103,26 @@ class FakeClient:
     It has the protocol of `confluent_kafka.Producer` as far as the library uses it:
     offsets count from 0 for each partition, a full queue is a `BufferError`, a closed
     client a `RuntimeError`. Pass the class as `client_factory`, or an instance, which
-    then serves every client that is opened.
+    then is the cluster of every client that is opened: they share its offsets, and
+    what it keeps.
     """
 
     def __init__(self, conf: dict[str, Any] | None = None) -> None:
-        self._conf = dict(conf or {})
-        self._closed = False
-        self._waiting: deque[tuple[Callback | None, Any, FakeMessage]] = deque()
-        self._offsets: dict[tuple[str, int], int] = {}
-        self._in_transaction = False
+        self._offsets: dict[tuple[str, int], count[int]] = {}
+        self._start(dict(conf or {}))
 
     def __call__(self, conf: dict[str, Any]) -> FakeClient:
-        """Be the factory of oneself: open again with `conf`."""
-        self._conf = dict(conf)
+        """Open a client of this cluster, with `conf`."""
+        client = copy.copy(self)
+        client._start(dict(conf))
+        return client
+
+    def _start(self, conf: dict[str, Any]) -> None:
+        """What is a client's own, and not the cluster's."""
+        self._conf = conf
         self._closed = False
-        return self
+        self._waiting: deque[tuple[Callback | None, Any, FakeMessage]] = deque()
+        self._in_transaction = False
 
     def produce(  # noqa: PLR0913 - confluent-kafka's own signature
         self,
@@ -134,12 +143,16 @@ class FakeClient:
         if len(self._waiting) >= limit:
             raise BufferError("Local: Queue full")
         place = max(0, partition)
-        message = FakeMessage(topic, value, key, place, timestamp, headers)
+        created = timestamp or int(time.time() * 1000)
+        message = FakeMessage(topic, value, key, place, created, headers)
         self._accept(message)
         self._waiting.append((callback or on_delivery, None, message))
 
     def _accept(self, message: FakeMessage) -> None:
         """A message was taken; for clients that keep them."""
+
+    def _drop(self, message: FakeMessage) -> None:
+        """A message was purged; for clients that keep them."""
 
     def poll(self, timeout: float = -1) -> int:
         """Acknowledge what waits. Never blocks."""
@@ -152,9 +165,8 @@ class FakeClient:
                 break
             if error is None:
                 place = (message.topic(), message.partition())
-                offset = self._offsets.get(place, 0)
-                self._offsets[place] = offset + 1
-                message.acknowledge(offset)
+                # One operation of the dict: several clients may share it.
+                message.acknowledge(next(self._offsets.setdefault(place, count())))
             else:
                 message.fail(error)
             if callback is not None:
@@ -175,6 +187,8 @@ class FakeClient:
         purged = [self._waiting.popleft() for _ in range(len(self._waiting))]
         error = KafkaError(KafkaError._PURGE_QUEUE)  # noqa: SLF001 - its constants
         self._waiting.extend((callback, error, each) for callback, _, each in purged)
+        for _, _, message in purged:
+            self._drop(message)
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """Metadata in which every topic that is asked about has 4 partitions."""
@@ -238,8 +252,11 @@ class BufferedClient(FakeClient):
     """
 
     def __init__(self, conf: dict[str, Any] | None = None) -> None:
-        super().__init__(conf)
         self._kept: list[FakeMessage] = []
+        super().__init__(conf)
+
+    def _start(self, conf: dict[str, Any]) -> None:
+        super()._start(conf)
         self._pending: list[FakeMessage] = []
 
     @property
@@ -258,6 +275,11 @@ class BufferedClient(FakeClient):
 
     def _accept(self, message: FakeMessage) -> None:
         (self._pending if self._in_transaction else self._kept).append(message)
+
+    def _drop(self, message: FakeMessage) -> None:
+        for messages in (self._kept, self._pending):
+            with suppress(ValueError):
+                messages.remove(message)
 
     def commit_transaction(self, timeout: float = -1) -> None:
         """Commit the open one: its messages are visible."""
