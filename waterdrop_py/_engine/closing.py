@@ -143,6 +143,7 @@ class Closing:
             self._close(force=force)
         except BaseException:
             if self._report is None:
+                self._runner = None
                 self._right.append(None)
                 self._slot.engine.closers.submit(lambda: self.go_on(force=force))
             raise
