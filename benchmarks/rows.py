@@ -40,7 +40,7 @@ class Row:
             "-" if self.bare is None else f"{sign[0]}{bare} {self.unit}".strip(),
             "-" if self.ratio is None else f"{sign[1]}{_figure(self.ratio)}",
             self.bound,
-            "pass" if self.met else "MISS",
+            "" if self.bound == "-" else "pass" if self.met else "MISS",
             str(self.n),
         ]
 
@@ -61,7 +61,8 @@ def compared(  # noqa: PLR0913 - a row has that many columns
 ) -> Row:
     """A figure bounded by its ratio to bare's."""
     bound, met = _bound(ours / bare, at_most, at_least)
-    return Row(name, unit, n, ours, f"ratio {bound}", met, bare, note=note)
+    shown = bound if bound == "-" else f"ratio {bound}"
+    return Row(name, unit, n, ours, shown, met, bare, note=note)
 
 
 def absolute(  # noqa: PLR0913 - a row has that many columns

@@ -139,6 +139,8 @@ def test_interrupted_close_ends_in_the_background(
     assert str(producer.status) == "closed"
     assert producer.stats().disconnects == {"close": 1}
     assert producer.stats().produced == 1
+    eventually(lambda: named(make.events, "producer.disconnected"))
+    eventually(lambda: named(make.events, "producer.closed"))
     assert len(named(make.events, "producer.disconnected")) == 1
     assert len(named(make.events, "producer.closed")) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
@@ -191,4 +192,29 @@ def test_sends_from_a_connected_subscriber(bench: Bench, make: Make) -> None:
     producer.monitor.subscribe("producer.connected", send)
     producer.produce_sync("t", b"z")
     assert offsets == [0, 1]
+    assert len(bench.clients) == 1
+
+
+def test_an_open_that_ends_before_the_bell_hangs(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender that found an open under way, and was late for its bell, does not wait.
+
+    The open ends, and rings, before the sender has hung up its bell.
+    """
+    producer = make.quiet()
+    with bench.park("open") as park:
+        opener = Run(lambda: producer.produce_async("t", b"x"))
+        park.entered()
+
+        def late() -> SimpleQueue[None]:
+            monkeypatch.undo()
+            monkeypatch.setattr("waterdrop_py._engine.slot._RECHECK", 60.0)
+            park.go()
+            opener.result()
+            return SimpleQueue()
+
+        monkeypatch.setattr("waterdrop_py._engine.slot.SimpleQueue", late)
+        sender = Run(lambda: producer.produce_async("t", b"y"))
+        sender.result().result(5)
     assert len(bench.clients) == 1

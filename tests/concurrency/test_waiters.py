@@ -177,7 +177,10 @@ def test_zero_backoff_serves_reports(bench: Bench, make: Make) -> None:
     eventually(lambda: life.quiet)
     life.arm = lambda _: None  # no poller helps
     life.poll_at = float("inf")
+    polls, started = bench.calls["poll"], time.monotonic()
     handles = [producer.produce_async("t", b"x") for _ in range(5)]
+    assert bench.calls["poll"] - polls >= 4
+    assert time.monotonic() - started < 1
     assert all(handle.result(5).error is None for handle in handles)
 
 

@@ -100,7 +100,7 @@ def test_all_figures_are_said_without_a_terminal() -> None:
     counted = re.search(r"sent (\d+), acknowledged (\d+), read back (\d+), (.*)", out)
     assert counted is not None, out
     sent, acknowledged, read_back, rest = counted.groups()
-    assert int(sent) > 1_000
+    assert int(sent) > 300
     assert sent == acknowledged == read_back
     assert rest == "lost 0, duplicated 0"
     assert "6 producers: sockets 0, librdkafka threads 0, descriptors 0" in out

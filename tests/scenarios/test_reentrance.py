@@ -39,6 +39,9 @@ def test_handler_that_raises(seed: int, servers: str, topic: str) -> None:
     ).assert_clean()
 
     assert outcome.one("raised") > 200
+    natives = ("TypeError", "ImportError", "SystemError")
+    assert all(each.startswith(natives) for each in outcome.one("replaced"))
+    assert len(outcome.one("replaced")) < outcome.one("raised") / 10
     assert outcome.one("slowest") < 1.5
     assert outcome.one("settled")
     assert outcome.one("left") == 0

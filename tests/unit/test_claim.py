@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from waterdrop_py._engine.claim import Claim, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_one_holder() -> None:
@@ -54,15 +59,14 @@ def test_two_threads_release_one_ticket() -> None:
     claim, shared, third = Claim(), Ticket(), Ticket()
     claim.take(shared)
 
-    class Between(list[None]):
+    def overtaken() -> Iterator[int]:
         """The ticket's right to release; the first thread was faster."""
+        shared.right = mine
+        assert claim.release(shared)
+        assert claim.take(third)
+        yield from mine
 
-        def pop(self, _: object = -1) -> None:
-            shared.right = [None]
-            assert claim.release(shared)
-            assert claim.take(third)
-            raise IndexError
-
-    shared.right = Between([None])
+    mine = shared.right
+    shared.right = overtaken()
     assert not claim.release(shared)
     assert claim.held_by(third)

@@ -107,3 +107,18 @@ def test_without_threads_jobs_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
     ours = Closers(handed.append)
     ours.submit(nothing)
     assert handed == [nothing]
+
+
+def test_a_job_that_ended_holds_nobody_up(
+    started: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long after it, jobs get the usual threads, and no more."""
+    now = [0.0]
+    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    ours = Closers(elsewhere)
+    ours.submit(nothing)
+    started.pop()()
+    now[0] += STUCK * 2
+    for _ in range(100):
+        ours.submit(nothing)
+    assert len(started) == USUAL

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+_HOLDER: Final = 0
+
+
 class Ticket:
     """One attempt to take a claim; made before the attempt, so that a `finally` has it.
 
@@ -23,10 +26,7 @@ class Ticket:
 
     def __init__(self) -> None:
         self.thread = get_ident()
-        self.right: list[None] = [None]
-
-
-_HOLDER: Final = 0
+        self.right = iter((_HOLDER,))  # good for one release
 
 
 class Claim:
@@ -57,18 +57,15 @@ class Claim:
         """Give it back; False when this ticket does not hold it.
 
         Two threads may release one ticket (the poller's deputy releases the
-        leader's): the atomic `pop` lets one of them through, so that the other does
+        leader's): the iterator lets one of them through, so that the other does
         not throw out whoever took the claim meanwhile. A ticket is good for one
         hold (test_two_threads_release_one_ticket).
         """
         if self._holder.get(_HOLDER) is not ticket:
             return False
-        try:
-            ticket.right.pop()
-        except IndexError:
-            return False
-        del self._holder[_HOLDER]
-        return True
+        # One call of C, so that no signal handler can raise between the right's use
+        # and the release (test_handler_that_raises).
+        return bool(list(map(self._holder.pop, ticket.right)))
 
     def heal(self) -> bool:
         """Free the claim if whoever took it is not there any more.

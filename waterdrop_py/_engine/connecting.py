@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -99,7 +100,9 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
             slot.reports.diagnosis.clear()
             return None
         waiting.hear(slot.life)
-        if clock.system_now() >= deadline:
+        # Where no client could be opened, nothing was waited for: `connect` decides
+        # when it is worth another try.
+        if slot.life is NO_LIFE or clock.system_now() >= deadline:
             error = BrokerUnreachableError(
                 f"no broker of {slot.factory.servers!r} answered in time",
                 checklist=slot.reports.checklist(),
@@ -109,6 +112,9 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
 
 
 def _list_topics(client: KafkaClient, timeout: float) -> object:
+    # Imported here and not by the call, which turns a Ctrl-C in the middle of that
+    # import into an ImportError.
+    importlib.import_module("confluent_kafka.admin")
     return client.list_topics(timeout=timeout)
 
 

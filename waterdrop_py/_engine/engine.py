@@ -79,8 +79,9 @@ class Engine:
             slot.refresh()
 
     def holds_clients(self) -> bool:
-        """Whether any producer of the library has a client that is not destroyed."""
-        return any(slot.lives() for slot in self.slots())
+        """Whether any producer of the library has a client that is not destroyed, or
+        is just getting one."""
+        return self.gate.opening or any(slot.lives() for slot in self.slots())
 
     # -- closes ------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.kafka_errors import kafka_error_of
+from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import own_number, with_defaults
 from waterdrop_py.errors import ConfigurationInvalidError
 
@@ -84,7 +85,8 @@ class Factory:
         return callback
 
     def open(self, life: Life, reports: ReportDesk) -> None:
-        """Construct the client of `life`. Blocks as long as an OAuth callback does.
+        """Construct the client of `life`. Blocks as long as a token provider does, and
+        for another second where there is one (confluent-kafka looks once a second).
 
         Raises:
             ConfigurationInvalidError: the properties contradict each other.
@@ -106,18 +108,28 @@ class Factory:
         if "throttle_cb" in conf:
             conf["throttle_cb"] = self._beside("throttle_cb", None)
         provider = self._config.oauth_token_provider or conf.get("oauth_cb")
-        if provider is not None:
-            conf["oauth_cb"] = self._tokens(provider)
+        tokens = None if provider is None else Tokens(provider, self._emitter)
+        if tokens is not None:
+            conf["oauth_cb"] = tokens
         watch_exit()
+        client = self._construct(conf, tokens, reports)
+        life.client = client
+        life.produce = client.produce
+
+    def _construct(
+        self, conf: dict[str, Any], tokens: Tokens | None, reports: ReportDesk
+    ) -> KafkaClient:
         try:
-            client = self._build(conf)
+            if tokens is not None:
+                tokens.prepare(conf)
+            return self._build(conf)
         except KafkaException as error:
             refused = kafka_error_of(error)
             if refused is not None and refused.code() == KafkaError._INVALID_ARG:
                 raise ConfigurationInvalidError({"kafka": refused.str()}) from error
+            if refused is not None:
+                reports.diagnosis.note(refused)
             raise
-        life.client = client
-        life.produce = client.produce
 
     def _build(self, conf: dict[str, Any]) -> KafkaClient:
         build = self._config.client_factory
@@ -149,18 +161,6 @@ class Factory:
     def _statistics(self, text: str) -> None:
         if self._emitter.listens("statistics.emitted"):
             self._emitter.emit("statistics.emitted", {"statistics": json.loads(text)})
-
-    def _tokens(self, provider: Callable[[str], Any]) -> Callable[[str], Any]:
-        def token(config: str) -> Any:
-            self._emitter.emit("oauthbearer.token_refresh")
-            try:
-                return provider(config)
-            except Exception as error:
-                # librdkafka has to know that there is no token.
-                self._raised("oauth_cb", error)
-                raise
-
-        return token
 
 
 class LogBridge:

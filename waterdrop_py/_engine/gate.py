@@ -29,6 +29,11 @@ class ForkGate:
         self._opened_at = -SETTLED
         self._bells: list[SimpleQueue[None]] = []
 
+    @property
+    def opening(self) -> bool:
+        """Whether a client is being constructed: its threads are there already."""
+        return bool(self._opening)
+
     def enter(self) -> None:
         """An open begins; it waits for a fork of another thread."""
         give_up = clock.system_now() + _LONGEST

@@ -156,8 +156,12 @@ class Life:
         """
         if not self.turn.held_by(ticket):
             return
-        settled = self.settle()
-        self.turn.release(ticket)
+        settled = False
+        try:
+            settled = self.settle()
+        finally:
+            # Whatever a signal handler raises meanwhile: nobody else could serve.
+            self.turn.release(ticket)
         while self._after_turn:
             try:
                 job = self._after_turn.pop(0)

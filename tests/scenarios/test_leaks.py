@@ -1,0 +1,35 @@
+"""What opening and closing leaves behind: nothing."""
+
+from __future__ import annotations
+
+import os
+
+from tests.scenarios.harness import run_scenario
+
+CYCLES = int(os.environ.get("WATERDROP_CYCLES", "2000"))
+
+
+def test_cycles_are_flat(servers: str, topic: str) -> None:
+    """Thousands of opens and closes: descriptors and threads stay, memory grows by
+    less than 200 bytes a cycle, and the library's own threads end within 10 s."""
+    outcome = run_scenario(
+        "cycles.py", servers, topic, CYCLES, timeout=60 + CYCLES / 50
+    ).assert_clean()
+
+    assert outcome.one("fds") <= 0
+    assert outcome.one("threads") <= 0
+    assert outcome.one("native") == 0
+    assert outcome.one("slope") < 200
+    assert outcome.one("gone"), outcome.one("left")
+
+
+def test_failed_opens_leave_nothing(servers: str, topic: str) -> None:
+    """A thousand opens that librdkafka refuses leave no descriptor and no thread, and
+    a producer that is as before."""
+    outcome = run_scenario("failed_opens.py", servers, topic, 1_000).assert_clean()
+
+    assert outcome.one("failures") == 1_000
+    assert outcome.one("fds") == 0
+    assert outcome.one("threads") <= 0
+    assert outcome.one("native") == 0
+    assert outcome.one("opens") == 0

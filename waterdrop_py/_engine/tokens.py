@@ -1,0 +1,99 @@
+"""The OAuth tokens of a client: the first one is there before the client is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+from waterdrop_py._engine import clock
+from waterdrop_py.errors import ConfigurationInvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from waterdrop_py._engine.emitter import Emitter
+
+_SHORTEST: Final = 2
+_LONGEST: Final = 4
+
+
+class Tokens:
+    """A client's `oauth_cb`. No lock: librdkafka asks for one token at a time.
+
+    Without a token confluent-kafka's constructor waits for 10 s, and then does not
+    say why. So the first token is fetched beforehand, by the thread that opens the
+    client, and a provider that fails is an error at once and with its cause.
+    """
+
+    __slots__ = ("_emitter", "_first", "_provider")
+
+    def __init__(self, provider: Callable[[str], Any], emitter: Emitter) -> None:
+        self._provider = provider
+        self._emitter = emitter
+        self._first: list[Any] = []
+
+    def prepare(self, conf: Mapping[str, Any]) -> None:
+        """Fetch the first token. Blocks as long as the provider does.
+
+        Raises:
+            ConfigurationInvalidError: this client would never ask for a token.
+            KafkaException: the provider raised, or gave no token.
+        """
+        _refuse_useless(conf)
+        try:
+            token = self._fetch(conf.get("sasl.oauthbearer.config"))
+        except Exception as error:
+            raise _no_token(f"raised {type(error).__name__}") from error
+        if not _is_token(token):
+            raise _no_token(
+                f"returned {type(token).__name__}, not (token, expiry in epoch "
+                "seconds[, principal[, extensions]])"
+            )
+        if token[1] <= clock.wall_now():
+            raise _no_token("returned a token that has expired")
+        self._first.append(token)
+
+    def __call__(self, config: str) -> Any:
+        """A token for librdkafka, at first and before each one expires."""
+        return self._first.pop() if self._first else self._fetch(config)
+
+    def _fetch(self, config: Any) -> Any:
+        self._emitter.emit("oauthbearer.token_refresh")
+        try:
+            return self._provider(config)
+        except Exception as error:
+            self._emitter.error("callbacks.oauth_cb.error", error)
+            raise  # librdkafka has to know that there is no token
+
+
+def _refuse_useless(conf: Mapping[str, Any]) -> None:
+    # The constructor would wait for 10 s for a token that nobody asks for.
+    mechanism = conf.get("sasl.mechanism", conf.get("sasl.mechanisms"))
+    protocol = str(conf.get("security.protocol", "plaintext")).lower()
+    if mechanism != "OAUTHBEARER" or not protocol.startswith("sasl_"):
+        raise ConfigurationInvalidError(
+            {
+                "oauth_token_provider": "gives tokens that nobody asks for: it needs "
+                "kafka['sasl.mechanism'] 'OAUTHBEARER', not "
+                f"{mechanism!r}, and kafka['security.protocol'] 'sasl_ssl' or "
+                f"'sasl_plaintext', not {protocol!r}"
+            }
+        )
+
+
+def _is_token(given: Any) -> bool:
+    return (
+        isinstance(given, tuple)
+        and _SHORTEST <= len(given) <= _LONGEST
+        and isinstance(given[0], str)
+        and isinstance(given[1], int | float)
+    )
+
+
+def _no_token(why: str) -> KafkaException:
+    return KafkaException(
+        KafkaError(
+            KafkaError._AUTHENTICATION, f"no OAuth token: the token provider {why}"
+        )
+    )
