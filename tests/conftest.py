@@ -22,7 +22,11 @@ SHARED_THREADS = (
     "waterdrop-helper-",
 )
 # multiprocessing keeps these until the interpreter exits.
-KEPT_PROCESSES = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver", b"kafka.Kafka")
+KEPT_PROCESSES = (
+    b"multiprocessing.resource_tracker",
+    b"multiprocessing.forkserver",
+    b"kafka.Kafka",
+)
 
 
 def _library_threads() -> set[threading.Thread]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import HookedCount
 from tests.doubles import Bench
@@ -126,7 +129,10 @@ def test_without_a_client_it_stays_quiet() -> None:
 
 
 def test_a_raising_poll_is_told_of() -> None:
-    """What comes out of a poll is contained, and becomes an event."""
+    """A native error out of a poll is contained, and becomes an event.
+
+    What is none is a signal handler's, and goes through to whoever it interrupted.
+    """
     bench = Bench()
     producer = StillProducer(bench)
     kinds: list[str] = []
@@ -134,6 +140,10 @@ def test_a_raising_poll_is_told_of() -> None:
         "error.occurred", lambda event: kinds.append(event["type"])
     )
     life = producer.slot.ready(None)
-    bench.fail("poll", RuntimeError("crashed"))
+    bench.fail("poll", KafkaException(KafkaError(KafkaError._TRANSPORT)))
     life.serve(0.0)
+    assert kinds == ["poller.error"]
+    bench.fail("poll", RuntimeError("a handler's"))
+    with pytest.raises(RuntimeError, match="a handler's"):
+        life.serve(0.0)
     assert kinds == ["poller.error"]

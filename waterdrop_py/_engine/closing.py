@@ -85,7 +85,8 @@ def combined(reports: list[DrainReport]) -> DrainReport:
 def _inside(slot: ClientSlot) -> bool:
     """Whether this thread is inside a callback or a step of the slot's own."""
     life = slot.life
-    return slot.mine or life.held_here() or leases(life) > 0
+    within = slot.inside is not None and slot.inside()
+    return within or slot.mine or life.held_here() or leases(life) > 0
 
 
 def abandon(slot: ClientSlot) -> None:

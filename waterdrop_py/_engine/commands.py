@@ -50,15 +50,17 @@ def run(
     retries: Retries,
     kind: str,
     command: Callable[[KafkaClient, float], object],
+    deadline: float,
 ) -> None:
-    """Run `command`, again while its error says that this may help.
+    """Run `command`, again while its error says that this may help, and `deadline`
+    allows it.
 
     Raises:
         CommandError: it does not help, or not any more.
     """
     for attempt in range(1, retries.most + 1):
         try:
-            _in_slices(life, command)
+            _in_slices(life, command, deadline)
         except KafkaException as raised:
             native: Any = kafka_error_of(raised)
             # After a fatal error the code may also say "retriable": it never helps.
@@ -67,22 +69,26 @@ def run(
             fatal = life.fatal is not None
             abortable = native.txn_requires_abort()
             again = native.retriable() and not fatal and not abortable
-            retry = again and attempt < retries.most
+            wait = retries.backoff * attempt
+            in_time = clock.system_now() + wait < deadline
+            retry = again and in_time and attempt < retries.most
             error = produce_error(life.fatal or native)
             error.fatal = fatal
             emitter.error(kind, error, attempt=attempt, retry=retry)
             if not retry:
                 raise CommandError(error, abortable=abortable) from raised
-            pause(retries.backoff * attempt)
+            pause(wait)
         else:
             return
 
 
 @leaseholder
-def _in_slices(life: Life, command: Callable[[KafkaClient, float], object]) -> None:
+def _in_slices(
+    life: Life, command: Callable[[KafkaClient, float], object], deadline: float
+) -> None:
     """One attempt. It holds the poll turn, because the command may serve reports,
     which one thread at a time does."""
-    give_up = clock.system_now() + ATTEMPT
+    give_up = min(deadline, clock.system_now() + ATTEMPT)
     while True:
         ticket = Ticket()
         try:
@@ -97,7 +103,8 @@ def _in_slices(life: Life, command: Callable[[KafkaClient, float], object]) -> N
                 )
             before = life.acknowledged + life.failed
             try:
-                command(client, SLICE)
+                left = give_up - clock.system_now()
+                command(client, min(SLICE, max(_TICK, left)))
             except KafkaException as error:
                 life.reports.mend(life)
                 passing = code_name(kafka_error_of(error)) == "timed_out"

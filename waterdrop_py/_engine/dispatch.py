@@ -301,7 +301,8 @@ class Dispatch:
     def _refusal(self, life: Life, refused: KafkaException) -> ProduceError:
         """What `produce` refused a message with, and the real code of a fatal error."""
         error: Any = kafka_error_of(refused)
-        if error.code() == error._FATAL:
+        lost = error.code() == error._FATAL
+        if lost:
             if life.fatal is None and not life.held_here():
                 # It comes out of a poll, once, and says what really happened.
                 waiting.wait_turn(
@@ -309,5 +310,5 @@ class Dispatch:
                 )
             error = life.fatal or error
         raised = produce_error(error)
-        raised.fatal = raised.fatal or life.fatal is not None
+        raised.fatal = raised.fatal or lost or life.fatal is not None
         return raised

@@ -8,6 +8,8 @@ from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
+from confluent_kafka import KafkaException
+
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.census import released, take_census
 from waterdrop_py._engine.claim import Ticket
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.slot import ClientSlot
 
+LAST_ABORT: Final = 0.1
+"""Seconds to abort the transaction that a client is closed in."""
 INSIDE: Final = 0.01
 """Seconds between two looks at who is inside the client."""
 
@@ -29,6 +33,36 @@ INSIDE: Final = 0.01
 warnings.filterwarnings(
     "ignore", "Producer .* failed during close", RuntimeWarning, __name__
 )
+
+
+def destroy_unready(life: Life) -> None:
+    """Destroy a client that could not be made ready, here and now."""
+    turn = Ticket()
+    try:
+        while not life.turn.take(turn):  # the poller has it
+            pause(INSIDE)
+        _destroy(life)
+    finally:
+        life.client = life.produce = None
+        life.leave(turn)
+
+
+def _destroy(life: Life) -> None:
+    """The native close. Turn held, nobody inside.
+
+    In the middle of a transaction it would wait for the coordinator without a bound
+    (with every broker down: for more than 35 s, measured). So the abort comes first,
+    and when that does not get through the client goes with its last reference (3 ms).
+    """
+    client = life.client
+    if client is None:
+        return
+    if life.transacting and life.fatal is None:
+        try:
+            client.abort_transaction(LAST_ABORT)
+        except KafkaException:
+            return
+    client.close()
 
 
 class Ending:
@@ -77,16 +111,15 @@ class Ending:
         """
         turn = Ticket()
         life = self.life
-        while life.inuse:
+        while life.inuse or (life.pins and self.reason == "reload"):
             pause(INSIDE)
         if not life.turn.take(turn):
             life.after_turn(self._submit)
             return
         error: Exception | None = None
-        client = life.client
+        identity = id(life.client)
         try:
-            if client is not None:
-                client.close()
+            _destroy(life)
         except Exception as raised:  # noqa: BLE001 - contained, and told of
             error = raised
         finally:
@@ -94,7 +127,7 @@ class Ending:
             life.client = life.produce = None
             life.leave(turn)
         self.finish(error)
-        self.slot.engine.leftovers.closed(self.slot, client)
+        self.slot.engine.leftovers.closed(self.slot, identity)
 
     def finish(self, error: Exception | None = None) -> bool:
         """The client is destroyed, or given up; False when that was said before."""

@@ -40,13 +40,14 @@ class Factory:
     exception that leaves a native callback would tear whatever poll served it.
     """
 
-    __slots__ = ("_config", "_emitter", "kafka")
+    __slots__ = ("_config", "_emitter", "_fake", "kafka")
 
     def __init__(
         self, config: Config, emitter: Emitter, kafka: Mapping[str, Any] | None = None
     ) -> None:
         self._config = config
         self._emitter = emitter
+        self._fake: Callable[[dict[str, Any]], KafkaClient] | None = None
         self.kafka: Mapping[str, Any] = config.kafka if kafka is None else kafka
 
     @property
@@ -136,7 +137,9 @@ class Factory:
         if not self._config.deliver and build is confluent_kafka.Producer:
             from waterdrop_py.testing.doubles import FakeClient  # rarely needed
 
-            return FakeClient(conf)
+            if self._fake is None:
+                self._fake = FakeClient()  # offsets outlive its clients
+            return self._fake(conf)
         return build(conf)
 
     def _beside(

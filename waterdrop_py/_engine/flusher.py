@@ -135,12 +135,12 @@ class Flusher:
         An invalid message, or one that finds no room, does not stop the close.
         """
         if self._txns is not None:
-            self._txns.wait_for_end(max(0.0, deadline - clock.system_now()))
+            self._txns.shut(deadline)
         entries = self._buffer.take()
         if force or not entries:
             return [entry.message for entry in entries]
         if self._txns is not None:
-            return self._in_one_transaction(entries)
+            return self._in_one_transaction(self._txns, entries, deadline)
         unsent: list[Message] = []
         for entry in entries:
             try:
@@ -151,7 +151,9 @@ class Flusher:
                 unsent.append(entry.message)
         return unsent
 
-    def _in_one_transaction(self, entries: list[Entry]) -> list[Message]:
+    def _in_one_transaction(
+        self, transactions: Transactions, entries: list[Entry], deadline: float
+    ) -> list[Message]:
         sound: list[DeliveryHandle] = []
         unsent: list[Message] = []
         for entry in entries:
@@ -161,8 +163,8 @@ class Flusher:
                 self._emitter.error("messages.produce_many_async", error)
                 unsent.append(entry.message)
         try:
-            with self._verbs.block():
-                self._verbs.send_all(sound, "messages.produce_many_async", None)
+            with transactions.block(deadline, last=True):
+                self._verbs.send_all(sound, "messages.produce_many_async", deadline)
         except Exception as error:  # noqa: BLE001 - the report has the messages
             self._emitter.error("messages.produce_many_async", error)
             return [entry.message for entry in entries]

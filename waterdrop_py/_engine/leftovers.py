@@ -38,9 +38,9 @@ class Leftovers:
         self._ours: deque[int] = deque(maxlen=_REMEMBERED)
         self._looking: list[None] = []
 
-    def closed(self, slot: ClientSlot, client: object) -> None:
-        """A client was closed: look in a while, if it was the last one."""
-        self._ours.append(id(client))
+    def closed(self, slot: ClientSlot, identity: int) -> None:
+        """A client, by its `id`, was closed: look in a while, if it was the last."""
+        self._ours.append(identity)
         if (
             self._engine.holds_clients()
             or self._looking

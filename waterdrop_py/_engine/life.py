@@ -48,6 +48,7 @@ class Life:
         last_activity: seconds on the clock, written by whoever serves reports.
         sent: numbers the messages; `refused` counts those that were not taken.
         report: the one that is being settled; whoever is torn leaves it here.
+        transacting: a transaction was begun on it, and has not surely ended.
         torn: an exception came out of a send, so a number may belong to no message.
         lost: why every handle that is still open will never get a report.
     """
@@ -80,6 +81,7 @@ class Life:
         "sent",
         "statistics",
         "torn",
+        "transacting",
         "turn",
         "waiters",
     )
@@ -111,6 +113,7 @@ class Life:
         self.pins: list[Pin] = []
         self.pinned = False
         self.torn = False
+        self.transacting = False
 
     def held_here(self) -> bool:
         """Whether this thread is inside a poll of this client, further down."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine import clock, lease
-from waterdrop_py._engine.losing import GIVE_UP, give_up
+from waterdrop_py._engine import clock, lease, waiting
+from waterdrop_py._engine.losing import GIVE_UP
 from waterdrop_py._engine.slot import NO_LIFE
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ def purge(parts: Parts) -> None:
     if life is not NO_LIFE and life.in_flight():
         lease.use(slot, _purge, None)
         if not life.held_here():
-            give_up(life, clock.system_now() + GIVE_UP, purge=False)
+            # Not longer: other threads go on sending on a client that lives on.
+            until = clock.system_now() + GIVE_UP
+            waiting.wait_turn(life, lambda: not life.in_flight(), until)
     took_ms = (clock.system_now() - started) * 1000
     parts.emitter.emit("buffer.purged", duration_ms=took_ms)
     slot.look_again()

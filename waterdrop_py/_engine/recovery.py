@@ -42,6 +42,12 @@ class Recovery:
         self._policy = policy
         self._attempts = 0
         self._claim = Claim()
+        slot.resets.append(self._reset)
+
+    def _reset(self) -> None:
+        """Be as if just made: this is a forked child."""
+        self._attempts = 0
+        self._claim = Claim()
 
     def succeeded(self) -> None:
         """What the client was replaced for works again: count afresh."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.closing import Closing
-from waterdrop_py._engine.ending import Batch, Ending
+from waterdrop_py._engine.ending import Batch, Ending, destroy_unready
 from waterdrop_py._engine.ledger import Ledger
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.losing import GIVE_UP, give_up
@@ -94,6 +94,7 @@ class ClientSlot:
         "engine",
         "factory",
         "holds",
+        "inside",
         "idle_timeout",
         "ledger",
         "life",
@@ -134,7 +135,8 @@ class ClientSlot:
         # What stands against a close beyond the client, and what a client needs
         # before its first use: messages and transactions are not the slot's.
         self.holds: list[Callable[[], Refusal | None]] = []
-        self.prepare: Callable[[Life], None] | None = None
+        self.prepare: Callable[[Life, float | None], None] | None = None
+        self.inside: Callable[[], bool] | None = None
         self.before_close: BeforeClose | None = None
         self.resets: list[Callable[[], None]] = []
         self._claim = Claim()
@@ -190,7 +192,7 @@ class ClientSlot:
             try:
                 if self._claim.take(ticket):
                     if self.state is SlotState.EMPTY:
-                        return self._open()
+                        return self._open(deadline)
                     continue
             finally:
                 self._release(ticket)
@@ -206,7 +208,7 @@ class ClientSlot:
             return "age"
         return None
 
-    def _open(self) -> Life:
+    def _open(self, deadline: float | None) -> Life:
         """Open a client. Claim held; a failed open leaves the slot as it was."""
         reopened = self.ledger.opens > 0
         started = clock.system_now()
@@ -218,7 +220,7 @@ class ClientSlot:
             self.emitter.emit("producer.connecting")
             self.engine.open(self.factory, life, self.reports)
             if self.prepare is not None:
-                self._make_ready(life, self.prepare)
+                self._make_ready(life, self.prepare, deadline)
             life.on_settled = self.look_again
             life.plain = self.reports.plain
             took_ms = (clock.system_now() - started) * 1000
@@ -242,14 +244,21 @@ class ClientSlot:
             self.look_again()
         return life
 
-    def _make_ready(self, life: Life, prepare: Callable[[Life], None]) -> None:
-        """A client that cannot be made ready is closed, and leaves nothing behind."""
+    def _make_ready(
+        self,
+        life: Life,
+        prepare: Callable[[Life, float | None], None],
+        deadline: float | None,
+    ) -> None:
+        """A client that cannot be made ready is closed, and leaves nothing behind.
+
+        The poller may serve it by now: a close waits for the turn, as any other does.
+        """
         try:
-            prepare(life)
+            prepare(life, deadline)
         except BaseException:
-            client, life.client, life.produce = life.client, None, None
-            if client is not None:
-                client.close()
+            destroy_unready(life)
+            self.engine.note_traffic()
             raise
 
     # -- letting go --------------------------------------------------------
@@ -350,7 +359,8 @@ class ClientSlot:
             give_up(life, clock.system_now() + GIVE_UP)
         finally:
             ending.begin()
-        ending.wait(self.close_timeout)
+        if not life.pins:  # whoever uses the client itself may be this very thread
+            ending.wait(self.close_timeout)
 
     def _let_go_of(self, life: Life) -> Ending | None:
         ticket = Ticket()

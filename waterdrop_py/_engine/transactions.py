@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine import clock, commands, flushing
+from waterdrop_py._engine import clock, commands, flushing, waiting
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.commands import CommandError, Retries
 from waterdrop_py._engine.kafka_errors import produce_error
-from waterdrop_py._engine.losing import GIVE_UP, give_up
+from waterdrop_py._engine.losing import GIVE_UP
 from waterdrop_py._engine.slot import Refusal
 from waterdrop_py.errors import (
     AbortTransaction,
     DeliveryTimeoutError,
     ProduceError,
+    ProducerClosedError,
     ReentrantCallError,
 )
 
@@ -32,19 +34,40 @@ if TYPE_CHECKING:
     from waterdrop_py.typing import KafkaClient
 
 _RECHECK: Final = 0.5
+_LAST_TRY: Final = 0.25
+"""Seconds for an abort whose bound is over already."""
 _ACTIVE: Final[ContextVar[tuple[Transaction, ...]]] = ContextVar(
     "waterdrop_py_transactions", default=()
 )
 
 
 class Transaction:
-    """One transaction, from begin to its end."""
+    """One transaction, from begin to its end.
 
-    __slots__ = ("doomed", "life", "manager", "open", "owner", "started", "ticket")
+    Attributes:
+        deadline: bounds all that it waits for; `inf` leaves each wait its own bound.
+        last: the one of a close, which refuses all others.
+        open: what is sent now belongs to it; no longer so from the first step of
+            its end, so that a subscriber's message finds a transaction of its own.
+    """
 
-    def __init__(self, manager: Transactions, ticket: Ticket) -> None:
+    __slots__ = (
+        "deadline",
+        "doomed",
+        "last",
+        "life",
+        "manager",
+        "open",
+        "owner",
+        "started",
+        "ticket",
+    )
+
+    def __init__(self, manager: Transactions, deadline: float, *, last: bool) -> None:
         self.manager = manager
-        self.ticket = ticket
+        self.deadline = deadline
+        self.last = last
+        self.ticket = Ticket()
         self.life: Life | None = None
         self.owner = threading.current_thread().name
         self.started = clock.now()
@@ -68,6 +91,7 @@ class Transactions:
         "_recovery",
         "_retries",
         "_running",
+        "_shut",
         "_slot",
         "_waiting_jobs",
     )
@@ -88,7 +112,9 @@ class Transactions:
         self._bells: list[SimpleQueue[None]] = []
         self._running: Transaction | None = None
         self._waiting_jobs: list[Callable[[], None]] = []
+        self._shut = False
         slot.holds.append(self.hold)
+        slot.inside = self._mine
         slot.prepare = self._prepare
         slot.resets.append(self.reset)
 
@@ -109,12 +135,18 @@ class Transactions:
         age_ms = (clock.now() - running.started) * 1000
         return Refusal("transaction", 1, age_ms, running.owner)
 
-    def block(self) -> Block:
+    def block(self, deadline: float = inf, *, last: bool = False) -> Block:
         """A block: a transaction of its own, or part of the one around it."""
-        return Block(self)
+        return Block(self, deadline, last=last)
+
+    def _mine(self) -> bool:
+        return self._claim.mine
 
     def reset(self) -> None:
-        """Be as if just made: this is a forked child."""
+        """Be as if just made: this is a forked child, outside of any transaction."""
+        if self._running is not None:
+            self._running.open = False
+        self._shut = False
         self._claim = Claim()
         self._bells = []
         self._running = None
@@ -122,39 +154,63 @@ class Transactions:
 
     # -- begin -------------------------------------------------------------
 
-    def begin(self) -> Transaction:
-        """Wait for the transaction before this one, and begin."""
-        self._slot.refuse_closed()
+    def begin(self, transaction: Transaction) -> None:
+        """Wait for the transaction before this one, and begin.
+
+        The caller gives it up, `abandon`, when this raises.
+        """
+        self._refuse_closed(transaction)
         if self._slot.life.held_here() or self._slot.mine:
             raise ReentrantCallError(
                 "a transaction cannot begin inside a callback of its own client, "
                 "which holds up the reports that it would wait for"
             )
-        transaction = Transaction(self, Ticket())
-        try:
-            self._take_claim(transaction.ticket, self._patience)
-            self._running = transaction
-            self._begin(transaction)
-        except BaseException:
-            self.release(transaction)
-            raise
-        transaction.open = True
-        self._emitter.emit("transaction.started")
-        return transaction
-
-    def _begin(self, transaction: Transaction) -> None:
-        transaction.life = self._slot.ready(clock.system_now() + self._patience)
+        until = min(transaction.deadline, clock.system_now() + self._patience)
+        self._take_claim(transaction.ticket, until)
+        self._refuse_closed(transaction)  # closed while this one waited
+        life = self._ready(transaction, until)
+        # From here on it is not known whether librdkafka is in one.
+        life.transacting = True
         try:
             self._command(
-                transaction.life, "begin", lambda client, _: client.begin_transaction()
+                transaction, "begin", lambda client, _: client.begin_transaction()
             )
         except CommandError as failed:
             if failed.error.fatal:
-                self._recovery.reload(transaction.life, failed.error, None)
+                self._recovery.reload(life, failed.error, None)
             raise failed.error from failed.__cause__
+        transaction.open = True
+        self._emitter.emit("transaction.started")
 
-    def _take_claim(self, ticket: Ticket, patience: float) -> None:
-        deadline = clock.system_now() + patience
+    def _refuse_closed(self, transaction: Transaction) -> None:
+        self._slot.refuse_closed()
+        if self._shut and not transaction.last:
+            raise ProducerClosedError(
+                f"producer {self._emitter.producer_id!r} is closing; nothing was sent"
+            )
+
+    def _ready(self, transaction: Transaction, until: float) -> Life:
+        """A client that is in no transaction, and that nobody closes from here on.
+
+        `ready` comes first, so that it may replace a client that is too old;
+        `_running` keeps the client, and is set before the second look at the slot:
+        whoever retires it publishes that first and asks `hold` second.
+        """
+        slot = self._slot
+        while True:
+            life = slot.ready(until)
+            if life.transacting and life.fatal is None:
+                # The end of the one before was torn, or failed: only a new client is
+                # surely in none.
+                slot.discard(life)
+                continue
+            transaction.life = life
+            self._running = transaction
+            if slot.life is life:
+                return life
+            self._running = None
+
+    def _take_claim(self, ticket: Ticket, deadline: float) -> None:
         while not self._claim.take(ticket):
             if self._claim.mine:
                 raise ReentrantCallError(
@@ -176,6 +232,15 @@ class Transactions:
             finally:
                 self._bells.remove(bell)
 
+    def abandon(self, transaction: Transaction, error: BaseException) -> None:
+        """It did not begin, or was torn as it did: nobody is inside."""
+        try:
+            if transaction.open:
+                transaction.open = False
+                self._abort(transaction, error)
+        finally:
+            self.release(transaction)
+
     def release(self, transaction: Transaction) -> None:
         """The transaction has ended, whichever way: the next one may begin."""
         transaction.open = False
@@ -184,32 +249,50 @@ class Transactions:
         if self._claim.release(transaction.ticket):
             for bell in tuple(self._bells):
                 bell.put(None)
-            while self._waiting_jobs:
-                self._slot.engine.closers.submit(self._waiting_jobs.pop(0))
+            self._run_waiting_jobs()
         self._slot.look_again()
 
     def after_transaction(self, job: Callable[[], None]) -> None:
-        """Run `job` on another thread when no transaction is running."""
+        """Run `job` on another thread when no transaction is running.
+
+        The job is added before the look at the claim, and `release` gives it back
+        before it looks for jobs: one of the two sees the other.
+        """
         self._waiting_jobs.append(job)
         ticket = Ticket()
         try:
-            if not self._slot.life.held_here():
-                self._claim.take(ticket)
+            self._claim.take(ticket)
         finally:
             if self._claim.release(ticket):
-                while self._waiting_jobs:
-                    self._slot.engine.closers.submit(self._waiting_jobs.pop(0))
+                for bell in tuple(self._bells):
+                    bell.put(None)
+                self._run_waiting_jobs()
 
-    def wait_for_end(self, patience: float) -> bool:
-        """For `close`: wait until no transaction is running; whether that is so."""
+    def _run_waiting_jobs(self) -> None:
+        while self._waiting_jobs:
+            try:
+                job = self._waiting_jobs.pop(0)
+            except IndexError:
+                return  # another thread took the last one
+            self._slot.engine.closers.submit(job)
+
+    def shut(self, deadline: float) -> None:
+        """For `close`: let no other transaction begin, and wait for the running one,
+        until `deadline` at most."""
+        self._shut = True
         ticket = Ticket()
         try:
-            self._take_claim(ticket, patience)
-        except (DeliveryTimeoutError, ReentrantCallError):
-            return False
+            self._take_claim(ticket, deadline)
+        except DeliveryTimeoutError:
+            return
+        except BaseException:
+            self._shut = False  # the close does not take place
+            raise
         finally:
-            self._claim.release(ticket)
-        return True
+            if self._claim.release(ticket):
+                for bell in tuple(self._bells):
+                    bell.put(None)
+                self._run_waiting_jobs()
 
     # -- end ---------------------------------------------------------------
 
@@ -219,10 +302,11 @@ class Transactions:
         Raises:
             ProduceError: the commit failed, or an inner block had failed.
         """
+        transaction.open = False
         started = clock.system_now()
         doomed = transaction.doomed
         if error is None and doomed is None:
-            self._commit(transaction)
+            self._commit_or_abort(transaction)
         else:
             self._abort(transaction, error if error is not None else doomed)
         swallowed = isinstance(error, AbortTransaction)
@@ -238,6 +322,17 @@ class Transactions:
             self._emitter.emit("transaction.finished", duration_ms=took_ms)
         return swallowed
 
+    def _commit_or_abort(self, transaction: Transaction) -> None:
+        life = _life_of(transaction)
+        try:
+            self._commit(transaction)
+        except ProduceError:
+            raise
+        except BaseException as torn:
+            if life.transacting:  # a signal handler raised before it was committed
+                self._abort(transaction, torn)
+            raise
+
     def _commit(self, transaction: Transaction) -> None:
         life = _life_of(transaction)
         started = clock.system_now()
@@ -246,65 +341,82 @@ class Transactions:
         flushing.wait_until(
             life,
             lambda: not life.in_flight() or life.fatal is not None,
-            started + self._patience,
+            min(started + self._patience, transaction.deadline),
             push=True,
         )
         try:
             self._command(
-                life, "commit", lambda client, slice_: client.commit_transaction(slice_)
+                transaction,
+                "commit",
+                lambda client, slice_: client.commit_transaction(slice_),
             )
         except CommandError as failed:
             self._after_failure(transaction, failed)
             raise failed.error from failed.__cause__
+        life.transacting = False
         self._recovery.succeeded()
         took_ms = (clock.system_now() - started) * 1000
         self._emitter.emit("transaction.committed", duration_ms=took_ms)
 
     def _after_failure(self, transaction: Transaction, failed: CommandError) -> None:
         """A commit failed: abort once, or replace the client once; never both."""
-        life = _life_of(transaction)
         if failed.error.fatal:
-            self._recovery.reload(life, failed.error, None)
+            self._reload(transaction, failed.error)
         else:
             self._abort(transaction, failed.error)
 
+    def _reload(self, transaction: Transaction, error: ProduceError) -> None:
+        if not transaction.last:  # the client of a closing producer is closed anyway
+            self._recovery.reload(_life_of(transaction), error, None)
+
     def _abort(self, transaction: Transaction, cause: BaseException | None) -> None:
-        """Abort. What goes wrong is told, and not raised: the cause counts more."""
+        """Abort. What goes wrong is told, and not raised: the cause counts more.
+
+        When it cannot be aborted the life stays marked: the next transaction begins
+        on another client.
+        """
         life = _life_of(transaction)
-        started = clock.system_now()
-        kafka_failed = isinstance(cause, ProduceError)
-        fatal = _fatal_error(life, cause)
-        if fatal is not None:
-            self._recovery.reload(life, fatal, None)
+        if life.fatal is not None:
+            self._reload(transaction, produce_error(life.fatal))
             return
-        if self._abort_wait > 0 and not kafka_failed:
-            until = started + self._abort_wait
+        started = clock.system_now()
+        if self._abort_wait > 0 and not isinstance(cause, ProduceError):
+            until = min(started + self._abort_wait, transaction.deadline)
             flushing.wait_until(life, lambda: not life.in_flight(), until, push=True)
         try:
             self._command(
-                life, "abort", lambda client, slice_: client.abort_transaction(slice_)
+                transaction,
+                "abort",
+                lambda client, slice_: client.abort_transaction(slice_),
+                at_least=_LAST_TRY,
             )
         except CommandError as failed:
             if failed.error.fatal:
-                self._recovery.reload(life, failed.error, None)
-            elif not isinstance(cause, ProduceError):
-                # Neither in a transaction nor out of it: only a new client is sure.
-                self._slot.discard(life)
+                self._reload(transaction, failed.error)
             return
         except ProduceError as error:
             self._emitter.error("transaction.abort", error)
             return
-        give_up(life, clock.system_now() + GIVE_UP)
+        life.transacting = False
+        # librdkafka has purged what was left. A report that a slow callback holds up
+        # is served later: the client lives on.
+        until = clock.system_now() + GIVE_UP
+        waiting.wait_turn(life, lambda: not life.in_flight(), until, idle=0.01)
         took_ms = (clock.system_now() - started) * 1000
         self._emitter.emit("transaction.aborted", duration_ms=took_ms)
 
     # -- commands ----------------------------------------------------------
 
-    def _prepare(self, life: Life) -> None:
+    def _prepare(self, life: Life, deadline: float | None) -> None:
         """`init_transactions` on a client that was just opened."""
         try:
-            self._command(
-                life, "begin", lambda client, slice_: client.init_transactions(slice_)
+            commands.run(
+                life,
+                self._emitter,
+                self._retries,
+                "transaction.begin",
+                lambda client, slice_: client.init_transactions(slice_),
+                inf if deadline is None else deadline,
             )
         except CommandError as failed:
             raise failed.error from failed.__cause__
@@ -317,7 +429,7 @@ class Transactions:
         group = consumer.consumer_group_metadata()
         try:
             self._command(
-                _life_of(transaction),
+                transaction,
                 "store_offset",
                 lambda client, slice_: client.send_offsets_to_transaction(
                     [offset], group, slice_
@@ -333,30 +445,52 @@ class Transactions:
         )
 
     def _command(
-        self, life: Life, name: str, command: Callable[[KafkaClient, float], object]
+        self,
+        transaction: Transaction,
+        name: str,
+        command: Callable[[KafkaClient, float], object],
+        at_least: float = 0.0,
     ) -> None:
-        kind = f"transaction.{name}"
-        commands.run(life, self._emitter, self._retries, kind, command)
+        commands.run(
+            _life_of(transaction),
+            self._emitter,
+            self._retries,
+            f"transaction.{name}",
+            command,
+            max(transaction.deadline, clock.system_now() + at_least),
+        )
 
 
 class Block:
     """`with producer.transaction():`."""
 
-    __slots__ = ("_manager", "_own", "_transaction")
+    __slots__ = ("_deadline", "_last", "_manager", "_own", "_transaction")
 
-    def __init__(self, manager: Transactions) -> None:
+    def __init__(self, manager: Transactions, deadline: float, *, last: bool) -> None:
         self._manager = manager
+        self._deadline = deadline
+        self._last = last
         self._transaction: Transaction | None = None
         self._own = False
 
     def __enter__(self) -> None:
-        around = self._manager.current()
+        manager = self._manager
+        around = manager.current()
         if around is not None:
             self._transaction = around
             return
-        self._transaction = transaction = self._manager.begin()
+        transaction = Transaction(manager, self._deadline, last=self._last)
+        self._transaction = transaction
         self._own = True
-        _ACTIVE.set((*_ACTIVE.get(), transaction))
+        # A signal handler may raise wherever a call returns; after the last one here,
+        # what it raises is raised inside the block.
+        try:
+            manager.begin(transaction)
+            _ACTIVE.set((*_ACTIVE.get(), transaction))
+        except BaseException as error:
+            self._transaction = None
+            manager.abandon(transaction, error)
+            raise
 
     def __exit__(
         self,
@@ -379,18 +513,15 @@ class Block:
             _ACTIVE.set(active)
             self._manager.release(transaction)
 
+    def __del__(self) -> None:
+        # A signal handler raised on the first bytecode of `__exit__`.
+        transaction = self._transaction
+        if transaction is not None and self._own:
+            self._manager.release(transaction)
+
 
 def _life_of(transaction: Transaction) -> Life:
     life = transaction.life
     if life is None:  # pragma: no cover - begin sets it before the block runs
         raise ProduceError("the transaction was not begun (state)", code="state")
     return life
-
-
-def _fatal_error(life: Life, cause: BaseException | None) -> ProduceError | None:
-    """The fatal error that a transaction ends with, if it is one."""
-    if isinstance(cause, ProduceError) and cause.fatal:
-        return cause
-    if life.fatal is None:
-        return None
-    return produce_error(life.fatal)

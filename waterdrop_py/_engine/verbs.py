@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine import clock
@@ -60,9 +61,9 @@ class Verbs:
         self._limit = max_payload_size
         self._patience = max_wait_timeout
 
-    def block(self) -> AbstractContextManager[object]:
+    def block(self, deadline: float = inf) -> AbstractContextManager[object]:
         """What surrounds a call: a transaction of its own, or nothing."""
-        return nullcontext() if self._txns is None else self._txns.block()
+        return nullcontext() if self._txns is None else self._txns.block(deadline)
 
     def produce_async(self, message: Message) -> DeliveryHandle:
         """Send one message, without the wait."""
@@ -101,7 +102,7 @@ class Verbs:
         deadline = started + (self._patience if timeout is None else timeout)
         try:
             self._dispatch.refuse_inside_callback()
-            with self.block():
+            with self.block(deadline):
                 report = self._send_and_serve(handle, verb, deadline)
         except ProduceError as error:
             self._failed(verb, error, message=message)

@@ -1,0 +1,43 @@
+"""A timer's handler raises while the main thread serves reports."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+from tests.scenarios.kit import TOPIC, make_producer, say
+
+RANDOM = random.Random(7)
+
+
+class Interrupt(BaseException):
+    """The handler's."""
+
+
+def on_signal(*_: object) -> None:
+    """Raise, wherever the program is."""
+    raise Interrupt
+
+
+def main() -> None:
+    """Every report has its outcome, whatever call it was served in."""
+    producer = make_producer()
+    producer.produce_sync(TOPIC, b"x")
+    signal.signal(signal.SIGALRM, on_signal)
+    raised = 0
+    for number in range(1_000):
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, RANDOM.uniform(5e-5, 1.2e-3))
+                producer.produce_sync(TOPIC, b"x", partition=number % 3, timeout=1)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except Interrupt:
+            raised += 1
+    producer.flush(5)
+    stats = producer.stats()
+    say(raised=raised, failed=stats.failed, in_flight=stats.in_flight)
+    producer.close()
+
+
+main()
