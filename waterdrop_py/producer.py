@@ -302,10 +302,8 @@ class Producer(Sender):
                 closing.abandon(each.slot)
 
     def __repr__(self) -> str:
-        return (
-            f"<Producer {self.id!r} {self.status} in_flight={self.queue_size} "
-            f"buffered={self.buffer_size}>"
-        )
+        buffered = f" buffered={size}" if (size := self.buffer_size) else ""
+        return f"<Producer {self.id!r} {self.status} in_flight={self.queue_size}{buffered}>"
 
     def __copy__(self) -> NoReturn:
         raise TypeError("a Producer cannot be copied: it owns a client")

@@ -15,13 +15,13 @@ GIVE_UP: Final = 1.0
 """Seconds for the reports of what was purged."""
 
 
-def give_up(life: Life, deadline: float, *, purge: bool = True) -> list[DeliveryHandle]:
+def give_up(life: Life, deadline: float) -> list[DeliveryHandle]:
     """Purge what `life` still has, and serve the reports until `deadline`.
 
     Returns the handles that had to be resolved without one.
     """
     client = life.client
-    if purge and client is not None and life.in_flight():
+    if client is not None and life.in_flight():
         client.purge()
     waiting.wait_turn(life, lambda: not life.in_flight(), deadline, idle=0.01)
     return lose(life) if life.in_flight() else []

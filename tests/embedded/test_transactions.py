@@ -1,0 +1,832 @@
+"""Transactions: what commits, what aborts, whose turn it is, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.embedded.support import BOUND, eventually, in_threads
+from waterdrop_py import AbortTransaction, Status
+from waterdrop_py.errors import (
+    ProduceError,
+    ProducerClosedError,
+    ProducerNotTransactionalError,
+    ReentrantCallError,
+    TransactionalCloseError,
+    TransactionalOffsetInvalidError,
+    TransactionRequiredError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from tests.embedded.support import EventLog, MakeProducer
+    from waterdrop_py import Producer
+    from waterdrop_py.testing import EmbeddedCluster
+
+    Make = Callable[..., Producer]
+
+ENDS = ["transaction.started", "transaction.committed", "transaction.finished"]
+ABORTS = ["transaction.started", "transaction.aborted", "transaction.finished"]
+
+
+@pytest.fixture
+def make(make_producer: MakeProducer) -> Make:
+    """Builds transactional producers, each with an id of its own."""
+
+    def make(**options: Any) -> Producer:
+        kafka = {"transactional.id": uuid.uuid4().hex, **options.pop("kafka", {})}
+        return make_producer(kafka=kafka, **options)
+
+    return make
+
+
+@pytest.fixture
+def producer(make: Make) -> Producer:
+    """A transactional producer."""
+    return make()
+
+
+def values(cluster: EmbeddedCluster, topic: str) -> list[Any]:
+    """What a topic holds, sorted. The mock shows aborted messages too."""
+    return sorted(message.value() for message in cluster.read(topic))
+
+
+# -- commit ------------------------------------------------------------------
+
+
+def test_a_block_commits_at_its_end(
+    producer: Producer, cluster: EmbeddedCluster, topic: str, log: EventLog
+) -> None:
+    """Handles are final behind the block; started, committed and finished are told."""
+    with producer.transaction():
+        assert producer.in_transaction
+        handles = [producer.produce_async(topic, b"%d" % n) for n in range(5)]
+    assert not producer.in_transaction
+    assert all(handle.done() and handle.exception() is None for handle in handles)
+    assert values(cluster, topic) == [b"0", b"1", b"2", b"3", b"4"]
+    assert log.names("transaction.") == ENDS
+    assert all(e["producer_id"] == producer.id for e in log.events)
+    assert log.all("transaction.committed")[0].duration_ms > 0
+    assert not log.all("error.occurred")
+
+
+def test_an_empty_block_commits(producer: Producer, log: EventLog) -> None:
+    """A transaction in which nothing was sent is no error."""
+    with producer.transaction():
+        pass
+    assert log.names("transaction.") == ENDS
+
+
+def test_return_break_and_continue_commit(
+    producer: Producer, topic: str, log: EventLog
+) -> None:
+    """Python cannot tell them from the end of the block."""
+
+    def leave() -> str:
+        with producer.transaction():
+            producer.produce_async(topic, b"x")
+            return "value"
+
+    assert leave() == "value"
+    for _ in range(2):
+        with producer.transaction():
+            break
+    for _ in range(1):
+        with producer.transaction():
+            continue
+    assert len(log.all("transaction.committed")) == 3
+    assert not log.all("transaction.aborted")
+
+
+def test_many_in_a_row(producer: Producer, topic: str, log: EventLog) -> None:
+    """Ten transactions of five messages: fifty reports, no error, one client."""
+    for _ in range(10):
+        with producer.transaction():
+            for _ in range(5):
+                producer.produce_async(topic, b"x")
+    assert producer.stats().acknowledged == 50
+    assert producer.stats().opens == 1
+    assert len(log.all("transaction.committed")) == 10
+    assert not log.all("error.occurred")
+
+
+def test_a_linger_is_not_waited_out(make: Make, topic: str) -> None:
+    """A commit sends at once what would wait for company for a minute."""
+    producer = make(kafka={"linger.ms": 60_000})
+    producer.connect()
+    started = time.monotonic()
+    with producer.transaction():
+        handle = producer.produce_async(topic, b"x")
+    assert handle.result(0).offset == 0
+    assert time.monotonic() - started < 5
+
+
+# -- abort -------------------------------------------------------------------
+
+
+class Strange(BaseException):
+    """No `Exception`."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("mine"),
+        KeyboardInterrupt(),
+        SystemExit(3),
+        GeneratorExit(),
+        asyncio.CancelledError(),
+        Strange(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_any_exception_aborts_and_is_raised_unchanged(
+    make: Make, topic: str, log: EventLog, error: BaseException
+) -> None:
+    """The very object comes out, purged messages are told as such and not as errors,
+    and the next transaction works."""
+    producer = make(kafka={"linger.ms": 60_000})
+    with pytest.raises(type(error)) as caught, producer.transaction():
+        handle = producer.produce_async(topic, b"x", label="mine")
+        raise error
+    assert caught.value is error
+    failure = handle.exception(0)
+    assert isinstance(failure, ProduceError)
+    assert failure.code in {"purge_queue", "purge_inflight"}
+    assert log.names("transaction.") == ABORTS[:2]
+    (purged,) = log.all("message.purged")
+    assert purged["label"] == "mine"
+    assert not log.all("error.occurred")
+    assert producer.produce_sync(topic, b"after").error is None
+    assert producer.stats().opens == 1
+
+
+def test_abort_transaction_is_swallowed(make: Make, topic: str, log: EventLog) -> None:
+    """The program goes on behind the block, and nothing of it was sent."""
+    producer = make(kafka={"linger.ms": 60_000})
+    with producer.transaction():
+        handle = producer.produce_async(topic, b"x")
+        raise AbortTransaction
+    assert isinstance(handle.exception(0), ProduceError)
+    assert log.names("transaction.") == ABORTS
+    assert not log.all("error.occurred")
+
+
+def test_a_generator_closed_inside_the_block_aborts(
+    producer: Producer, topic: str, log: EventLog
+) -> None:
+    """Also when it is closed in another context than the one that began."""
+
+    def feed() -> Generator[None]:
+        with producer.transaction():
+            producer.produce_async(topic, b"x")
+            yield
+
+    feeding = feed()
+    next(feeding)
+    in_threads(1, lambda _: feeding.close())
+    assert log.names("transaction.") == ABORTS[:2]
+    assert not producer.in_transaction
+    producer.produce_sync(topic, b"after")
+
+
+def test_a_report_that_came_before_the_abort_stays(
+    producer: Producer, topic: str
+) -> None:
+    """`produce_sync` inside a block that is aborted later did return a real report."""
+    with producer.transaction():
+        report = producer.produce_sync(topic, b"x", partition=1)
+        raise AbortTransaction
+    assert (report.partition, report.offset, report.error) == (1, 0, None)
+
+
+def test_an_abort_may_wait_for_what_is_in_flight(
+    make: Make, topic: str, log: EventLog
+) -> None:
+    """With `wait_timeout_on_transaction_abort` nothing is purged, linger or not."""
+    producer = make(wait_timeout_on_transaction_abort=5000, kafka={"linger.ms": 60_000})
+    with producer.transaction():
+        handle = producer.produce_async(topic, b"x", partition=0)
+        raise AbortTransaction
+    assert handle.result(0).offset == 0
+    assert not log.all("message.purged")
+    assert not log.all("error.occurred")
+    assert log.names("transaction.") == ABORTS
+
+
+def test_the_wait_before_an_abort_is_a_ceiling(
+    make: Make, cluster: EmbeddedCluster, topic: str
+) -> None:
+    """When it is over, the abort takes place."""
+    producer = make(wait_timeout_on_transaction_abort=200)
+    producer.connect()
+    with suppress(AbortTransaction), producer.transaction():
+        cluster.set_rtt(1000)
+        handle = producer.produce_async(topic, b"x")
+        started = time.monotonic()
+        raise AbortTransaction
+    assert isinstance(handle.exception(0), ProduceError)
+    assert 0.2 <= time.monotonic() - started < 4
+
+
+# -- nesting -----------------------------------------------------------------
+
+
+def test_blocks_inside_a_block_join_it(
+    producer: Producer, topic: str, log: EventLog
+) -> None:
+    """One transaction, one commit, at the end of the outermost."""
+    with producer.transaction():
+        producer.produce_async(topic, b"outer")
+        with producer.transaction(), producer.transaction():
+            producer.produce_async(topic, b"inner")
+        assert not log.all("transaction.committed")
+    assert log.names("transaction.") == ENDS
+
+
+def test_abort_transaction_aborts_all_levels(
+    make: Make, topic: str, log: EventLog
+) -> None:
+    """Raised in an inner block, it ends the outermost, and is swallowed there."""
+    producer = make(kafka={"linger.ms": 60_000})
+    after = []
+    with producer.transaction():
+        outer = producer.produce_async(topic, b"outer")
+        with producer.transaction():
+            inner = producer.produce_async(topic, b"inner")
+            raise AbortTransaction
+        after.append("not reached")
+    assert not after
+    assert isinstance(outer.exception(0), ProduceError)
+    assert isinstance(inner.exception(0), ProduceError)
+    assert log.names("transaction.") == ABORTS
+
+
+def test_a_failed_inner_block_dooms_the_outer(
+    make: Make, topic: str, log: EventLog
+) -> None:
+    """Also when its exception is caught: nothing is committed, and that is raised."""
+    producer = make(kafka={"linger.ms": 60_000})
+    with pytest.raises(ProduceError) as caught, producer.transaction():
+        outer = producer.produce_async(topic, b"outer")
+        with suppress(ValueError), producer.transaction():
+            raise ValueError("inner")
+        producer.produce_async(topic, b"more")
+    assert caught.value.code == "aborted"
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert isinstance(outer.exception(0), ProduceError)
+    assert not log.all("transaction.committed")
+    assert len(log.all("transaction.aborted")) == 1
+    producer.produce_sync(topic, b"after")
+
+
+# -- sends outside of a block ------------------------------------------------
+
+
+def test_sends_outside_a_block_have_their_own(
+    producer: Producer, topic: str, log: EventLog
+) -> None:
+    """One transaction for each call, and one for a whole batch."""
+    calls: list[Callable[[], object]] = [
+        lambda: producer.produce_sync(topic, b"x"),
+        lambda: producer.produce_async(topic, b"x"),
+        lambda: producer.produce_many_sync([{"topic": topic, "payload": b"x"}] * 10),
+        lambda: producer.produce_many_async([{"topic": topic, "payload": b"x"}] * 10),
+        lambda: producer.tombstone_sync(topic, key=b"k"),
+    ]
+    for count, call in enumerate(calls, 1):
+        call()
+        assert len(log.all("transaction.committed")) == count
+    assert producer.stats().acknowledged == 23
+    with producer.transaction():
+        producer.produce_sync(topic, b"x")
+        producer.produce_many_sync([{"topic": topic, "payload": b"x"}] * 10)
+    assert len(log.all("transaction.committed")) == len(calls) + 1
+
+
+def test_a_flushed_buffer_is_one_transaction(
+    producer: Producer, topic: str, log: EventLog
+) -> None:
+    """Whatever it holds, sync or async; an empty one is none."""
+    for flush in (producer.flush_buffer_sync, producer.flush_buffer_async):
+        for _ in range(3):
+            producer.buffer(topic, b"x")
+        assert len(flush()) == 3
+        assert producer.flush_buffer_sync() == []
+    assert len(log.all("transaction.committed")) == 2
+
+
+@pytest.mark.parametrize("verb", ["flush_buffer_sync", "flush_buffer_async"])
+def test_a_rolled_back_flush_is_all_back_in_the_buffer(
+    make: Make, cluster: EmbeddedCluster, topic: str, verb: str
+) -> None:
+    """Of a transaction that was rolled back nothing is visible, so all of it is put
+    back, in order, and the next flush sends it."""
+    producer = make()
+    producer.connect()
+    for n in range(3):
+        producer.buffer(topic, b"%d" % n, partition=0)
+    cluster.push_errors("AddPartitionsToTxn", "topic_authorization_failed")
+    with pytest.raises(ProduceError):
+        getattr(producer, verb)()
+    assert producer.buffer_size == 3
+    reports = producer.flush_buffer_sync()
+    assert [report.message.payload for report in reports] == [b"0", b"1", b"2"]
+    assert producer.buffer_size == 0
+
+
+# -- whose turn it is --------------------------------------------------------
+
+
+def test_threads_take_turns(producer: Producer, topic: str, log: EventLog) -> None:
+    """Five threads with ten transactions of three messages: fifty commits, and no
+    message in another thread's transaction."""
+    seen: list[tuple[str, object]] = []
+    producer.monitor.subscribe(
+        "transaction.started", lambda _: seen.append(("began", threading.get_ident()))
+    )
+
+    def work(index: int) -> None:
+        for _ in range(10):
+            with producer.transaction():
+                for _ in range(3):
+                    producer.produce_async(topic, b"x", label=index)
+                seen.append(("inside", threading.get_ident()))
+
+    assert not in_threads(5, work)
+    assert len(log.all("transaction.committed")) == 50
+    assert producer.stats().acknowledged == 150
+    assert not log.all("error.occurred")
+    # Nobody begins before the one before has left its block.
+    assert all(
+        (one[0], two[0]) == ("began", "inside") and one[1] == two[1]
+        for one, two in zip(seen[::2], seen[1::2], strict=True)
+    )
+
+
+def test_two_producers_run_side_by_side(make: Make, topic: str) -> None:
+    """Each may be in a transaction while the other is."""
+    producers = [make(), make()]
+    both = threading.Barrier(2)
+
+    def work(index: int) -> None:
+        for _ in range(3):
+            with producers[index].transaction():
+                producers[index].produce_async(topic, b"x")
+                both.wait(BOUND)
+
+    assert not in_threads(2, work)
+    assert [each.stats().acknowledged for each in producers] == [3, 3]
+
+
+def test_two_transactions_in_one_thread(make: Make, topic: str, log: EventLog) -> None:
+    """Transactions of different producers nest, and each ends for itself."""
+    first, second = make(id="first"), make(id="second")
+    with pytest.raises(ValueError, match="mine"), first.transaction():
+        with second.transaction():
+            assert first.in_transaction
+            assert second.in_transaction
+            second.produce_async(topic, b"x")
+        raise ValueError("mine")
+    assert [e["producer_id"] for e in log.all("transaction.committed")] == ["second"]
+    assert [e["producer_id"] for e in log.all("transaction.aborted")] == ["first"]
+
+
+def test_a_thread_that_waits_for_its_turn_gives_up(make: Make, topic: str) -> None:
+    """A send of another thread waits within its own bound, and says so."""
+    producer = make()
+    raised: list[BaseException] = []
+
+    def send(_: int) -> None:
+        producer.produce_sync(topic, b"x", timeout=0.3)
+
+    with producer.transaction():
+        started = time.monotonic()
+        raised += in_threads(1, send)
+        assert 0.3 <= time.monotonic() - started < 2
+    (error,) = raised
+    assert isinstance(error, ProduceError)
+    assert error.code == "timed_out"
+
+
+def test_a_task_that_is_not_inside_does_not_deadlock(
+    producer: Producer, topic: str, log: EventLog
+) -> None:
+    """An asyncio task of the same thread that is not in the transaction: verbs that
+    wait are refused, `produce_async` is sent when the transaction has ended."""
+
+    async def inside(begun: asyncio.Event, tried: asyncio.Event) -> None:
+        with producer.transaction():
+            producer.produce_async(topic, b"inside")
+            begun.set()
+            await tried.wait()
+
+    async def outside(begun: asyncio.Event, tried: asyncio.Event) -> Any:
+        await begun.wait()
+        try:
+            assert not producer.in_transaction
+            with pytest.raises(ReentrantCallError):
+                producer.produce_sync(topic, b"refused")
+            with pytest.raises(ReentrantCallError), producer.transaction():
+                pass
+            return producer.produce_async(topic, b"outside")
+        finally:
+            tried.set()
+
+    async def run() -> Any:
+        begun, tried = asyncio.Event(), asyncio.Event()
+        joined = asyncio.gather(inside(begun, tried), outside(begun, tried))
+        return (await asyncio.wait_for(joined, BOUND))[1]
+
+    handle = asyncio.run(run())
+    assert handle.result(BOUND).error is None
+    assert eventually(lambda: len(log.all("transaction.committed")) == 2)
+
+
+def test_a_thread_that_got_the_context_is_inside(
+    producer: Producer, topic: str, log: EventLog
+) -> None:
+    """`asyncio.to_thread` takes the context along: what it sends is part of it."""
+
+    async def run() -> None:
+        with producer.transaction():
+            await asyncio.to_thread(producer.produce_sync, topic, b"x")
+
+    asyncio.run(run())
+    assert log.names("transaction.") == ENDS
+
+
+# -- subscribers and signal handlers ----------------------------------------
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "message.acknowledged",
+        "transaction.started",
+        "transaction.committed",
+        "transaction.finished",
+    ],
+)
+def test_a_subscriber_may_use_the_producer(
+    producer: Producer, cluster: EmbeddedCluster, topic: str, event: str
+) -> None:
+    """`produce_async` from any event around a transaction returns a handle, which is
+    sent in a transaction of its own; verbs that wait answer, and nothing deadlocks."""
+    other = f"other-{uuid.uuid4().hex}"
+    handles: list[Any] = []
+    answers: list[object] = []
+
+    def react(_: object) -> None:
+        if handles:
+            return
+        handles.append(producer.produce_async(other, b"reaction", partition=0))
+        with pytest.raises(ReentrantCallError):
+            producer.produce_sync(other, b"refused")
+        answers.append(producer.disconnect())
+
+    producer.monitor.subscribe(event, react)
+    with producer.transaction():
+        producer.produce_async(topic, b"x")
+    assert eventually(lambda: bool(handles) and handles[0].done())
+    assert handles[0].result(0).error is None
+    assert answers == [False]
+    assert values(cluster, topic) == [b"x"]
+    assert values(cluster, other) == [b"reaction"]
+
+
+def test_a_subscriber_of_a_purge_may_send(
+    make: Make, cluster: EmbeddedCluster, topic: str
+) -> None:
+    """A dead letter that is sent as the abort tells of a message is sent behind it."""
+    producer = make(kafka={"linger.ms": 60_000})
+    letters = f"letters-{uuid.uuid4().hex}"
+    handles: list[Any] = []
+
+    @producer.monitor.on("message.purged")
+    def keep(event: Any) -> None:
+        handles.append(producer.produce_async(letters, event["message"].payload))
+
+    with producer.transaction():
+        producer.produce_async(topic, b"x")
+        raise AbortTransaction
+    assert eventually(lambda: bool(handles) and handles[0].done())
+    assert values(cluster, letters) == [b"x"]
+
+
+def test_close_from_a_subscriber_closes_behind_the_transaction(
+    producer: Producer, cluster: EmbeddedCluster, topic: str
+) -> None:
+    """It starts closing and says so; what is being committed is committed."""
+    reports: list[Any] = []
+
+    @producer.monitor.on("message.acknowledged")
+    def close(_: object) -> None:
+        if not reports:
+            reports.append(producer.close())
+
+    with producer.transaction():
+        producer.produce_async(topic, b"x")
+    assert [report.complete for report in reports] == [False]
+    assert eventually(lambda: producer.status is Status.CLOSED)
+    assert values(cluster, topic) == [b"x"]
+
+
+@pytest.mark.parametrize("moment", ["body", "commit"])
+def test_a_signal_handler_may_send(
+    make: Make, cluster: EmbeddedCluster, topic: str, moment: str
+) -> None:
+    """A handler that interrupts the body sends inside the transaction, one that
+    interrupts the commit behind it; neither deadlocks."""
+    producer = make()
+    producer.connect()
+    handles: list[Any] = []
+
+    def handler(_: int, __: object) -> None:
+        handles.append(producer.produce_async(topic, b"signal"))
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with producer.transaction():
+            producer.produce_async(topic, b"x")
+            if moment == "commit":
+                cluster.set_rtt(300)
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            if moment == "body":
+                assert eventually(lambda: bool(handles))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert eventually(lambda: bool(handles) and handles[0].done())
+    assert handles[0].result(0).error is None
+    cluster.set_rtt(0)
+    assert values(cluster, topic) == [b"signal", b"x"]
+
+
+@pytest.mark.parametrize("rtt", [150, 700])
+def test_an_interrupted_commit_aborts(
+    make: Make, cluster: EmbeddedCluster, topic: str, rtt: int, log: EventLog
+) -> None:
+    """A Ctrl-C during the commit comes out of the block, and the next transaction
+    works: on the same client when it could be aborted, else on another."""
+    producer = make(wait_backoff_on_transaction_command=50)
+    producer.connect()
+
+    class Interrupted(BaseException):
+        pass
+
+    def handler(_: int, __: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(Interrupted), producer.transaction():
+            producer.produce_sync(topic, b"x")
+            cluster.set_rtt(rtt)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        cluster.set_rtt(0)
+    assert not producer.in_transaction
+    assert producer.produce_sync(topic, b"after").error is None
+    assert not log.all("producer.reload")
+
+
+# -- idleness ----------------------------------------------------------------
+
+
+def test_idle_between_transactions_and_never_inside(
+    make: Make, topic: str, log: EventLog
+) -> None:
+    """The reason says whose transaction it is; after its end the time starts again."""
+    producer = make(idle_disconnect_timeout=150)
+    with producer.transaction():
+        producer.produce_sync(topic, b"x")
+        refused = log.wait("producer.disconnect_refused")
+        time.sleep(0.3)
+        assert producer.is_connected
+        assert not producer.disconnect()
+        reasons = {each.code: each for each in producer.explain_idle().reasons}
+        owner = threading.current_thread().name
+        assert reasons["transaction"].owner == owner
+    assert (refused["reason"], refused["owner"]) == ("transaction", owner)
+    assert len(log.all("producer.disconnect_refused")) == 1
+    committed = log.times("transaction.committed")[0]
+    gone = log.wait("producer.disconnected")
+    assert gone["reason"] == "idle"
+    assert log.times("producer.disconnecting")[0] - committed >= 0.15
+    producer.produce_sync(topic, b"awake")
+    assert producer.stats().opens == 2
+
+
+def test_an_old_client_is_replaced_between_transactions(
+    make: Make, topic: str, log: EventLog
+) -> None:
+    """Also when there is no pause between them: each begin looks at the age."""
+    producer = make(max_connection_age=200)
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        with producer.transaction():
+            producer.produce_async(topic, b"x")
+    assert producer.stats().disconnects["age"] >= 2
+    assert not log.all("error.occurred")
+
+
+# -- close -------------------------------------------------------------------
+
+
+def test_close_inside_the_block_is_refused(producer: Producer, topic: str) -> None:
+    """It raises; caught, the transaction goes on, and the producer too."""
+    with producer.transaction():
+        with pytest.raises(TransactionalCloseError):
+            producer.close()
+        producer.produce_async(topic, b"x")
+    assert producer.produce_sync(topic, b"after").error is None
+    assert producer.close().complete
+    with pytest.raises(ProducerClosedError), producer.transaction():
+        pass
+
+
+def test_close_from_another_thread_waits_for_the_end(
+    producer: Producer, cluster: EmbeddedCluster, topic: str
+) -> None:
+    """What runs is committed, what would begin is refused, and then it is closed."""
+    reports: list[Any] = []
+    closer = threading.Thread(target=lambda: reports.append(producer.close()))
+    with producer.transaction():
+        producer.produce_async(topic, b"1")
+        closer.start()
+        time.sleep(0.1)
+        (error,) = in_threads(1, lambda _: producer.produce_async(topic, b"no"))
+        assert isinstance(error, ProducerClosedError)
+        producer.produce_async(topic, b"2")
+    closer.join(BOUND)
+    assert reports[0].complete
+    assert producer.status is Status.CLOSED
+    assert values(cluster, topic) == [b"1", b"2"]
+
+
+def test_transactions_in_a_row_meet_a_close(
+    producer: Producer, cluster: EmbeddedCluster, topic: str
+) -> None:
+    """A close from another thread falls between two of them: each one either commits
+    or is refused before it began."""
+    committed: list[bytes] = []
+
+    def work(_: int) -> None:
+        for n in range(100_000):
+            with producer.transaction():
+                producer.produce_async(topic, b"%d" % n)
+            committed.append(b"%d" % n)
+
+    thread = threading.Timer(0.2, producer.close)
+    thread.start()
+    (error,) = in_threads(1, work)
+    thread.join(BOUND)
+    assert isinstance(error, ProducerClosedError), repr(error)
+    assert values(cluster, topic) == sorted(committed)
+
+
+def test_close_does_not_wait_beyond_its_bound(make: Make, topic: str) -> None:
+    """A transaction that does not end is closed over; its block learns that."""
+    producer = make()
+    durations: list[float] = []
+
+    def close(_: int) -> None:
+        started = time.monotonic()
+        producer.close(0.3)
+        durations.append(time.monotonic() - started)
+
+    with pytest.raises(ProduceError), producer.transaction():
+        producer.produce_async(topic, b"x")
+        assert not in_threads(1, close)
+    assert durations[0] < 1.0
+    assert producer.status is Status.CLOSED
+
+
+def test_close_flushes_the_buffer_in_a_transaction(
+    producer: Producer, cluster: EmbeddedCluster, topic: str, log: EventLog
+) -> None:
+    """Buffered messages of a transactional producer are committed by its close."""
+    for n in range(3):
+        producer.buffer(topic, b"%d" % n)
+    report = producer.close()
+    assert report.delivered == 3
+    assert report.complete
+    assert not report.undelivered
+    assert log.names("transaction.") == ENDS
+    assert values(cluster, topic) == [b"0", b"1", b"2"]
+
+
+def test_close_with_every_broker_down_in_a_transaction(
+    make: Make, cluster: EmbeddedCluster, topic: str, log: EventLog
+) -> None:
+    """It returns in time with the messages, and without an abandoned client: a native
+    close would wait for the coordinator."""
+    producer = make()
+    producer.connect()
+    for n in range(3):
+        producer.buffer(topic, b"%d" % n)
+    for broker in (1, 2, 3):
+        cluster.broker_down(broker)
+    started = time.monotonic()
+    report = producer.close(1)
+    assert time.monotonic() - started < 1.5
+    assert [each.payload for each in report.undelivered] == [b"0", b"1", b"2"]
+    assert not log.errors("producer.close.abandoned")
+
+
+# -- arguments ---------------------------------------------------------------
+
+
+class Consumer:
+    """What `mark_as_consumed` needs of a consumer."""
+
+    def consumer_group_metadata(self) -> object:
+        """The group."""
+        return object()
+
+
+class Consumed:
+    """What a consumer returned."""
+
+    def __init__(self, topic: object = "t", partition: object = 0) -> None:
+        self._topic, self._partition = topic, partition
+
+    def topic(self) -> object:
+        """Its topic."""
+        return self._topic
+
+    def partition(self) -> object:
+        """Its partition."""
+        return self._partition
+
+    def offset(self) -> int:
+        """Its offset."""
+        return 1
+
+
+def test_marking_needs_a_transaction_first(
+    producer: Producer, make_producer: MakeProducer
+) -> None:
+    """Outside of one that is said before anything else is looked at."""
+    for each in (producer, make_producer()):
+        with pytest.raises(TransactionRequiredError):
+            each.mark_as_consumed(object(), object(), metadata=1)  # type: ignore[arg-type]
+
+
+def test_marking_names_every_bad_argument(producer: Producer, log: EventLog) -> None:
+    """Consumer, message and metadata, each by name; the transaction goes on."""
+    with producer.transaction():
+        with pytest.raises(TransactionalOffsetInvalidError) as caught:
+            producer.mark_as_consumed(object(), object(), metadata=123)  # type: ignore[arg-type]
+        assert set(caught.value.errors) == {"consumer", "message", "metadata"}
+    assert not log.all("transaction.marked_as_consumed")
+    assert log.all("transaction.committed")
+
+
+def test_transactions_need_an_id(make_producer: MakeProducer) -> None:
+    """Without a `transactional.id` there is no transaction, and nothing is opened."""
+    producer = make_producer()
+    with pytest.raises(ProducerNotTransactionalError):
+        producer.transaction()
+    assert not producer.is_transactional
+    assert not producer.in_transaction
+    assert producer.status is Status.CONFIGURED
+
+
+# -- fork --------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_child_forked_inside_a_transaction_starts_clean(
+    make: Make, cluster: EmbeddedCluster, topic: str
+) -> None:
+    """The child is in no transaction, begins its own, and the parent's commits."""
+    producer = make()
+    with producer.transaction():
+        producer.produce_sync(topic, b"parent")
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover - another process
+            code = 1
+            try:
+                producer.monitor.subscribe("error.occurred", print)
+                if not producer.in_transaction:
+                    producer.produce_sync(topic, b"child")
+                    code = 0
+            finally:
+                os._exit(code)
+        producer.produce_sync(topic, b"more")
+        _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert values(cluster, topic) == [b"child", b"more", b"parent"]
