@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import clock, flushing, waiting
 from waterdrop_py._engine.drain import DrainReport
-from waterdrop_py._engine.ending import Ending
+from waterdrop_py._engine.ending import INSIDE, Ending
 from waterdrop_py._engine.losing import give_up
+from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reentrance import leases
 
 if TYPE_CHECKING:
@@ -44,10 +45,25 @@ def begin(slot: ClientSlot, timeout: float, *, force: bool = False) -> None:
 
 
 def _hand_over(slot: ClientSlot, deadline: float, *, force: bool) -> None:
-    if slot.before_close is not None:
-        drain = slot.reports.start_drain()
-        slot.refresh()
+    """One thread hands over, and the others that close wait for it: were senders
+    refused meanwhile, so would be the rest of the buffer
+    (test_a_buffer_at_the_end_of_a_process)."""
+    if slot.before_close is None:
+        return
+    drain = slot.reports.start_drain()
+    slot.refresh()
+    try:
+        drain.right.pop()
+    except IndexError:
+        while not force and drain.runner is not None and clock.system_now() < deadline:
+            pause(INSIDE)
+        return
+    try:
+        drain.runner = get_ident()
         drain.unsent += slot.before_close(deadline, force=force)
+    finally:
+        drain.runner = None
+        drain.right.append(None)
 
 
 def close(slot: ClientSlot, timeout: float, *, force: bool) -> DrainReport:

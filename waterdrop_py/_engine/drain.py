@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.errors import ProduceError
     from waterdrop_py.message import Message
+
+Placed: TypeAlias = "tuple[float, Message]"
+"""A message that was never sent, and its place among the numbers of those that were."""
 
 _UNDELIVERED = frozenset({"purge_queue", "purge_inflight"})
 
@@ -35,16 +39,19 @@ class DrainReport:
 class Drain:
     """Collects outcomes while a producer closes.
 
-    No lock: it is written by whoever serves the reports, one thread at a time.
+    No lock: it is written by whoever serves the reports, one thread at a time; and
+    `right.pop` decides which thread hands the buffer over.
     """
 
-    __slots__ = ("delivered", "failed", "undelivered", "unsent")
+    __slots__ = ("delivered", "failed", "right", "runner", "undelivered", "unsent")
 
     def __init__(self) -> None:
         self.delivered = 0
         self.failed = 0
         self.undelivered: list[DeliveryHandle] = []
-        self.unsent: list[Message] = []
+        self.unsent: list[Placed] = []
+        self.right: list[None] = [None]
+        self.runner: int | None = None
 
     def record(self, handle: DeliveryHandle, failure: ProduceError | None) -> None:
         """Count the outcome of one message."""
@@ -58,12 +65,15 @@ class Drain:
     def report(self, *, complete: bool = True) -> DrainReport:
         """What was collected so far."""
         handles = sorted(self.undelivered, key=_sequence)
-        return DrainReport(
-            self.delivered,
-            self.failed,
-            [*(handle.message for handle in handles), *self.unsent],
-            complete,
-        )
+        messages = [handle.message for handle in handles]
+        if self.unsent:
+            sent = zip(map(_sequence, handles), messages, strict=True)
+            placed: list[Placed] = [*sent, *self.unsent]
+            messages = [message for _, message in sorted(placed, key=_PLACE)]
+        return DrainReport(self.delivered, self.failed, messages, complete)
+
+
+_PLACE = itemgetter(0)
 
 
 def _sequence(handle: DeliveryHandle) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.exit import watch_exit
+from waterdrop_py._engine.life import figure
 from waterdrop_py._engine.slot import Refusal
 from waterdrop_py._engine.verbs import about
 from waterdrop_py.errors import ProduceManyError
@@ -13,6 +15,7 @@ from waterdrop_py.errors import ProduceManyError
 if TYPE_CHECKING:
     from waterdrop_py._engine.buffer import Buffer, Entry
     from waterdrop_py._engine.dispatch import Dispatch
+    from waterdrop_py._engine.drain import Placed
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.slot import ClientSlot
     from waterdrop_py._engine.transactions import Transactions
@@ -129,7 +132,7 @@ class Flusher:
                 duration_ms=(clock.system_now() - started) * 1000,
             )
 
-    def _before_close(self, deadline: float, *, force: bool) -> list[Message]:
+    def _before_close(self, deadline: float, *, force: bool) -> list[Placed]:
         """Hand the buffer over for the last time; what cannot be is returned.
 
         An invalid message, or one that finds no room, does not stop the close.
@@ -138,37 +141,47 @@ class Flusher:
             self._txns.shut(deadline)
         entries = self._buffer.take()
         if force or not entries:
-            return [entry.message for entry in entries]
+            return _behind_all(entries)
         if self._txns is not None:
             return self._in_one_transaction(self._txns, entries, deadline)
-        unsent: list[Message] = []
-        for entry in entries:
+        unsent: list[Placed] = []
+        for index, entry in enumerate(entries):
             try:
                 handle = self._verbs.fill_entries([entry])[0]
                 self._dispatch.send(handle, "messages.produce_many_async", deadline)
             except Exception as error:  # noqa: BLE001 - the report has the message
                 self._emitter.error("messages.produce_many_async", error)
-                unsent.append(entry.message)
+                # Behind what has a number, before what gets one.
+                place = figure(self._slot.life.sent) - 0.5
+                unsent.append((place, entry.message))
+            except BaseException:
+                # Whoever goes on with the close finds it.
+                self._buffer.put_back(entries[index:])
+                raise
         return unsent
 
     def _in_one_transaction(
         self, transactions: Transactions, entries: list[Entry], deadline: float
-    ) -> list[Message]:
+    ) -> list[Placed]:
         sound: list[DeliveryHandle] = []
-        unsent: list[Message] = []
+        unsent: list[Entry] = []
         for entry in entries:
             try:
                 sound += self._verbs.fill_entries([entry])
             except Exception as error:  # noqa: BLE001 - the report has the message
                 self._emitter.error("messages.produce_many_async", error)
-                unsent.append(entry.message)
+                unsent.append(entry)
         try:
             with transactions.block(deadline, last=True):
                 self._verbs.send_all(sound, "messages.produce_many_async", deadline)
         except Exception as error:  # noqa: BLE001 - the report has the messages
             self._emitter.error("messages.produce_many_async", error)
-            return [entry.message for entry in entries]
-        return unsent
+            return _behind_all(entries)
+        return _behind_all(unsent)
+
+
+def _behind_all(entries: list[Entry]) -> list[Placed]:
+    return [(math.inf, entry.message) for entry in entries]
 
 
 def _not_handed_over(

@@ -25,10 +25,10 @@ from waterdrop_py.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.drain import Placed
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.engine import Engine
     from waterdrop_py._engine.factory import Factory
-    from waterdrop_py.message import Message
 
 _RECHECK: Final = 0.5
 _BY_AGE: Final = frozenset({"idle", "age", "stale"})
@@ -47,7 +47,7 @@ class Refusal:
 class BeforeClose(Protocol):
     """What is to happen before a producer closes."""
 
-    def __call__(self, deadline: float, *, force: bool) -> list[Message]:
+    def __call__(self, deadline: float, *, force: bool) -> list[Placed]:
         """Send what still is to be sent; what could not be is returned."""
 
 
