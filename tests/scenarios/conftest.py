@@ -65,7 +65,9 @@ def arrived(cluster: EmbeddedCluster, topic: str) -> Arrived:
     """Counts the payloads in the test's topic."""
 
     def count(prefix: str = "") -> Counter[str]:
-        payloads = [(message.value() or b"").decode() for message in cluster.read(topic)]
+        payloads = [
+            (message.value() or b"").decode() for message in cluster.read(topic)
+        ]
         return Counter(each for each in payloads if each.startswith(prefix))
 
     return count

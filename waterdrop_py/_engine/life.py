@@ -124,12 +124,14 @@ class Life:
             # setting an exception" for some that a signal handler raised while a
             # callback was served. Callbacks contain theirs, so it was a Ctrl-C
             # (test_ctrl_c_ends_a_wait).
+            self.torn = True
             if current_thread() is main_thread():
                 raise KeyboardInterrupt from error
             self.reports.poll_raised(self, error)
         except Exception as error:  # noqa: BLE001 - contained, and told of
             self.reports.poll_raised(self, error)
         except BaseException as error:
+            self.torn = True
             self.reports.mend(error)
             raise
         finally:

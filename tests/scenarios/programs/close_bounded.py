@@ -21,17 +21,13 @@ def main() -> None:
 
 def run(servers: str, proxy: DroppingProxy | None) -> None:
     """Send, close within the bound, compare the report with what was sent."""
-    producer = make_producer(
-        servers, kafka={"queue.buffering.max.messages": 200_000}
-    )
+    producer = make_producer(servers, kafka={"queue.buffering.max.messages": 200_000})
     delivered = 0
     if proxy is not None:
         producer.produce_sync(TOPIC, b"before")
         proxy.black_hole()
         proxy.refuse()
-    handles = [
-        producer.produce_async(TOPIC, b"%d" % n, label=n) for n in range(COUNT)
-    ]
+    handles = [producer.produce_async(TOPIC, b"%d" % n, label=n) for n in range(COUNT)]
     started = time.monotonic()
     report = producer.close(TIMEOUT, force=SITUATION == "force")
     took = time.monotonic() - started

@@ -9,9 +9,11 @@ from tests.scenarios.kit import TOPIC, make_producer, say
 PRODUCER = make_producer(close_timeout=1_000)
 PRODUCER.monitor.subscribe(
     "error.occurred",
-    lambda event: say(code=getattr(event["error"], "code", ""))
-    if event["type"] == "librdkafka.dispatch_error"
-    else None,
+    lambda event: (
+        say(code=getattr(event["error"], "code", ""))
+        if event["type"] == "librdkafka.dispatch_error"
+        else None
+    ),
 )
 for _ in range(30):
     PRODUCER.produce_async(TOPIC or "topic", b"lost")

@@ -46,7 +46,7 @@ CALLS = (
     PRODUCER.disconnect,
     lambda: PRODUCER.flush(0.5),
     lambda: PRODUCER.produce_sync(TOPIC, b"sync", timeout=2),
-    lambda: PRODUCER.health(),
+    PRODUCER.health,
     lambda: HANDLES[-1].result(1) if HANDLES else None,
     close_another,
 )
@@ -115,7 +115,9 @@ def main() -> None:
         guarded(RANDOM.choice(main_calls))
     signal.setitimer(signal.ITIMER_REAL, 0)
     settled = eventually(lambda: all(handle.done() for handle in HANDLES), 10)
-    failed = sum(handle.exception(1) is not None for handle in HANDLES) if settled else -1
+    failed = (
+        sum(handle.exception(1) is not None for handle in HANDLES) if settled else -1
+    )
     stats = PRODUCER.stats()
     say(settled=settled, failed=failed, in_flight=stats.in_flight, **COUNT)
     say(produced=stats.produced, acknowledged=stats.acknowledged)
