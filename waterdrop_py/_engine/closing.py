@@ -100,8 +100,10 @@ def combined(reports: list[DrainReport]) -> DrainReport:
 
 def _inside(slot: ClientSlot) -> bool:
     """Whether this thread is inside a callback or a step of the slot's own."""
-    life = slot.life
+    life, drain = slot.life, slot.reports.drain
     within = slot.inside is not None and slot.inside()
+    if drain is not None and drain.runner == get_ident():
+        return True  # it interrupted the hand-over of the buffer
     return within or slot.mine or life.held_here() or leases(life) > 0
 
 

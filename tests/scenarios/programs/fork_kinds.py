@@ -67,7 +67,7 @@ def in_callback() -> None:
 
 def preexec() -> None:
     """A function of ours runs in the child before it becomes another program."""
-    process = subprocess.Popen([sys.executable, "-c", "pass"], preexec_fn=child)
+    process = subprocess.Popen([sys.executable, "-c", "pass"], preexec_fn=child)  # noqa: PLW1509 - the subject
     say(child_code=process.wait(10), gone=time.monotonic())
 
 

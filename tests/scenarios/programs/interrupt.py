@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from typing import Any
 
 from tests.scenarios.kit import TOPIC, WORDS, make_producer, say
 from waterdrop_py.errors import DeliveryTimeoutError
@@ -17,7 +18,7 @@ def main() -> None:
     """The call ends within a second; the producer goes on."""
     producer = make_producer(close_timeout=500)
     handle = producer.produce_async(TOPIC, b"lost")
-    calls = {
+    calls: dict[str, Any] = {
         "produce_sync": lambda: producer.produce_sync(TOPIC, b"lost", timeout=30),
         "flush": lambda: producer.flush(30),
         "result": lambda: handle.result(30),

@@ -46,7 +46,7 @@ CALLS = (
     PRODUCER.disconnect,
     lambda: PRODUCER.flush(0.5),
     lambda: PRODUCER.produce_sync(TOPIC, b"sync", timeout=2),
-    lambda: PRODUCER.health(),
+    PRODUCER.health,
     lambda: HANDLES[-1].result(1) if HANDLES else None,
     close_another,
 )

@@ -30,7 +30,7 @@ def main() -> None:
     handle: Any = None
     if PLACE != "produce_sync":
         handle = producer.produce_async(TOPIC, b"lost")
-    waits = {
+    waits: dict[str, Any] = {
         "produce_sync": lambda: producer.produce_sync(TOPIC, b"lost", timeout=20),
         "flush": lambda: producer.flush(20),
         "result": lambda: handle.result(20),

@@ -1,0 +1,146 @@
+"""A secret that a user gives is shown nowhere."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import traceback
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from waterdrop_py import Config, Producer, monitor
+from waterdrop_py.errors import WaterdropError
+from waterdrop_py.testing import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MARK = "MARKED-SECRET"
+PROPERTIES = (
+    "sasl.password",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.password",
+    "sasl.oauthbearer.client.secret",
+)
+secrets = st.text("abcXYZ019!@:/%?&= ", max_size=12).map(lambda end: MARK + end)
+
+
+class Heard(logging.Handler):
+    """Every log line, with its exception."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.NOTSET)
+        self.lines: list[str] = []
+        self.setFormatter(logging.Formatter())
+
+    def emit(self, entry: logging.LogRecord) -> None:
+        """Keep the line."""
+        self.lines.append(self.format(entry) + repr(entry.__dict__))
+
+
+def shown(thing: Any) -> Iterator[str]:
+    """Every text that a thing gives of itself."""
+    yield repr(thing)
+    yield str(thing)
+    yield f"{thing}"
+    if isinstance(thing, BaseException):
+        yield "".join(traceback.format_exception(thing))
+        yield repr(getattr(thing, "errors", None))
+
+
+def everything_said(make: Callable[[], Any]) -> str:
+    """All that is said while a configuration is made, used and pickled."""
+    handler = Heard()
+    said: list[str] = []
+    logging.getLogger().addHandler(handler)
+    try:
+        with record(monitor) as events, warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            try:
+                config = make()
+                said += shown(config)
+                said += shown(config.kafka)
+                with suppress(Exception):
+                    pickle.dumps(config.kafka.get("bootstrap.servers"))
+                producer = Producer(config)
+                said += shown(producer)
+                said += shown(producer.stats())
+                said += shown(producer.health())
+                try:
+                    pickle.dumps(producer)
+                except TypeError as error:
+                    said += shown(error)
+                producer.close(0)
+            except WaterdropError as error:
+                said += shown(error)
+        for event in events:
+            said += shown(event)
+            said += shown(dict(event.payload))
+        said += [str(warning.message) for warning in warned]
+    finally:
+        logging.getLogger().removeHandler(handler)
+    return "\n".join([*said, *handler.lines])
+
+
+@settings(max_examples=60, deadline=None)
+@given(secret=secrets, name=st.sampled_from(PROPERTIES), broken=st.booleans())
+def test_in_a_property(secret: str, name: str, *, broken: bool) -> None:
+    """In any secret property, of a configuration that is right or wrong elsewhere."""
+    kafka = {"bootstrap.servers": "127.0.0.1:1", name: secret}
+    options: dict[str, Any] = {"idle_disconnect_timeout": 300} if broken else {}
+    assert MARK not in everything_said(lambda: Config(kafka=kafka, **options))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    secret=secrets, tail=st.sampled_from(["", "?idle_disconnect_timeout=300", "?x=1"])
+)
+def test_in_a_url(secret: str, tail: str) -> None:
+    """As the password of a URL, whatever else the URL says."""
+    url = f"kafka+sasl_plaintext://user:{quote(secret, safe='')}@127.0.0.1:1/{tail}"
+    assert MARK not in everything_said(lambda: Config.from_url(url))
+
+
+@settings(max_examples=40, deadline=None)
+@given(secret=secrets)
+def test_in_a_url_that_is_not_one(secret: str) -> None:
+    """As the password of a URL that is refused, unquoted characters included."""
+    url = f"kafka+sasl_plaintext://user:{secret}@127.0.0.1:1/"
+    assert MARK not in everything_said(lambda: Config.from_url(url))
+
+
+@pytest.mark.parametrize("name", ["SASL_PASSWORD", "SSL_KEY_PASSWORD", "SSL_KEY_PEM"])
+@settings(max_examples=20, deadline=None)
+@given(secret=secrets)
+def test_in_the_environment(name: str, secret: str) -> None:
+    """In a variable of the environment, beside one that is wrong."""
+    values = {
+        f"SECRETS_KAFKA_{name}": secret,
+        "SECRETS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "SECRETS_IDLE_DISCONNECT_TIMEOUT": "300",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in values.items():
+            patch.setenv(key, value)
+        said = everything_said(lambda: Config.from_env(prefix="SECRETS_"))
+    assert MARK not in said
+
+
+@settings(max_examples=30, deadline=None)
+@given(secret=secrets, name=st.sampled_from(PROPERTIES))
+def test_of_the_wrong_type(secret: str, name: str) -> None:
+    """Given as a list or as bytes, where a string is asked for."""
+    for value in ([secret], secret.encode()):
+        kafka = {"bootstrap.servers": "127.0.0.1:1", name: value}
+
+        def make(kafka: Any = kafka) -> Config:
+            return Config(kafka=kafka)
+
+        assert MARK not in everything_said(make)
