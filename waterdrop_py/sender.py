@@ -195,9 +195,10 @@ class Sender:
         """Hand the buffer over, and wait until everything in flight has its outcome.
 
         Nothing waits out its linger. What the buffer cannot hand over stays in it, as
-        with `flush_buffer_async`, and raises. Blocks for at most `timeout` seconds (None: until the last outcome, of what
-        other threads send meanwhile too). Opens nothing when there is nothing. Returns how many messages
-        are still un-acknowledged.
+        with `flush_buffer_async`, and raises. Blocks for at most `timeout` seconds
+        (None: until the last outcome, of what other threads send meanwhile too). Opens
+        nothing when there is nothing. Returns how many messages are still
+        un-acknowledged.
 
         Raises:
             ProducerClosedError: the producer is closed.
@@ -333,7 +334,7 @@ class Sender:
 
     # -- transactions ------------------------------------------------------
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(self) -> AbstractContextManager[None, bool]:
         """`with producer.transaction():` commits at the end, aborts on an exception.
 
         Any exception aborts and is raised again; `AbortTransaction` aborts and is

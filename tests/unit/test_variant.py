@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -252,15 +253,16 @@ def test_after_the_close(bench: Bench, make: Callable[..., Producer]) -> None:
     with pytest.raises(ProducerClosedError):
         producer.variant(max_wait_timeout=1)
     for variant in (used, unused):
-        for refused_verb in (
-            lambda variant=variant: variant.produce_async("t", b"x"),
-            lambda variant=variant: variant.buffer("t", b"x"),
-            lambda variant=variant: variant.flush_buffer_async(),
-            lambda variant=variant: variant.flush(),
-            lambda variant=variant: variant.purge(),
-        ):
+        verbs: list[Callable[[], object]] = [
+            partial(variant.produce_async, "t", b"x"),
+            partial(variant.buffer, "t", b"x"),
+            variant.flush_buffer_async,
+            variant.flush,
+            variant.purge,
+        ]
+        for verb in verbs:
             with pytest.raises(ProducerClosedError):
-                refused_verb()
+                verb()
 
 
 def test_a_close_while_one_is_made(

@@ -13,6 +13,21 @@ if TYPE_CHECKING:
 _HOLDER: Final = 0
 
 
+def _is_local_of(thread: int, value: object, own: FrameType) -> bool:
+    """Whether a frame of `thread` has `value` as a local variable.
+
+    `own` is where to begin when that thread is the calling one.
+    """
+    frame: FrameType | None = own
+    if thread != get_ident():
+        frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if any(each is value for each in frame.f_locals.values()):
+            return True
+        frame = frame.f_back
+    return False
+
+
 class Ticket:
     """One attempt to take a claim; made before the attempt, so that a `finally` has it.
 
@@ -79,15 +94,8 @@ class Claim:
         holder = self._holder.get(_HOLDER)
         if holder is None:
             return False
-        frame: FrameType | None
-        if holder.thread == get_ident():
-            frame = sys._getframe(1)  # not this one, which has it too
-        else:
-            frame = sys._current_frames().get(holder.thread)
-        while frame is not None:
-            if any(value is holder for value in frame.f_locals.values()):
-                return False
-            frame = frame.f_back
+        if _is_local_of(holder.thread, holder, sys._getframe(1)):
+            return False
         return self.release(holder)
 
     @property

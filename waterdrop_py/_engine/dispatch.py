@@ -204,7 +204,7 @@ class Dispatch:
                 )
             except REFUSED:
                 next(life.refused)
-                handle._life = None  # type: ignore[assignment] - it is in no client
+                del handle._life  # it is in no client
                 raise
             except BaseException:
                 life.torn = True
@@ -249,7 +249,7 @@ class Dispatch:
                 count += 1
         except REFUSED:
             next(life.refused)
-            handles[count]._life = None  # type: ignore[assignment] - as in _produce
+            del handles[count]._life  # as in `_produce`
         except BaseException:
             life.torn = True
             raise

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LAST_ABORT: Final = 0.1
 """Seconds to abort the transaction that a client is closed in."""
+NUDGE: Final = 0.5
+"""Seconds after which a close that has not ended is begun again."""
 INSIDE: Final = 0.01
 """Seconds between two looks at who is inside the client."""
 
@@ -71,6 +73,7 @@ class Ending:
     __slots__ = (
         "_batch",
         "_claimed",
+        "_nudged",
         "closed",
         "idle_ms",
         "life",
@@ -90,15 +93,26 @@ class Ending:
         self.idle_ms = (now - life.last_activity) * 1000
         self.closed: SimpleQueue[None] = SimpleQueue()
         self.thread: int | None = get_ident()  # whoever has to begin it yet
-        self.started = clock.system_now()
+        self.started = self._nudged = clock.system_now()
         self._batch = batch if batch is not None else slot.engine.batch([slot])
         self._claimed: list[None] = [None]
 
     def begin(self) -> None:
         """Close the client on a closer thread, as soon as nobody polls it."""
-        self.thread = None
-        self.slot.engine.endings.append(self)
+        if self not in self.slot.engine.endings:
+            self.slot.engine.endings.append(self)
+        self._nudged = clock.system_now()
         self.life.after_turn(self._submit)
+        self.thread = None
+
+    def nudge(self) -> None:
+        """Begin again if it has not ended for a while.
+
+        A signal handler may have raised before `begin`, or inside it. Twice does no
+        harm: who comes second finds no client (test_a_torn_begin_is_begun_again).
+        """
+        if self._claimed and clock.system_now() - self._nudged > NUDGE:
+            self.begin()
 
     def _submit(self) -> None:
         self.slot.engine.closers.submit(self.run)
@@ -157,6 +171,7 @@ class Ending:
             with suppress(Empty):
                 self.closed.get(timeout=min(left, RELIEF))
             closers.relieve()
+            self.nudge()
 
     def abandon(self) -> None:
         """Give up a close that hangs: its thread is a daemon, and leaks the client."""

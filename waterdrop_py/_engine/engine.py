@@ -133,6 +133,7 @@ class Engine:
             elif now - since > LATE and not batch.late:
                 self.closers.submit(batch.announce)
         for ending in tuple(self.endings):
+            ending.nudge()
             if now - ending.started > ending.slot.close_timeout:
                 self.closers.submit(ending.abandon)
         return bool(self._batches or self.endings) or self.closers.waiting()

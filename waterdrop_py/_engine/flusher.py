@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
@@ -143,22 +144,35 @@ class Flusher:
         if force or not entries:
             return _behind_all(entries)
         if self._txns is not None:
-            return self._in_one_transaction(self._txns, entries, deadline)
-        unsent: list[Placed] = []
-        for index, entry in enumerate(entries):
             try:
-                handle = self._verbs.fill_entries([entry])[0]
-                self._dispatch.send(handle, "messages.produce_many_async", deadline)
-            except Exception as error:  # noqa: BLE001 - the report has the message
-                self._emitter.error("messages.produce_many_async", error)
-                # Behind what has a number, before what gets one.
-                place = figure(self._slot.life.sent) - 0.5
-                unsent.append((place, entry.message))
+                return self._in_one_transaction(self._txns, entries, deadline)
             except BaseException:
-                # Whoever goes on with the close finds it.
-                self._buffer.put_back(entries[index:])
+                self._buffer.put_back(entries)
                 raise
-        return unsent
+        return self._one_by_one(entries, deadline)
+
+    def _one_by_one(self, entries: list[Entry], deadline: float) -> list[Placed]:
+        unsent: list[tuple[float, Entry]] = []
+        left = deque(entries)
+        handle: DeliveryHandle | None = None
+        try:
+            while left:
+                handle = None
+                try:
+                    [handle] = self._verbs.fill_entries([left[0]])
+                    self._dispatch.send(handle, "messages.produce_many_async", deadline)
+                except Exception as error:  # noqa: BLE001 - the report has the message
+                    self._emitter.error("messages.produce_many_async", error)
+                    # Behind what has a number, before what gets one.
+                    unsent.append((figure(self._slot.life.sent) - 0.5, left[0]))
+                left.popleft()
+        except BaseException:
+            if left and handle is not None and handle._life is not None:
+                left.popleft()  # it is in the client
+            # Whoever goes on with the close finds the rest.
+            self._buffer.put_back([*(entry for _, entry in unsent), *left])
+            raise
+        return [(place, entry.message) for place, entry in unsent]
 
     def _in_one_transaction(
         self, transactions: Transactions, entries: list[Entry], deadline: float

@@ -288,7 +288,10 @@ class ClientSlot:
     def _let_go(self, life: Life, reason: str, batch: Batch | None) -> Retirement:
         ticket = Ticket()
         try:
-            if not self._claim.take(ticket) or self.life is not life:
+            taken = self._claim.take(ticket) or (
+                self._claim.heal() and self._claim.take(ticket)
+            )
+            if not taken or self.life is not life:
                 return Retirement(None, [Refusal("call")])
             refusals = self._detach(life, reason)
             if refusals:
@@ -392,7 +395,10 @@ class ClientSlot:
         if waiting := life.in_flight():
             age_ms = (clock.now() - life.last_activity) * 1000
             refusals.append(Refusal("in_flight", waiting, age_ms))
-        if calls or self.retiring is not None:
+        retiring = self.retiring
+        if retiring is not None:
+            retiring.nudge()
+        if calls or retiring is not None:
             refusals.append(Refusal("call", max(1, calls)))
         if pins := tuple(life.pins):
             age_ms = (clock.now() - pins[0].since) * 1000

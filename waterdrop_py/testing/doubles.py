@@ -114,7 +114,7 @@ class FakeClient:
     def __call__(self, conf: dict[str, Any]) -> FakeClient:
         """Open a client of this cluster, with `conf`."""
         client = copy.copy(self)
-        client._start(dict(conf))
+        client._start(dict(conf))  # noqa: SLF001 - of its own class
         return client
 
     def _start(self, conf: dict[str, Any]) -> None:

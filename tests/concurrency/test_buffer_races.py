@@ -1,0 +1,366 @@
+"""The buffer against everything else: forced interleavings."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.concurrency.support import named, slot_of
+from tests.doubles import Park, Run, eventually, kafka_failure
+from waterdrop_py import Message
+from waterdrop_py._engine.buffer import Buffer
+from waterdrop_py.errors import (
+    ProduceError,
+    ProduceManyError,
+    ProducerClosedError,
+)
+from waterdrop_py.testing import allow_short_idle_timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.concurrency.support import Make
+    from tests.doubles import Bench
+    from waterdrop_py import DeliveryHandle, Producer
+
+DURATION = 3.0
+SEED = 7
+
+
+def sent(bench: Bench) -> list[Any]:
+    """The payloads that any client took."""
+    return [payload for _, payload in bench.sent]
+
+
+def numbered(count: int, start: int = 0) -> list[Message]:
+    """Messages with a header, which take the long way."""
+    return [
+        Message("t", b"%d" % n, headers={"h": "v"}) for n in range(start, start + count)
+    ]
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads switch as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_an_append_while_a_flush_takes(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is appended after the flush has taken waits for the next one."""
+    producer = make.quiet()
+    producer.buffer_many(numbered(2))
+    park = Park()
+    take = Buffer.take
+
+    def taken(buffer: Buffer) -> Any:
+        entries = take(buffer)
+        if entries:
+            park()
+        return entries
+
+    monkeypatch.setattr(Buffer, "take", taken)
+    flush = Run(producer.flush_buffer_sync)
+    park.entered()
+    producer.buffer("t", b"later")
+    assert producer.buffer_size == 1
+    park.go()
+    assert len(flush.result()) == 2
+    assert producer.buffer_size == 1
+    producer.flush_buffer_sync()
+    assert sent(bench) == [b"0", b"1", b"later"]
+
+
+def test_two_flushes_share_the_messages(bench: Bench, make: Make) -> None:
+    """A second flush, while the first one sends, finds nothing of the first one's."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"open")
+    producer.buffer_many(numbered(3))
+    with bench.park("produce") as park:
+        first = Run(producer.flush_buffer_async)
+        park.entered()
+        assert Run(producer.flush_buffer_async).result() == []
+    assert len(first.result()) == 3
+    producer.flush(2)
+    assert sent(bench) == [b"open", b"0", b"1", b"2"]
+
+
+def test_a_failed_flush_goes_in_front_of_what_came_meanwhile(
+    bench: Bench, make: Make
+) -> None:
+    """Refused half way, with an append meanwhile: exactly the rest, before that."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"open")
+    producer.buffer_many(numbered(4))
+    # A message that is refused in a run is tried once more, the long way.
+    refusals = iter([False, False, True, True])
+
+    def refuse() -> None:
+        if next(refusals, False):
+            producer.buffer("t", b"meanwhile")
+            raise kafka_failure(KafkaError.MSG_SIZE_TOO_LARGE)
+
+    bench.parks["produce"] = refuse
+    with pytest.raises(ProduceManyError) as failed:
+        producer.flush_buffer_async()
+    del bench.parks["produce"]
+    assert len(failed.value.dispatched) == 2
+    producer.flush_buffer_sync()
+    assert sent(bench)[:5] == [b"open", b"0", b"1", b"2", b"3"]
+    assert set(sent(bench)[5:]) == {b"meanwhile"}
+
+
+def test_a_purge_while_a_flush_sends(bench: Bench, make: Make) -> None:
+    """What the flush has taken is the flush's; each message ends exactly once."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"open")
+    bench.auto = False
+    producer.buffer_many(numbered(3))
+    with bench.park("produce") as park:
+        flush = Run(producer.flush_buffer_async)
+        park.entered()
+        purge = Run(producer.purge)
+        park.go()
+        handles = flush.result()
+        purge.result()
+    bench.auto = True
+    bench.client.ack()
+    for handle in handles:
+        error = handle.exception(5)
+        assert error is None or isinstance(error, ProduceError)
+    assert producer.buffer_size == 0
+    assert producer.queue_size == 0
+
+
+def test_an_idle_close_while_a_message_is_buffered(bench: Bench, make: Make) -> None:
+    """Buffered before the last look: refused. After it: the next client sends it."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"open")
+    slot = slot_of(producer)
+    holds = list(slot.holds)
+
+    def late() -> None:
+        producer.buffer("t", b"after the look")
+
+    slot.holds.append(late)  # looked at last
+    assert producer.disconnect()
+    slot.holds[:] = holds
+    assert producer.buffer_size == 1
+    producer.flush_buffer_sync()
+    assert len(bench.clients) == 2
+    producer.buffer("t", b"before the look")
+    assert not producer.disconnect()
+    producer.flush_buffer_sync()
+    assert sent(bench) == [b"open", b"after the look", b"before the look"]
+
+
+def test_a_message_buffered_as_the_producer_closes(bench: Bench, make: Make) -> None:
+    """Appended after the buffer was handed over, before senders are refused: it is in
+    the report."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"open")
+    slot = slot_of(producer)
+    begin = type(slot).begin_closing
+    late: list[None] = [None]
+
+    class Overtaken(type(slot)):  # type: ignore[misc]
+        """Buffers a message just before the senders are refused."""
+
+        __slots__ = ()
+
+        def begin_closing(self, deadline: float) -> Any:
+            if late:
+                late.pop()
+                producer.buffer("t", b"late")
+            return begin(self, deadline)
+
+    slot.__class__ = Overtaken
+    report = producer.close(2)
+    assert [message.payload for message in report.undelivered] == [b"late"]
+    assert producer.buffer_size == 0
+
+
+def test_an_append_that_the_close_overtakes(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between its look and its append, while the producer closes for good:
+    the caller is told, and nothing is left in the buffer."""
+    producer = make.quiet()
+    producer.buffer("t", b"first")
+    park = Park()
+    add = Buffer.add
+
+    def stopped(buffer: Buffer, messages: Any) -> Any:
+        park()
+        return add(buffer, messages)
+
+    monkeypatch.setattr(Buffer, "add", stopped)
+    appender = Run(partial(producer.buffer, "t", b"late"))
+    park.entered()
+    assert producer.close(2).delivered == 1
+    park.go()
+    with pytest.raises(ProducerClosedError):
+        appender.result()
+    assert producer.buffer_size == 0
+    assert sent(bench) == [b"first"]
+
+
+def test_a_second_close_while_the_first_hands_over(bench: Bench, make: Make) -> None:
+    """It refuses nobody before the whole buffer is handed over."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"open")
+    producer.buffer_many(numbered(5))
+    with bench.park("produce") as park:
+        first = Run(partial(producer.close, 4))
+        park.entered()
+        second = Run(partial(producer.close, 4))
+        second.join(0.1)
+        assert str(producer.status) == "connected"
+    reports = [first.result(), second.result()]
+    assert {(each.delivered, each.complete) for each in reports} == {(5, True)}
+    assert sent(bench) == [b"open", *(b"%d" % n for n in range(5))]
+
+
+def test_an_interrupted_hand_over_goes_on(bench: Bench, make: Make) -> None:
+    """A Ctrl-C while close() hands the buffer over is the caller's; the next close
+    finds the rest of it."""
+    producer = make()
+    producer.produce_sync("t", b"open")
+    producer.buffer_many(numbered(2))
+    producer.buffer("not a topic", b"x")
+    producer.buffer_many(numbered(2, 2))
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupt(_: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+
+    producer.monitor.subscribe("error.occurred", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        producer.close(2)
+    report = producer.close(2)
+    assert report.complete
+    assert sent(bench) == [b"open", b"0", b"1", b"2", b"3"]
+    assert [message.payload for message in report.undelivered] == [b"x"]
+    assert len(named(make.events, "producer.closed")) == 1
+
+
+def test_close_inside_the_hand_over(bench: Bench, make: Make) -> None:
+    """A step of the middleware, or a signal handler, that closes the producer while
+    its close hands the buffer over: it does not wait for itself."""
+    producer = make.quiet()
+    inner: list[Any] = []
+
+    def step(message: Message) -> Message:
+        if not inner:
+            started = time.monotonic()
+            inner.append(producer.close(3))
+            inner.append(time.monotonic() - started)
+        return message
+
+    producer.middleware.append(step)
+    producer.buffer_many(numbered(3))
+    report = producer.close(3)
+    assert not inner[0].complete
+    assert inner[1] < 1
+    assert (report.delivered, report.complete) == (3, True)
+
+
+def test_a_flush_parked_in_the_client_meets_the_close(bench: Bench, make: Make) -> None:
+    """What is handed over is delivered; what is not is with the caller of the flush."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"open")
+    producer.buffer_many(numbered(3))
+    with bench.park("produce") as park:
+        flush = Run(producer.flush_buffer_async)
+        park.entered()
+        close = Run(partial(producer.close, 4))
+        eventually(lambda: str(producer.status) == "closing")
+    report = close.result()
+    assert report.complete
+    try:
+        handles = flush.result()
+    except ProducerClosedError:
+        assert producer.buffer_size + len(sent(bench)) == 4
+    else:
+        assert all(handle.exception(0) is None for handle in handles)
+        assert len(sent(bench)) == 4
+
+
+def append_for_a_while(producer: Producer, seed: int, until: float) -> int:
+    """Buffer in bursts, one by one and many at once; how many."""
+    chance, count = random.Random(seed), 0
+    while time.monotonic() < until:
+        for _ in range(chance.randrange(1, 10)):
+            producer.buffer("t", b"%d:%d" % (seed, count))
+            count += 1
+        size = chance.randrange(3)
+        producer.buffer_many(
+            [Message("t", b"%d:%d" % (seed, count + k)) for k in range(size)]
+        )
+        count += size
+        time.sleep(chance.choice([0.0, 0.001, 0.007]))
+    return count
+
+
+def flush_for_a_while(
+    producer: Producer, seed: int, until: float
+) -> list[DeliveryHandle]:
+    """Flush again and again; what was handed over."""
+    chance = random.Random(seed)
+    handles: list[DeliveryHandle] = []
+    while time.monotonic() < until:
+        try:
+            handles += producer.flush_buffer_async()
+        except ProduceManyError as failed:
+            handles += failed.dispatched
+        time.sleep(chance.choice([0.0, 0.001, 0.006]))
+    return handles
+
+
+def disconnect_for_a_while(producer: Producer, until: float) -> None:
+    """Disconnect again and again."""
+    while time.monotonic() < until:
+        producer.disconnect()
+        time.sleep(0.003)
+
+
+@pytest.mark.usefixtures("switching")
+def test_buffer_loses_nothing_while_it_is_flushed(bench: Bench, make: Make) -> None:
+    """Appends, flushes, refusals, idle closes and disconnects, for some seconds: each
+    message is sent exactly once, and each flusher's handles are all there are."""
+    with allow_short_idle_timeouts():
+        producer = make.quiet(idle_disconnect_timeout=5, wait_on_queue_full=False)
+    bench.limit = 60
+    until = time.monotonic() + DURATION
+    appenders = [
+        Run(partial(append_for_a_while, producer, SEED + n, until)) for n in range(4)
+    ]
+    flushers = [
+        Run(partial(flush_for_a_while, producer, SEED + n, until)) for n in range(3)
+    ]
+    disconnecter = Run(partial(disconnect_for_a_while, producer, until))
+    for run in (*appenders, *flushers, disconnecter):
+        run.join(DURATION + 10)
+    bench.limit = 10**6
+    handles = producer.flush_buffer_async()
+    assert producer.flush(5) == 0
+    for run in flushers:
+        handles += run.result()
+    assert all(handle.exception(5) is None for handle in handles)
+    counts = Counter(sent(bench))
+    assert set(counts.values()) == {1}
+    total = sum(run.result() for run in appenders)
+    assert len(counts) == len(handles) == total > 500
+    assert producer.stats().opens > 3
