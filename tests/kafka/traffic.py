@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.kafka.harness import KafkaCluster
-    from waterdrop_py import DeliveryHandle
+    from waterdrop_py import DeliveryHandle, Event
 
 IDLE_MS = 250
 THREADS_PER_PRODUCER = 2
@@ -73,6 +73,9 @@ class Traffic:
         self.failed: dict[bytes, ProduceError] = {}
         self.pending: list[bytes] = []
         self.surprises: list[BaseException] = []
+        self.closes_ms: list[float] = []
+        for producer in self.producers:
+            producer.monitor.subscribe("producer.disconnected", self._closed)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._send, args=(producer, number), daemon=True)
@@ -107,6 +110,10 @@ class Traffic:
     def idle_disconnects(self) -> int:
         """How often a client was closed for idleness, over all producers."""
         return sum(each.stats().disconnects.get("idle", 0) for each in self.producers)
+
+    def _closed(self, event: Event) -> None:
+        if event["reason"] == "idle":
+            self.closes_ms.append(event["time"])
 
     # -- one thread --------------------------------------------------------
 
@@ -169,6 +176,9 @@ def assert_all_accounted_for(
     assert {payload for payload in acknowledged if stored[payload] != 1} == set()
     assert {payload for payload, count in stored.items() if count > 1} == set()
     assert stored.keys() <= acknowledged | traffic.failed.keys()
+    # confluent-kafka's close flushes, however long that takes: an idle client that
+    # was closed with a message on its way would hang for as long as the fault.
+    assert max(traffic.closes_ms) < 2_000
     for producer in traffic.producers:
         stats = producer.stats()
         assert stats.produced == stats.acknowledged + stats.failed
