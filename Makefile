@@ -8,7 +8,8 @@ STAMP  := $(VENV)/.up-to-date
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-kafka lint format types bench bench-quick clean
+.PHONY: help setup demo test test-kafka test-oldest test-pythons lint format types \
+        bench bench-quick clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,29 @@ test: $(STAMP) ## Run every test that needs no broker of its own
 test-kafka: $(STAMP) ## Start a real Apache Kafka (needs Java 17 and Maven) and test on it
 	$(PY) -m pytest tests/kafka $(ARGS)
 
+# The oldest confluent-kafka that pyproject.toml allows.
+OLDEST := .venv-oldest
+test-oldest: ## Run the tests with the oldest confluent-kafka that is supported
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(OLDEST)/bin/python -m pip install --quiet --editable '.[cli]' --group dev \
+	  'confluent-kafka==2.13.0'
+	$(OLDEST)/bin/python -m pytest tests/unit tests/concurrency tests/embedded $(ARGS)
+
+# Every interpreter that pyenv has, or name them: make test-pythons PYTHONS="a b".
+PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1[0-9].*/bin/python3)
+test-pythons: ## Run the tests that depend on the interpreter on each one there is
+	@for python in $(PYTHONS); do \
+	  venv=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "== $$venv"; \
+	  $$python -m venv $$venv && \
+	  $$venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1' && \
+	  $$venv/bin/python -m pip install --quiet --editable '.[cli]' --group dev && \
+	  $$venv/bin/python -m pytest tests/unit tests/concurrency \
+	    tests/scenarios/test_exit.py tests/scenarios/test_fork.py \
+	    tests/scenarios/test_reentrance.py $(ARGS) || exit 1; \
+	done
+
 lint: $(STAMP) ## Check style and the architecture's fences
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
@@ -56,5 +80,5 @@ bench-quick: $(STAMP) ## The same in little time, with less certain figures
 	$(PY) -m benchmarks --quick $(ARGS)
 
 clean: ## Remove .venv and every cache
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

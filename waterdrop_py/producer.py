@@ -302,8 +302,10 @@ class Producer(Sender):
                 closing.abandon(each.slot)
 
     def __repr__(self) -> str:
-        buffered = f" buffered={size}" if (size := self.buffer_size) else ""
-        return f"<Producer {self.id!r} {self.status} in_flight={self.queue_size}{buffered}>"
+        figures = f"in_flight={self.queue_size}"
+        if self.buffer_size:
+            figures += f" buffered={self.buffer_size}"
+        return f"<Producer {self.id!r} {self.status} {figures}>"
 
     def __copy__(self) -> NoReturn:
         raise TypeError("a Producer cannot be copied: it owns a client")

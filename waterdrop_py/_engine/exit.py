@@ -13,6 +13,9 @@ from waterdrop_py._engine import closing
 from waterdrop_py._engine.engine import ENGINE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
     from waterdrop_py._engine.drain import DrainReport
     from waterdrop_py._engine.slot import ClientSlot
 
@@ -51,22 +54,36 @@ def _tell(slot: ClientSlot, report: DrainReport) -> None:
 def watch_exit() -> None:
     """See to it that this process closes what it opened. Called at each open.
 
-    A multiprocessing child runs no atexit handlers before Python 3.13, but its own
-    finalizers, which it clears when it starts: so it is asked for at the first open.
+    Two kinds of children run no atexit handlers: those of multiprocessing before
+    Python 3.13, which run its own finalizers instead and clear them as they start, and
+    those of Celery's prefork pool, which leave with `os._exit`. So both are asked for
+    it at the first open in each process.
     """
-    utilities = sys.modules.get("multiprocessing.util")
-    if utilities is None or _watched == os.getpid():
-        return
-    _note_watched()
+    pid = os.getpid()
+    for name, ask in _ASKED.items():
+        module = sys.modules.get(name)
+        if module is not None and _watched.get(name) != pid:
+            _watched[name] = pid
+            ask(module)
+
+
+def _ask_multiprocessing(utilities: ModuleType) -> None:
     utilities.Finalize(None, _at_child_exit, exitpriority=_LAST)
 
 
-_watched = 0
+def _ask_celery(signals: ModuleType) -> None:
+    # Behind the receivers that the application has connected until now; a connection
+    # that was made before the fork would be in front of them.
+    signals.worker_process_shutdown.disconnect(_at_pool_exit)
+    signals.worker_process_shutdown.connect(_at_pool_exit, weak=False)
 
 
-def _note_watched() -> None:
-    global _watched  # noqa: PLW0603 - one process, one finalizer
-    _watched = os.getpid()
+_ASKED: Final[dict[str, Callable[[ModuleType], None]]] = {
+    "multiprocessing.util": _ask_multiprocessing,
+    "celery.signals": _ask_celery,
+}
+_watched: Final[dict[str, int]] = {}
+"""Which process has asked, by the module that was asked."""
 
 
 def _at_child_exit() -> None:
@@ -78,6 +95,12 @@ def _at_child_exit() -> None:
         if not thread.daemon and thread is not threading.current_thread():
             thread.join()
     close_all()
+
+
+def _at_pool_exit(**_: object) -> None:
+    """At the end of a Celery pool's process, which waits for no other thread."""
+    if _watched.get("celery.signals") == os.getpid():
+        close_all()
 
 
 def install() -> None:

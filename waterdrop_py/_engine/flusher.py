@@ -190,6 +190,9 @@ class Flusher:
                 self._verbs.send_all(sound, "messages.produce_many_async", deadline)
         except Exception as error:  # noqa: BLE001 - the report has the messages
             self._emitter.error("messages.produce_many_async", error)
+            # What librdkafka purged is accounted for by its report.
+            purged = {id(each.message) for each in sound if each._error is not None}
+            entries = [each for each in entries if id(each.message) not in purged]
             return _behind_all(entries)
         return _behind_all(unsent)
 

@@ -48,6 +48,8 @@ class Life:
         last_activity: seconds on the clock, written by whoever serves reports.
         sent: numbers the messages; `refused` counts those that were not taken.
         report: the one that is being settled; whoever is torn leaves it here.
+        spoilt: a message of a transaction was refused. librdkafka then skips numbers of
+            its sequence, and loses the next transaction to that (measured, 2.16).
         transacting: a transaction was begun on it, and has not surely ended.
         torn: an exception came out of a send, so a number may belong to no message.
         lost: why every handle that is still open will never get a report.
@@ -79,6 +81,7 @@ class Life:
         "report",
         "reports",
         "sent",
+        "spoilt",
         "statistics",
         "torn",
         "transacting",
@@ -114,6 +117,7 @@ class Life:
         self.pinned = False
         self.torn = False
         self.transacting = False
+        self.spoilt = False
 
     def held_here(self) -> bool:
         """Whether this thread is inside a poll of this client, further down."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine import aside
 from waterdrop_py._engine.diagnosis import Diagnosis
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
 
-_PURGED = frozenset({"purge_queue", "purge_inflight"})
+PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
 
 
 class ReportDesk:
@@ -106,6 +106,8 @@ class ReportDesk:
             handle._native = native
         else:
             life.failed += 1
+            if self.transactional and failure.code not in PURGED:
+                life.spoilt = True
             handle._error = failure
         life.report = None
         aside.notify(handle)
@@ -173,7 +175,7 @@ class ReportDesk:
 
     def _failure(self, error: Any) -> ProduceError:
         code = code_name(error)
-        if code not in _PURGED:
+        if code not in PURGED:
             listed = self.checklist() if self.diagnosis.code else ()
             return produce_error(error, checklist=listed)
         # A purge ends a hundred thousand messages at once: they share their error.
@@ -202,7 +204,7 @@ class ReportDesk:
         self, handle: DeliveryHandle, native: Any, failure: ProduceError
     ) -> None:
         # What an aborted transaction gave up is no error: it was meant.
-        purged = self.transactional and failure.code in _PURGED
+        purged = self.transactional and failure.code in PURGED
         name = "message.purged" if purged else "error.occurred"
         if not self._emitter.listens(name):
             return

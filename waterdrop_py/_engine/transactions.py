@@ -13,6 +13,7 @@ from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.commands import CommandError, Retries
 from waterdrop_py._engine.kafka_errors import produce_error
 from waterdrop_py._engine.losing import GIVE_UP
+from waterdrop_py._engine.reports import PURGED
 from waterdrop_py._engine.slot import Refusal
 from waterdrop_py.errors import (
     AbortTransaction,
@@ -199,9 +200,9 @@ class Transactions:
         slot = self._slot
         while True:
             life = slot.ready(until)
-            if life.transacting and life.fatal is None:
-                # The end of the one before was torn, or failed: only a new client is
-                # surely in none.
+            if (life.transacting or life.spoilt) and life.fatal is None:
+                # The end of the one before was torn, or failed, or a message was
+                # refused: only a new client surely works.
                 slot.discard(life)
                 continue
             transaction.life = life
@@ -309,6 +310,7 @@ class Transactions:
             self._commit_or_abort(transaction)
         else:
             self._abort(transaction, error if error is not None else doomed)
+            self._raise_what_purged(transaction, error)
         swallowed = isinstance(error, AbortTransaction)
         quiet = doomed is None or isinstance(doomed, AbortTransaction)
         if error is None and not quiet:
@@ -321,6 +323,15 @@ class Transactions:
             took_ms = (clock.system_now() - started) * 1000
             self._emitter.emit("transaction.finished", duration_ms=took_ms)
         return swallowed
+
+    def _raise_what_purged(
+        self, transaction: Transaction, error: BaseException | None
+    ) -> None:
+        """The client was lost, and a verb has seen no more of it than a purge."""
+        fatal = _life_of(transaction).fatal
+        purged = isinstance(error, ProduceError) and error.code in PURGED
+        if purged and fatal is not None:
+            raise produce_error(fatal)
 
     def _commit_or_abort(self, transaction: Transaction) -> None:
         life = _life_of(transaction)
