@@ -306,14 +306,13 @@ unbroken(DeliveryHandle.__call__)
 
 _timestamp_of: Final = DeliveryHandle.__dict__["_timestamp"].__get__
 _WATCHED: Final = aside.WATCHED
-_new_report: Final = DeliveryReport.__new__
 
 
 def report_of(
     handle: DeliveryHandle, native: Any, error: BaseException | None
 ) -> DeliveryReport:
     """The report of `handle`, from librdkafka's message or from the error alone."""
-    report = _new_report(DeliveryReport)
+    report = DeliveryReport()
     report._handle = handle
     report._native = native
     report._error = error

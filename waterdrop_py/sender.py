@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.parts import Parts
     from waterdrop_py.message import HeadersInput, Key, MessageInput, Payload
 
-_new_handle = DeliveryHandle.__new__
-
 
 class Sender:
     """What sends. `Producer` and `Variant` are the two there are. Thread-safe."""
@@ -89,7 +87,7 @@ class Sender:
             slot = self._slot
             life = slot.life
             inuse = life.inuse
-            handle = _new_handle(DeliveryHandle)
+            handle = DeliveryHandle()
             handle._topic = topic
             handle._payload = payload
             handle._key = key

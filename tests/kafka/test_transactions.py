@@ -147,17 +147,16 @@ def test_a_consumed_offset_is_committed_with_its_transaction(
     """The group's offset is the message's + 1, with its metadata, once the transaction
     is committed; an abort leaves it where it was."""
     group = uuid.uuid4().hex
-    consumer = Consumer(
-        {
-            "bootstrap.servers": kafka.bootstrap("INTERNAL"),
-            "group.id": group,
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-            # Else the broker does not answer while a transaction holds the offset.
-            "isolation.level": "read_uncommitted",
-        }
-    )
-    with closing(consumer), transactional(kafka) as producer:
+    settings = {
+        "bootstrap.servers": kafka.bootstrap("INTERNAL"),
+        "group.id": group,
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+    }
+    # `committed` of the first waits until a transaction's offset is decided.
+    consumer = Consumer({**settings, "isolation.level": "read_committed"})
+    hasty = Consumer({**settings, "isolation.level": "read_uncommitted"})
+    with closing(consumer), closing(hasty), transactional(kafka) as producer:
         for payload in (b"0", b"1"):
             producer.produce_sync(topic, payload)
         consumer.subscribe([topic])
@@ -166,7 +165,7 @@ def test_a_consumed_offset_is_committed_with_its_transaction(
 
         with producer.transaction():
             producer.mark_as_consumed(consumer, consumed[0], "why")
-            assert consumer.committed(where, 10)[0].offset < 0
+            assert hasty.committed(where, 10)[0].offset < 0
         (stored,) = consumer.committed(where, 10)
         assert (stored.offset, stored.metadata) == (1, "why")
 

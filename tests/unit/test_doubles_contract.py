@@ -346,6 +346,28 @@ def test_a_payload_that_is_too_large(
         make(max_payload_size=3).produce_async(topic, b"four")
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_deliver_false_sends_nothing(
+    waterdrop_cluster: EmbeddedCluster, wrapped: bool
+) -> None:
+    """Whatever real client it is given; a double that it is given is used."""
+
+    class Traced(confluent_kafka.Producer):
+        """A subclass of the user's."""
+
+    topic = f"topic-{uuid.uuid4().hex[:12]}"
+    waterdrop_cluster.create_topic(topic, 1)
+    kafka = {"bootstrap.servers": waterdrop_cluster.bootstrap_servers}
+    factory: Any = partial(Traced) if wrapped else Traced
+    with Producer(kafka=kafka, client_factory=factory, deliver=False) as producer:
+        assert producer.produce_sync(topic, b"x").offset == 0
+    assert waterdrop_cluster.read(topic) == []
+    client = BufferedClient()
+    with Producer(kafka=kafka, client_factory=client, deliver=False) as producer:
+        producer.produce_sync(topic, b"y")
+    assert [each.value() for each in client.messages] == [b"y"]
+
+
 class TestBuffered:
     """What only the buffered client has: what was sent, to look at."""
 

@@ -140,7 +140,7 @@ def test_a_raising_poll_is_told_of() -> None:
         "error.occurred", lambda event: kinds.append(event["type"])
     )
     life = producer.slot.ready(None)
-    bench.fail("poll", KafkaException(KafkaError(KafkaError._TRANSPORT)))
+    bench.fail("poll", KafkaException(KafkaError(KafkaError.BROKER_NOT_AVAILABLE)))
     life.serve(0.0)
     assert kinds == ["poller.error"]
     bench.fail("poll", RuntimeError("a handler's"))

@@ -7,7 +7,6 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine.exit import watch_exit
@@ -134,13 +133,17 @@ class Factory:
 
     def _build(self, conf: dict[str, Any]) -> KafkaClient:
         build = self._config.client_factory
-        if not self._config.deliver and build is confluent_kafka.Producer:
-            from waterdrop_py.testing.doubles import FakeClient  # rarely needed
+        if self._config.deliver:
+            return build(conf)
+        from waterdrop_py.testing.doubles import FakeClient  # rarely needed
 
-            if self._fake is None:
-                self._fake = FakeClient()  # offsets outlive its clients
-            return self._fake(conf)
-        return build(conf)
+        # Whoever wraps or extends the real client would send.
+        double = build if isinstance(build, type) else type(build)
+        if issubclass(double, FakeClient):
+            return build(conf)
+        if self._fake is None:
+            self._fake = FakeClient()  # offsets outlive its clients
+        return self._fake(conf)
 
     def _beside(
         self, name: str, ours: Callable[[Any], None] | None

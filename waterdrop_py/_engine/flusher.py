@@ -190,11 +190,22 @@ class Flusher:
                 self._verbs.send_all(sound, "messages.produce_many_async", deadline)
         except Exception as error:  # noqa: BLE001 - the report has the messages
             self._emitter.error("messages.produce_many_async", error)
-            # What librdkafka purged is accounted for by its report.
-            purged = {id(each.message) for each in sound if each._error is not None}
-            entries = [each for each in entries if id(each.message) not in purged]
-            return _behind_all(entries)
+            return _behind_all(self._rolled_back(entries, sound))
         return _behind_all(unsent)
+
+    def _rolled_back(
+        self, entries: list[Entry], sound: list[DeliveryHandle]
+    ) -> list[Entry]:
+        """What no report accounts for, and what was delivered for nothing."""
+        delivered = [each for each in sound if each._native is not None]
+        drain = self._slot.reports.start_drain()
+        drain.delivered -= len(delivered)
+        reported = {
+            id(each.message)
+            for each in sound
+            if each._life is not None and each._native is None
+        }
+        return [each for each in entries if id(each.message) not in reported]
 
 
 def _behind_all(entries: list[Entry]) -> list[Placed]:

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from waterdrop_py.message import Message, MessageInput
     from waterdrop_py.middleware import Middleware
 
-_new_handle = DeliveryHandle.__new__
-
 
 class Verbs:
     """What the sending methods do, beside the fast path. No lock."""
@@ -196,7 +194,7 @@ class Verbs:
         return self._fill_all([entry.message for entry in entries])
 
     def _filled(self, message: Message) -> DeliveryHandle:
-        handle = _new_handle(DeliveryHandle)
+        handle = DeliveryHandle()
         fill(handle, message, self._limit)
         return handle
 
@@ -210,7 +208,7 @@ class Verbs:
         handles: list[DeliveryHandle] = []
         errors: dict[str, str] = {}
         for index, each in enumerate(listed(given)):
-            handle = _new_handle(DeliveryHandle)
+            handle = DeliveryHandle()
             if not fill_plain(handle, each, self._limit):
                 try:
                     fill(handle, as_message(each), self._limit)

@@ -58,6 +58,11 @@ def tell_served(name: str) -> None:
     say(served=name, pid=os.getpid(), opens=opens)
 
 
+def close() -> None:
+    """Deliver what was accepted, and say whether that is all."""
+    say(complete=[producer.close().complete for producer in (PROMPT, LATE)])
+
+
 def tell_leaving() -> None:
     """Tell that this process has nothing left to do."""
     say(leaving=time.monotonic(), pid=os.getpid())

@@ -1,0 +1,223 @@
+"""The retry table of a transaction's commands, on a client that fails as told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from waterdrop_py import Producer
+from waterdrop_py.errors import ProduceError
+from waterdrop_py.testing import FakeClient, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def failure(code: int, **flags: bool) -> KafkaException:
+    """An error of librdkafka's, retriable, fatal, or one that asks for an abort."""
+    return KafkaException(KafkaError(code, "as told", **flags))
+
+
+def retriable() -> KafkaException:
+    """One that may go away."""
+    return failure(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, retriable=True)
+
+
+class Scripted(FakeClient):
+    """Raises, for each command, what is told, first come first served."""
+
+    def __init__(self, conf: dict[str, Any] | None = None) -> None:
+        self.script: dict[str, list[KafkaException]] = {}
+        self.calls: list[str] = []
+        super().__init__(conf)
+
+    def _follow(self, name: str) -> None:
+        self.calls.append(name)
+        if self.script.get(name):
+            raise self.script[name].pop(0)
+
+    def init_transactions(self, timeout: float = -1) -> None:
+        """Scripted."""
+        self._follow("init")
+
+    def begin_transaction(self) -> None:
+        """Scripted."""
+        self._follow("begin")
+        super().begin_transaction()
+
+    def commit_transaction(self, timeout: float = -1) -> None:
+        """Scripted."""
+        self._follow("commit")
+        super().commit_transaction(timeout)
+
+    def abort_transaction(self, timeout: float = -1) -> None:
+        """Scripted."""
+        self._follow("abort")
+        super().abort_transaction(timeout)
+
+    def send_offsets_to_transaction(
+        self, positions: list[Any], group_metadata: Any, timeout: float = -1
+    ) -> None:
+        """Scripted."""
+        self._follow("offsets")
+        self.calls.append(repr((positions[0].offset, positions[0].metadata)))
+        super().send_offsets_to_transaction(positions, group_metadata, timeout)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between attempts, which do not take place."""
+    waits: list[float] = []
+    monkeypatch.setattr("waterdrop_py._engine.commands.pause", waits.append)
+    return waits
+
+
+@pytest.fixture
+def client() -> Scripted:
+    """The cluster of the producer's clients."""
+    return Scripted()
+
+
+@pytest.fixture
+def producer(client: Scripted) -> Producer:
+    """A transactional producer of it."""
+    kafka = {"bootstrap.servers": "fake:1", "transactional.id": "t"}
+    return Producer(kafka=kafka, client_factory=client)
+
+
+class Marked:
+    """Consumer and message in one."""
+
+    def consumer_group_metadata(self) -> object:
+        """The group."""
+        return object()
+
+    def topic(self) -> str:
+        """Where it was."""
+        return "t"
+
+    def partition(self) -> int:
+        """Where it was."""
+        return 0
+
+    def offset(self) -> int:
+        """Where it was."""
+        return 41
+
+
+def run(producer: Producer, client: Scripted, name: str) -> None:
+    """A transaction that comes by every command."""
+    del client
+    with producer.transaction():
+        producer.produce_async("t", b"x")
+        if name == "offsets":
+            producer.mark_as_consumed(Marked(), Marked(), "why")
+        if name == "abort":
+            raise RuntimeError("mine")
+
+
+TYPES = {
+    "init": "transaction.begin",
+    "begin": "transaction.begin",
+    "commit": "transaction.commit",
+    "abort": "transaction.abort",
+    "offsets": "transaction.store_offset",
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_retriable_error_is_tried_again(
+    producer: Producer, client: Scripted, pauses: list[float], name: str
+) -> None:
+    """Five attempts, with the backoff times the attempt between; each is told."""
+    client.script[name] = [retriable() for _ in range(4)]
+    with producer, record(producer.monitor) as events:
+        try:
+            run(producer, client, name)
+        except RuntimeError as error:
+            assert str(error) == "mine"  # noqa: PT017 - of one command only
+        told = [e for e in events if e.name == "error.occurred"]
+    assert client.calls.count(name) == 5
+    assert pauses == [0.5, 1.0, 1.5, 2.0]
+    assert [e["attempt"] for e in told] == [1, 2, 3, 4]
+    assert [e["retry"] for e in told] == [True] * 4
+    assert {e["type"] for e in told} == {TYPES[name]}
+
+
+@pytest.mark.parametrize("name", ["init", "begin", "commit", "offsets"])
+def test_after_the_last_attempt_the_error_is_raised(
+    producer: Producer, client: Scripted, pauses: list[float], name: str
+) -> None:
+    """As a `ProduceError` with the native error as its cause; the last one is told
+    with `retry` False."""
+    client.script[name] = [retriable() for _ in range(5)]
+    with producer, record(producer.monitor) as events:
+        with pytest.raises(ProduceError) as caught:
+            run(producer, client, name)
+        told = [e for e in events if e.name == "error.occurred" and "retry" in e.payload]
+        producer.produce_sync("t", b"after")
+    assert caught.value.code == "coordinator_load_in_progress"
+    assert isinstance(caught.value.__cause__, KafkaException)
+    assert [e["retry"] for e in told] == [True] * 4 + [False]
+    assert len(pauses) == 4
+
+
+FINAL: dict[str, Callable[[], KafkaException]] = {
+    "neither": lambda: failure(KafkaError.TOPIC_AUTHORIZATION_FAILED),
+    "abortable": lambda: failure(
+        KafkaError.TOPIC_AUTHORIZATION_FAILED, retriable=True, txn_requires_abort=True
+    ),
+    "fatal": lambda: failure(
+        KafkaError.TOPIC_AUTHORIZATION_FAILED, retriable=True, fatal=True
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FINAL)
+def test_other_errors_are_not_tried_again(
+    producer: Producer, client: Scripted, pauses: list[float], kind: str
+) -> None:
+    """An abort for what can be aborted, none for what is fatal; once each."""
+    client.script["commit"] = [FINAL[kind]()]
+    with (
+        producer,
+        pytest.MonkeyPatch.context() as patch,
+        record(producer.monitor) as events,
+    ):
+        patch.setattr("waterdrop_py._engine.recovery.pause", lambda _: None)
+        with pytest.raises(ProduceError) as caught:
+            run(producer, client, "commit")
+        names = [e.name for e in events]
+        assert caught.value.fatal is (kind == "fatal")
+        assert not pauses
+        assert client.calls.count("commit") == 1
+        assert client.calls.count("abort") == (kind != "fatal")
+        assert names.count("producer.reloaded") == (kind == "fatal")
+
+
+def test_an_abort_that_fails_does_not_hide_the_cause(
+    producer: Producer, client: Scripted, pauses: list[float]
+) -> None:
+    """The user's own exception comes out; the next transaction has a new client."""
+    client.script["abort"] = [failure(KafkaError._STATE)]  # noqa: SLF001 - its name
+    with producer:
+        with pytest.raises(RuntimeError, match="mine"):
+            run(producer, client, "abort")
+        producer.produce_sync("t", b"after")
+        assert producer.stats().opens == 2
+    assert not pauses
+
+
+def test_the_stored_offset_is_the_next_one(
+    producer: Producer, client: Scripted, pauses: list[float]
+) -> None:
+    """Offset + 1 and the metadata; and the event has message and metadata."""
+    with producer, record(producer.monitor) as events:
+        run(producer, client, "offsets")
+    assert "(42, 'why')" in client.calls
+    (event,) = [e for e in events if e.name == "transaction.marked_as_consumed"]
+    assert event["metadata"] == "why"
+    assert isinstance(event["message"], Marked)
+    assert not pauses
