@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from tests.scenarios.harness import (
 )
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
     from typing import IO
 
@@ -39,32 +39,59 @@ KINDS = {
     "uvicorn": ("uvicorn_worker.UvicornWorker", "uvicorn_app"),
 }
 START_S = 20.0
-STOP_S = 8.0
-"""gunicorn's own stop takes up to 2.3 s, Celery's 4 s, also without any producer."""
-EXIT_S = 0.5
-"""What a worker's end may take: 0.2 s, the 0.1 s between two looks that gunicorn's
-master takes at its workers, and a loaded machine."""
+STOP_S = 15.0
+"""gunicorn takes 2.3 s for it without any producer, and Celery up to 6 s."""
+EXIT_S = 0.4
+"""What a worker's end may take, with messages to deliver and an interpreter to end."""
+CELERY_PAUSE_S = 1.0
+"""Celery's workers sleep that long before they end, also without any producer."""
 
 
 class Server:
     """A running server, and what it has said until now."""
 
-    def __init__(self, process: subprocess.Popen[bytes], out: IO[bytes]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], out: IO[bytes], err: IO[bytes]
+    ) -> None:
         self.process = process
-        self._out = out
-        self.stopped = 0.0
+        self._out, self._err = out, err
+        self.gone: dict[int, float] = {}
 
     def served_by(self) -> list[int]:
         """The worker of each request that is done."""
         outcome = Outcome(0, text(self._out), "", 0.0)
         return [fact["pid"] for fact in outcome.facts if "served" in fact]
 
-    def stop(self) -> int:
-        """Ask it to end; its exit code."""
+    def stop(self) -> None:
+        """Ask it to end, and note when each of its workers has ended."""
+        workers = set(self.served_by())
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(STOP_S)
-        self.stopped = time.monotonic()
-        return code
+        deadline = time.monotonic() + STOP_S
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"not over {STOP_S} s after SIGTERM"
+            self._note_gone(workers)
+            time.sleep(0.005)
+        self._note_gone(workers)
+        assert self.process.returncode == 0
+
+    def _note_gone(self, workers: set[int]) -> None:
+        for pid in workers - self.gone.keys():
+            if ended(pid):
+                self.gone[pid] = time.monotonic()
+
+    def outcome(self) -> Outcome:
+        """What it has said, when it has ended."""
+        code = self.process.wait(0)
+        return Outcome(code, text(self._out), text(self._err), 0.0).assert_clean()
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is no more, or is a zombie."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return status.rpartition(")")[2].split()[0] == "Z"
 
 
 @contextlib.contextmanager
@@ -74,7 +101,7 @@ def running(command: list[str], **environment: str) -> Iterator[Server]:
         command = [sys.executable, "-X", "faulthandler", "-m", *command]
         process = start(command, out, err, **environment)
         try:
-            yield Server(process, out)
+            yield Server(process, out, err)
         except BaseException as error:
             end_group(process)
             said = Outcome(-1, text(out), text(err), 0.0)
@@ -90,3 +117,122 @@ def scenario(servers: str, topic: str, *, closed: bool) -> dict[str, str]:
         "SCENARIO_TOPIC": topic,
         "SCENARIO_CLOSED_BEFORE_FORK": "yes" if closed else "no",
     }
+
+
+def gunicorn(kind: str, address: str) -> list[str]:
+    """The command that serves on a Unix socket with workers of that kind."""
+    worker_class, module = KINDS[kind]
+    return [
+        "gunicorn",
+        "--preload",
+        f"--workers={WORKERS}",
+        "--threads=2" if kind == "gthread" else "--threads=1",
+        f"--worker-class={worker_class}",
+        f"--bind=unix:{address}",
+        f"--config={PROGRAMS / 'gunicorn_conf.py'}",
+        "--no-control-socket",
+        f"{MODULES}.{module}:application",
+    ]
+
+
+def celery() -> list[str]:
+    """The command that works on the tasks that its master calls."""
+    return [
+        "celery",
+        f"--app={MODULES}.celery_app",
+        "worker",
+        "--pool=prefork",
+        f"--concurrency={WORKERS}",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+    ]
+
+
+def request(address: str, name: str) -> None:
+    """Ask for `name`, as soon as there is somebody to ask."""
+    deadline = time.monotonic() + START_S
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(START_S)
+        while connection.connect_ex(address):
+            assert time.monotonic() < deadline, "nobody listens"
+            time.sleep(0.01)
+        connection.sendall(f"GET /{name} HTTP/1.0\r\n\r\n".encode())
+        answer = b""
+        while received := connection.recv(4096):
+            answer += received
+    assert b" 204 " in answer.partition(b"\r\n")[0], answer
+
+
+def assert_inherited(outcome: Outcome, *, closed: bool) -> None:
+    """What each worker found when it started."""
+    assert outcome.one("master_sockets") > 0
+    inherited = outcome.all("inherited_sockets")
+    assert len(inherited) >= WORKERS
+    assert all((count == 0) is closed for count in inherited), inherited
+    assert set(outcome.all("inherited_threads")) == {0}
+
+
+def assert_served(outcome: Outcome, came: Counter[str]) -> None:
+    """Each worker has had one client for each producer, and no message is lost."""
+    served = outcome.all("served")
+    assert outcome.all("opens") == [[1, 1]] * len(served)
+    assert set(came.values()) == {1}, came
+    wanted = {f"{kind}-{name}" for kind in ("prompt", "late") for name in served}
+    assert came.keys() == wanted | {"master", "master-late"}
+
+
+def slowest_exit(outcome: Outcome, server: Server) -> float:
+    """Seconds between a worker's last word and its end."""
+    leaving = {
+        fact["pid"]: fact["leaving"] for fact in outcome.facts if "leaving" in fact
+    }
+    assert leaving.keys() == server.gone.keys()
+    return max(server.gone[pid] - leaving[pid] for pid in leaving)
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "inherited"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_gunicorn_preload(
+    kind: str, closed: bool, servers: str, topic: str, arrived: Arrived
+) -> None:
+    """The master's idle clients are closed before it forks, or stay the master's when
+    that is switched off; each worker sends with clients of its own, and ends at once
+    when it is told to, with what it has accepted delivered."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"{folder}/s"  # short: such an address has 107 bytes at most
+        command = gunicorn(kind, address)
+        with running(command, **scenario(servers, topic, closed=closed)) as server:
+            for number in range(100):
+                request(address, str(number))
+                if number >= 7 and len(set(server.served_by())) == WORKERS:
+                    break
+            assert len(set(server.served_by())) == WORKERS
+            server.stop()
+            outcome = server.outcome()
+
+            assert_inherited(outcome, closed=closed)
+            assert_served(outcome, arrived())
+            assert slowest_exit(outcome, server) < EXIT_S
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "inherited"])
+def test_celery_prefork(
+    closed: bool, servers: str, topic: str, arrived: Arrived
+) -> None:
+    """The same for the workers of a Celery pool, although these leave without running
+    what Python runs at exit; what the application sends in its own last moment is
+    delivered too."""
+    with running(celery(), **scenario(servers, topic, closed=closed)) as server:
+        deadline = time.monotonic() + START_S
+        while len(server.served_by()) < 20:
+            assert time.monotonic() < deadline, "the tasks are not done"
+            time.sleep(0.01)
+        assert len(set(server.served_by())) == WORKERS
+        server.stop()
+        outcome = server.outcome()
+
+        assert_inherited(outcome, closed=closed)
+        assert_served(outcome, arrived())
+        assert len(outcome.all("served")) == 20 + WORKERS
+        assert slowest_exit(outcome, server) < CELERY_PAUSE_S + EXIT_S

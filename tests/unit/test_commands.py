@@ -156,7 +156,9 @@ def test_after_the_last_attempt_the_error_is_raised(
     with producer, record(producer.monitor) as events:
         with pytest.raises(ProduceError) as caught:
             run(producer, client, name)
-        told = [e for e in events if e.name == "error.occurred" and "retry" in e.payload]
+        told = [
+            e for e in events if e.name == "error.occurred" and "retry" in e.payload
+        ]
         producer.produce_sync("t", b"after")
     assert caught.value.code == "coordinator_load_in_progress"
     assert isinstance(caught.value.__cause__, KafkaException)

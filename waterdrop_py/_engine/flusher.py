@@ -177,35 +177,35 @@ class Flusher:
     def _in_one_transaction(
         self, transactions: Transactions, entries: list[Entry], deadline: float
     ) -> list[Placed]:
-        sound: list[DeliveryHandle] = []
+        handles: list[DeliveryHandle] = []
+        sound: list[Entry] = []
         unsent: list[Entry] = []
         for entry in entries:
             try:
-                sound += self._verbs.fill_entries([entry])
+                handles += self._verbs.fill_entries([entry])
+                sound.append(entry)
             except Exception as error:  # noqa: BLE001 - the report has the message
                 self._emitter.error("messages.produce_many_async", error)
                 unsent.append(entry)
         try:
             with transactions.block(deadline, last=True):
-                self._verbs.send_all(sound, "messages.produce_many_async", deadline)
+                self._verbs.send_all(handles, "messages.produce_many_async", deadline)
         except Exception as error:  # noqa: BLE001 - the report has the messages
             self._emitter.error("messages.produce_many_async", error)
-            return _behind_all(self._rolled_back(entries, sound))
+            return _behind_all(unsent + self._rolled_back(sound, handles))
         return _behind_all(unsent)
 
     def _rolled_back(
-        self, entries: list[Entry], sound: list[DeliveryHandle]
+        self, entries: list[Entry], handles: list[DeliveryHandle]
     ) -> list[Entry]:
         """What no report accounts for, and what was delivered for nothing."""
-        delivered = [each for each in sound if each._native is not None]
         drain = self._slot.reports.start_drain()
-        drain.delivered -= len(delivered)
-        reported = {
-            id(each.message)
-            for each in sound
-            if each._life is not None and each._native is None
-        }
-        return [each for each in entries if id(each.message) not in reported]
+        drain.delivered -= sum(each._native is not None for each in handles)
+        return [
+            entry
+            for entry, handle in zip(entries, handles, strict=True)
+            if handle._life is None or handle._native is not None
+        ]
 
 
 def _behind_all(entries: list[Entry]) -> list[Placed]:

@@ -5,6 +5,7 @@ The broker is the master's memory, so the master itself calls the tasks.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -37,7 +38,9 @@ def call_tasks(**_: Any) -> None:
 
 
 @worker_process_shutdown.connect
-def on_shutdown(**_: Any) -> None:
-    """Runs in a worker that has nothing left to do."""
-    served.accept("goodbye").result(10)
+def say_goodbye(**_: Any) -> None:
+    """Runs in a worker that has nothing left to do, and sends all the same."""
+    name = f"goodbye-{os.getpid()}"
+    served.accept(name).result(10)
+    served.tell_served(name)
     served.tell_leaving()

@@ -66,8 +66,3 @@ def close() -> None:
 def tell_leaving() -> None:
     """Tell that this process has nothing left to do."""
     say(leaving=time.monotonic(), pid=os.getpid())
-
-
-def tell_gone(pid: int) -> None:
-    """Tell that the child with this id has ended."""
-    say(gone=time.monotonic(), pid=pid)

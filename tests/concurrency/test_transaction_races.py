@@ -1,0 +1,133 @@
+"""Interleavings around the begin and the end of a transaction, forced."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from tests.doubles import Park, Run, eventually
+from waterdrop_py import Producer
+from waterdrop_py.errors import ProducerClosedError
+from waterdrop_py.testing import FakeClient, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Parking(FakeClient):
+    """Calls what it is told to, inside of what it is told to."""
+
+    def __init__(self, conf: dict[str, Any] | None = None) -> None:
+        self.inside: dict[str, deque[Callable[[], None]]] = {}
+        super().__init__(conf)
+
+    def _come_by(self, name: str) -> None:
+        if self.inside.get(name):
+            self.inside[name].popleft()()
+
+    def produce(self, *args: Any, **kwargs: Any) -> None:
+        """Hooked."""
+        self._come_by("produce")
+        super().produce(*args, **kwargs)
+
+    def commit_transaction(self, timeout: float = -1) -> None:
+        """Hooked."""
+        self._come_by("commit")
+        super().commit_transaction(timeout)
+
+
+def make(client: Parking, **options: Any) -> Producer:
+    """A producer of that cluster."""
+    kafka = {"bootstrap.servers": "fake:1", **options.pop("kafka", {})}
+    return Producer(kafka=kafka, client_factory=client, **options)
+
+
+TRANSACTIONAL = {"transactional.id": "t"}
+
+
+def test_a_close_waits_for_a_commit_and_refuses_who_waits() -> None:
+    """A commits, B waits for its turn, C closes: A's transaction is committed, B is
+    refused without having begun, and C closes then."""
+    client, park = Parking(), Park()
+    client.inside["commit"] = deque([park])
+    producer = make(client, kafka=TRANSACTIONAL)
+    with record(producer.monitor) as events:
+        first = Run(lambda: producer.produce_sync("t", b"1"))
+        park.entered()
+        second = Run(lambda: producer.produce_sync("t", b"2"))
+        closing = Run(producer.close)
+        eventually(lambda: threading.active_count() > 3)
+        park.go()
+        assert first.result().error is None
+        assert closing.result().complete
+        try:
+            second.result()
+        except ProducerClosedError:
+            pass
+        names = [e.name for e in events]
+    started = names.count("transaction.started")
+    assert started == names.count("transaction.committed")
+    assert "transaction.aborted" not in names
+    assert names.count("producer.closed") == 1
+
+
+def test_jobs_that_wait_run_once_whoever_finds_them() -> None:
+    """Several threads leave messages while a transaction runs: each is sent once."""
+    client, park = Parking(), Park()
+    client.inside["commit"] = deque([park])
+    producer = make(client, kafka=TRANSACTIONAL)
+    handles: list[Any] = []
+    sent: list[object] = []
+
+    @producer.monitor.on("transaction.started")
+    def react(_: object) -> None:
+        if len(handles) < 20:
+            handles.append(producer.produce_async("t", b"reaction"))
+
+    producer.monitor.subscribe("message.acknowledged", sent.append)
+    first = Run(lambda: producer.produce_sync("t", b"x"))
+    park.entered()
+    park.go()
+    first.result()
+    eventually(lambda: len(handles) == 20 and all(each.done() for each in handles))
+    assert all(each.exception() is None for each in handles)
+    assert len(sent) == 21
+    producer.close()
+
+
+def test_a_send_parked_in_a_lost_client_recovers_on_the_next() -> None:
+    """Sender A is inside the old client as thread B meets its fatal error and reloads;
+    A's call then fails too, and its message goes to the new client, once."""
+    client, park = Parking(), Park()
+
+    def lost() -> None:
+        raise KafkaException(KafkaError(KafkaError._FATAL))  # noqa: SLF001 - its name
+
+    def parked() -> None:
+        park()
+        lost()
+
+    client.inside["produce"] = deque([parked, lost])
+    producer = make(
+        client,
+        kafka={"enable.idempotence": True},
+        reload_on_idempotent_fatal_error=True,
+        wait_backoff_on_idempotent_fatal_error=0,
+    )
+    delivered: list[Any] = []
+    producer.monitor.subscribe("message.acknowledged", delivered.append)
+    with record(producer.monitor) as events:
+        first = Run(lambda: producer.produce_sync("t", b"parked"))
+        park.entered()
+        second = Run(lambda: producer.produce_sync("t", b"meets it"))
+        eventually(lambda: any(e.name == "producer.reload" for e in events))
+        park.go()
+        assert first.result().error is None
+        assert second.result().error is None
+        assert [e.name for e in events].count("producer.reloaded") == 1
+    payloads = sorted(each["message"].payload for each in delivered)
+    assert payloads == [b"meets it", b"parked"]
+    producer.close()
