@@ -1,5 +1,7 @@
 """Transactions: what commits, what aborts, whose turn it is, and what is told of it."""
 
+# ruff: noqa: PT012 - a transaction is a block, and what it raises is the promise
+
 from __future__ import annotations
 
 import asyncio
@@ -82,7 +84,7 @@ def test_a_block_commits_at_its_end(
     assert values(cluster, topic) == [b"0", b"1", b"2", b"3", b"4"]
     assert log.names("transaction.") == ENDS
     assert all(e["producer_id"] == producer.id for e in log.events)
-    assert log.all("transaction.committed")[0].duration_ms > 0
+    assert (log.all("transaction.committed")[0].duration_ms or 0) > 0
     assert not log.all("error.occurred")
 
 
@@ -99,9 +101,11 @@ def test_return_break_and_continue_commit(
     """Python cannot tell them from the end of the block."""
 
     def leave() -> str:
-        with producer.transaction():
-            producer.produce_async(topic, b"x")
-            return "value"
+        for _ in range(2):
+            with producer.transaction():
+                producer.produce_async(topic, b"x")
+                return "value"
+        return "no value"
 
     assert leave() == "value"
     for _ in range(2):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from tests.scenarios.harness import (
 )
 
 if TYPE_CHECKING:
+    import subprocess
     from collections import Counter
     from collections.abc import Iterator
     from typing import IO
@@ -184,7 +184,7 @@ def assert_served(outcome: Outcome, came: Counter[str]) -> None:
 
 def slowest_exit(outcome: Outcome, server: Server) -> float:
     """Seconds between a worker's last word and its end."""
-    leaving = {
+    leaving: dict[int, float] = {
         fact["pid"]: fact["leaving"] for fact in outcome.facts if "leaving" in fact
     }
     assert leaving.keys() == server.gone.keys()

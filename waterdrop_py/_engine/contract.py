@@ -203,6 +203,8 @@ def checked_offset(consumer: Any, message: Any, metadata: Any) -> TopicPartition
     if errors:
         raise TransactionalOffsetInvalidError(errors)
     topic, partition, offset = place
+    if metadata is None:  # confluent-kafka takes no None there
+        return TopicPartition(topic, partition, offset + 1)
     return TopicPartition(topic, partition, offset + 1, metadata)
 
 

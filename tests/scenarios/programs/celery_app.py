@@ -9,8 +9,11 @@ import os
 import time
 from typing import Any
 
-from celery import Celery
-from celery.signals import worker_process_shutdown, worker_ready
+from celery import Celery  # type: ignore[import-untyped]
+from celery.signals import (  # type: ignore[import-untyped]
+    worker_process_shutdown,
+    worker_ready,
+)
 
 from tests.scenarios.programs import served
 
@@ -22,7 +25,7 @@ app.conf.broker_connection_retry_on_startup = True
 served.use_in_master()
 
 
-@app.task
+@app.task  # type: ignore[untyped-decorator]
 def send(name: str) -> None:
     """Send, and stay long enough for the other worker to get its share."""
     served.accept(name).result(10)
@@ -30,14 +33,14 @@ def send(name: str) -> None:
     served.tell_served(name)
 
 
-@worker_ready.connect
+@worker_ready.connect  # type: ignore[untyped-decorator]
 def call_tasks(**_: Any) -> None:
     """Runs in the master, when its pool is there."""
     for number in range(TASKS):
         send.delay(str(number))
 
 
-@worker_process_shutdown.connect
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 def say_goodbye(**_: Any) -> None:
     """Runs in a worker that has nothing left to do, and sends all the same."""
     name = f"goodbye-{os.getpid()}"

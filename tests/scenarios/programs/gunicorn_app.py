@@ -1,21 +1,20 @@
-"""A WSGI application whose producers the master has used, under `gunicorn --preload`."""
+"""A WSGI application for `gunicorn --preload`; the master uses its producers too."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.scenarios.programs import served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from wsgiref.types import StartResponse, WSGIEnvironment
+    from collections.abc import Callable
 
 served.use_in_master()
 
 
 def application(
-    environ: WSGIEnvironment, start_response: StartResponse
-) -> Iterable[bytes]:
+    environ: dict[str, Any], start_response: Callable[..., object]
+) -> list[bytes]:
     """Send what the path says, and answer when it is delivered."""
     name = environ["PATH_INFO"].lstrip("/")
     served.accept(name).result(10)

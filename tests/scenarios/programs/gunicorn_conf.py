@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's own
+def worker_exit(server: Any, worker: Any) -> None:
     """Tell that this worker has nothing left to do, before its interpreter ends."""
     from tests.scenarios.programs import served
 

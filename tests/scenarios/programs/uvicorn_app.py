@@ -1,4 +1,4 @@
-"""An ASGI application whose producers the master has used, under `gunicorn --preload`.
+"""An ASGI application for `gunicorn --preload`; the master uses its producers too.
 
 uvicorn ends its process with the very signal that stopped it, so that nothing runs at
 exit: such an application closes its producers when its lifespan ends.
