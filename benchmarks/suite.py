@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from benchmarks import blackhole, deadlines, footprint, hammer, latency, throughput
+from benchmarks import (
+    blackhole,
+    deadlines,
+    footprint,
+    hammer,
+    latency,
+    surface,
+    throughput,
+)
 from benchmarks.isolation import isolated
 
 if TYPE_CHECKING:
@@ -39,6 +47,9 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "produce-async": Benchmark(throughput.one_thread),
     "produce-async-8": Benchmark(throughput.eight_threads),
     "produce-async-kept": Benchmark(throughput.kept),
+    "produce-many": Benchmark(surface.produce_many),
+    "buffered-flush": Benchmark(surface.buffered_flush),
+    "transaction": Benchmark(surface.transaction),
     "due-1": Benchmark(deadlines.one),
     "due-100": Benchmark(deadlines.hundred),
     "due-1000": Benchmark(deadlines.thousand),

@@ -16,6 +16,7 @@ from waterdrop_py._engine.slot import NO_LIFE
 from waterdrop_py.errors import (
     BrokerUnreachableError,
     InvalidArgumentError,
+    ProduceError,
     ProducerClosedError,
     WaterdropError,
 )
@@ -84,13 +85,13 @@ def connect(slot: ClientSlot, timeout: float, retries: Retries) -> None:
 
 def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
     """One metadata round trip; what stood against it, or None."""
-    cause: KafkaException | None = None
+    cause: Exception | None = None
     while True:
         wait = max(0.001, min(_SLICE, deadline - clock.system_now()))
         try:
             lease.use(slot, partial(_list_topics, timeout=wait), deadline)
-        except KafkaException as raised:
-            cause = raised
+        except (KafkaException, ProduceError) as raised:
+            cause = raised  # a ProduceError: the transactional.id was not registered
         else:
             life = slot.life
             if life is not NO_LIFE:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Kafka's own rule (org.apache.kafka.common.internals.Topic), whole string, ASCII.
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _MAX_PARTITION: Final = 2**31 - 1  # an int32 on the wire
+_PLAIN_FIELDS: Final = ("topic", "payload", "key", "partition", "headers", "label")
 _PAIR: Final = len(("name", "value"))
 _MAX_TIMESTAMP: Final = 2**63 - 1  # an int64 on the wire
 
@@ -48,6 +49,28 @@ def fill(handle: DeliveryHandle, message: Message, limit: int | None) -> None:
     Raises:
         MessageInvalidError: with every violation; nothing was sent.
     """
+    topic, payload, key = message.topic, message.payload, message.key
+    if (
+        type(payload) is bytes
+        and type(topic) is str
+        and topic in KNOWN_TOPICS
+        and (key is None or (type(key) is bytes and key))
+        and message.partition is None
+        and message.partition_key is None
+        and message.timestamp is None
+        and message.headers is None
+        and limit is None
+    ):
+        handle._topic, handle._payload, handle._key = topic, payload, key
+        handle._partition = handle._partition_key = None
+        handle._timestamp = handle._headers = None
+        handle._label = message.label
+        return
+    _fill_checked(handle, message, limit)
+
+
+def _fill_checked(handle: DeliveryHandle, message: Message, limit: int | None) -> None:
+    """Fill from a message that is not plainly legal."""
     errors: dict[str, str] = {}
     handle._topic = _topic(message.topic, errors)
     handle._payload = _payload(message.payload, errors)
@@ -57,9 +80,9 @@ def fill(handle: DeliveryHandle, message: Message, limit: int | None) -> None:
     handle._timestamp = _timestamp(message.timestamp, errors)
     handle._headers = _headers(message.headers, errors)
     handle._label = message.label
-    payload = handle._payload
-    if not errors and limit is not None and payload is not None:
-        size = len(payload)
+    sent = handle._payload
+    if not errors and limit is not None and sent is not None:
+        size = len(sent)
         if size > limit:
             errors["payload"] = (
                 f"{size} bytes are more than max_payload_size; at most {limit} bytes "
@@ -95,26 +118,29 @@ def fill_plain(handle: DeliveryHandle, given: object, limit: int | None) -> bool
     """
     if type(given) is not dict or limit is not None:
         return False
-    take = given.get
-    topic, payload, key = take("topic"), take("payload"), take("key")
-    partition, headers = take("partition"), take("headers")
-    used = 2 + ("key" in given) + ("label" in given)
-    used += ("partition" in given) + ("headers" in given)
+    topic, payload = given.get("topic"), given.get("payload")
     if (
-        used != len(given)
-        or type(payload) is not bytes
+        type(payload) is not bytes
         or type(topic) is not str
         or topic not in KNOWN_TOPICS
-        or not (key is None or (type(key) is bytes and key))
-        or not (
-            partition is None
-            or (type(partition) is int and 0 <= partition <= _MAX_PARTITION)
-        )
     ):
         return False
-    plain = None if headers is None else plain_headers(headers)
-    if headers is not None and plain is None:
-        return False
+    key = partition = plain = label = None
+    if len(given) > _PAIR:
+        key, partition = given.get("key"), given.get("partition")
+        headers, label = given.get("headers"), given.get("label")
+        used = sum(name in given for name in _PLAIN_FIELDS)
+        plain = None if headers is None else plain_headers(headers)
+        if (
+            used != len(given)
+            or not (key is None or (type(key) is bytes and key))
+            or not (
+                partition is None
+                or (type(partition) is int and 0 <= partition <= _MAX_PARTITION)
+            )
+            or (headers is not None and plain is None)
+        ):
+            return False
     handle._topic = topic
     handle._payload = payload
     handle._key = key
@@ -122,7 +148,7 @@ def fill_plain(handle: DeliveryHandle, given: object, limit: int | None) -> bool
     handle._partition_key = None
     handle._timestamp = None
     handle._headers = plain
-    handle._label = take("label")
+    handle._label = label
     return True
 
 

@@ -1,4 +1,4 @@
-"""A subscriber that raises, takes five seconds, or sends; and a bystander."""
+"""A subscriber that raises, takes five seconds, or sends; and bystanders."""
 
 from __future__ import annotations
 
@@ -36,34 +36,41 @@ def misbehave(odd: Producer) -> None:
         odd.produce_async(TOPIC, b"odd-subscriber")
 
 
-def watch(bystander: Producer) -> None:
-    """How long the bystander's report and its idle disconnect take meanwhile."""
+def watch(sender: Producer, idler: Producer) -> None:
+    """How long one's report, and the other's idle disconnect, take meanwhile.
+
+    They are two, because the reaper serves the reports of what may be idle.
+    """
     started = time.monotonic()
-    handle = bystander.produce_async(TOPIC, b"bystander")
+    handle = sender.produce_async(TOPIC, b"sender")
     say(reported=eventually(handle.done, 4), report_s=time.monotonic() - started)
-    say(closed=eventually(lambda: not bystander.is_connected, 4))
+    started = time.monotonic()
+    idler.produce_sync(TOPIC, b"idler")
+    say(closed=eventually(lambda: not idler.is_connected, 4))
     say(closed_s=time.monotonic() - started)
 
 
 def main() -> None:
-    """The bystander sends while the subscriber has its way."""
+    """The bystanders send while the subscriber has its way."""
     odd = make_producer(
         id="odd",
         idle_disconnect_timeout=IDLE_MS if EVENT == "producer.disconnected" else 0,
         kafka={"statistics.interval.ms": 100},
     )
-    bystander = make_producer(id="bystander", idle_disconnect_timeout=IDLE_MS)
+    sender = make_producer(id="sender")
+    idler = make_producer(id="idler", idle_disconnect_timeout=IDLE_MS)
     odd.monitor.subscribe(EVENT, lambda _: misbehave(odd))
-    bystander.produce_sync(TOPIC, b"bystander-warm")
+    sender.produce_sync(TOPIC, b"sender-warm")
     odd.produce_sync(TOPIC, b"odd-first")
     say(inside=INSIDE.wait(5))
-    watch(bystander)
+    watch(sender, idler)
     say(left=LEFT.is_set())
     LEAVE.set()
     started = time.monotonic()
     odd.produce_sync(TOPIC, b"odd-again", timeout=5)
     say(again_s=time.monotonic() - started)
-    say(complete=[each.close(5).complete for each in (odd, bystander)], errors=ERRORS)
+    producers = (odd, sender, idler)
+    say(complete=[each.close(5).complete for each in producers], errors=ERRORS)
 
 
 main()

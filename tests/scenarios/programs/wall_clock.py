@@ -7,36 +7,42 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from tests.scenarios.kit import TOPIC, WORDS, eventually, make_producer, say
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEAD = WORDS[0]
 DAY_S = 86_400
-IDLE_S = 0.4
 OFFSETS = itertools.cycle([DAY_S, -DAY_S, 0, 40 * DAY_S, -40 * DAY_S])
 OVER = threading.Event()
 JUMPS = [0.0]
 _time, _time_ns, _gettime = time.time, time.time_ns, time.clock_gettime
 
 
+def gettime(clock: int) -> float:
+    """Every reading of the wall clock is of another day; the other clocks are right."""
+    return _gettime(clock) + (JUMPS[-1] if clock == time.CLOCK_REALTIME else 0.0)
+
+
 def jump_on() -> None:
-    """Every reading of the wall clock is of another day."""
+    """Until the program is over."""
+    while not OVER.wait(0.01):
+        JUMPS.append(next(OFFSETS))
 
-    def gettime(clock: int) -> float:
-        jumped = JUMPS[-1] if clock == time.CLOCK_REALTIME else 0.0
-        return _gettime(clock) + jumped
 
-    time.time = lambda: _time() + JUMPS[-1]
-    time.time_ns = lambda: _time_ns() + int(JUMPS[-1]) * 10**9
-    time.clock_gettime = gettime
+# Before the library is imported, so that it cannot have kept the right ones.
+time.time = lambda: _time() + JUMPS[-1]
+time.time_ns = lambda: _time_ns() + int(JUMPS[-1]) * 10**9
+time.clock_gettime = gettime
 
-    def run() -> None:
-        while not OVER.wait(0.01):
-            JUMPS.append(next(OFFSETS))
+from tests.scenarios.kit import (  # noqa: E402
+    TOPIC,
+    WORDS,
+    eventually,
+    make_producer,
+    say,
+)
 
-    threading.Thread(target=run, daemon=True).start()
+DEAD = WORDS[0]
+IDLE_S = 0.4
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -51,7 +57,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 def main() -> None:
     """Idle deadlines, bounds of waits and the close."""
-    jump_on()
+    threading.Thread(target=jump_on, daemon=True).start()
     producer = make_producer(idle_disconnect_timeout=int(IDLE_S * 1000))
     closed_after = []
     for number in range(3):
