@@ -230,6 +230,22 @@ class FakeClient:
             }
             return SimpleNamespace(topics=topics)
 
+    def init_transactions(self, timeout: float = -1) -> None:
+        """Not for these tests: they are of the client's life."""
+        raise NotImplementedError
+
+    commit_transaction = abort_transaction = init_transactions
+
+    def begin_transaction(self) -> None:
+        """Not for these tests."""
+        raise NotImplementedError
+
+    def send_offsets_to_transaction(
+        self, positions: list[Any], group_metadata: Any, timeout: float = -1
+    ) -> None:
+        """Not for these tests."""
+        raise NotImplementedError
+
     def close(self) -> bool:
         """Destroy it; only when nothing is left, and nobody inside."""
         with self._bench.guard:
