@@ -9,9 +9,9 @@ from waterdrop_py._engine.arguments import seconds
 from waterdrop_py._engine.contract import (
     KNOWN_TOPICS,
     as_message,
-    as_messages,
     checked_offset,
     plain_headers,
+    snapshots,
 )
 from waterdrop_py._engine.dispatch import REFUSED
 from waterdrop_py._engine.reentrance import leaseholder
@@ -287,7 +287,7 @@ class Sender:
             MessageInvalidError: some are neither a `Message` nor a mapping of one.
             ProducerClosedError: the producer is closed.
         """
-        self._parts.flusher.add_many(as_messages(messages))
+        self._parts.flusher.add_many(snapshots(messages))
 
     def flush_buffer_async(self) -> list[DeliveryHandle]:
         """Hand the buffer to librdkafka; handles in the order of the messages.

@@ -8,21 +8,31 @@ from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from waterdrop_py._engine.contract import as_message
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from waterdrop_py.message import Message
+    from waterdrop_py.message import Message, MessageInput
 
 
 class Entry:
-    """A buffered message; `ready` once it has been through the middleware."""
+    """A buffered message; `ready` once it has been through the middleware.
 
-    __slots__ = ("message", "number", "ready")
+    Kept as it was given, a mapping as a copy: most become a `Message` for nobody.
+    """
 
-    def __init__(self, message: Message, number: int) -> None:
-        self.message = message
+    __slots__ = ("given", "number", "ready")
+
+    def __init__(self, given: MessageInput, number: int) -> None:
+        self.given = given
         self.number = number
         self.ready = False
+
+    @property
+    def message(self) -> Message:
+        """The message."""
+        return as_message(self.given)
 
 
 _NUMBER: Final = attrgetter("number")
@@ -45,7 +55,7 @@ class Buffer:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, messages: Iterable[Message]) -> list[Entry]:
+    def add(self, messages: Iterable[MessageInput]) -> list[Entry]:
         """Append messages, in order, all at once."""
         entries = [Entry(each, next(self._numbers)) for each in messages]
         self._entries.extend(entries)

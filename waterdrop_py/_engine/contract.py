@@ -38,6 +38,9 @@ _NO_KEY: Final = (
 
 FIELDS: Final = tuple(field.name for field in fields(Message))
 
+_FIELD_SET: Final = frozenset(FIELDS)
+_REQUIRED: Final = frozenset({"topic", "payload"})
+
 KNOWN_TOPICS: Final[set[str]] = set()
 """Topics that passed, so that a send need not match them again. Bounded."""
 _MAX_KNOWN_TOPICS: Final = 10_000
@@ -200,6 +203,31 @@ def _entombed(message: Message) -> Message:
     if message.key is None:
         raise MessageInvalidError({"key": _NO_KEY})
     return replace(message, payload=None)
+
+
+def snapshots(given: Iterable[MessageInput]) -> list[MessageInput]:
+    """A batch as it is now: what the caller does to its mappings later is not in it.
+
+    Raises:
+        MessageInvalidError: `given` is no iterable of messages, or some are none.
+    """
+    kept: list[MessageInput] = []
+    errors: dict[str, str] = {}
+    for index, each in enumerate(listed(given)):
+        if (
+            type(each) is dict
+            and each.keys() <= _FIELD_SET
+            and each.keys() >= _REQUIRED
+        ):
+            kept.append(each.copy())
+            continue
+        try:
+            kept.append(as_message(each))
+        except MessageInvalidError as error:
+            errors.update(located(index, error))
+    if errors:
+        raise MessageInvalidError(errors)
+    return kept
 
 
 def checked_offset(consumer: Any, message: Any, metadata: Any) -> TopicPartition:

@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.contract import as_message
 from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.life import figure
 from waterdrop_py._engine.slot import Refusal
@@ -14,6 +15,8 @@ from waterdrop_py._engine.verbs import about
 from waterdrop_py.errors import ProduceManyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from waterdrop_py._engine.buffer import Buffer, Entry
     from waterdrop_py._engine.dispatch import Dispatch
     from waterdrop_py._engine.drain import Placed
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.transactions import Transactions
     from waterdrop_py._engine.verbs import Verbs
     from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
-    from waterdrop_py.message import Message
+    from waterdrop_py.message import Message, MessageInput
 
 
 class Flusher:
@@ -67,12 +70,14 @@ class Flusher:
         if self._emitter.listens("message.buffered"):
             self._emitter.emit("message.buffered", about(message))
 
-    def add_many(self, messages: list[Message]) -> None:
+    def add_many(self, given: list[MessageInput]) -> None:
         """Append messages, all at once."""
-        self._append(messages)
-        self._emitter.emit("messages.buffered", {"messages": messages})
+        self._append(given)
+        if self._emitter.listens("messages.buffered"):
+            messages = [as_message(each) for each in given]
+            self._emitter.emit("messages.buffered", {"messages": messages})
 
-    def _append(self, messages: list[Message]) -> None:
+    def _append(self, messages: Sequence[MessageInput]) -> None:
         self._slot.refuse_closed()
         self._slot.engine.register(self._slot)
         watch_exit()

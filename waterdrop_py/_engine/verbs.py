@@ -187,11 +187,12 @@ class Verbs:
         Raises:
             MessageInvalidError: some are invalid. Or what a step raises.
         """
-        for entry in entries:
-            if not entry.ready:
-                entry.message = self._middleware.run(entry.message)
-                entry.ready = True
-        return self._fill_all([entry.message for entry in entries])
+        if self._middleware.steps:
+            for entry in entries:
+                if not entry.ready:
+                    entry.given = self._middleware.run(entry.message)
+                    entry.ready = True
+        return self._fill_given([entry.given for entry in entries])
 
     def _filled(self, message: Message) -> DeliveryHandle:
         handle = DeliveryHandle()
@@ -204,10 +205,14 @@ class Verbs:
         """A handle for each message; every one is valid before any is sent."""
         if null or self._middleware.steps:
             messages = as_messages(given, null=null)
-            return self._fill_all([self._middleware.run(each) for each in messages])
+            return self._fill_given([self._middleware.run(each) for each in messages])
+        return self._fill_given(listed(given))
+
+    def _fill_given(self, given: list[MessageInput]) -> list[DeliveryHandle]:
+        """A handle for each message; every one is valid before any is sent."""
         handles: list[DeliveryHandle] = []
         errors: dict[str, str] = {}
-        for index, each in enumerate(listed(given)):
+        for index, each in enumerate(given):
             handle = DeliveryHandle()
             if not fill_plain(handle, each, self._limit):
                 try:
@@ -215,19 +220,6 @@ class Verbs:
                 except MessageInvalidError as error:
                     errors.update(located(index, error))
             handles.append(handle)
-        if errors:
-            raise MessageInvalidError(errors)
-        return handles
-
-    def _fill_all(self, messages: list[Message]) -> list[DeliveryHandle]:
-        """A handle for each message; every one is valid before any is sent."""
-        handles: list[DeliveryHandle] = []
-        errors: dict[str, str] = {}
-        for index, message in enumerate(messages):
-            try:
-                handles.append(self._filled(message))
-            except MessageInvalidError as error:
-                errors.update(located(index, error))
         if errors:
             raise MessageInvalidError(errors)
         return handles
