@@ -61,7 +61,8 @@ def main() -> None:
     idler = make_producer(id="idler", idle_disconnect_timeout=IDLE_MS)
     odd.monitor.subscribe(EVENT, lambda _: misbehave(odd))
     sender.produce_sync(TOPIC, b"sender-warm")
-    odd.produce_sync(TOPIC, b"odd-first")
+    # Not a blocking verb: this very thread would serve the subscriber in it.
+    odd.produce_async(TOPIC, b"odd-first")
     say(inside=INSIDE.wait(5))
     watch(sender, idler)
     say(left=LEFT.is_set())
