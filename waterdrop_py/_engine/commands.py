@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
-    from waterdrop_py.typing import KafkaClient
 
 SLICE: Final = 0.5
 """Seconds of one native call, which is deaf to Ctrl-C. Called again, each of the
@@ -49,7 +48,7 @@ def run(
     emitter: Emitter,
     retries: Retries,
     kind: str,
-    command: Callable[[KafkaClient, float], object],
+    command: Callable[[Life, float], object],
     deadline: float,
 ) -> None:
     """Run `command`, again while its error says that this may help, and `deadline`
@@ -84,7 +83,7 @@ def run(
 
 @leaseholder
 def _in_slices(
-    life: Life, command: Callable[[KafkaClient, float], object], deadline: float
+    life: Life, command: Callable[[Life, float], object], deadline: float
 ) -> None:
     """One attempt. It holds the poll turn, because the command may serve reports,
     which one thread at a time does."""
@@ -94,17 +93,11 @@ def _in_slices(
         try:
             life.inuse.append(None)
             _take_turn(life, ticket, give_up)
-            client = life.client
-            if client is None:
-                raise ProduceError(
-                    "the client was replaced by another thread; begin again (state)",
-                    code="state",
-                    retriable=True,
-                )
+            life.native()  # it may have been replaced meanwhile
             before = life.acknowledged + life.failed
             try:
                 left = give_up - clock.system_now()
-                command(client, min(SLICE, max(_TICK, left)))
+                command(life, min(SLICE, max(_TICK, left)))
             except KafkaException as error:
                 life.reports.mend(life)
                 passing = code_name(kafka_error_of(error)) == "timed_out"

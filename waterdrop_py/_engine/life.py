@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock
 from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,6 +256,20 @@ class Life:
         """Whether a send is in progress or anything is un-acknowledged."""
         client = self.client
         return bool(self.inuse) or (client is not None and len(client) > 0)
+
+    def native(self) -> KafkaClient:
+        """The client, for a caller that keeps no reference to it.
+
+        A local variable would live on in the traceback of whatever is raised, and with
+        it a client that is destroyed by dropping it.
+        """
+        if self.client is None:
+            raise ProduceError(
+                "the client was replaced by another thread; begin again (state)",
+                code="state",
+                retriable=True,
+            )
+        return self.client
 
     # -- figures -----------------------------------------------------------
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.recovery import Recovery
     from waterdrop_py._engine.slot import ClientSlot
     from waterdrop_py.config import Config
-    from waterdrop_py.typing import KafkaClient
 
 _RECHECK: Final = 0.5
 _LAST_TRY: Final = 0.25
@@ -174,7 +173,7 @@ class Transactions:
         life.transacting = True
         try:
             self._command(
-                transaction, "begin", lambda client, _: client.begin_transaction()
+                transaction, "begin", lambda life, _: life.native().begin_transaction()
             )
         except CommandError as failed:
             if failed.error.fatal:
@@ -359,7 +358,7 @@ class Transactions:
             self._command(
                 transaction,
                 "commit",
-                lambda client, slice_: client.commit_transaction(slice_),
+                lambda life, slice_: life.native().commit_transaction(slice_),
             )
         except CommandError as failed:
             self._after_failure(transaction, failed)
@@ -398,7 +397,7 @@ class Transactions:
             self._command(
                 transaction,
                 "abort",
-                lambda client, slice_: client.abort_transaction(slice_),
+                lambda life, slice_: life.native().abort_transaction(slice_),
                 at_least=_LAST_TRY,
             )
         except CommandError as failed:
@@ -426,7 +425,7 @@ class Transactions:
                 self._emitter,
                 self._retries,
                 "transaction.begin",
-                lambda client, slice_: client.init_transactions(slice_),
+                lambda life, slice_: life.native().init_transactions(slice_),
                 inf if deadline is None else deadline,
             )
         except CommandError as failed:
@@ -442,7 +441,7 @@ class Transactions:
             self._command(
                 transaction,
                 "store_offset",
-                lambda client, slice_: client.send_offsets_to_transaction(
+                lambda life, slice_: life.native().send_offsets_to_transaction(
                     [offset], group, slice_
                 ),
             )
@@ -459,7 +458,7 @@ class Transactions:
         self,
         transaction: Transaction,
         name: str,
-        command: Callable[[KafkaClient, float], object],
+        command: Callable[[Life, float], object],
         at_least: float = 0.0,
     ) -> None:
         commands.run(
