@@ -38,7 +38,7 @@ def test_brokers_killed_in_turn(kafka_cluster: KafkaCluster, topic: str) -> None
             finally:
                 kafka_cluster.restart(node)
             traffic.wait_for(50)
-        assert traffic.idle_disconnects >= 4
+        assert traffic.idle_disconnects >= 1
     assert traffic.failed == {}
     assert_all_accounted_for(traffic, kafka_cluster, topic)
 
@@ -58,7 +58,7 @@ def test_a_broker_that_hangs_for_twenty_seconds(
             kafka_cluster.resume(2)
         kafka_cluster.wait_until_ready()
         traffic.wait_for(100)
-        assert traffic.idle_disconnects >= 4
+        assert traffic.idle_disconnects >= 1
     assert traffic.failed == {}
     assert_all_accounted_for(traffic, kafka_cluster, topic)
 
@@ -77,7 +77,7 @@ def test_leaders_move(kafka_cluster: KafkaCluster, topic: str) -> None:
             kafka_cluster.elect_preferred_leaders(topic)
             assert kafka_cluster.leaders(topic) == before
             traffic.wait_for(50)
-        assert traffic.idle_disconnects >= 4
+        assert traffic.idle_disconnects >= 1
     assert traffic.failed == {}
     assert_all_accounted_for(traffic, kafka_cluster, topic)
 
@@ -90,7 +90,7 @@ def test_a_full_restart(kafka_cluster: KafkaCluster, topic: str) -> None:
             kafka_cluster.kill(node)
         kafka_cluster.restart(*NODES)
         traffic.wait_for(100)
-        assert traffic.idle_disconnects >= 4
+        assert traffic.idle_disconnects >= 1
     assert traffic.failed == {}
     assert_all_accounted_for(traffic, kafka_cluster, topic)
 

@@ -132,9 +132,16 @@ class Dispatch:
         block: Callable[[], AbstractContextManager[object]],
     ) -> None:
         """Send `handle` inside `block()` when `after` says that nothing hinders."""
-        handle._life = Life(self._slot.reports, _nobody)
+        handle._life = waiting_room = Life(self._slot.reports, _nobody)
+        waiting_room.blocked = self._inside
         handle._seq = -get_ident()
         after(lambda: self._send_deferred(handle, verb, block))
+
+    def _inside(self) -> bool:
+        """Whether this thread is still inside what a deferred message waits for."""
+        slot = self._slot
+        within = slot.inside is not None and slot.inside()
+        return within or slot.mine or slot.life.held_here()
 
     def _send_deferred(
         self,

@@ -52,6 +52,8 @@ class Life:
         spoilt: a message of a transaction was refused. librdkafka then skips numbers of
             its sequence, and loses the next transaction to that (measured, 2.16).
         transacting: a transaction was begun on it, and has not surely ended.
+        blocked: of the stand-in for a client that a deferred message has: whether
+            the calling thread is what it waits for.
         torn: an exception came out of a send, so a number may belong to no message.
         lost: why every handle that is still open will never get a report.
     """
@@ -61,6 +63,7 @@ class Life:
         "_after_turn",
         "acknowledged",
         "arm",
+        "blocked",
         "client",
         "failed",
         "fatal",
@@ -117,6 +120,7 @@ class Life:
         self.pins: list[Pin] = []
         self.pinned = False
         self.torn = False
+        self.blocked: Callable[[], bool] | None = None
         self.transacting = False
         self.spoilt = False
 

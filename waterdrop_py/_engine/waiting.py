@@ -49,7 +49,8 @@ def wait_for(handle: DeliveryHandle, timeout: float | None) -> bool:
 
 def _refuse_to_wait_for_myself(handle: DeliveryHandle) -> None:
     """A message from a re-entrant call is sent when the interrupted call ends."""
-    if handle._seq == -get_ident():
+    blocked = handle._life.blocked
+    if handle._seq == -get_ident() and blocked is not None and blocked():
         raise ReentrantCallError(
             "this message is sent when the interrupted call ends; its report cannot "
             "be waited for inside it"
