@@ -223,7 +223,7 @@ class DeliveryHandle:
             bound = seconds("timeout", timeout)
             if not waiting.wait_for(self, bound):
                 raise DeliveryTimeoutError(
-                    f"no delivery report within {bound} s; delivery goes on",
+                    f"no delivery report within {bound:.3g} s; delivery goes on",
                     checklist=self._life.reports.checklist(),
                 )
         return self._failure()
