@@ -113,6 +113,9 @@ def main() -> None:
             Finalized()
             gc.collect() if RANDOM.random() < 0.02 else None
         guarded(RANDOM.choice(main_calls))
+    # The handler arms the timer again: from here on its signals go nowhere, also as
+    # the interpreter ends and gives them their default, which is to kill.
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, 0)
     settled = eventually(lambda: all(handle.done() for handle in HANDLES), 10)
     failed = (
