@@ -46,7 +46,7 @@ test-oldest: ## Run the tests with the oldest confluent-kafka that is supported
 	$(OLDEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(OLDEST)/bin/python -m pip install --quiet --editable '.[cli]' --group dev \
 	  'confluent-kafka==2.13.0'
-	$(OLDEST)/bin/python -m pytest tests/unit tests/concurrency tests/embedded $(ARGS)
+	$(OLDEST)/bin/python -m pytest tests/unit tests/concurrency $(ARGS)
 
 # Every interpreter that pyenv has, or name them: make test-pythons PYTHONS="a b".
 PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1[0-9].*/bin/python3)

@@ -93,7 +93,7 @@ def test_fork_in_the_middle_of_everything(
 
     # librdkafka starts broker threads whenever metadata names a broker, so an open may
     # reach beyond the settling time; a fork into that leaves the child's client waiting
-    # for good, now and then (5 of 750 without the gate; once, on a busy machine, with it).
+    # for good, now and then (5 of 750 without the gate; once, on a busy machine, with).
     codes = outcome.one("codes")
     assert len(codes) == forks
     stuck = sum(code != 0 for code in codes)
