@@ -114,7 +114,9 @@ class Ending:
         A signal handler may have raised before `begin`, or inside it. Twice does no
         harm: who comes second finds no client (test_a_torn_begin_is_begun_again).
         """
-        if self._claimed and clock.system_now() - self._nudged > NUDGE:
+        overdue = clock.system_now() - self._nudged > NUDGE
+        # While closes wait for a thread, this one may just be waiting for its own.
+        if self._claimed and overdue and not self.slot.engine.closers.waiting():
             self.begin()
 
     def _submit(self) -> None:
