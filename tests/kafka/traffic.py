@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import random
 import threading
 import time
@@ -77,6 +78,8 @@ class Traffic:
         for producer in self.producers:
             producer.monitor.subscribe("producer.disconnected", self._closed)
         self._stop = threading.Event()
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._threads = [
             threading.Thread(target=self._send, args=(producer, number), daemon=True)
             for number in range(4 * THREADS_PER_PRODUCER)
@@ -90,6 +93,7 @@ class Traffic:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._flowing.set()
         deadline = time.monotonic() + JOIN_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -106,10 +110,25 @@ class Traffic:
             assert time.monotonic() < deadline, "the traffic did not go on"
             time.sleep(0.02)
 
-    @property
-    def idle_disconnects(self) -> int:
-        """How often a client was closed for idleness, over all producers."""
-        return sum(each.stats().disconnects.get("idle", 0) for each in self.producers)
+    def rest(self, timeout: float = 45.0) -> None:
+        """Pause until every producer was disconnected for idleness, then go on.
+
+        Each thread sends one burst more, so that there is a client to disconnect, and
+        nothing after it: the disconnect is caused, however slow the machine is.
+        """
+        deadline = time.monotonic() + timeout
+        before = self._idle_disconnects()
+        self._flowing.clear()
+        try:
+            while not all(map(operator.gt, self._idle_disconnects(), before)):
+                assert time.monotonic() < deadline, "not every producer idled"
+                time.sleep(0.02)
+        finally:
+            self._flowing.set()
+
+    def _idle_disconnects(self) -> list[int]:
+        """How often its client was closed for idleness, for each producer."""
+        return [each.stats().disconnects.get("idle", 0) for each in self.producers]
 
     def _closed(self, event: Event) -> None:
         if event["reason"] == "idle":
@@ -122,13 +141,17 @@ class Traffic:
         count = 0
         try:
             while not self._stop.is_set():
+                last = not self._flowing.is_set()
                 payloads = [b"%d-%d" % (number, count + i) for i in range(BURST)]
                 count += BURST
                 if number < 4:
                     self._and_wait(producer, payloads)
                 else:
                     self._and_collect(producer, payloads)
-                self._stop.wait(dice.uniform(*PAUSES))
+                if last:
+                    self._flowing.wait()
+                else:
+                    self._stop.wait(dice.uniform(*PAUSES))
         except BaseException as error:  # noqa: BLE001 - the test looks at it
             self.surprises.append(error)
 
