@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from contextvars import ContextVar
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine import clock, commands, flushing, waiting
+from waterdrop_py._engine.block import Block, Transaction, innermost
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.commands import CommandError, Retries
 from waterdrop_py._engine.kafka_errors import produce_error
@@ -25,7 +24,6 @@ from waterdrop_py.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
@@ -36,43 +34,6 @@ if TYPE_CHECKING:
 _RECHECK: Final = 0.5
 _LAST_TRY: Final = 0.25
 """Seconds for an abort whose bound is over already."""
-_ACTIVE: Final[ContextVar[tuple[Transaction, ...]]] = ContextVar(
-    "waterdrop_py_transactions", default=()
-)
-
-
-class Transaction:
-    """One transaction, from begin to its end.
-
-    Attributes:
-        deadline: bounds all that it waits for; `inf` leaves each wait its own bound.
-        last: the one of a close, which refuses all others.
-        open: what is sent now belongs to it; no longer so from the first step of
-            its end, so that a subscriber's message finds a transaction of its own.
-    """
-
-    __slots__ = (
-        "deadline",
-        "doomed",
-        "last",
-        "life",
-        "manager",
-        "open",
-        "owner",
-        "started",
-        "ticket",
-    )
-
-    def __init__(self, manager: Transactions, deadline: float, *, last: bool) -> None:
-        self.manager = manager
-        self.deadline = deadline
-        self.last = last
-        self.ticket = Ticket()
-        self.life: Life | None = None
-        self.owner = threading.current_thread().name
-        self.started = clock.now()
-        self.doomed: BaseException | None = None
-        self.open = False
 
 
 class Transactions:
@@ -122,10 +83,7 @@ class Transactions:
 
     def current(self) -> Transaction | None:
         """The transaction that the calling context is inside of."""
-        for transaction in reversed(_ACTIVE.get()):
-            if transaction.manager is self and transaction.open:
-                return transaction
-        return None
+        return innermost(self)
 
     def hold(self) -> Refusal | None:
         """What a transaction has against a close of the client."""
@@ -469,65 +427,6 @@ class Transactions:
             command,
             max(transaction.deadline, clock.system_now() + at_least),
         )
-
-
-class Block:
-    """`with producer.transaction():`."""
-
-    __slots__ = ("_deadline", "_last", "_manager", "_own", "_transaction")
-
-    def __init__(self, manager: Transactions, deadline: float, *, last: bool) -> None:
-        self._manager = manager
-        self._deadline = deadline
-        self._last = last
-        self._transaction: Transaction | None = None
-        self._own = False
-
-    def __enter__(self) -> None:
-        manager = self._manager
-        around = manager.current()
-        if around is not None:
-            self._transaction = around
-            return
-        transaction = Transaction(manager, self._deadline, last=self._last)
-        self._transaction = transaction
-        self._own = True
-        # A signal handler may raise wherever a call returns; after the last one here,
-        # what it raises is raised inside the block.
-        try:
-            manager.begin(transaction)
-            _ACTIVE.set((*_ACTIVE.get(), transaction))
-        except BaseException as error:
-            self._transaction = None
-            manager.abandon(transaction, error)
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        transaction, self._transaction = self._transaction, None
-        if transaction is None:
-            return False
-        if not self._own:
-            if error is not None and transaction.doomed is None:
-                transaction.doomed = error
-            return False
-        try:
-            return self._manager.end(transaction, error)
-        finally:
-            # Not by token: a generator may be closed in another context.
-            active = tuple(each for each in _ACTIVE.get() if each is not transaction)
-            _ACTIVE.set(active)
-            self._manager.release(transaction)
-
-    def __del__(self) -> None:
-        # A signal handler raised on the first bytecode of `__exit__`.
-        transaction = self._transaction
-        if transaction is not None and self._own:
-            self._manager.release(transaction)
 
 
 def _life_of(transaction: Transaction) -> Life:
