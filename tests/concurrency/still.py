@@ -10,6 +10,7 @@ from waterdrop_py._engine.dispatch import Dispatch
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.ending import Batch
 from waterdrop_py._engine.factory import Factory
+from waterdrop_py._engine.gate import ForkGate
 from waterdrop_py._engine.life import figure
 from waterdrop_py._engine.reaper import Schedule
 from waterdrop_py._engine.slot import ClientSlot
@@ -32,6 +33,7 @@ class StillEngine:
         self.jobs: list[Callable[[], None]] = []
         self.armed: list[Life] = []
         self.schedule = Schedule()
+        self.gate = ForkGate()
         self._traffic = count()
         self.closers = self.poller = self.reaper = self.leftovers = self
         self.look_at = self.schedule.look_at

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
@@ -138,7 +138,10 @@ class Ending:
         error: Exception | None = None
         identity = id(life.client)
         try:
-            _destroy(life)
+            # The fork waits for its own closes itself.
+            gate = self.slot.engine.gate
+            with nullcontext() if self.reason == "fork" else gate.closing():
+                _destroy(life)
         except Exception as raised:  # noqa: BLE001 - contained, and told of
             error = raised
         finally:
