@@ -29,7 +29,7 @@ class StillEngine:
     """The shared parts, each a list of what it was asked to do."""
 
     def __init__(self) -> None:
-        self.endings: list[object] = []
+        self.endings: dict[object, None] = {}
         self.jobs: list[Callable[[], None]] = []
         self.armed: list[Life] = []
         self.schedule = Schedule()
@@ -74,7 +74,7 @@ class StillEngine:
 
     def forget(self, ending: object) -> None:
         """A close has ended."""
-        self.endings.remove(ending)
+        del self.endings[ending]
 
     def run_jobs(self) -> None:
         """What the closers would do."""

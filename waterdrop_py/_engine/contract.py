@@ -6,7 +6,6 @@ recognise as plainly legal.
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -432,7 +431,9 @@ def _header_value(name: str, value: Any) -> bytes | None:
 
 
 def _unknown(name: Any) -> str:
-    near = difflib.get_close_matches(str(name), FIELDS, n=1)
+    from difflib import get_close_matches  # only who mistyped pays for it
+
+    near = get_close_matches(str(name), FIELDS, n=1)
     if name == "value":
         near = ["payload"]
     hint = f"did you mean {near[0]!r}? " if near else ""

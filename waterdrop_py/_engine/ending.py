@@ -102,8 +102,7 @@ class Ending:
 
     def begin(self) -> None:
         """Close the client on a closer thread, as soon as nobody polls it."""
-        if self not in self.slot.engine.endings:
-            self.slot.engine.endings.append(self)
+        self.slot.engine.endings[self] = None
         self._nudged = clock.system_now()
         self.life.after_turn(self._submit)
         self.thread = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Final, cast
 
@@ -49,7 +48,8 @@ class Engine:
         """Start afresh, with nothing running: at import, and in a forked child."""
         self._slots: dict[int, weakref.ref[ClientSlot]] = {}
         self._traffic = count()
-        self.endings: list[Ending] = []
+        # A dict for its O(1) removal: a thousand closes may be in progress at once.
+        self.endings: dict[Ending, None] = {}
         self._batches: list[tuple[Batch, float]] = []
         self.gate = ForkGate()
         self.leftovers = Leftovers(self)
@@ -112,8 +112,7 @@ class Engine:
 
     def forget(self, ending: Ending) -> None:
         """A close has ended."""
-        with suppress(ValueError):
-            self.endings.remove(ending)
+        self.endings.pop(ending, None)
 
     def _reap(self, due: list[Reapable]) -> None:
         slots = cast("list[ClientSlot]", due)  # the reaper knows what it was given

@@ -6,7 +6,6 @@ itself (`properties.py`); a property that a newer one brings is accepted unliste
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -112,4 +111,6 @@ def property_meant(name: str) -> str | None:
 def closest(name: str, names: Iterable[str]) -> str | None:
     """The one of `names` that is spelt most like `name`, if one is close."""
     # 0.75 takes a missing or swapped letter in short names, and no other word.
-    return next(iter(difflib.get_close_matches(name, sorted(names), 1, 0.75)), None)
+    from difflib import get_close_matches  # only who mistyped pays for it
+
+    return next(iter(get_close_matches(name, sorted(names), 1, 0.75)), None)
