@@ -1,13 +1,19 @@
-"""What holds for every test: it leaves no library thread and no process behind."""
+"""What holds for every test: it leaves no library thread and no process behind.
+
+And `own_process`, for a test of what a whole process holds.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.scenarios.harness import run_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +33,30 @@ KEPT_PROCESSES = (
     b"multiprocessing.forkserver",
     b"kafka.Kafka",
 )
+
+# Set in the process that a test marked `own_process` has for itself.
+_OWN = "WATERDROP_TESTS_OWN_PROCESS"
+_RUN = f"""
+import os, sys, pytest
+os.environ["{_OWN}"] = "1"
+unused = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:randomly"]
+sys.exit(pytest.main([*unused, *sys.argv[1:]]))
+"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is marked `own_process` alone, in a process of its own.
+
+    Descriptors, native threads and allocations are the whole process's: here the
+    clients that other tests leave to librdkafka change them as they please.
+    """
+    if pyfuncitem.get_closest_marker("own_process") is None or _OWN in os.environ:
+        return None
+    name = pyfuncitem.nodeid.partition("::")[2]
+    outcome = run_scenario(_RUN, f"{pyfuncitem.path}::{name}", timeout=60)
+    assert outcome.code == 0, str(outcome)
+    return True
 
 
 def _library_threads() -> set[threading.Thread]:

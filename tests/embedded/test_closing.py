@@ -200,6 +200,7 @@ def test_with_closes_and_lets_exceptions_through(
     assert [message.value() for message in cluster.read(topic)] == [b"x"]
 
 
+@pytest.mark.own_process
 def test_close_gives_everything_back(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:

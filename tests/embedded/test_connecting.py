@@ -27,6 +27,7 @@ def unresolvable() -> Iterator[str]:
     yield "no-such-host.invalid:9092"
 
 
+@pytest.mark.own_process
 def test_connect_opens_and_returns_the_producer(
     make_producer: MakeProducer, log: EventLog
 ) -> None:

@@ -22,6 +22,7 @@ def drop(producers: list[Producer]) -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.own_process
 def test_a_producer_that_is_dropped_delivers_and_is_closed(
     cluster: EmbeddedCluster, topic: str, kept: bool
 ) -> None:
@@ -40,6 +41,7 @@ def test_a_producer_that_is_dropped_delivers_and_is_closed(
     assert len(cluster.read(topic)) == 3
 
 
+@pytest.mark.own_process
 def test_an_idle_producer_that_is_dropped_is_closed(
     cluster: EmbeddedCluster, topic: str
 ) -> None:

@@ -49,6 +49,7 @@ def test_never_early_and_hardly_late(
         assert producer.status is Status.DISCONNECTED
 
 
+@pytest.mark.own_process
 def test_everything_is_given_back(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
@@ -164,6 +165,7 @@ def test_a_client_with_work_is_not_closed(
     assert reasons.count("in_flight") == 1
 
 
+@pytest.mark.own_process
 def test_disconnect_on_demand(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
@@ -249,6 +251,7 @@ def test_flows_lost_while_idle_cost_nothing(
     assert time.monotonic() - started < 1
 
 
+@pytest.mark.own_process
 def test_many_due_together_are_all_closed(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:

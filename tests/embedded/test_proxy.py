@@ -249,6 +249,7 @@ def test_addresses_elsewhere_are_refused(servers: str) -> None:
         DroppingProxy(servers).start()
 
 
+@pytest.mark.own_process
 def test_close_ends_the_thread_and_every_socket(cluster: EmbeddedCluster) -> None:
     """Idempotent; afterwards no thread, no listener and no descriptor is left."""
     descriptors = len(os.listdir("/proc/self/fd"))

@@ -233,6 +233,7 @@ def given_back(before: Census | None) -> bool:
     return now.threads == 0 and now.fds <= before.fds
 
 
+@pytest.mark.own_process
 def test_a_failed_introduction_leaves_nothing(
     make_producer: MakeProducer, dead: str
 ) -> None:

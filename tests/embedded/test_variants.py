@@ -95,6 +95,7 @@ def test_acks_take_effect(make_producer: MakeProducer, topic: str) -> None:
     assert producer.produce_sync(topic, b"z", partition=0).offset == 2
 
 
+@pytest.mark.own_process
 def test_its_client_is_its_own(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
@@ -231,6 +232,7 @@ def test_nested_use(make_producer: MakeProducer, dead: str) -> None:
     assert not any(handle.done() for handle in inner)
 
 
+@pytest.mark.own_process
 def test_closed_with_the_producer(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:

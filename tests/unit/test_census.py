@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BOUND = 5.0
+pytestmark = pytest.mark.own_process
 
 
 @pytest.fixture

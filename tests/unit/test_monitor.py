@@ -368,6 +368,7 @@ def test_on_change_sees_every_change() -> None:
     assert answers == [True, False, True, False, True, False]
 
 
+@pytest.mark.own_process
 def test_silent_monitor_is_small() -> None:
     """A monitor that nobody subscribed to costs less than 300 bytes."""
     keep = [Monitor() for _ in range(10)]
