@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from tests.doubles import Park, Run, eventually
 from waterdrop_py import Producer
+from waterdrop_py._engine.transactions import Transactions
 from waterdrop_py.errors import ProducerClosedError
 from waterdrop_py.testing import FakeClient, record
 
@@ -49,22 +49,33 @@ def make(client: Parking, **options: Any) -> Producer:
 TRANSACTIONAL = {"transactional.id": "t"}
 
 
-def test_a_close_waits_for_a_commit_and_refuses_who_waits() -> None:
+def test_a_close_waits_for_a_commit_and_refuses_who_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A commits, B waits for its turn, C closes: A's transaction is committed, B is
     refused without having begun, and C closes then."""
     client, park = Parking(), Park()
     client.inside["commit"] = deque([park])
     producer = make(client, kafka=TRANSACTIONAL)
+    waiting: list[object] = []
+    take = Transactions._take_claim  # noqa: SLF001 - where B and C wait
+
+    def taking(self: Transactions, *args: Any) -> None:
+        waiting.append(args)
+        take(self, *args)
+
+    monkeypatch.setattr(Transactions, "_take_claim", taking)
     with record(producer.monitor) as events:
         first = Run(lambda: producer.produce_sync("t", b"1"))
         park.entered()
         second = Run(lambda: producer.produce_sync("t", b"2"))
+        eventually(lambda: len(waiting) == 2)
         closing = Run(producer.close)
-        eventually(lambda: threading.active_count() > 3)
+        eventually(lambda: len(waiting) == 3)
         park.go()
         assert first.result().error is None
         assert closing.result().complete
-        with suppress(ProducerClosedError):
+        with pytest.raises(ProducerClosedError):
             second.result()
         names = [e.name for e in events]
     started = names.count("transaction.started")
