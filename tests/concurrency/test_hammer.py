@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from waterdrop_py import DeliveryHandle, Producer
 
 DURATION = 4.0
+OPENS = 20
+# How much longer a busy machine may take to come to more opens than that.
+PATIENCE = 20.0
 SENDERS = 6
 SEED = 20_240_611
 
@@ -37,12 +40,17 @@ def switching() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+def go_on(producer: Producer, until: float) -> bool:
+    """Whether the machine was too busy for enough windows, and may have more time."""
+    return producer.stats().opens <= OPENS and time.monotonic() < until + PATIENCE
+
+
 def send_for_a_while(
     producer: Producer, seed: int, until: float
 ) -> list[DeliveryHandle]:
     """Bursts by every way to send, and pauses about as long as the idle timeout."""
     chance, handles = random.Random(seed), []
-    while time.monotonic() < until:
+    while time.monotonic() < until or go_on(producer, until):
         for _ in range(chance.randrange(1, 20)):
             payload = b"short cut" if chance.random() < 0.5 else "long way"
             handles.append(producer.produce_async("t", payload))
@@ -83,7 +91,7 @@ def test_hammer(bench: Bench, make: Make, capsys: pytest.CaptureFixture[str]) ->
     ]
     disconnecter = Run(disconnect_at_random)
     for run in runs:
-        run.join(DURATION + 10)
+        run.join(DURATION + PATIENCE + 10)
     stop.set()
     disconnecter.result()
     handles = [handle for run in runs for handle in run.result()]
@@ -94,7 +102,7 @@ def test_hammer(bench: Bench, make: Make, capsys: pytest.CaptureFixture[str]) ->
     stats = producer.stats()
     assert (stats.produced, stats.acknowledged) == (len(handles), len(handles))
     assert sum(stats.disconnects.values()) == stats.opens == len(bench.clients)
-    assert stats.opens > 20
+    assert stats.opens > OPENS
     hits["messages"] = len(handles)
     with capsys.disabled():
         sys.stdout.write(f"\nhammer, seed {SEED}: {dict(sorted(hits.items()))}\n")
