@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waterdrop_py._engine import contract
-from waterdrop_py._engine.contract import as_message, as_messages, checked_topic, fill
+from waterdrop_py._engine.contract import (
+    as_message,
+    as_messages,
+    checked_topic,
+    fields,
+    fill,
+)
 from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import MessageInvalidError
 from waterdrop_py.message import Message
@@ -314,11 +320,11 @@ def test_no_batches(given: Any) -> None:
 
 def test_known_topics_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cache of topics that passed does not grow for ever, and nothing else does."""
-    monkeypatch.setattr(contract, "KNOWN_TOPICS", set())
-    monkeypatch.setattr(contract, "_MAX_KNOWN_TOPICS", 2)
+    monkeypatch.setattr(fields, "KNOWN_TOPICS", set())
+    monkeypatch.setattr(fields, "_MAX_KNOWN_TOPICS", 2)
     for number in range(5):
         filled(topic=f"topic-{number}")
-    assert len(contract.KNOWN_TOPICS) == 2
+    assert len(fields.KNOWN_TOPICS) == 2
 
 
 def test_nothing_of_a_message_is_in_its_repr() -> None:

@@ -1,0 +1,37 @@
+"""What a message must be, and the form in which it is sent.
+
+Called for every message that the fast path of `Producer.produce_async` does not
+recognise as plainly legal.
+"""
+
+from waterdrop_py._engine.contract.fields import KNOWN_TOPICS
+from waterdrop_py._engine.contract.filling import (
+    checked_topic,
+    fill,
+    fill_plain,
+    plain_headers,
+)
+from waterdrop_py._engine.contract.messages import (
+    FIELDS,
+    as_message,
+    as_messages,
+    listed,
+    located,
+    snapshots,
+)
+from waterdrop_py._engine.contract.offsets import checked_offset
+
+__all__ = [
+    "FIELDS",
+    "KNOWN_TOPICS",
+    "as_message",
+    "as_messages",
+    "checked_offset",
+    "checked_topic",
+    "fill",
+    "fill_plain",
+    "listed",
+    "located",
+    "plain_headers",
+    "snapshots",
+]

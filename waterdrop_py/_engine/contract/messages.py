@@ -1,0 +1,136 @@
+"""Messages, tombstones and batches of what a user passed as such."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from waterdrop_py._engine.contract.fields import shown
+from waterdrop_py.errors import MessageInvalidError
+from waterdrop_py.message import Message
+
+if TYPE_CHECKING:
+    from waterdrop_py.message import MessageInput
+
+_NO_KEY: Final = (
+    "missing; a tombstone deletes a key, so non-empty bytes or str are legal"
+)
+
+FIELDS: Final = tuple(field.name for field in fields(Message))
+
+_FIELD_SET: Final = frozenset(FIELDS)
+_REQUIRED: Final = frozenset({"topic", "payload"})
+
+
+def as_message(given: MessageInput, *, null: bool = False) -> Message:
+    """A `Message` of what a user passed as one; `null`: a tombstone, whose payload
+    may be missing, and is ignored.
+
+    Raises:
+        MessageInvalidError: it is neither a `Message` nor a mapping of its fields.
+    """
+    if isinstance(given, Message):
+        return _entombed(given) if null else given
+    if not isinstance(given, Mapping):
+        raise MessageInvalidError(
+            {"message": f"{shown(given)} is neither a Message nor a mapping"}
+        )
+    errors = {str(name): _unknown(name) for name in given if name not in FIELDS}
+    if null and given.get("key") is None:
+        errors["key"] = _NO_KEY
+    for required in ("topic",) if null else ("topic", "payload"):
+        if required not in given:
+            errors[required] = "missing; it must be given" + (
+                " (None, for a null payload, explicitly)"
+                if required == "payload"
+                else ""
+            )
+    if errors:
+        raise MessageInvalidError(errors)
+    return (
+        _entombed(Message(**{"payload": None, **given})) if null else Message(**given)
+    )
+
+
+def _entombed(message: Message) -> Message:
+    """The message with a null payload; compaction deletes by key, so there is one."""
+    if message.key is None:
+        raise MessageInvalidError({"key": _NO_KEY})
+    return replace(message, payload=None)
+
+
+def _unknown(name: Any) -> str:
+    from difflib import get_close_matches  # only who mistyped pays for it
+
+    near = get_close_matches(str(name), FIELDS, n=1)
+    if name == "value":
+        near = ["payload"]
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"a message has no such field; {hint}legal are {', '.join(FIELDS)}"
+
+
+def listed(given: Iterable[MessageInput]) -> list[MessageInput]:
+    """A batch as a list.
+
+    Raises:
+        MessageInvalidError: `given` is no iterable of messages.
+    """
+    if isinstance(given, str | bytes | Mapping | Message) or not isinstance(
+        given, Iterable
+    ):
+        raise MessageInvalidError(
+            {
+                "messages": f"{type(given).__name__} is not a sequence of messages; "
+                "a list of Message objects or mappings is legal"
+            }
+        )
+    return list(given)
+
+
+def snapshots(given: Iterable[MessageInput]) -> list[MessageInput]:
+    """A batch as it is now: what the caller does to its mappings later is not in it.
+
+    Raises:
+        MessageInvalidError: `given` is no iterable of messages, or some are none.
+    """
+    kept: list[MessageInput] = []
+    errors: dict[str, str] = {}
+    for index, each in enumerate(listed(given)):
+        if (
+            type(each) is dict
+            and each.keys() <= _FIELD_SET
+            and each.keys() >= _REQUIRED
+        ):
+            kept.append(each.copy())
+            continue
+        try:
+            kept.append(as_message(each))
+        except MessageInvalidError as error:
+            errors.update(located(index, error))
+    if errors:
+        raise MessageInvalidError(errors)
+    return kept
+
+
+def as_messages(given: Iterable[MessageInput], *, null: bool = False) -> list[Message]:
+    """The messages of a batch.
+
+    Raises:
+        MessageInvalidError: `given` is no iterable of messages, or some are none.
+    """
+    messages: list[Message] = []
+    errors: dict[str, str] = {}
+    for index, item in enumerate(listed(given)):
+        try:
+            messages.append(as_message(item, null=null))
+        except MessageInvalidError as error:
+            errors.update(located(index, error))
+    if errors:
+        raise MessageInvalidError(errors)
+    return messages
+
+
+def located(index: int, error: MessageInvalidError) -> dict[str, str]:
+    """The errors of one message of a batch, with its place in the path."""
+    return {f"messages[{index}].{path}": text for path, text in error.errors.items()}
