@@ -73,10 +73,30 @@ format: $(STAMP) ## Mend what the linter can mend by itself
 types: $(STAMP) ## Check the types
 	$(PY) -m mypy
 
-bench: $(STAMP) ## Measure against bare confluent_kafka
-	$(PY) -m benchmarks $(ARGS)
+# A whole run here, then what depends on the interpreter on every other one there is
+# (make bench PYTHONS= leaves those out; ARGS=--kafka adds a real Kafka to the first).
+BENCH := build/bench
+bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/benchmarks.md
+	@rm -rf $(BENCH)
+	$(PY) -m pip install --quiet --editable '.[cli,bench]'
+	$(PY) -m benchmarks --output $(BENCH)/0.json $(ARGS)
+	@here=$$($(PY) -c 'import sys; print(sys.version_info[:2])'); \
+	for python in $(PYTHONS); do \
+	  name=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  [ "$$($$python -c 'import sys; print(sys.version_info[:2])')" = "$$here" ] \
+	    && continue; \
+	  echo "== Python $$name"; venv=.venv-$$name; \
+	  $$python -m venv $$venv && \
+	  $$venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1' && \
+	  $$venv/bin/python -m pip install --quiet --editable '.[cli,bench]' && \
+	  $$venv/bin/python -m benchmarks --quick --matrix \
+	    --output $(BENCH)/$$name.json || exit 1; \
+	done
+	$(PY) -m benchmarks.page --command 'make bench$(if $(ARGS), ARGS="$(ARGS)")' \
+	  $(BENCH)/*.json
 
-bench-quick: $(STAMP) ## The same in little time, with less certain figures
+bench-quick: $(STAMP) ## The same in less than 2 minutes, with less certain figures
+	$(PY) -m pip install --quiet --editable '.[cli,bench]'
 	$(PY) -m benchmarks --quick $(ARGS)
 
 clean: ## Remove .venv and every cache

@@ -1,49 +1,52 @@
-"""`python -m benchmarks`: measure, print, and write docs/benchmarks.md."""
+"""`python -m benchmarks`: measure, print, and keep what was measured."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.isolation import FailedError
 from benchmarks.process import allow_descriptors, versions
-from benchmarks.report import line, markdown
+from benchmarks.report import line
+from benchmarks.results import Results, save
 from benchmarks.rows import HEADER
-from benchmarks.setting import Setting
+from benchmarks.setting import Setting, embedded
 from benchmarks.suite import BENCHMARKS
 from waterdrop_py.testing import EmbeddedCluster
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from benchmarks.rows import Row
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+class Task(NamedTuple):
+    """A benchmark, and what to measure it on."""
+
+    name: str
+    setting: Setting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks that are asked for.
 
-    Returns 0 also when a row misses its bound, because this measures and does not
+    Returns 0 also when a row misses its must, because this measures and does not
     judge; 1 when a benchmark could not be carried out.
     """
     asked = _parser().parse_args(arguments)
-    names = asked.only or list(BENCHMARKS)
     started = time.perf_counter()
     allow_descriptors()
     print(", ".join(f"{name} {value}" for name, value in versions()))
-    with EmbeddedCluster() as cluster:
-        setting = Setting(cluster.bootstrap_servers, asked.quick)
-        rows, failures = _measure(names, setting)
+    with ExitStack() as stack:
+        tasks = _tasks(asked, stack)
+        rows, failures = _measure(tasks)
     _summarise(rows, failures, time.perf_counter() - started)
-    if asked.output is None and not (asked.quick or asked.only or failures):
-        asked.output = PAGE
     if asked.output is not None:
-        command = "make bench-quick" if asked.quick else "make bench"
-        asked.output.write_text(markdown(rows, command))
+        save(Results.of(rows), asked.output)
         print(f"written: {asked.output}")
     return 1 if failures else 0
 
@@ -51,12 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure the library against bare confluent_kafka. A whole run "
-        f"writes docs/{PAGE.name}.",
+        description="Measure beside bare confluent_kafka and other clients.",
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="less than 2 minutes, less certain"
-    )
+    parser.add_argument("--quick", action="store_true", help="less time, less certain")
     parser.add_argument(
         "--only",
         action="append",
@@ -64,36 +64,74 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"this one; may be given again. One of {', '.join(BENCHMARKS)}",
     )
-    parser.add_argument("--output", type=Path, help="write the table here, in Markdown")
+    parser.add_argument(
+        "--matrix", action="store_true", help="only what is compared between Pythons"
+    )
+    parser.add_argument(
+        "--kafka",
+        action="store_true",
+        help="on a real Kafka too: plaintext, and TLS with SCRAM (Java 17 and Maven)",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="write the results here, for benchmarks.page"
+    )
     return parser
 
 
-def _measure(
-    names: Sequence[str], setting: Setting
-) -> tuple[list[Row], dict[str, str]]:
+def _tasks(asked: argparse.Namespace, stack: ExitStack) -> Iterable[Task]:
+    chosen = {
+        name: benchmark
+        for name, benchmark in BENCHMARKS.items()
+        if name in (asked.only or BENCHMARKS) and (benchmark.matrix or not asked.matrix)
+    }
+    cluster = stack.enter_context(EmbeddedCluster())
+    setting = Setting(embedded(cluster.bootstrap_servers), asked.quick)
+    yield from (Task(name, setting) for name in chosen)
+    if not asked.kafka:
+        return
+    from benchmarks.real import listeners
+
+    for broker in stack.enter_context(listeners()):
+        setting = Setting(broker, asked.quick)
+        yield from (Task(name, setting) for name, each in chosen.items() if each.real)
+
+
+def _measure(tasks: Iterable[Task]) -> tuple[list[Row], dict[str, str]]:
     rows: list[Row] = []
     failures: dict[str, str] = {}
-    print(line(HEADER))
-    for name in names:
+    where = ""
+    for name, setting in tasks:
+        if where != setting.broker.name:
+            where = setting.broker.name
+            print(f"-- {where}")
+            print(line(HEADER))
+        started = time.perf_counter()
         try:
             measured = BENCHMARKS[name].rows(setting)
         except FailedError as error:
-            failures[name] = str(error)
+            failures[f"{name}, {where}"] = str(error)
             print(f"{name} FAILED: {error}", flush=True)
             continue
         rows += measured
-        for row in measured:
-            print(line(row.cells()), flush=True)
-            if row.note:
-                print(f"    {row.note}", flush=True)
+        _print(measured)
+        print(f"    {name}: {time.perf_counter() - started:.1f} s", flush=True)
     return rows, failures
+
+
+def _print(rows: Sequence[Row]) -> None:
+    for row in rows:
+        print(line(row.cells()))
+        for client, figure in row.beside():
+            print(f"    {client}: {figure}")
+        if row.note:
+            print(f"    {row.note}")
 
 
 def _summarise(rows: list[Row], failures: dict[str, str], seconds: float) -> None:
     missed = [row for row in rows if not row.met]
     print(f"{len(rows)} rows in {seconds:.0f} s, {len(missed)} missed")
     for row in missed:
-        print(f"  missed: {row.name} (bound: {row.bound})")
+        print(f"  missed: {row.name} (must: {row.must})")
     for name in failures:
         print(f"  not measured: {name}")
 

@@ -15,6 +15,8 @@ from waterdrop_py.testing import allow_short_idle_timeouts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from benchmarks.setting import Broker
+
 SLICE_SECONDS = 0.1
 """Of one poll. From 0.2 s on confluent-kafka goes on polling after a report."""
 BOUND_SECONDS = 30.0
@@ -30,7 +32,7 @@ not librdkafka's settings."""
 
 
 def ours(
-    servers: str,
+    broker: Broker,
     *,
     idle_ms: int = 0,
     id: str | None = None,
@@ -41,7 +43,7 @@ def ours(
     with allow_short_idle_timeouts():
         return Producer(
             Config(
-                kafka={"bootstrap.servers": servers, **_dotted(kafka)},
+                kafka={**broker.properties, **_dotted(kafka)},
                 idle_disconnect_timeout=idle_ms,
                 id=id,
                 client_factory=client_factory,
@@ -49,10 +51,10 @@ def ours(
         )
 
 
-def bare(servers: str, **kafka: Any) -> confluent_kafka.Producer:
+def bare(broker: Broker, **kafka: Any) -> confluent_kafka.Producer:
     """A client as one uses it without this library."""
     return confluent_kafka.Producer(
-        {"bootstrap.servers": servers, "log_level": 0, **AS_OURS, **_dotted(kafka)}
+        {**broker.properties, "log_level": 0, **AS_OURS, **_dotted(kafka)}
     )
 
 

@@ -10,7 +10,7 @@ import confluent_kafka
 
 from benchmarks import clients
 from benchmarks.measure import wait_until
-from benchmarks.rows import Row, absolute
+from benchmarks.rows import Row, absolute, at_least, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ def _rows(setting: Setting, size: int, rounds: int, *, idle_ms: int) -> list[Row
     watch = Watch(idle_ms)
     producers = [
         clients.ours(
-            setting.servers,
+            setting.broker,
             idle_ms=idle_ms,
             id=f"due-{number}",
             client_factory=watch.client,
@@ -72,7 +72,7 @@ def _rows(setting: Setting, size: int, rounds: int, *, idle_ms: int) -> list[Row
             min(watch.decided_ms),
             unit="ms",
             n=len(watch.decided_ms),
-            at_least=0.0,
+            must=at_least(0.0),
             note="from a producer's last report plus the timeout, to the decision",
         ),
         absolute(
@@ -80,7 +80,7 @@ def _rows(setting: Setting, size: int, rounds: int, *, idle_ms: int) -> list[Row
             median(slowest),
             unit="ms",
             n=rounds,
-            at_most=LATE_MS[size],
+            must=at_most(LATE_MS[size]),
             note="until the native close returned; the slowest client of a round. "
             f"Slowest of all {max(slowest):.0f} ms; "
             f"its event at {max(watch.told_ms):.0f} ms",

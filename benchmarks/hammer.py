@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from benchmarks import clients
-from benchmarks.rows import Row, absolute
+from benchmarks.rows import Row, absolute, at_least, at_most
 from waterdrop_py.testing.reading import read_topic
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ def run(setting: Setting) -> list[Row]:
     """Each message carries its own number, and is read back."""
     topic = clients.new_topic()
     seconds = setting.pick(30.0, 5.0)
-    with clients.ours(setting.servers, idle_ms=IDLE_MS, linger_ms=0) as producer:
+    with clients.ours(setting.broker, idle_ms=IDLE_MS, linger_ms=0) as producer:
         hammer = Hammer(producer, topic, seconds)
         hammer.run()
         stats = producer.stats()
+    servers = setting.broker.properties["bootstrap.servers"]
     read = Counter(
-        message.value()
-        for message in read_topic(setting.servers, topic, timeout=READ_SECONDS)
+        message.value() for message in read_topic(servers, topic, timeout=READ_SECONDS)
     )
     sent = {payload for payload, _ in hammer.sent}
     known = {each for each, handle in hammer.sent if handle.exception(0) is None}
@@ -51,7 +51,7 @@ def run(setting: Setting) -> list[Row]:
             lost + twice,
             unit="",
             n=len(sent),
-            at_most=0,
+            must=at_most(0),
             note=f"{len(sent)} sent, {len(known)} acknowledged, {len(read)} read back",
         ),
         absolute(
@@ -59,7 +59,7 @@ def run(setting: Setting) -> list[Row]:
             len(hammer.errors),
             unit="",
             n=len(sent),
-            at_most=0,
+            must=at_most(0),
             note="; ".join(sorted({repr(error)[:80] for error in hammer.errors})),
         ),
         absolute(
@@ -67,7 +67,7 @@ def run(setting: Setting) -> list[Row]:
             idle,
             unit="",
             n=1,
-            at_least=round(wanted),
+            must=at_least(round(wanted)),
             note=f"{stats.opens} clients opened",
         ),
     ]

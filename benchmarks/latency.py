@@ -1,96 +1,62 @@
-"""How long one message takes: on an open client, and on one that has to be opened."""
+"""How long one message takes on an open client: from the call to the outcome."""
 
 from __future__ import annotations
 
 import itertools
-import time
 from functools import partial
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from benchmarks import clients
-from benchmarks.measure import alternate, median_percentile, percentile, timed_ms
-from benchmarks.rows import Row, compared
+from benchmarks import clients, rivals
+from benchmarks.measure import interleave, percentile, timed_ms
+from benchmarks.rows import BARE, OURS, Row, at_most, compared
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.setting import Setting
-    from waterdrop_py import Event
 
 PAYLOAD = bytes(100)
 BLOCK = 20
-IDLE_MS = 50
-SETTLE_SECONDS = 0.01
+BOUNDS = (("p50", 0.5, 1.25, 1.1), ("p99", 0.99, 1.5, 1.1))
 
 
 def produce_sync(setting: Setting) -> list[Row]:
-    """`produce_sync` beside produce and poll until delivered, on open clients."""
+    """`produce_sync` beside produce and poll until delivered."""
     topic = clients.new_topic()
-    rounds, size = setting.pick((15, 400), (5, 400))
-    client = clients.bare(setting.servers, linger_ms=0)
-    with clients.ours(setting.servers, linger_ms=0) as producer:
-
-        def ours() -> list[float]:
-            send = partial(producer.produce_sync, topic, PAYLOAD)
-            return [timed_ms(send) for _ in range(BLOCK)]
-
-        def bare() -> list[float]:
-            send = partial(clients.bare_send, client, topic, PAYLOAD)
-            return [timed_ms(send) for _ in range(BLOCK)]
-
-        alternate(4, ours, bare)  # connections, code paths, caches
-        blocks = [alternate(size // BLOCK, ours, bare) for _ in range(rounds)]
+    rounds, size = setting.pick((15, 400), (5, 300))
+    client = clients.bare(setting.broker, linger_ms=0)
+    kinds = rivals.kinds(setting.broker)
+    with (
+        clients.ours(setting.broker, linger_ms=0) as producer,
+        rivals.opened(kinds, setting.broker, 0) as others,
+    ):
+        send = partial(producer.produce_sync, topic, PAYLOAD)
+        bare = partial(clients.bare_send, client, topic, PAYLOAD)
+        contenders: dict[str, Callable[[], list[float]]] = {
+            OURS: lambda: [timed_ms(send) for _ in range(BLOCK)],
+            BARE: lambda: [timed_ms(bare) for _ in range(BLOCK)],
+        }
+        for each in others:
+            contenders[each.name] = partial(each.one_by_one, topic, BLOCK, PAYLOAD)
+        interleave(4, contenders)  # connections, code paths, caches
+        blocks = [interleave(size // BLOCK, contenders) for _ in range(rounds)]
     clients.close_bare(client)
-    mine = [list(itertools.chain(*each[0])) for each in blocks]
-    theirs = [list(itertools.chain(*each[1])) for each in blocks]
+    judged = setting.broker.embedded
     return [
         compared(
             f"produce_sync, {name}",
-            median_percentile(mine, share),
-            median_percentile(theirs, share),
+            {
+                client: [
+                    percentile(list(itertools.chain(*block[client])), share)
+                    for block in blocks
+                ]
+                for client in contenders
+            },
             unit="ms",
             n=rounds * size,
-            at_most=bound,
+            must=at_most(must) if judged else None,
+            aim=at_most(aim) if judged else None,
+            note="medians of rounds; AIOProducer: produce, then flush",
         )
-        for name, share, bound in (("p50", 0.5, 1.4), ("p99", 0.99, 2.0))
-    ]
-
-
-def first_delivery(setting: Setting) -> list[Row]:
-    """The first message after an idle disconnect, beside a fresh client's first."""
-    topic = clients.new_topic()
-    gone: SimpleQueue[Event] = SimpleQueue()
-    rounds = setting.pick(200, 50)
-    with clients.ours(setting.servers, idle_ms=IDLE_MS, linger_ms=0) as producer:
-        producer.monitor.subscribe("producer.disconnected", gone.put)
-
-        def ours() -> float:
-            took = timed_ms(lambda: producer.produce_sync(topic, PAYLOAD))
-            reason = gone.get(timeout=clients.BOUND_SECONDS)["reason"]
-            if reason != "idle":
-                raise RuntimeError(f"disconnected because {reason}, not idle")
-            time.sleep(SETTLE_SECONDS)
-            return took
-
-        def bare() -> float:
-            started = time.perf_counter()
-            client = clients.bare(setting.servers, linger_ms=0)
-            clients.bare_send(client, topic, PAYLOAD)
-            took = (time.perf_counter() - started) * 1000
-            clients.close_bare(client)
-            time.sleep(SETTLE_SECONDS)
-            return took
-
-        alternate(2, ours, bare)
-        mine, theirs = alternate(rounds, ours, bare)
-    return [
-        compared(
-            f"first delivery after idle disconnect, {name}",
-            percentile(mine, share),
-            percentile(theirs, share),
-            unit="ms",
-            n=rounds,
-            at_most=bound,
-            note="bare: a fresh client's first delivery",
-        )
-        for name, share, bound in (("p50", 0.5, 1.2), ("p90", 0.9, None))
+        for name, share, must, aim in BOUNDS
     ]

@@ -5,27 +5,25 @@ from __future__ import annotations
 import gc
 import math
 import time
-from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
 
 
-def alternate(
-    rounds: int, ours: Callable[[], T], bare: Callable[[], T]
-) -> tuple[list[T], list[T]]:
-    """Run both in turn: ours, bare, bare, ours, ours, bare and so on.
+def interleave(
+    rounds: int, contenders: Mapping[str, Callable[[], T]]
+) -> dict[str, list[T]]:
+    """Run all in turn, the other way round every second time: A B C, C B A and so on.
 
-    What else the machine does then falls on both, and neither always comes first.
+    What else the machine does then falls on each, and none always comes first.
     """
-    results: tuple[list[T], list[T]] = ([], [])
-    sides = ((results[0], ours), (results[1], bare))
+    results: dict[str, list[T]] = {name: [] for name in contenders}
     for number in range(rounds):
-        for result, run in sides if number % 2 == 0 else sides[::-1]:
-            result.append(run())
+        for name in list(contenders)[:: -1 if number % 2 else 1]:
+            results[name].append(contenders[name]())
     return results
 
 
@@ -33,11 +31,6 @@ def percentile(samples: Sequence[float], share: float) -> float:
     """The nearest-rank percentile; `share` from 0 to 1."""
     ordered = sorted(samples)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def median_percentile(rounds: Sequence[Sequence[float]], share: float) -> float:
-    """The median over rounds of each round's percentile."""
-    return median(percentile(samples, share) for samples in rounds)
 
 
 def timed_ms(call: Callable[[], object]) -> float:

@@ -62,6 +62,7 @@ def versions() -> list[tuple[str, str]]:
         ("waterdrop-py", version("waterdrop-py")),
         ("confluent-kafka", version("confluent-kafka")),
         ("librdkafka", confluent_kafka.libversion()[0]),
+        *((name, version(name)) for name in ("aiokafka", "kafka-python")),
         ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("system", f"{platform.system()} {platform.release()} {platform.machine()}"),
         ("processor", f"{os.cpu_count()} x {_processor()}"),

@@ -1,29 +1,38 @@
-"""The table, on the terminal and in Markdown."""
+"""The tables, on the terminal and in Markdown."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from benchmarks.process import versions
-from benchmarks.rows import HEADER
+from benchmarks.rows import BARE, HEADER, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.results import Results
     from benchmarks.rows import Row
 
-WIDTHS = (58, 17, 17, 8, 20, 4, 6)
+WIDTHS = (66, 15, 15, 7, 13, 9, 9, 7, 6)
 INTRODUCTION = """\
 # Benchmarks
 
-What the library costs and gains, beside a bare `confluent_kafka.Producer` that does
-the same work in the same run on the same embedded cluster (3 brokers, loopback,
-plaintext, in a process of its own). The two take turns, and bare has the properties
-that the library sets by default (`socket.nagle.disable` and the like). Figures are
-medians of rounds unless the row says otherwise; latencies are with `linger.ms=0`,
-rates with librdkafka's default. Ratios carry over to other machines better than
-figures do.
+What the library costs and gains, beside a bare `confluent_kafka.Producer` and other
+clients that do the same work in the same run on the same cluster. A ratio is a figure
+divided by bare's: 1 is as fast as bare. Of rates (msg/s) more is better, of times less.
+"ratio" is that of the medians, "middle half" where half of the rounds' ratios lie.
+"must" is what the project holds itself to, "aim" what it would like.
+
+- All take turns, round by round, the order reversed every second time, in one process.
+- Same settings on each side: `acks=all`, no idempotence, no compression; bare and
+  `AIOProducer` also have the properties that the library sets by default
+  (`socket.nagle.disable` and the like). Latencies are with `linger.ms=0`, rates with
+  librdkafka's default of 5 ms and its batch size; aiokafka and kafka-python are given
+  both. `AIOProducer` keeps its own batching; for latencies each message is followed
+  by its `flush()`, without which it looks for reports about once a second.
+- The embedded cluster is librdkafka's mock: 3 brokers, loopback, plaintext, in a
+  process of its own. kafka-python does not start on it; the asyncio clients have no
+  row with threads, `AIOProducer` none with headers, which it refuses.
+- Ratios carry over to other machines better than figures do.
 """
 
 
@@ -33,17 +42,64 @@ def line(cells: Sequence[str]) -> str:
     return " ".join(padded).rstrip()
 
 
-def markdown(rows: Sequence[Row], command: str) -> str:
-    """The whole page."""
-    today = datetime.now(timezone.utc).date().isoformat()
-    facts = [*versions(), ("date", today), ("command", f"`{command}`")]
-    table = [_columns(HEADER), _columns(["---"] * len(HEADER))]
-    table += [_columns(row.cells()) for row in rows]
-    notes = [f"- {row.name}: {row.note}" for row in rows if row.note]
-    measured = [f"- {name}: {value}" for name, value in facts]
-    blocks = [INTRODUCTION, "\n".join(measured), "\n".join(table), "\n".join(notes)]
-    return "\n".join([blocks[0], "\n\n".join(blocks[1:]), ""])
+def markdown(runs: Sequence[Results], command: str, plot: str) -> str:
+    """The whole page: the first run whole, then the ratios of all side by side."""
+    whole = runs[0]
+    facts = [*whole.facts.items(), ("command", f"`{command}`")]
+    blocks = [
+        INTRODUCTION,
+        "\n".join(f"- {name}: {value}" for name, value in facts),
+        f"![Ratios to bare confluent_kafka, of every client]({plot})",
+    ]
+    for where in dict.fromkeys(row.where for row in whole.rows):
+        rows = [row for row in whole.rows if row.where == where]
+        blocks += [f"## On: {where}", _table(HEADER, [row.cells() for row in rows])]
+        blocks += _beside(rows)
+        blocks.append(
+            "\n".join(f"- {row.name}: {row.note}" for row in rows if row.note)
+        )
+    if len(runs) > 1:
+        blocks += _pythons(runs)
+    return "\n\n".join(block.strip() for block in blocks if block) + "\n"
 
 
-def _columns(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _beside(rows: Sequence[Row]) -> list[str]:
+    """Every client's ratio to bare."""
+    clients = list(dict.fromkeys(name for row in rows for name in row.others))
+    shared = [row for row in rows if row.others]
+    if not shared:
+        return []
+    cells = [
+        [row.name, row.unit, _ratio(row, row.ours), "1"]
+        + [_ratio(row, row.others.get(name)) for name in clients]
+        for row in shared
+    ]
+    header = ["ratio to bare", "of", "waterdrop_py", BARE, *clients]
+    return ["### Beside other clients", _table(header, cells)]
+
+
+def _pythons(runs: Sequence[Results]) -> list[str]:
+    names = [run.facts["Python"] for run in runs]
+    figures = [{(row.where, row.name): row for row in run.rows} for run in runs]
+    common = [key for key in figures[0] if all(key in each for each in figures)]
+    cells = [[key[1], *(_judged(each[key]) for each in figures)] for key in common]
+    said = (
+        "Ratios to bare, or figures where there is none. The first is the run above, "
+    )
+    said += "the others are shorter ones. **Bold** misses its must."
+    return ["## Pythons side by side", said, _table(["what", *names], cells)]
+
+
+def _judged(row: Row) -> str:
+    ratio = row.ratio
+    figure = f"{shown(row.ours)} {row.unit}" if ratio is None else shown(ratio)
+    return figure if row.met else f"**{figure}**"
+
+
+def _ratio(row: Row, figure: float | None) -> str:
+    return shown(figure / row.bare) if figure is not None and row.bare else "-"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,68 +1,145 @@
-"""A row of the table: one figure, what it is compared with, and its bound."""
+"""A row of the table: one figure, what it is compared with, and its bounds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+OURS, BARE = "waterdrop_py", "confluent_kafka"
+
+
+class Bound(NamedTuple):
+    """A figure that is to be reached, from above or from below."""
+
+    figure: float
+    at_least: bool
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is on the right side."""
+        return value >= self.figure if self.at_least else value <= self.figure
+
+    def __str__(self) -> str:
+        return f"{'>=' if self.at_least else '<='} {shown(self.figure)}"
+
+
+def at_most(figure: float) -> Bound:
+    """Reached by `figure` and everything below."""
+    return Bound(figure, at_least=False)
+
+
+def at_least(figure: float) -> Bound:
+    """Reached by `figure` and everything above."""
+    return Bound(figure, at_least=True)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure. `bare` is what confluent_kafka alone has, where it can be compared.
+    """One figure.
 
     Attributes:
         n: how many measurements the figure stands on.
-        bound: the figure's bound in words, `met` whether it holds.
+        bare: what confluent_kafka alone has, where it can be compared; "1".
+        others: the same work done by other clients, in the same unit.
+        by_ratio: the bounds are of the ratio to bare, else of the figure itself.
+        spread: the middle half of the rounds' ratios to bare.
+        more_than: bare was given up at `bare`, so its true figure is above.
+        where: what it was measured on.
     """
 
     name: str
     unit: str
     n: int
     ours: float
-    bound: str
-    met: bool
+    must: Bound | None = None
+    aim: Bound | None = None
     bare: float | None = None
+    others: Mapping[str, float] = field(default_factory=dict)
+    by_ratio: bool = False
+    spread: tuple[float, float] | None = None
     more_than: bool = False
-    """Bare was given up at `bare`, so its true figure is above."""
     note: str = ""
+    where: str = ""
 
     @property
     def ratio(self) -> float | None:
         """Ours divided by bare's."""
         return self.ours / self.bare if self.bare else None
 
+    @property
+    def met(self) -> bool:
+        """Whether the must holds; where there is none, yes."""
+        return self._reached(self.must)
+
+    def verdict(self) -> str:
+        """What of must and aim is reached."""
+        if self.must is None and self.aim is None:
+            return ""
+        if not self.met:
+            return "MISSED"
+        return "aim" if self.aim and self._reached(self.aim) else "must"
+
+    def _reached(self, bound: Bound | None) -> bool:
+        judged = self.ratio if self.by_ratio else self.ours
+        return bound is None or judged is None or bound.holds(judged)
+
+    def beside(self) -> list[tuple[str, str]]:
+        """Each other client's figure, and its ratio to bare's."""
+        return [
+            (name, f"{shown(figure)} {self.unit}, {shown(figure / self.bare)} of bare")
+            for name, figure in self.others.items()
+            if self.bare
+        ]
+
     def cells(self) -> list[str]:
         """The row as text; `HEADER` names the columns."""
-        bare = "-" if self.bare is None else _figure(self.bare)
-        sign = ("> ", "< ") if self.more_than else ("", "")
+        bare = "-" if self.bare is None else f"{shown(self.bare)} {self.unit}"
+        ratio = "-" if self.ratio is None else shown(self.ratio)
         return [
             self.name,
-            f"{_figure(self.ours)} {self.unit}".strip(),
-            "-" if self.bare is None else f"{sign[0]}{bare} {self.unit}".strip(),
-            "-" if self.ratio is None else f"{sign[1]}{_figure(self.ratio)}",
-            self.bound,
-            "" if self.bound == "-" else "pass" if self.met else "MISS",
+            f"{shown(self.ours)} {self.unit}".strip(),
+            f"> {bare}" if self.more_than else bare,
+            f"< {ratio}" if self.more_than else ratio,
+            "-" if self.spread is None else " to ".join(map(shown, self.spread)),
+            "-" if self.must is None else str(self.must),
+            "-" if self.aim is None else str(self.aim),
+            self.verdict(),
             str(self.n),
         ]
 
 
-HEADER = ["what", "ours", "bare", "ratio", "bound", "", "n"]
+HEADER = ["what", "ours", "bare", "ratio", "middle half", "must", "aim", "reached", "n"]
 
 
 def compared(  # noqa: PLR0913 - a row has that many columns
     name: str,
-    ours: float,
-    bare: float,
+    rounds: Mapping[str, Sequence[float]],
     *,
     unit: str,
     n: int,
-    at_most: float | None = None,
-    at_least: float | None = None,
+    must: Bound | None = None,
+    aim: Bound | None = None,
     note: str = "",
 ) -> Row:
-    """A figure bounded by its ratio to bare's."""
-    bound, met = _bound(ours / bare, at_most, at_least)
-    shown = bound if bound == "-" else f"ratio {bound}"
-    return Row(name, unit, n, ours, shown, met, bare, note=note)
+    """Medians of `rounds`, a figure a round for each client; bounded by the ratio."""
+    medians = {client: median(figures) for client, figures in rounds.items()}
+    ours, bare = medians.pop(OURS), medians.pop(BARE)
+    return Row(
+        name,
+        unit,
+        n,
+        ours,
+        must,
+        aim,
+        bare,
+        medians,
+        by_ratio=True,
+        spread=_middle_half(rounds[OURS], rounds[BARE]),
+        note=note,
+    )
 
 
 def absolute(  # noqa: PLR0913 - a row has that many columns
@@ -71,26 +148,25 @@ def absolute(  # noqa: PLR0913 - a row has that many columns
     *,
     unit: str,
     n: int,
-    at_most: float | None = None,
-    at_least: float | None = None,
+    must: Bound | None = None,
+    aim: Bound | None = None,
     note: str = "",
 ) -> Row:
     """A figure bounded by itself."""
-    bound, met = _bound(ours, at_most, at_least)
-    return Row(name, unit, n, ours, f"{bound} {unit}".strip(), met, note=note)
+    return Row(name, unit, n, ours, must, aim, note=note)
 
 
-def _bound(
-    figure: float, at_most: float | None, at_least: float | None
-) -> tuple[str, bool]:
-    if at_most is not None:
-        return f"<= {_figure(at_most)}", figure <= at_most
-    if at_least is not None:
-        return f">= {_figure(at_least)}", figure >= at_least
-    return "-", True
+def _middle_half(
+    ours: Sequence[float], bare: Sequence[float]
+) -> tuple[float, float] | None:
+    ratios = [mine / its for mine, its in zip(ours, bare, strict=True)]
+    if len(ratios) < 2:
+        return None
+    low, _, high = quantiles(ratios, n=4, method="inclusive")
+    return low, high
 
 
-def _figure(value: float) -> str:
+def shown(value: float) -> str:
     """As many digits as say something."""
     if value == int(value) and abs(value) < 100_000:
         return str(int(value))

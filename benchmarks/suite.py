@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from benchmarks import (
+    batches,
+    beginnings,
     blackhole,
     deadlines,
     footprint,
     hammer,
     latency,
-    surface,
+    scattered,
     throughput,
+    transactions,
+    unused,
+    waking,
 )
 from benchmarks.isolation import isolated
 
@@ -29,27 +35,42 @@ class Benchmark(NamedTuple):
 
     Attributes:
         divided: it starts processes of its own, and disturbs nobody itself.
+        real: it is run on a real Kafka as well.
+        matrix: its rows are compared between Pythons.
     """
 
     run: Callable[[Setting], list[Row]]
     divided: bool = False
+    real: bool = False
+    matrix: bool = False
 
     def rows(self, setting: Setting) -> list[Row]:
         """Measure, in a process of its own; raises `isolation.FailedError`."""
         if self.divided:
-            return self.run(setting)
-        return isolated(self.run, setting, seconds=USUAL_SECONDS)
+            rows = self.run(setting)
+        else:
+            rows = isolated(self.run, setting, seconds=USUAL_SECONDS)
+        return [replace(row, where=setting.broker.name) for row in rows]
+
+
+def _everywhere(run: Callable[[Setting], list[Row]]) -> Benchmark:
+    return Benchmark(run, real=True, matrix=True)
 
 
 BENCHMARKS: Final[Mapping[str, Benchmark]] = {
-    "first-delivery": Benchmark(latency.first_delivery),
-    "produce-sync": Benchmark(latency.produce_sync),
-    "produce-async": Benchmark(throughput.one_thread),
-    "produce-async-8": Benchmark(throughput.eight_threads),
-    "produce-async-kept": Benchmark(throughput.kept),
-    "produce-many": Benchmark(surface.produce_many),
-    "buffered-flush": Benchmark(surface.buffered_flush),
-    "transaction": Benchmark(surface.transaction),
+    "first-delivery": _everywhere(waking.first_delivery),
+    "produce-sync": _everywhere(latency.produce_sync),
+    "produce-async": _everywhere(throughput.one_thread),
+    "produce-async-8": _everywhere(throughput.eight_threads),
+    "produce-async-kept": _everywhere(throughput.kept),
+    "produce-async-keyed": _everywhere(throughput.keyed),
+    "produce-many": _everywhere(batches.produce_many),
+    "buffered-flush": Benchmark(batches.buffered_flush, matrix=True),
+    "transaction": Benchmark(transactions.transaction, matrix=True),
+    "unused": Benchmark(unused.run),
+    "scattered": Benchmark(scattered.run, divided=True),
+    "construction": Benchmark(beginnings.construction, matrix=True),
+    "import": Benchmark(beginnings.importing, matrix=True),
     "due-1": Benchmark(deadlines.one),
     "due-100": Benchmark(deadlines.hundred),
     "due-1000": Benchmark(deadlines.thousand),

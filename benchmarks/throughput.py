@@ -3,104 +3,143 @@
 from __future__ import annotations
 
 import threading
-from statistics import median
+from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import clients
-from benchmarks.measure import alternate, messages_per_second
-from benchmarks.rows import Row, compared
+from confluent_kafka import KafkaException
+
+from benchmarks import clients, rivals
+from benchmarks.rates import PAYLOAD, flushed, rates, size
+from benchmarks.rows import BARE, OURS, Row, at_least, compared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import confluent_kafka
 
+    from benchmarks.rivals import Rival
     from benchmarks.setting import Setting
     from waterdrop_py import Producer
 
-PAYLOAD = bytes(100)
-DROPPED_BOUND = 0.6
-KEPT_BOUND = 0.35
+HEADERS = [("trace", b"0123456789abcdef"), ("kind", b"order")]
+KEYED: dict[str, Any] = {"key": b"customer-0123456", "headers": HEADERS}
+WRITTEN = "Future per message"
 
 
 def one_thread(setting: Setting) -> list[Row]:
     """The handles are dropped; then `flush`."""
-    return _compare(setting, "produce_async", DROPPED_BOUND, _dropped, 1)
+    measured = rates(
+        setting, _dropped, {BARE: _bare}, _rival, rivals.kinds(setting.broker)
+    )
+    return [_row(setting, "produce_async", measured, (0.65, 0.85))]
 
 
 def eight_threads(setting: Setting) -> list[Row]:
-    """The same from eight threads."""
-    return _compare(setting, "produce_async, 8 threads", DROPPED_BOUND, _dropped, 8)
+    """The same from eight threads; asyncio's clients have but one."""
+    kinds = [each for each in rivals.kinds(setting.broker) if each.threads]
+    measured = rates(
+        setting,
+        partial(_dropped, threads=8),
+        {BARE: partial(_bare, threads=8)},
+        _rival_in_threads,
+        kinds,
+    )
+    return [_row(setting, "produce_async, 8 threads", measured, (0.65, 0.85))]
+
+
+def keyed(setting: Setting) -> list[Row]:
+    """The same with key, headers and, ours, a label."""
+    kinds = [each for each in rivals.kinds(setting.broker) if each.headers]
+    measured = rates(
+        setting,
+        partial(_dropped, message={**KEYED, "label": "a label"}),
+        {BARE: partial(_bare, message=KEYED)},
+        partial(_rival, message=KEYED),
+        kinds,
+    )
+    name = "produce_async with key, headers and label"
+    return [_row(setting, name, measured, (0.6, 0.8))]
 
 
 def kept(setting: Setting) -> list[Row]:
     """Every handle is kept, and its `result()` taken."""
-    return _compare(setting, "produce_async, every result()", KEPT_BOUND, _kept, 1)
+    measured = rates(
+        setting,
+        _kept,
+        {BARE: _bare, WRITTEN: _futures},
+        lambda rival, topic, count: rival.kept(topic, count, {"value": PAYLOAD}),
+        rivals.kinds(setting.broker),
+    )
+    by_hand = measured.pop(WRITTEN)
+    name = "produce_async, every result()"
+    first = _row(setting, name, measured, (0.4, 0.6))
+    measured[BARE] = by_hand
+    second = compared(
+        f"{name}, beside a Future per message",
+        {OURS: measured[OURS], BARE: by_hand},
+        unit="msg/s",
+        n=first.n,
+        must=at_least(3) if setting.broker.embedded else None,
+        aim=at_least(6) if setting.broker.embedded else None,
+        note="bare: a concurrent.futures.Future for each message, set by a closure; "
+        "the same outcome for the caller",
+    )
+    return [first, second]
 
 
-def _compare(
+def _row(
     setting: Setting,
     name: str,
-    at_least: float,
-    send: Callable[[Producer, str, int, int], None],
-    threads: int,
-) -> list[Row]:
-    topic = clients.new_topic()
-    # Fewer than librdkafka's queue holds: bare raises BufferError beyond it.
-    rounds, count = setting.pick((15, 48_000), (5, 24_000))
-    client = clients.bare(setting.servers)
-    with clients.ours(setting.servers) as producer, clients.polled(client):
-
-        def ours() -> float:
-            before = producer.stats().acknowledged
-            rate = messages_per_second(
-                count, lambda: send(producer, topic, count, threads)
-            )
-            acknowledged = producer.stats().acknowledged - before
-            if acknowledged != count:
-                raise RuntimeError(f"{acknowledged} of {count} were acknowledged")
-            return rate
-
-        def bare() -> float:
-            return messages_per_second(
-                count, lambda: _bare(client, topic, count, threads)
-            )
-
-        alternate(2, ours, bare)
-        mine, theirs = alternate(rounds, ours, bare)
-    clients.close_bare(client)
-    return [
-        compared(
-            name,
-            median(mine),
-            median(theirs),
-            unit="msg/s",
-            n=rounds,
-            at_least=at_least,
-            note=f"{count} messages a round; bare: on_delivery and a polling thread",
-        )
-    ]
+    measured: Mapping[str, list[float]],
+    bounds: tuple[float, float],
+) -> Row:
+    must, aim = map(at_least, bounds)
+    judged = setting.broker.embedded
+    return compared(
+        name,
+        measured,
+        unit="msg/s",
+        n=len(measured[OURS]),
+        must=must if judged else None,
+        aim=aim if judged else None,
+        note=f"{size(setting)[1]} messages of 100 bytes a round; bare: on_delivery and "
+        "a polling thread",
+    )
 
 
-def _dropped(producer: Producer, topic: str, count: int, threads: int) -> None:
+def _dropped(
+    producer: Producer,
+    topic: str,
+    count: int,
+    message: Mapping[str, Any] | None = None,
+    threads: int = 1,
+) -> None:
+    fields = message or {}
+
     def send(share: int) -> None:
         produce = producer.produce_async
         for _ in range(share):
-            produce(topic, PAYLOAD)
+            produce(topic, PAYLOAD, **fields)
 
     _in_threads(send, count, threads)
     producer.flush(clients.BOUND_SECONDS)
 
 
-def _kept(producer: Producer, topic: str, count: int, _threads: int) -> None:
+def _kept(producer: Producer, topic: str, count: int) -> None:
     handles = [producer.produce_async(topic, PAYLOAD) for _ in range(count)]
     for handle in handles:
         handle.result()
 
 
 def _bare(
-    client: confluent_kafka.Producer, topic: str, count: int, threads: int
+    client: confluent_kafka.Producer,
+    topic: str,
+    count: int,
+    message: Mapping[str, Any] | None = None,
+    threads: int = 1,
 ) -> None:
+    fields = message or {}
     failures: list[Any] = []
 
     def delivered(error: Any, _: Any) -> None:
@@ -110,11 +149,39 @@ def _bare(
     def send(share: int) -> None:
         produce = client.produce
         for _ in range(share):
-            produce(topic, PAYLOAD, on_delivery=delivered)
+            produce(topic, PAYLOAD, on_delivery=delivered, **fields)
 
     _in_threads(send, count, threads)
-    if client.flush(clients.BOUND_SECONDS) or failures:
-        raise RuntimeError("bare: not all were acknowledged")
+    flushed(client, failures)
+
+
+def _futures(client: confluent_kafka.Producer, topic: str, count: int) -> None:
+    """What a user writes to have each message's outcome."""
+
+    def send() -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def delivered(error: Any, message: Any) -> None:
+            if error is None:
+                future.set_result(message)
+            else:
+                future.set_exception(KafkaException(error))
+
+        client.produce(topic, PAYLOAD, on_delivery=delivered)
+        return future
+
+    for future in [send() for _ in range(count)]:
+        future.result(clients.BOUND_SECONDS)
+
+
+def _rival(
+    rival: Rival, topic: str, count: int, message: Mapping[str, Any] | None = None
+) -> None:
+    rival.bulk(topic, count, {"value": PAYLOAD, **(message or {})})
+
+
+def _rival_in_threads(rival: Rival, topic: str, count: int) -> None:
+    _in_threads(lambda share: _rival(rival, topic, share), count, 8)
 
 
 def _in_threads(send: Callable[[int], None], count: int, threads: int) -> None:

@@ -1,0 +1,253 @@
+"""Other clients doing the same work: AIOProducer, aiokafka and kafka-python.
+
+They get the settings that the two sides of every row have: acks=all, no idempotence,
+no compression, librdkafka's linger and batch size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ssl
+import time
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka.aio import AIOProducer
+
+from benchmarks import clients
+from benchmarks.measure import timed_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
+
+    from benchmarks.setting import Broker
+
+LIBRDKAFKA_LINGER_MS = 5
+LIBRDKAFKA_BATCH_BYTES = 1_000_000
+SECURITY = {
+    "bootstrap.servers": "bootstrap_servers",
+    "security.protocol": "security_protocol",
+    "sasl.mechanism": "sasl_mechanism",
+    "sasl.username": "sasl_plain_username",
+    "sasl.password": "sasl_plain_password",
+}
+
+
+class Rival(ABC):
+    """An open client; `one_by_one` is for clients opened with `linger_ms` 0."""
+
+    name: str
+    threads = False
+    """Whether several threads may send."""
+    headers = True
+
+    def __init__(self, broker: Broker, linger_ms: int) -> None:
+        self.broker, self.linger_ms = broker, linger_ms
+
+    @abstractmethod
+    def bulk(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
+        """Send `count`, drop what stands for each, flush."""
+
+    @abstractmethod
+    def kept(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
+        """Send `count`, and take the outcome of each."""
+
+    @abstractmethod
+    def one_by_one(self, topic: str, count: int, payload: bytes) -> list[float]:
+        """How many ms each took from the call to its outcome."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it."""
+
+
+class _Looping(Rival):
+    """One that lives on an event loop, which runs only while it is measured."""
+
+    def bulk(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
+        """As `Rival` says."""
+        _run(self._bulk(topic, count, message))
+
+    def kept(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
+        """As `Rival` says."""
+        _run(self._kept(topic, count, message))
+
+    def one_by_one(self, topic: str, count: int, payload: bytes) -> list[float]:
+        """As `Rival` says."""
+        took: list[float] = _run(self._one_by_one(topic, count, payload))
+        return took
+
+    async def _bulk(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
+        send = self._send
+        for _ in range(count):
+            await send(topic, **message)
+        await self._client.flush()
+
+    async def _kept(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
+        send = self._send
+        futures = [await send(topic, **message) for _ in range(count)]
+        await self._client.flush()
+        for future in futures:
+            await future
+
+    async def _one_by_one(self, topic: str, count: int, payload: bytes) -> list[float]:
+        took = []
+        for _ in range(count):
+            started = time.perf_counter()
+            await self._delivered(await self._send(topic, value=payload))
+            took.append((time.perf_counter() - started) * 1000)
+        return took
+
+    async def _delivered(self, future: Any) -> None:
+        await future
+
+    _client: Any
+    _send: Callable[..., Any]
+
+
+class Aio(_Looping):
+    """confluent_kafka.aio.AIOProducer, with its defaults for batches of its own.
+
+    One message at a time is followed by a flush: left alone, it looks for reports, and
+    for messages to send, about once a second, with `batch_size=1` as well.
+    """
+
+    name = "AIOProducer"
+    headers = False  # NotImplementedError: not supported in its batch mode
+
+    def __init__(self, broker: Broker, linger_ms: int) -> None:
+        super().__init__(broker, linger_ms)
+        properties = {**broker.properties, "log_level": 0, **clients.AS_OURS}
+        properties["linger.ms"] = linger_ms
+
+        async def begin() -> AIOProducer:
+            return AIOProducer(properties)
+
+        self._client = _run(begin())
+        self._send = self._client.produce
+
+    async def _delivered(self, future: Any) -> None:
+        await self._client.flush()
+        await future
+
+    def close(self) -> None:
+        """As `Rival` says."""
+        _run(self._client.close())
+
+
+class AioKafka(_Looping):
+    """aiokafka, a client in Python."""
+
+    name = "aiokafka"
+
+    def __init__(self, broker: Broker, linger_ms: int) -> None:
+        from aiokafka import AIOKafkaProducer
+
+        super().__init__(broker, linger_ms)
+        security = _python_security(broker)
+        if ca := broker.properties.get("ssl.ca.location"):
+            security["ssl_context"] = ssl.create_default_context(cafile=ca)
+
+        async def begin() -> Any:
+            client = AIOKafkaProducer(
+                acks="all",
+                linger_ms=linger_ms,
+                max_batch_size=LIBRDKAFKA_BATCH_BYTES,
+                **security,
+            )
+            await client.start()
+            return client
+
+        self._client = _run(begin())
+        self._send = self._client.send
+
+    def close(self) -> None:
+        """As `Rival` says."""
+        _run(self._client.stop())
+
+
+class KafkaPython(Rival):
+    """kafka-python, a client in Python with a thread of its own."""
+
+    name = "kafka-python"
+    threads = True
+
+    def __init__(self, broker: Broker, linger_ms: int) -> None:
+        from kafka import KafkaProducer
+
+        super().__init__(broker, linger_ms)
+        security = _python_security(broker)
+        if ca := broker.properties.get("ssl.ca.location"):
+            security["ssl_cafile"] = ca
+        self._client = KafkaProducer(
+            acks="all",
+            enable_idempotence=False,
+            linger_ms=linger_ms,
+            batch_size=LIBRDKAFKA_BATCH_BYTES,
+            **security,
+        )
+
+    def bulk(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
+        """As `Rival` says."""
+        send = self._client.send
+        for _ in range(count):
+            send(topic, **message)
+        self._client.flush(clients.BOUND_SECONDS)
+
+    def kept(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
+        """As `Rival` says."""
+        send = self._client.send
+        futures = [send(topic, **message) for _ in range(count)]
+        for future in futures:
+            future.get(clients.BOUND_SECONDS)
+
+    def one_by_one(self, topic: str, count: int, payload: bytes) -> list[float]:
+        """As `Rival` says."""
+        send = self._client.send
+
+        def one() -> None:
+            send(topic, value=payload).get(clients.BOUND_SECONDS)
+
+        return [timed_ms(one) for _ in range(count)]
+
+    def close(self) -> None:
+        """As `Rival` says."""
+        self._client.close(clients.BOUND_SECONDS)
+
+
+def kinds(broker: Broker) -> list[type[Rival]]:
+    """Which can be measured there: kafka-python does not bootstrap on the mock."""
+    return [Aio, AioKafka] if broker.embedded else [Aio, AioKafka, KafkaPython]
+
+
+@contextmanager
+def opened(chosen: list[type[Rival]], broker: Broker, ms: int) -> Iterator[list[Rival]]:
+    """All of them, with `linger_ms=ms`, and closed again."""
+    rivals = [kind(broker, ms) for kind in chosen]
+    try:
+        yield rivals
+    finally:
+        for rival in rivals:
+            rival.close()
+
+
+def _python_security(broker: Broker) -> dict[str, Any]:
+    named: dict[str, Any] = {
+        python: broker.properties[name]
+        for name, python in SECURITY.items()
+        if name in broker.properties
+    }
+    if "security_protocol" in named:
+        named["security_protocol"] = named["security_protocol"].upper()
+    return named
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    return _loop().run_until_complete(work)
