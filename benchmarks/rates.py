@@ -62,7 +62,7 @@ def size(setting: Setting) -> tuple[int, int]:
 
     Bare raises BufferError beyond it.
     """
-    return setting.pick((15, 48_000), (5, 16_000))
+    return setting.pick((15, 48_000), (5, 10_000))
 
 
 def _acknowledged(producer: Producer, count: int, send: Callable[[int], None]) -> None:
