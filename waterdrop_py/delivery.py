@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from waterdrop_py._engine import aside, waiting
 from waterdrop_py._engine.arguments import seconds
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.life import Life
     from waterdrop_py.typing import Headers
+
+
+class Place(NamedTuple):
+    """What few messages have: where they go, and when they were."""
+
+    partition: int | None
+    partition_key: bytes | None
+    timestamp: int | None
+
+
+ANYWHERE: Final = Place(None, None, None)
 
 
 class DeliveryReport:
@@ -118,11 +129,9 @@ class DeliveryHandle:
         "_label",
         "_life",
         "_native",
-        "_partition",
-        "_partition_key",
         "_payload",
+        "_place",
         "_seq",
-        "_timestamp",
         "_topic",
     )
 
@@ -132,11 +141,9 @@ class DeliveryHandle:
     _label: Any
     _life: Life
     _native: Any
-    _partition: int | None
-    _partition_key: bytes | None
     _payload: bytes | None
+    _place: Place | None
     _seq: int
-    _timestamp: int | None
     _topic: str
 
     def __getattr__(self, name: str) -> None:
@@ -172,7 +179,7 @@ class DeliveryHandle:
     def message(self) -> Message:
         """The message, as it was validated."""
         try:
-            timestamp = _timestamp_of(self)
+            place = _place_of(self) or ANYWHERE
         except AttributeError:
             # From the fast path: it has no more than these. Not asked for one by one,
             # because `close` builds a message for each that was not delivered.
@@ -181,9 +188,9 @@ class DeliveryHandle:
             self._topic,
             self._payload,
             self._key,
-            self._partition,
-            self._partition_key,
-            timestamp,
+            place.partition,
+            place.partition_key,
+            place.timestamp,
             self._headers,
             self._label,
         )
@@ -304,7 +311,7 @@ class DeliveryHandle:
 
 unbroken(DeliveryHandle.__call__)
 
-_timestamp_of: Final = DeliveryHandle.__dict__["_timestamp"].__get__
+_place_of: Final = DeliveryHandle.__dict__["_place"].__get__
 _WATCHED: Final = aside.WATCHED
 
 

@@ -105,8 +105,7 @@ class Sender:
                         life.produce(topic, payload, key, -1, handle)  # type: ignore[misc]
                         return handle
                     handle._headers = plain
-                    handle._partition = handle._partition_key = None
-                    handle._timestamp = None
+                    handle._place = None
                     life.produce(  # type: ignore[misc]
                         topic, payload, key, -1, handle, handle, 0, plain
                     )

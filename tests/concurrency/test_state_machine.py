@@ -15,13 +15,13 @@ from waterdrop_py._engine import closing, waiting
 from waterdrop_py._engine.contract import fill
 from waterdrop_py._engine.slot import NO_LIFE
 from waterdrop_py._engine.states import STATUS_MOVES, SlotState
-from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import ProduceError, ProducerClosedError
 from waterdrop_py.message import Message
 from waterdrop_py.testing import FakeClock, record
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.states import Status
+    from waterdrop_py.delivery import DeliveryHandle
 
 MSG_SIZE_TOO_LARGE, MSG_TIMED_OUT = 10, -192
 QUEUE = 6
@@ -55,8 +55,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def send(self) -> None:
         """A message; it is taken unless the queue is full or the producer closed."""
-        handle = DeliveryHandle()
-        fill(handle, Message("t", b"x"), None)
+        handle = fill(Message("t", b"x"), None)
         try:
             self.producer.dispatch.send_or_defer(handle, "message.produce_async")
         except ProducerClosedError:
@@ -78,8 +77,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def send_expecting_refusal(self) -> None:
         """The send itself."""
-        handle = DeliveryHandle()
-        fill(handle, Message("t", b"x"), None)
+        handle = fill(Message("t", b"x"), None)
         try:
             self.producer.dispatch.send(handle, "message.produce_async")
         except (ProduceError, ProducerClosedError):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
 from waterdrop_py._engine import aside
 from waterdrop_py._engine.contract import fill
-from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.message import Message
+
+if TYPE_CHECKING:
+    from waterdrop_py.delivery import DeliveryHandle
 
 
 def sent() -> tuple[DeliveryHandle, StillProducer]:
     """A handle whose report comes with the next poll."""
     producer = StillProducer(Bench())
-    handle = DeliveryHandle()
-    fill(handle, Message("t", b"x"), None)
+    handle = fill(Message("t", b"x"), None)
     producer.dispatch.send(handle, "message.produce_async")
     return handle, producer
 

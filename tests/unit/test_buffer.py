@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from waterdrop_py import Message
-from waterdrop_py._engine.buffer import Buffer
+from waterdrop_py._engine.buffer import Buffer, message_of
 
 
 def messages(*payloads: bytes) -> list[Message]:
@@ -13,7 +13,7 @@ def messages(*payloads: bytes) -> list[Message]:
 
 def payloads(buffer: Buffer) -> list[object]:
     """What is in it, taken out."""
-    return [entry.message.payload for entry in buffer.take()]
+    return [message_of(kept).payload for _, kept in buffer.take()]
 
 
 def test_first_in_first_out() -> None:
@@ -47,16 +47,6 @@ def test_two_takers_put_back_out_of_turn() -> None:
     buffer.put_back(first)
     buffer.put_back(second)
     assert payloads(buffer) == [b"0", b"1"]
-
-
-def test_an_entry_remembers_that_it_is_ready() -> None:
-    """That it has been through the middleware is not forgotten when it is put back."""
-    buffer = Buffer()
-    buffer.add(messages(b"0"))
-    [entry] = buffer.take()
-    entry.ready = True
-    buffer.put_back([entry])
-    assert buffer.take()[0].ready
 
 
 def test_withdraw() -> None:

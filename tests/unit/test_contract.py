@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -19,9 +19,11 @@ from waterdrop_py._engine.contract import (
     fields,
     fill,
 )
-from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import MessageInvalidError
 from waterdrop_py.message import Message
+
+if TYPE_CHECKING:
+    from waterdrop_py.delivery import DeliveryHandle
 
 UTC = timezone.utc
 INT64 = 2**63 - 1
@@ -47,9 +49,7 @@ class Number(Enum):
 
 def filled(limit: int | None = None, **fields: Any) -> DeliveryHandle:
     """The handle of a message with these fields."""
-    handle = DeliveryHandle()
-    fill(handle, Message(**{"topic": "t", "payload": b"x", **fields}), limit)
-    return handle
+    return fill(Message(**{"topic": "t", "payload": b"x", **fields}), limit)
 
 
 def errors_of(limit: int | None = None, **fields: Any) -> dict[str, str]:
@@ -131,7 +131,7 @@ def test_illegal_payloads(payload: Any) -> None:
 )
 def test_legal_keys(field: str, value: Any, sent: bytes | None) -> None:
     """Non-empty bytes or text, or none."""
-    assert getattr(filled(**{field: value}), f"_{field}") == sent
+    assert getattr(filled(**{field: value}).message, field) == sent
 
 
 @pytest.mark.parametrize("field", ["key", "partition_key"])
@@ -147,7 +147,7 @@ def test_illegal_keys(field: str, value: Any) -> None:
 )
 def test_legal_partitions(value: Any, sent: int | None) -> None:
     """0 to the largest int32; -1 and None leave it to the partitioner."""
-    assert filled(partition=value)._partition == sent  # noqa: SLF001
+    assert filled(partition=value).message.partition == sent
 
 
 @pytest.mark.parametrize("value", [-2, 2**31, 1.0, "1", True, False, b"1"])
@@ -171,7 +171,7 @@ def test_timestamps(value: Any, sent: int | None) -> None:
     if value is not None and sent is None:
         assert list(errors_of(timestamp=value)) == ["timestamp"]
     else:
-        assert filled(timestamp=value)._timestamp == sent  # noqa: SLF001
+        assert filled(timestamp=value).message.timestamp == sent
 
 
 @pytest.mark.parametrize(
@@ -349,15 +349,14 @@ FIELD = st.one_of(
 @given(st.fixed_dictionaries(dict.fromkeys(contract.FIELDS, FIELD)))
 def test_anything_is_filled_or_refused(fields: dict[str, Any]) -> None:
     """No input raises anything but MessageInvalidError; what passes has its types."""
-    handle = DeliveryHandle()
     at_fault: set[str] = set()
+    message = Message("t", b"x")
     try:
-        fill(handle, Message(**fields), None)
+        message = fill(Message(**fields), None).message
     except MessageInvalidError as error:
         at_fault |= set(error.errors)
     assert at_fault <= set(contract.FIELDS)
     if not at_fault:
-        message = handle.message
         assert isinstance(message.topic, str)
         assert message.payload is None or isinstance(message.payload, bytes)
         assert message.timestamp is None or isinstance(message.timestamp, int)

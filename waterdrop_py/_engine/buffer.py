@@ -5,37 +5,34 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from itertools import count
-from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from waterdrop_py._engine.contract import as_message
+from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from waterdrop_py.message import Message, MessageInput
+
+class Ready(NamedTuple):
+    """A message that has been through the middleware."""
+
+    message: Message
 
 
-class Entry:
-    """A buffered message; `ready` once it has been through the middleware.
+Kept: TypeAlias = DeliveryHandle | Message | Ready
+"""A buffered message; what was plainly legal is a handle that was never sent."""
 
-    Kept as it was given, a mapping as a copy: most become a `Message` for nobody.
-    """
+Entry: TypeAlias = tuple[int, Kept]
+"""A number, which grows from one message to the next, and the message."""
 
-    __slots__ = ("given", "number", "ready")
-
-    def __init__(self, given: MessageInput, number: int) -> None:
-        self.given = given
-        self.number = number
-        self.ready = False
-
-    @property
-    def message(self) -> Message:
-        """The message."""
-        return as_message(self.given)
+_NUMBER: Final = itemgetter(0)
 
 
-_NUMBER: Final = attrgetter("number")
+def message_of(kept: Kept) -> Message:
+    """The message."""
+    return kept if isinstance(kept, Message) else kept.message
 
 
 class Buffer:
@@ -65,9 +62,9 @@ class Buffer:
         made = self._made.get(0)
         return 0 if made is None else len(made)
 
-    def add(self, messages: Iterable[MessageInput]) -> list[Entry]:
+    def add(self, messages: Iterable[Kept]) -> list[Entry]:
         """Append messages, in order, all at once."""
-        entries = [Entry(each, next(self._numbers)) for each in messages]
+        entries = list(zip(self._numbers, messages))  # noqa: B905 - endless numbers
         self._entries.extend(entries)
         return entries
 
@@ -83,9 +80,10 @@ class Buffer:
     def take(self) -> list[Entry]:
         """Take everything that is there, in the order in which it came."""
         taken: list[Entry] = []
-        while len(self):
+        made = self._made.get(0)
+        while made:
             try:
-                taken.append(self._entries.popleft())
+                taken.append(made.popleft())
             except IndexError:
                 break  # another thread took the last one
         return sorted(taken, key=_NUMBER)

@@ -17,6 +17,7 @@ from waterdrop_py._engine.kafka_errors import (
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.partitions import partition_of
 from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py.delivery import ANYWHERE
 from waterdrop_py.errors import (
     ProduceError,
     ReentrantCallError,
@@ -168,12 +169,14 @@ class Dispatch:
             ) from error
 
     def _partition(self, handle: DeliveryHandle, deadline: float | None) -> int:
-        if handle._partition is not None:
-            return handle._partition
-        key = handle._partition_key
-        if key is None:
+        place = handle._place
+        if place is None:
             return -1
-        return partition_of(self._slot, handle._topic, key, deadline)
+        if place.partition is not None:
+            return place.partition
+        if place.partition_key is None:
+            return -1
+        return partition_of(self._slot, handle._topic, place.partition_key, deadline)
 
     @leaseholder
     def _produce(
@@ -186,6 +189,7 @@ class Dispatch:
         finds no quiet, and relies on it (test_a_refusal_on_a_quiet_client_arms).
         """
         woken = sent = False
+        place = handle._place
         try:
             # Within the `try`: CPython runs signal handlers after a call and not
             # before it, so whatever is raised here finds the mark set.
@@ -206,7 +210,7 @@ class Dispatch:
                     partition,
                     handle,
                     handle,
-                    handle._timestamp or 0,
+                    0 if place is None else place.timestamp or 0,
                     handle._headers,
                 )
             except REFUSED:
@@ -236,22 +240,33 @@ class Dispatch:
             life.inuse.append(None)
             if slot.life is not life or life.quiet:
                 return count
-            produce, number = life.produce, life.sent
-            for handle in handles[start:] if start else handles:
-                partition = handle._partition
+            produce: Any = life.produce
+            run = handles[start:] if start else handles
+            handle: DeliveryHandle
+            for handle, handle._seq in zip(run, life.sent):  # noqa: B905 - endless
+                place, headers = handle._place, handle._headers
+                if place is None and headers is None:
+                    handle._life = life
+                    produce(handle._topic, handle._payload, handle._key, -1, handle)
+                    count += 1
+                    continue
+                partition, key, timestamp = place or ANYWHERE
                 if partition is None:
-                    if handle._partition_key is not None:
+                    if key is not None:
+                        next(life.refused)
                         break
                     partition = -1
                 handle._life = life
-                handle._seq = next(number)
-                message = handle._topic, handle._payload, handle._key, partition, handle
-                if handle._timestamp is None and handle._headers is None:
-                    produce(*message)  # type: ignore[misc]
-                else:
-                    produce(  # type: ignore[misc]
-                        *message, handle, handle._timestamp or 0, handle._headers
-                    )
+                produce(
+                    handle._topic,
+                    handle._payload,
+                    handle._key,
+                    partition,
+                    handle,
+                    handle,
+                    timestamp or 0,
+                    headers,
+                )
                 count += 1
         except REFUSED:
             next(life.refused)

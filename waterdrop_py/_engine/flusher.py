@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
-from waterdrop_py._engine.contract import as_message
+from waterdrop_py._engine.buffer import message_of
 from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.life import figure
 from waterdrop_py._engine.slot import Refusal
@@ -17,7 +17,7 @@ from waterdrop_py.errors import ProduceManyError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from waterdrop_py._engine.buffer import Buffer, Entry
+    from waterdrop_py._engine.buffer import Buffer, Entry, Kept
     from waterdrop_py._engine.dispatch import Dispatch
     from waterdrop_py._engine.drain import Placed
     from waterdrop_py._engine.emitter import Emitter
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.transactions import Transactions
     from waterdrop_py._engine.verbs import Verbs
     from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
-    from waterdrop_py.message import Message, MessageInput
+    from waterdrop_py.message import Message
 
 
 class Flusher:
@@ -70,14 +70,14 @@ class Flusher:
         if self._emitter.listens("message.buffered"):
             self._emitter.emit("message.buffered", about(message))
 
-    def add_many(self, given: list[MessageInput]) -> None:
+    def add_many(self, given: Sequence[Kept]) -> None:
         """Append messages, all at once."""
         self._append(given)
         if self._emitter.listens("messages.buffered"):
-            messages = [as_message(each) for each in given]
+            messages = [message_of(each) for each in given]
             self._emitter.emit("messages.buffered", {"messages": messages})
 
-    def _append(self, messages: Sequence[MessageInput]) -> None:
+    def _append(self, messages: Sequence[Kept]) -> None:
         self._slot.refuse_closed()
         self._slot.engine.register(self._slot)
         watch_exit()
@@ -126,7 +126,7 @@ class Flusher:
         except BaseException as error:
             # Of a transaction of its own that was rolled back nothing is visible.
             left = entries if own else _not_handed_over(entries, handles, error)
-            self._buffer.put_back(left)
+            self._buffer.put_back(_unsent(left))
             raise
         return handles
 
@@ -152,7 +152,7 @@ class Flusher:
             try:
                 return self._in_one_transaction(self._txns, entries, deadline)
             except BaseException:
-                self._buffer.put_back(entries)
+                self._buffer.put_back(_unsent(entries))
                 raise
         return self._one_by_one(entries, deadline)
 
@@ -177,7 +177,7 @@ class Flusher:
             # Whoever goes on with the close finds the rest.
             self._buffer.put_back([*(entry for _, entry in unsent), *left])
             raise
-        return [(place, entry.message) for place, entry in unsent]
+        return [(place, message_of(kept)) for place, (_, kept) in unsent]
 
     def _in_one_transaction(
         self, transactions: Transactions, entries: list[Entry], deadline: float
@@ -214,7 +214,18 @@ class Flusher:
 
 
 def _behind_all(entries: list[Entry]) -> list[Placed]:
-    return [(math.inf, entry.message) for entry in entries]
+    return [(math.inf, message_of(kept)) for _, kept in entries]
+
+
+def _unsent(entries: list[Entry]) -> list[Entry]:
+    """The entries, with none that keeps a handle of somebody's.
+
+    A handle that was sent, and came to nothing with its transaction, has its outcome.
+    """
+    return [
+        (number, kept if getattr(kept, "_life", None) is None else message_of(kept))
+        for number, kept in entries
+    ]
 
 
 def _not_handed_over(

@@ -218,7 +218,7 @@ class ClientSlot:
             self.engine.register(self)
             self.engine.note_traffic()
             self.emitter.emit("producer.connecting")
-            self.engine.open(self.factory, life, self.reports)
+            self._construct(life)
             if self.prepare is not None:
                 self._make_ready(life, self.prepare, deadline)
             life.on_settled = self.look_again
@@ -243,6 +243,13 @@ class ClientSlot:
             life.inuse.pop()
             self.look_again()
         return life
+
+    def _construct(self, life: Life) -> None:
+        # The reaper's thread starts before the client and not after it: a message
+        # that meets librdkafka between its first connect and its first metadata
+        # waits 50 ms (half of reconnect.backoff.ms) for the next look.
+        self.look_again()
+        self.engine.open(self.factory, life, self.reports)
 
     def _make_ready(
         self,

@@ -7,18 +7,17 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.buffer import Ready, message_of
 from waterdrop_py._engine.contract import (
-    as_message,
     as_messages,
     fill,
-    fill_plain,
+    fill_all,
+    fill_others,
     listed,
-    located,
 )
-from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
-    MessageInvalidError,
     ProduceError,
     ProduceManyError,
     ReentrantCallError,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.transactions import Transactions
+    from waterdrop_py.delivery import DeliveryReport
     from waterdrop_py.message import Message, MessageInput
     from waterdrop_py.middleware import Middleware
 
@@ -67,7 +67,7 @@ class Verbs:
         """Send one message, without the wait."""
         verb = "message.produce_async"
         message = self._middleware.run(message)
-        handle = self._filled(message)
+        handle = fill(message, self._limit)
         try:
             self._send_one(handle, verb)
         except ProduceError as error:
@@ -95,7 +95,7 @@ class Verbs:
         """Send one message, and wait for its report."""
         verb = "message.produce_sync"
         message = self._middleware.run(message)
-        handle = self._filled(message)
+        handle = fill(message, self._limit)
         started = clock.system_now()
         deadline = started + (self._patience if timeout is None else timeout)
         try:
@@ -188,16 +188,19 @@ class Verbs:
             MessageInvalidError: some are invalid. Or what a step raises.
         """
         if self._middleware.steps:
-            for entry in entries:
-                if not entry.ready:
-                    entry.given = self._middleware.run(entry.message)
-                    entry.ready = True
-        return self._fill_given([entry.given for entry in entries])
-
-    def _filled(self, message: Message) -> DeliveryHandle:
-        handle = DeliveryHandle()
-        fill(handle, message, self._limit)
-        return handle
+            for index, (number, kept) in enumerate(entries):
+                if not isinstance(kept, Ready):
+                    ran = self._middleware.run(message_of(kept))
+                    entries[index] = number, Ready(ran)
+        batch = [kept for _, kept in entries]
+        others = [
+            index
+            for index, kept in enumerate(batch)
+            if type(kept) is not DeliveryHandle
+        ]
+        for index in others:
+            batch[index] = message_of(batch[index])
+        return fill_others(batch, others, self._limit)
 
     def _all_filled(
         self, given: Iterable[MessageInput], *, null: bool
@@ -205,24 +208,9 @@ class Verbs:
         """A handle for each message; every one is valid before any is sent."""
         if null or self._middleware.steps:
             messages = as_messages(given, null=null)
-            return self._fill_given([self._middleware.run(each) for each in messages])
-        return self._fill_given(listed(given))
-
-    def _fill_given(self, given: list[MessageInput]) -> list[DeliveryHandle]:
-        """A handle for each message; every one is valid before any is sent."""
-        handles: list[DeliveryHandle] = []
-        errors: dict[str, str] = {}
-        for index, each in enumerate(given):
-            handle = DeliveryHandle()
-            if not fill_plain(handle, each, self._limit):
-                try:
-                    fill(handle, as_message(each), self._limit)
-                except MessageInvalidError as error:
-                    errors.update(located(index, error))
-            handles.append(handle)
-        if errors:
-            raise MessageInvalidError(errors)
-        return handles
+            ran = [self._middleware.run(each) for each in messages]
+            return fill_all(ran, self._limit)
+        return fill_all(listed(given), self._limit)
 
     def send_all(
         self, handles: list[DeliveryHandle], verb: str, deadline: float | None

@@ -8,8 +8,8 @@ from waterdrop_py._engine.contract.fields import KNOWN_TOPICS
 from waterdrop_py._engine.contract.filling import (
     checked_topic,
     fill,
-    fill_plain,
-    plain_headers,
+    fill_all,
+    fill_others,
 )
 from waterdrop_py._engine.contract.messages import (
     FIELDS,
@@ -20,6 +20,7 @@ from waterdrop_py._engine.contract.messages import (
     snapshots,
 )
 from waterdrop_py._engine.contract.offsets import checked_offset
+from waterdrop_py._engine.contract.plain import plain_headers
 
 __all__ = [
     "FIELDS",
@@ -29,7 +30,8 @@ __all__ = [
     "checked_offset",
     "checked_topic",
     "fill",
-    "fill_plain",
+    "fill_all",
+    "fill_others",
     "listed",
     "located",
     "plain_headers",

@@ -7,10 +7,12 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.contract.fields import shown
+from waterdrop_py._engine.contract.plain import recognise
 from waterdrop_py.errors import MessageInvalidError
 from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
+    from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.message import MessageInput
 
 _NO_KEY: Final = (
@@ -18,9 +20,6 @@ _NO_KEY: Final = (
 )
 
 FIELDS: Final = tuple(field.name for field in fields(Message))
-
-_FIELD_SET: Final = frozenset(FIELDS)
-_REQUIRED: Final = frozenset({"topic", "payload"})
 
 
 def as_message(given: MessageInput, *, null: bool = False) -> Message:
@@ -88,29 +87,24 @@ def listed(given: Iterable[MessageInput]) -> list[MessageInput]:
     return list(given)
 
 
-def snapshots(given: Iterable[MessageInput]) -> list[MessageInput]:
+def snapshots(given: Iterable[MessageInput]) -> list[Message | DeliveryHandle]:
     """A batch as it is now: what the caller does to its mappings later is not in it.
+
+    What is plainly legal is a handle at once, ready to be sent.
 
     Raises:
         MessageInvalidError: `given` is no iterable of messages, or some are none.
     """
-    kept: list[MessageInput] = []
     errors: dict[str, str] = {}
-    for index, each in enumerate(listed(given)):
-        if (
-            type(each) is dict
-            and each.keys() <= _FIELD_SET
-            and each.keys() >= _REQUIRED
-        ):
-            kept.append(each.copy())
-            continue
+    batch, others = recognise(listed(given))
+    for index in others:
         try:
-            kept.append(as_message(each))
+            batch[index] = as_message(batch[index])
         except MessageInvalidError as error:
             errors.update(located(index, error))
     if errors:
         raise MessageInvalidError(errors)
-    return kept
+    return batch
 
 
 def as_messages(given: Iterable[MessageInput], *, null: bool = False) -> list[Message]:
