@@ -105,7 +105,7 @@ class Engine:
         try:
             factory.open(life, reports)
         finally:
-            self.gate.leave()
+            self.gate.leave(life)
 
     def _run_on_poller(self, job: Callable[[], None]) -> None:
         self.poller.do(job)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import get_ident
@@ -13,12 +15,18 @@ from waterdrop_py._engine.pause import pause
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from waterdrop_py._engine.life import Life
+
 _Entry = TypeVar("_Entry")
 
 SETTLED: Final = 0.03
-"""Seconds that a client usually takes to have its threads running and connected. A
-fork within 2 ms of an open left the child's own new client dead in 5 of 750 forks:
-a broker thread held the C library's lock inside `getaddrinfo` (librdkafka 2.16)."""
+"""Seconds that a client usually takes to have its threads running and connected.
+Bare, 5 of 400 forks amid opens left the child's own new client dead: its threads
+waited for the C library's lock inside `getaddrinfo`, which a connecting thread of the
+parent seems to have held; 2 ms and 113 ms after an open (librdkafka 2.16)."""
+_CONNECTS: Final = 0.2
+"""Seconds for which a client that had no report yet may still be connecting."""
+_REMEMBERED: Final = 64
 _LONGEST: Final = 1.0
 """Seconds after which an open or close goes on, whatever became of the fork, and
 after which a fork no longer waits for a close: it hangs."""
@@ -34,6 +42,7 @@ class ForkGate:
         self._closing: list[tuple[int, float]] = []
         self._forking: list[int] = []
         self._opened_at = -SETTLED
+        self._young: deque[tuple[weakref.ref[Life], float]] = deque(maxlen=_REMEMBERED)
         self._bells: list[SimpleQueue[None]] = []
 
     @property
@@ -45,16 +54,18 @@ class ForkGate:
         """An open begins; it waits for a fork of another thread."""
         self._enter(self._opening, get_ident())
 
-    def leave(self) -> None:
-        """The open has ended."""
-        self._opened_at = clock.system_now()
+    def leave(self, life: Life) -> None:
+        """The open of `life` has ended."""
+        self._opened_at = now = clock.system_now()
+        self._young.append((weakref.ref(life), now))
         self._opening.remove(get_ident())
 
     @contextmanager
     def closing(self) -> Iterator[None]:
         """A native close; it waits for a fork of another thread.
 
-        Threads that end take a lock of OpenSSL's, which a child would inherit held.
+        A child of a fork amid closes was found waiting for a lock of OpenSSL's in a
+        thread of its own, once in 384: ending threads take it.
         """
         entry = (get_ident(), clock.system_now())
         try:
@@ -75,6 +86,10 @@ class ForkGate:
         return (
             now - self._opened_at < SETTLED
             or any(ident != me for ident in tuple(self._opening))
+            or any(
+                now - since < _CONNECTS and _connecting(reference())
+                for reference, since in tuple(self._young)
+            )
             or any(
                 ident != me and now - since < _LONGEST
                 for ident, since in tuple(self._closing)
@@ -102,3 +117,10 @@ class ForkGate:
             self._forking.remove(get_ident())
         for bell in tuple(self._bells):
             bell.put(None)
+
+
+def _connecting(life: Life | None) -> bool:
+    """Whether messages wait in it and none had a report: it connects."""
+    if life is None or life.client is None or life.acknowledged or life.failed:
+        return False
+    return life.in_flight() > 0
