@@ -25,7 +25,12 @@ def kafka_error_of(error: BaseException) -> Any:
 def produce_error(
     error: Any, *, checklist: tuple[str, ...] = (), subject: str = ""
 ) -> ProduceError:
-    """A `ProduceError` for a `KafkaError`, chained to the `KafkaException` of it."""
+    """A `ProduceError` for a `KafkaError`, chained to the `KafkaException` of it.
+
+    A `KafkaException` may carry none: that is `fail`, as librdkafka calls it.
+    """
+    if error is None:
+        error = KafkaError(KafkaError._FAIL)
     code = code_name(error)
     raised = ProduceError(
         f"{subject}{error.str()} ({code})",

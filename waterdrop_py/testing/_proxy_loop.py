@@ -71,7 +71,10 @@ class ProxyLoop:
         try:
             self._waker.send(b"!")
         except OSError as error:
-            raise RuntimeError("the proxy is closed") from error
+            # The thread was awake: it may have done this already, and it was the last.
+            self._thread.join(COMMAND_SECONDS)
+            if not outcome.done():
+                raise RuntimeError("the proxy is closed") from error
         return outcome.result(COMMAND_SECONDS)
 
     def each_flow(self, action: Callable[[Flow], None]) -> int:
