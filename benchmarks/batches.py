@@ -43,7 +43,7 @@ def _row(
             send(producer, batch)
         producer.flush()
 
-    measured = rates(setting, ours, {BARE: _bare}, _rival, rivals.kinds(setting.broker))
+    measured = rates(setting, ours, {BARE: _bare}, _rival, rivals.kinds(setting))
     must, aim = bounds
     judged = setting.broker.embedded
     return [

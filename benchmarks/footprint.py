@@ -107,7 +107,7 @@ def idle_disconnected(setting: Setting) -> list[Row]:
 
 def idle_connected(setting: Setting) -> list[Row]:
     """Processor time of open clients that nobody sends to, in the same seconds."""
-    count = setting.pick(500, 200)
+    count = setting.pick(500, 100)
     (mine, threads), (theirs, _) = side_by_side(
         _ours_open,
         _bare_open,

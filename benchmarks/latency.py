@@ -25,7 +25,7 @@ def produce_sync(setting: Setting) -> list[Row]:
     topic = clients.new_topic()
     rounds, size = setting.pick((15, 400), (5, 300))
     client = clients.bare(setting.broker, linger_ms=0)
-    kinds = rivals.kinds(setting.broker)
+    kinds = rivals.kinds(setting, always=True)
     with (
         clients.ours(setting.broker, linger_ms=0) as producer,
         rivals.opened(kinds, setting.broker, 0) as others,

@@ -22,7 +22,7 @@ from benchmarks.measure import timed_ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
-    from benchmarks.setting import Broker
+    from benchmarks.setting import Broker, Setting
 
 LIBRDKAFKA_LINGER_MS = 5
 LIBRDKAFKA_BATCH_BYTES = 1_000_000
@@ -217,9 +217,15 @@ class KafkaPython(Rival):
         self._client.close(clients.BOUND_SECONDS)
 
 
-def kinds(broker: Broker) -> list[type[Rival]]:
-    """Which can be measured there: kafka-python does not bootstrap on the mock."""
-    return [Aio, AioKafka] if broker.embedded else [Aio, AioKafka, KafkaPython]
+def kinds(setting: Setting, *, always: bool = False) -> list[type[Rival]]:
+    """Which can be measured there: kafka-python does not bootstrap on the mock.
+
+    A quick run has time for them in the rows that want them `always`.
+    """
+    if setting.quick and not always:
+        return []
+    embedded = setting.broker.embedded
+    return [Aio, AioKafka] if embedded else [Aio, AioKafka, KafkaPython]
 
 
 @contextmanager

@@ -29,15 +29,14 @@ WRITTEN = "Future per message"
 
 def one_thread(setting: Setting) -> list[Row]:
     """The handles are dropped; then `flush`."""
-    measured = rates(
-        setting, _dropped, {BARE: _bare}, _rival, rivals.kinds(setting.broker)
-    )
+    kinds = rivals.kinds(setting, always=True)
+    measured = rates(setting, _dropped, {BARE: _bare}, _rival, kinds)
     return [_row(setting, "produce_async", measured, (0.65, 0.85))]
 
 
 def eight_threads(setting: Setting) -> list[Row]:
     """The same from eight threads; asyncio's clients have but one."""
-    kinds = [each for each in rivals.kinds(setting.broker) if each.threads]
+    kinds = [each for each in rivals.kinds(setting) if each.threads]
     measured = rates(
         setting,
         partial(_dropped, threads=8),
@@ -50,7 +49,7 @@ def eight_threads(setting: Setting) -> list[Row]:
 
 def keyed(setting: Setting) -> list[Row]:
     """The same with key, headers and, ours, a label."""
-    kinds = [each for each in rivals.kinds(setting.broker) if each.headers]
+    kinds = [each for each in rivals.kinds(setting) if each.headers]
     measured = rates(
         setting,
         partial(_dropped, message={**KEYED, "label": "a label"}),
@@ -69,7 +68,7 @@ def kept(setting: Setting) -> list[Row]:
         _kept,
         {BARE: _bare, WRITTEN: _futures},
         lambda rival, topic, count: rival.kept(topic, count, {"value": PAYLOAD}),
-        rivals.kinds(setting.broker),
+        rivals.kinds(setting),
     )
     by_hand = measured.pop(WRITTEN)
     name = "produce_async, every result()"

@@ -20,7 +20,7 @@ _PAYLOAD = bytes(100)
 def transaction(setting: Setting) -> list[Row]:
     """A transaction of 100 messages against bare begin, produce and commit."""
     topic = clients.new_topic()
-    rounds = setting.pick(60, 20)
+    rounds = setting.pick(600, 200)
     name = uuid.uuid4().hex[:8]
     properties: dict[str, Any] = {"linger_ms": 0, "transaction_timeout_ms": 165_000}
     client = clients.bare(setting.broker, transactional_id=f"bare-{name}", **properties)

@@ -33,7 +33,7 @@ def first_delivery(setting: Setting) -> list[Row]:
     topic = clients.new_topic()
     gone: SimpleQueue[Event] = SimpleQueue()
     _shorten_lingering()
-    blocks = setting.pick(10, 2)
+    blocks = setting.pick(10, 1)
     with clients.ours(setting.broker, idle_ms=IDLE_MS, linger_ms=0) as producer:
         producer.monitor.subscribe("producer.disconnected", gone.put)
 
@@ -50,7 +50,7 @@ def first_delivery(setting: Setting) -> list[Row]:
             OURS: ours,
             BARE: partial(_bare, setting.broker, topic),
         }
-        for kind in rivals.kinds(setting.broker):
+        for kind in rivals.kinds(setting):
             contenders[kind.name] = partial(_rival, kind, setting.broker, topic)
         interleave(2, contenders)
         measured = [interleave(BLOCK, contenders) for _ in range(blocks)]
