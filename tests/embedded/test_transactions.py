@@ -820,7 +820,6 @@ def test_transactions_need_an_id(make_producer: MakeProducer) -> None:
 # -- fork --------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_child_forked_inside_a_transaction_starts_clean(
     make: Make, cluster: EmbeddedCluster, topic: str
 ) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
+from waterdrop_py._engine import clock
 from waterdrop_py._engine.figures import read_stats
 from waterdrop_py.testing import FakeClock
 
@@ -54,3 +57,23 @@ def test_what_is_lost_counts_as_failed() -> None:
     totals, present = producer.slot.ledger.book
     assert (totals.produced, totals.acknowledged, totals.failed) == (3, 1, 2)
     assert present is None
+
+
+def test_idle_time_is_read_while_a_client_opens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The open comes after the reader saw that there is none: the figure stays one."""
+    with FakeClock() as time:
+        producer = StillProducer(Bench())
+        ledger = producer.slot.ledger
+        life = producer.slot.ready(None)
+        ledger.closed(life, "close")
+        time.advance(2)
+
+        def opened_now() -> float:
+            monkeypatch.undo()
+            ledger.opened(life, 1.0)
+            return clock.now()
+
+        monkeypatch.setattr("waterdrop_py._engine.ledger.clock.now", opened_now)
+        assert ledger.idle_ms_saved() == 2_000

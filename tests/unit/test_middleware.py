@@ -39,8 +39,12 @@ def make(client: BufferedClient) -> Iterator[Callable[..., Producer]]:
     """Producers of that client, closed after the test."""
     made: list[Producer] = []
 
-    def build(*steps: Callable[[Message], Any], **options: Any) -> Producer:
-        kafka = {"bootstrap.servers": "x:9092", "message.timeout.ms": 1}
+    def build(
+        *steps: Callable[[Message], Any],
+        named: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Producer:
+        kafka = {"bootstrap.servers": "x:9092", "message.timeout.ms": 1, **(named or {})}
         producer = Producer(
             kafka=kafka, client_factory=client, middleware=steps, **options
         )
@@ -245,3 +249,37 @@ def test_two_threads_add_steps() -> None:
     finally:
         sys.setswitchinterval(before)
     assert len(middleware.steps) == 8_000
+
+
+def test_a_step_sees_headers_of_a_buffered_batch_as_they_were_written(
+    make: Callable[..., Producer],
+) -> None:
+    """A mapping stays one, also when the message is plainly legal."""
+    seen: list[Any] = []
+
+    def step(message: Message) -> Message:
+        seen.append(message.headers)
+        return message
+
+    producer = make()
+    producer.produce_sync("t", b"x")
+    producer.buffer_many([{"topic": "t", "payload": b"x", "headers": {"a": b"1"}}])
+    producer.middleware.append(step)
+    producer.flush_buffer_sync()
+    assert seen == [{"a": b"1"}]
+
+
+@pytest.mark.parametrize("options", [{}, {"transactional": True}])
+def test_close_returns_what_the_steps_made_of_a_message(
+    make: Callable[..., Producer], options: dict[str, bool]
+) -> None:
+    """What the last flush cannot send is accounted for as it would have been sent."""
+
+    def step(message: Message) -> Message:
+        return replace(message, label="seen", topic="no topic")
+
+    named = {"transactional.id": "steps"} if options else {}
+    producer = make(step, named=named)
+    producer.buffer_many([{"topic": "t", "payload": b"x"}])
+    [message] = producer.close(5).undelivered
+    assert (message.topic, message.label) == ("no topic", "seen")

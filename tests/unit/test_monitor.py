@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import sys
 import tracemalloc
@@ -327,7 +326,7 @@ def test_coroutine_receiver_raises() -> None:
     """A coroutine function connected to the signal is an error, not a nothing."""
 
     async def receive(sender: object, event: Event) -> None:
-        await asyncio.sleep(0)
+        raise AssertionError("it ran")
 
     monitor = Monitor()
     monitor.signal(NAME).connect(receive)

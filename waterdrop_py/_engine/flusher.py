@@ -162,14 +162,15 @@ class Flusher:
         handle: DeliveryHandle | None = None
         try:
             while left:
-                handle = None
+                handle, one = None, [left[0]]
                 try:
-                    [handle] = self._verbs.fill_entries([left[0]])
+                    [handle] = self._verbs.fill_entries(one)
+                    left[0] = one[0]
                     self._dispatch.send(handle, "messages.produce_many_async", deadline)
                 except Exception as error:  # noqa: BLE001 - the report has the message
                     self._emitter.error("messages.produce_many_async", error)
                     # Behind what has a number, before what gets one.
-                    unsent.append((figure(self._slot.life.sent) - 0.5, left[0]))
+                    unsent.append((figure(self._slot.life.sent) - 0.5, one[0]))
                 left.popleft()
         except BaseException:
             if left and handle is not None and handle._life is not None:
@@ -185,13 +186,15 @@ class Flusher:
         handles: list[DeliveryHandle] = []
         sound: list[Entry] = []
         unsent: list[Entry] = []
-        for entry in entries:
+        for index, entry in enumerate(entries):
+            one = [entry]
             try:
-                handles += self._verbs.fill_entries([entry])
-                sound.append(entry)
+                handles += self._verbs.fill_entries(one)
+                sound += one
             except Exception as error:  # noqa: BLE001 - the report has the message
                 self._emitter.error("messages.produce_many_async", error)
-                unsent.append(entry)
+                unsent += one
+            entries[index] = one[0]
         try:
             with transactions.block(deadline, last=True):
                 self._verbs.send_all(handles, "messages.produce_many_async", deadline)

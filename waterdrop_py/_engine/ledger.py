@@ -24,23 +24,23 @@ class Ledger:
     read without a lock: `book` pairs the totals with the client that is not in them
     yet, and is replaced as a whole, so that no reader counts a message twice."""
 
-    __slots__ = ("book", "closed_at", "disconnects", "idle_s", "opens", "reopen_ms")
+    __slots__ = ("_idle", "book", "disconnects", "opens", "reopen_ms")
 
     def __init__(self) -> None:
         self.opens = 0
         self.disconnects: dict[str, int] = {}
         self.reopen_ms: float | None = None
         self.book: tuple[Totals, Life | None] = (Totals(), None)
-        self.idle_s = 0.0
-        self.closed_at: float | None = None
+        # Seconds without a client, and since when there is none again.
+        self._idle: tuple[float, float | None] = (0.0, None)
 
     def opened(self, life: Life, took_ms: float) -> None:
         """A client was opened."""
         now = life.opened_at
         self.book = (self.book[0], life)
-        if self.closed_at is not None:
-            self.idle_s += max(0.0, now - self.closed_at)
-            self.closed_at = None
+        idle, closed_at = self._idle
+        if closed_at is not None:
+            self._idle = (idle + max(0.0, now - closed_at), None)
         if self.opens:
             self.reopen_ms = took_ms
         self.opens += 1
@@ -61,9 +61,11 @@ class Ledger:
             **self.disconnects,
             reason: self.disconnects.get(reason, 0) + 1,
         }
-        self.closed_at = now
+        self._idle = (self._idle[0], now)
 
     def idle_ms_saved(self) -> float:
         """Milliseconds without a client since the first one was closed."""
-        open_end = 0.0 if self.closed_at is None else clock.now() - self.closed_at
-        return (self.idle_s + open_end) * 1000
+        idle, closed_at = self._idle  # once: it may be opened at any moment
+        if closed_at is not None:
+            idle += clock.now() - closed_at
+        return idle * 1000

@@ -182,7 +182,8 @@ class Verbs:
         raise error from failure.__cause__ or failure
 
     def fill_entries(self, entries: list[Entry]) -> list[DeliveryHandle]:
-        """Handles for buffered messages; each goes through the middleware once.
+        """Handles for buffered messages; each goes through the middleware once, and
+        what that made of it takes its place in `entries`.
 
         Raises:
             MessageInvalidError: some are invalid. Or what a step raises.
@@ -196,7 +197,8 @@ class Verbs:
         others = [
             index
             for index, kept in enumerate(batch)
-            if type(kept) is not DeliveryHandle
+            # Nobody has looked at the size yet of what is a handle.
+            if self._limit is not None or type(kept) is not DeliveryHandle
         ]
         for index in others:
             batch[index] = message_of(batch[index])

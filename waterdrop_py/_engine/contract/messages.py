@@ -90,13 +90,14 @@ def listed(given: Iterable[MessageInput]) -> list[MessageInput]:
 def snapshots(given: Iterable[MessageInput]) -> list[Message | DeliveryHandle]:
     """A batch as it is now: what the caller does to its mappings later is not in it.
 
-    What is plainly legal is a handle at once, ready to be sent.
+    What is plainly legal is a handle at once, ready to be sent; but for headers, which
+    a middleware is to see as they were written.
 
     Raises:
         MessageInvalidError: `given` is no iterable of messages, or some are none.
     """
     errors: dict[str, str] = {}
-    batch, others = recognise(listed(given))
+    batch, others = recognise(listed(given), headers=False)
     for index in others:
         try:
             batch[index] = as_message(batch[index])

@@ -1,8 +1,8 @@
 """Messages that are plainly legal: recognised in one look, sent as they are.
 
 What is not recognised here is not wrong: it takes the long way of `fields`, which
-converts, and says what is illegal. A batch of dicts costs 0.8 of a bare loop this way,
-and 0.2 by way of `Message`.
+converts, and says what is illegal. A batch of dicts reaches 0.8 of a bare loop's rate
+this way, and 0.2 by way of `Message`.
 """
 
 from __future__ import annotations
@@ -54,9 +54,13 @@ def _plain_name(name: str) -> bool:
     return True
 
 
-def recognise(given: Iterable[Any]) -> tuple[list[Any], list[int]]:
+def recognise(
+    given: Iterable[Any], *, headers: bool = True
+) -> tuple[list[Any], list[int]]:
     """A batch with a handle in place of each dict that is plainly legal; and the
     indexes of everything else, which is as it was.
+
+    `headers` False: a dict with some is something else.
 
     Topic and payload alone are looked at in the loop itself: a call for each message
     takes a tenth of what the batch costs.
@@ -71,7 +75,9 @@ def recognise(given: Iterable[Any]) -> tuple[list[Any], list[int]]:
                 handle._topic = topic
                 handle._payload = payload
                 handle._key = handle._label = handle._headers = handle._place = None
-                if len(each) == _SHORTEST or _fill_rest(handle, each):
+                if len(each) == _SHORTEST or (
+                    _fill_rest(handle, each) and (headers or handle._headers is None)
+                ):
                     batch.append(handle)
                     continue
         others.append(len(batch))
