@@ -346,6 +346,19 @@ def test_a_payload_that_is_too_large(
         make(max_payload_size=3).produce_async(topic, b"four")
 
 
+def test_a_buffered_payload_that_is_too_large(
+    kind: str, make: Callable[..., Producer], topic: str
+) -> None:
+    """The limit holds for the buffer too, also for what is plainly legal but for it."""
+    producer = make(max_payload_size=3)
+    producer.produce_sync(topic, b"one")
+    producer.buffer_many([{"topic": topic, "payload": b"four"}])
+    with pytest.raises(MessageInvalidError, match="payload"):
+        producer.flush_buffer_sync()
+    assert producer.buffer_size == 1
+    assert producer.close(5).failed == 0
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_deliver_false_sends_nothing(
     waterdrop_cluster: EmbeddedCluster, wrapped: bool

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.figures import read_stats
 from waterdrop_py.testing import FakeClock
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_figures_survive_reconnects() -> None:

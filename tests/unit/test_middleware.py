@@ -44,7 +44,8 @@ def make(client: BufferedClient) -> Iterator[Callable[..., Producer]]:
         named: dict[str, str] | None = None,
         **options: Any,
     ) -> Producer:
-        kafka = {"bootstrap.servers": "x:9092", "message.timeout.ms": 1, **(named or {})}
+        kafka = {"bootstrap.servers": "x:9092", "message.timeout.ms": 1}
+        kafka.update(named or {})
         producer = Producer(
             kafka=kafka, client_factory=client, middleware=steps, **options
         )
