@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.concurrency.support import named, slot_of
 from tests.doubles import Run, eventually
+from waterdrop_py._engine.bell import Bell
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProducerClosedError,
@@ -207,14 +207,14 @@ def test_an_open_that_ends_before_the_bell_hangs(
         opener = Run(lambda: producer.produce_async("t", b"x"))
         park.entered()
 
-        def late() -> SimpleQueue[None]:
+        def late() -> Bell:
             monkeypatch.undo()
             monkeypatch.setattr("waterdrop_py._engine.slot._RECHECK", 60.0)
             park.go()
             opener.result()
-            return SimpleQueue()
+            return Bell()
 
-        monkeypatch.setattr("waterdrop_py._engine.slot.SimpleQueue", late)
+        monkeypatch.setattr("waterdrop_py._engine.slot.Bell", late)
         sender = Run(lambda: producer.produce_async("t", b"y"))
         sender.result().result(5)
     assert len(bench.clients) == 1

@@ -95,3 +95,14 @@ def test_ctrl_c_ends_a_wait(place: str, dead: str) -> None:
         assert outcome.one("undelivered") >= 1
         assert outcome.one("close_s") < 0.8
         assert outcome.one("resolved")
+
+
+def test_a_signal_handler_that_takes_longer_than_the_wait(
+    dead: str, topic: str
+) -> None:
+    """The wait that it interrupted ends with it, however long it took."""
+    outcome = run_scenario("signals_slow.py", dead, topic, timeout=20)
+
+    took = outcome.assert_clean().one("took")
+    assert len(took) == 6
+    assert {name: s for name, s in took.items() if s > 0.1 + 0.8 + 0.5} == {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import clock, threads
+from waterdrop_py._engine.bell import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ class Closers:
 
     def __init__(self, elsewhere: Callable[[Callable[[], None]], None]) -> None:
         self._elsewhere = elsewhere
-        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._jobs: Inbox[Callable[[], None]] = Inbox()
         self._threads: list[object] = []
         self._busy: list[tuple[object, float]] = []
 
@@ -39,15 +40,15 @@ class Closers:
 
     def waiting(self) -> bool:
         """Whether a job has not been started; then call `relieve` again soon."""
-        return not self._jobs.empty()
+        return bool(self._jobs)
 
     def relieve(self) -> None:
         """Start a thread if jobs wait and those there are held up, or too few."""
-        if self._jobs.empty():
+        if not self._jobs:
             return
         now = clock.system_now()
         held_up = sum(now - since > STUCK for _, since in tuple(self._busy))
-        wanted = min(USUAL, self._jobs.qsize() + len(self._busy) - held_up)
+        wanted = min(USUAL, len(self._jobs) + len(self._busy) - held_up)
         if len(self._threads) - held_up < wanted:
             me = object()
             self._threads.append(me)
@@ -59,7 +60,7 @@ class Closers:
         """No thread starts any more: at interpreter exit, from Python 3.12 on."""
         if not self._threads:
             with suppress(Empty):
-                self._elsewhere(self._jobs.get_nowait())
+                self._elsewhere(self._jobs.get(0))
 
     def _run(self, me: object) -> None:
         try:
@@ -74,7 +75,7 @@ class Closers:
     def _work(self, me: object) -> bool:
         """Run the next job; False when none came for a while."""
         try:
-            job = self._jobs.get(timeout=LINGER)
+            job = self._jobs.get(LINGER)
         except Empty:
             return False
         entry = (me, clock.system_now())

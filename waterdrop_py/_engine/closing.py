@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import clock, flushing, waiting
+from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.drain import DrainReport
 from waterdrop_py._engine.ending import INSIDE, Ending
 from waterdrop_py._engine.losing import give_up
@@ -155,7 +154,7 @@ class Closing:
         self._announced = False
         self._ending: Ending | None = None
         self._report: DrainReport | None = None
-        self._bells: list[SimpleQueue[None]] = []
+        self._bells: list[Bell] = []
         if life is not None:
             life.plain = False
 
@@ -182,11 +181,10 @@ class Closing:
 
     def wait(self, deadline: float) -> DrainReport:
         """Wait for the thread that closes, but not beyond `deadline`."""
-        bell: SimpleQueue[None] = SimpleQueue()
+        bell = Bell()
         self._bells.append(bell)
         while self._report is None and (left := deadline - clock.system_now()) > 0:
-            with suppress(Empty):
-                bell.get(timeout=min(left, _LONGEST_WAIT))
+            bell.wait(min(left, _LONGEST_WAIT))
         return self.progress()
 
     def run(self, *, force: bool) -> bool:
@@ -235,7 +233,7 @@ class Closing:
             emitter.emit("producer.closed", duration_ms=took_ms)
         finally:
             for bell in tuple(self._bells):
-                bell.put(None)
+                bell()
 
     def hurry(self, deadline: float) -> None:
         """A later `close` has less time, or none: nobody waits any longer than that."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext, suppress
-from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.census import released, take_census
 from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.pause import pause
@@ -94,7 +94,7 @@ class Ending:
         self.life = life
         self.reason = reason
         self.idle_ms = (now - life.last_activity) * 1000
-        self.closed: SimpleQueue[None] = SimpleQueue()
+        self.closed = Bell()
         self.thread: int | None = get_ident()  # whoever has to begin it yet
         self.started = self._nudged = clock.system_now()
         self._batch = batch if batch is not None else slot.engine.batch([slot])
@@ -162,7 +162,7 @@ class Ending:
         if error is not None and self.life.fatal is None:
             self.slot.emitter.error("producer.disconnect.error", error)
         self._batch.done(self)
-        self.closed.put(None)
+        self.closed()
         return True
 
     def wait(self, timeout: float) -> None:
@@ -175,8 +175,7 @@ class Ending:
         """Wait until the client is destroyed, or `deadline`; the close goes on."""
         closers = self.slot.engine.closers
         while self._claimed and (left := deadline - clock.system_now()) > 0:
-            with suppress(Empty):
-                self.closed.get(timeout=min(left, RELIEF))
+            self.closed.wait(min(left, RELIEF))
             closers.relieve()
             self.nudge()
 

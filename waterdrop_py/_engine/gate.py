@@ -5,11 +5,11 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
-from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.pause import pause
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ForkGate:
         self._forking: list[int] = []
         self._opened_at = -SETTLED
         self._young: deque[tuple[weakref.ref[Life], float]] = deque(maxlen=_REMEMBERED)
-        self._bells: list[SimpleQueue[None]] = []
+        self._bells: list[Bell] = []
 
     @property
     def opening(self) -> bool:
@@ -104,11 +104,10 @@ class ForkGate:
             if not others or clock.system_now() >= give_up:
                 return
             inside.remove(entry)
-            bell: SimpleQueue[None] = SimpleQueue()
+            bell = Bell()
             self._bells.append(bell)
             if self._forking:
-                with suppress(Empty):
-                    bell.get(timeout=max(0.0, give_up - clock.system_now()))
+                bell.wait(give_up - clock.system_now())
             self._bells.remove(bell)
 
     def open_again(self) -> None:
@@ -116,7 +115,7 @@ class ForkGate:
         with suppress(ValueError):
             self._forking.remove(get_ident())
         for bell in tuple(self._bells):
-            bell.put(None)
+            bell()
 
 
 def _connecting(life: Life | None) -> bool:

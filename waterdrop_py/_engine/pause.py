@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from queue import Empty, SimpleQueue
+from waterdrop_py._engine.bell import Bell
 
 
 def pause(duration: float) -> None:
     """Wait `duration` seconds."""
-    nobody: SimpleQueue[None] = SimpleQueue()
-    with suppress(Empty):
-        nobody.get(timeout=max(0.0, duration))
+    Bell().wait(duration)

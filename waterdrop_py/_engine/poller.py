@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from waterdrop_py._engine import clock, threads
+from waterdrop_py._engine.bell import Inbox
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.life import Life
+from waterdrop_py._engine.pause import pause
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Poller:
     """
 
     def __init__(self, report_slow: Callable[[Life], None]) -> None:
-        self.armed: SimpleQueue[Life | Callable[[], None]] = SimpleQueue()
+        self.armed: Inbox[Life | Callable[[], None]] = Inbox()
         self._report_slow = report_slow
         self._lead = Claim()
         self._watching = Claim()
@@ -77,7 +78,7 @@ class Poller:
                     pass
             finally:
                 self._lead.release(ticket)
-            if self.armed.empty():
+            if not self.armed:
                 return
 
     def _step(self, lead: Ticket) -> bool:
@@ -87,10 +88,10 @@ class Poller:
             due = self._heap[0][0] if self._heap else self._next_sweep
             wait = min(due, self._next_sweep) - clock.system_now()
         try:
-            item = self.armed.get(timeout=wait) if wait > 0 else self.armed.get_nowait()
+            item = self.armed.get(wait)
             while True:
                 self._take_in(item)
-                item = self.armed.get_nowait()
+                item = self.armed.get(0)
         except Empty:
             if not self._lives:
                 return False
@@ -159,14 +160,12 @@ class Poller:
     def _watch(self) -> None:
         """Look after the leader; take its place when user code holds it up."""
         watching = Ticket()
-        tick: SimpleQueue[None] = SimpleQueue()
         lead = Ticket()
         try:
             if not self._watching.take(watching):
                 return
             while self._lead.taken and not self._take_over(lead):
-                with suppress(Empty):
-                    tick.get(timeout=SLOW)
+                pause(SLOW)
         finally:
             self._watching.release(watching)
         if self._lead.held_by(lead):

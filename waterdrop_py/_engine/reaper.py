@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import TYPE_CHECKING, Final, Protocol
 
 from waterdrop_py._engine import clock, threads
+from waterdrop_py._engine.bell import Inbox
 from waterdrop_py._engine.claim import Claim, Ticket
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Reaper:
     ) -> None:
         self._reap = reap
         self._relieve = relieve
-        self._inbox: SimpleQueue[Reapable | None] = SimpleQueue()
+        self._inbox: Inbox[Reapable | None] = Inbox()
         self._schedule = Schedule()
         self._running = Claim()
         clock.on_jump(self.wake)
@@ -118,7 +119,7 @@ class Reaper:
                     pass
             finally:
                 self._running.release(ticket)
-            if self._inbox.empty():
+            if not self._inbox:
                 return
 
     def _step(self) -> bool:
@@ -142,12 +143,10 @@ class Reaper:
         """Take in what came, waiting at most `wait` seconds for the first."""
         came = False
         with suppress(Empty):
-            slot = (
-                self._inbox.get_nowait() if wait == 0 else self._inbox.get(timeout=wait)
-            )
+            slot = self._inbox.get(wait)
             while True:
                 came = True
                 if slot is not None:
                     self._schedule.look_at(slot)
-                slot = self._inbox.get_nowait()
+                slot = self._inbox.get(0)
         return came

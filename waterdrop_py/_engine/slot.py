@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.closing import Closing
 from waterdrop_py._engine.ending import Batch, Ending, destroy_unready
@@ -140,7 +140,7 @@ class ClientSlot:
         self.before_close: BeforeClose | None = None
         self.resets: list[Callable[[], None]] = []
         self._claim = Claim()
-        self._bells: list[SimpleQueue[None]] = []
+        self._bells: list[Bell] = []
         self._deferred: list[Callable[[], None]] = []
 
     # -- what it is --------------------------------------------------------
@@ -595,7 +595,7 @@ class ClientSlot:
 
     def _ring(self) -> None:
         for bell in tuple(self._bells):
-            bell.put(None)
+            bell()
 
     def _wait_for_claim(self, deadline: float | None) -> None:
         """Wait until another thread ends its step of this slot.
@@ -616,12 +616,10 @@ class ClientSlot:
                     "another thread is still opening the client; nothing was sent",
                     checklist=self.reports.checklist(),
                 )
-        bell: SimpleQueue[None] = SimpleQueue()
+        bell = Bell()
         try:
             self._bells.append(bell)
-            if self._claim.taken:
-                bell.get(timeout=wait)
-        except Empty:
-            self._claim.heal()
+            if self._claim.taken and not bell.wait(wait):
+                self._claim.heal()
         finally:
             self._bells.remove(bell)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from math import inf
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine import clock, commands, flushing, waiting
+from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.block import Block, Transaction, innermost
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.commands import CommandError, Retries
@@ -70,7 +70,7 @@ class Transactions:
             config.wait_backoff_on_transaction_command / 1000,
         )
         self._claim = Claim()
-        self._bells: list[SimpleQueue[None]] = []
+        self._bells: list[Bell] = []
         self._running: Transaction | None = None
         self._waiting_jobs: list[Callable[[], None]] = []
         self._shut = False
@@ -180,13 +180,11 @@ class Transactions:
                 raise DeliveryTimeoutError(
                     "another transaction of the producer did not end in time"
                 )
-            bell: SimpleQueue[None] = SimpleQueue()
+            bell = Bell()
             self._bells.append(bell)
             try:
                 if self._claim.taken:
-                    bell.get(timeout=min(left, _RECHECK))
-            except Empty:
-                pass
+                    bell.wait(min(left, _RECHECK))
             finally:
                 self._bells.remove(bell)
 
@@ -206,7 +204,7 @@ class Transactions:
             self._running = None
         if self._claim.release(transaction.ticket):
             for bell in tuple(self._bells):
-                bell.put(None)
+                bell()
             self._run_waiting_jobs()
         self._slot.look_again()
 
@@ -223,7 +221,7 @@ class Transactions:
         finally:
             if self._claim.release(ticket):
                 for bell in tuple(self._bells):
-                    bell.put(None)
+                    bell()
                 self._run_waiting_jobs()
 
     def _run_waiting_jobs(self) -> None:
@@ -249,7 +247,7 @@ class Transactions:
         finally:
             if self._claim.release(ticket):
                 for bell in tuple(self._bells):
-                    bell.put(None)
+                    bell()
                 self._run_waiting_jobs()
 
     # -- end ---------------------------------------------------------------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import aside, clock
+from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.life import SLICE
 from waterdrop_py.errors import ReentrantCallError
@@ -121,13 +121,13 @@ def _queue_up(
     Whoever was rung and does not serve afterwards hands on
     (test_a_waiter_that_gives_up_wakes_the_next).
     """
-    bell = _Bell()
+    bell = Bell()
     if handle is not None:
         aside.watch(handle, bell)
     life.waiters.append(bell)
     try:
         busy = life.turn.taken or life.client is None
-        if busy and not done() and not bell.wait(wait):
+        if busy and not done() and not bell.wait(min(wait, _RECHECK)):
             life.turn.heal()
     except BaseException:
         if _take_down(life, handle, bell):
@@ -136,7 +136,7 @@ def _queue_up(
     return _take_down(life, handle, bell)
 
 
-def _take_down(life: Life, handle: DeliveryHandle | None, bell: _Bell) -> bool:
+def _take_down(life: Life, handle: DeliveryHandle | None, bell: Bell) -> bool:
     """Wait no more; whether the turn's bell was rung."""
     if handle is not None:
         aside.unwatch(handle, bell)
@@ -148,29 +148,9 @@ def _take_down(life: Life, handle: DeliveryHandle | None, bell: _Bell) -> bool:
 
 
 def _listen(handle: DeliveryHandle, wait: float) -> None:
-    bell = _Bell()
+    bell = Bell()
     aside.watch(handle, bell)
     try:
         bell.wait(wait)
     finally:
         aside.unwatch(handle, bell)
-
-
-class _Bell:
-    """Wakes one waiting thread: with the outcome of a handle, or with the turn."""
-
-    __slots__ = ("_rings",)
-
-    def __init__(self) -> None:
-        self._rings: SimpleQueue[None] = SimpleQueue()
-
-    def __call__(self, _: object = None) -> None:
-        self._rings.put(None)
-
-    def wait(self, timeout: float) -> bool:
-        """Wait for a ring, a while; whether there was one."""
-        try:
-            self._rings.get(timeout=min(max(timeout, 0.0), _RECHECK))
-        except Empty:
-            return False
-        return True

@@ -1,0 +1,63 @@
+"""Bells and inboxes; that a slow signal handler ends a wait, see test_reentrance."""
+
+from __future__ import annotations
+
+from queue import Empty
+
+import pytest
+
+from tests.doubles import Run
+from waterdrop_py._engine.bell import Bell, Inbox
+
+
+def test_a_ring_is_kept_for_who_comes_later() -> None:
+    """One of them, however often it was rung."""
+    bell = Bell()
+    assert not bell.wait(0)
+    bell()
+    bell("anything")
+    assert bell.wait(None)
+    assert not bell.wait(0.001)
+    bell()
+    assert bell.wait(1e300)
+
+
+def test_a_wait_that_is_over_before_it_begins() -> None:
+    """A deadline may have passed meanwhile."""
+    assert not Bell().wait(-1.0)
+    with pytest.raises(Empty):
+        Inbox[int]().get(-1.0)
+
+
+def test_an_inbox_keeps_the_order() -> None:
+    """It says how much is in it, and that nothing is."""
+    inbox = Inbox[int]()
+    for item in range(3):
+        inbox.put(item)
+    assert len(inbox) == 3
+    assert [inbox.get(0) for _ in range(3)] == [0, 1, 2]
+    assert not inbox
+    with pytest.raises(Empty):
+        inbox.get(0)
+
+
+def test_a_ring_without_an_item_is_no_end_of_the_wait() -> None:
+    """Another reader was quicker: the item of a later put is still waited for."""
+    inbox = Inbox[str]()
+    inbox.put("first")
+    assert inbox.get(0) == "first"  # its ring is still there
+    reader = Run(lambda: inbox.get(None))
+    inbox.put("second")
+    assert reader.result() == "second"
+
+
+def test_two_items_wake_two_readers() -> None:
+    """Two puts may ring once; who takes the first rings for the second."""
+    inbox = Inbox[int]()
+    inbox.put(1)
+    inbox.put(2)
+    bell = inbox._bell  # noqa: SLF001 - who is rung is what is asked
+    bell.wait(0)  # the one ring, which the first reader was woken by
+    assert inbox.get(0) == 1
+    reader = Run(lambda: bell.wait(5) and inbox.get(0))
+    assert reader.result() == 2
