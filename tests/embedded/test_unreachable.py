@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,26 @@ def test_a_timeout_with_a_dead_broker_names_the_cause(
         handle.result(1)
     assert any("refused" in point for point in raised.value.checklist)
     assert any(dead in point for point in raised.value.checklist)
+
+
+@pytest.mark.own_process
+def test_a_process_that_has_as_many_clients_as_it_can(
+    make_producer: MakeProducer, topic: str
+) -> None:
+    """Every client takes a key for thread-specific data: without one there is an
+    error that says so, and the next call tries again."""
+    libc = ctypes.CDLL(None)
+    producer = make_producer()
+    keys = []
+    while not libc.pthread_key_create(ctypes.byref(key := ctypes.c_uint()), None):
+        keys.append(key)
+    with pytest.raises(ProduceError, match="no room for another") as raised:
+        producer.produce_async(topic, b"x")
+    assert (raised.value.code, raised.value.retriable) == ("too_many_clients", True)
+    assert producer.stats().produced == 0
+    for key in keys:
+        libc.pthread_key_delete(key)
+    assert producer.produce_sync(topic, b"y").error is None
 
 
 def test_an_open_fails_without_harm(make_producer: MakeProducer, topic: str) -> None:

@@ -13,7 +13,7 @@ from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import own_number, with_defaults
-from waterdrop_py.errors import ConfigurationInvalidError
+from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,6 +91,7 @@ class Factory:
         Raises:
             ConfigurationInvalidError: the properties contradict each other.
             KafkaException: librdkafka could not start, or got no OAuth token.
+            ProduceError: the process has as many clients as it can (too_many_clients).
         """
         listens = self._emitter.listens("statistics.emitted")
         conf = with_defaults(self.kafka, statistics=listens)
@@ -130,6 +131,21 @@ class Factory:
             if refused is not None:
                 reports.diagnosis.note(refused)
             raise
+        except RuntimeError as error:
+            if "thread local storage" not in str(error):
+                raise  # somebody's own factory
+            raise ProduceError(
+                "this process has no room for another librdkafka client: each takes a "
+                "key for thread-specific data, of which there are 1024; nothing was "
+                "sent (too_many_clients)",
+                code="too_many_clients",
+                retriable=True,
+                checklist=(
+                    "about 1000 clients fit at once (1012 on Linux); idle ones take no "
+                    "room: is idle_disconnect_timeout set, and short enough?",
+                    "disconnect() those that are not needed now",
+                ),
+            ) from error
 
     def _build(self, conf: dict[str, Any]) -> KafkaClient:
         build = self._config.client_factory
