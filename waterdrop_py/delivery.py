@@ -239,10 +239,7 @@ class DeliveryHandle:
         if self._native is None and not self.done():
             bound = seconds("timeout", timeout)
             if not waiting.wait_for(self, bound):
-                raise DeliveryTimeoutError(
-                    f"no delivery report within {bound:.3g} s; delivery goes on",
-                    checklist=self._life.reports.checklist(),
-                )
+                raise overdue(self, bound)
         return self._failure()
 
     def add_done_callback(self, fn: Callable[[DeliveryHandle], object]) -> None:
@@ -323,6 +320,14 @@ unbroken(DeliveryHandle.__call__)
 
 _place_of: Final = DeliveryHandle.__dict__["_place"].__get__
 _WATCHED: Final = aside.WATCHED
+
+
+def overdue(handle: DeliveryHandle, bound: float | None) -> DeliveryTimeoutError:
+    """The error of a wait for `handle` that took `bound` seconds."""
+    return DeliveryTimeoutError(
+        f"no delivery report within {bound:.3g} s; delivery goes on",
+        checklist=handle._life.reports.checklist(),
+    )
 
 
 def report_of(

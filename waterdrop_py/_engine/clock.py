@@ -8,6 +8,7 @@ to have slept (`CLOCK_MONOTONIC` stands still then).
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ def _system_clock() -> Callable[[], float]:
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     if boottime is None:  # pragma: no cover - not Linux
         return time.monotonic
-    read = time.clock_gettime
-    return lambda: read(boottime)
+    return partial(time.clock_gettime, boottime)
 
 
 system_now: Callable[[], float] = _system_clock()

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine import clock
+from waterdrop_py._engine import clock, waiting
 from waterdrop_py._engine.buffer import Ready, message_of
 from waterdrop_py._engine.contract import (
     as_messages,
@@ -15,7 +15,7 @@ from waterdrop_py._engine.contract import (
     fill_others,
     listed,
 )
-from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py.delivery import DeliveryHandle, overdue
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
@@ -96,12 +96,13 @@ class Verbs:
         verb = "message.produce_sync"
         message = self._middleware.run(message)
         handle = fill(message, self._limit)
+        handle._native = handle._error = None  # asked for several times
         started = clock.system_now()
         deadline = started + (self._patience if timeout is None else timeout)
         try:
             self._dispatch.refuse_inside_callback()
             with self.block(deadline):
-                report = self._send_and_serve(handle, verb, deadline)
+                report = self._send_and_serve(handle, verb, started, deadline)
         except ProduceError as error:
             self._failed(verb, error, message=message)
             raise
@@ -119,11 +120,13 @@ class Verbs:
         return report
 
     def _send_and_serve(
-        self, handle: DeliveryHandle, verb: str, deadline: float
+        self, handle: DeliveryHandle, verb: str, started: float, deadline: float
     ) -> DeliveryReport:
         try:
             self._dispatch.send(handle, verb, deadline, serves=True)
-            return handle.result(max(0.0, deadline - clock.system_now()))
+            if not waiting.wait_until(handle, deadline):
+                raise overdue(handle, deadline - started)
+            return handle.result(0)
         finally:
             life: Life | None = handle._life
             if life is not None and not life.poll_at:

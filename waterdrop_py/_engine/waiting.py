@@ -29,6 +29,11 @@ def wait_for(handle: DeliveryHandle, timeout: float | None) -> bool:
         ReentrantCallError: only a call that this one interrupted could end it.
     """
     deadline = math.inf if timeout is None else clock.system_now() + timeout
+    return wait_until(handle, deadline)
+
+
+def wait_until(handle: DeliveryHandle, deadline: float) -> bool:
+    """The same, with a deadline."""
     woken: Life | None = None
     while not handle.done():
         life = handle._life
