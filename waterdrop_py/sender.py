@@ -81,8 +81,8 @@ class Sender:
             and partition_key is None
             and timestamp is None
             and (headers is None or (plain := plain_headers(headers)) is not None)
-            and self._plain
             and not self._middleware.steps
+            and (self._plain or self._verbs.joined())
         ):
             slot = self._slot
             life = slot.life
@@ -113,8 +113,9 @@ class Sender:
             except REFUSED:
                 # The long way meets the same refusal, and has its policy.
                 next(life.refused)
-            except BaseException:
+            except BaseException as error:
                 life.torn = True
+                self._verbs.doom(error)
                 raise
             finally:
                 inuse.pop()

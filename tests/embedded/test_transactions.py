@@ -13,6 +13,7 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import confluent_kafka
 import pytest
 
 from tests.embedded.support import BOUND, eventually, in_threads
@@ -297,6 +298,34 @@ def test_a_failed_inner_block_dooms_the_outer(
     assert isinstance(outer.exception(0), ProduceError)
     assert not log.all("transaction.committed")
     assert len(log.all("transaction.aborted")) == 1
+    assert_works(producer, topic)
+
+
+class Torn(confluent_kafka.Producer):
+    """A signal handler raises as its third message has been taken."""
+
+    sent = 0
+
+    def produce(self, *arguments: Any) -> None:
+        """Take it, and be interrupted."""
+        super().produce(*arguments)
+        Torn.sent += 1
+        if Torn.sent == 3:
+            raise KeyboardInterrupt
+
+
+def test_a_torn_message_dooms_its_transaction(make: Make, topic: str) -> None:
+    """Also when the interrupt is caught: whether it was sent is not known."""
+    Torn.sent = 0
+    producer = make(kafka={"linger.ms": 60_000}, client_factory=Torn)
+    with pytest.raises(ProduceError) as caught, producer.transaction():
+        producer.produce_async(topic, b"1")
+        producer.produce_async(topic, b"2")
+        with suppress(KeyboardInterrupt):
+            producer.produce_async(topic, b"3")
+        producer.produce_async(topic, b"4")
+    assert caught.value.code == "aborted"
+    assert isinstance(caught.value.__cause__, KeyboardInterrupt)
     assert_works(producer, topic)
 
 

@@ -53,6 +53,11 @@ class Transaction:
         self.doomed: BaseException | None = None
         self.open = False
 
+    def doom(self, error: BaseException) -> None:
+        """Have it aborted when it ends, for the first error of what was inside."""
+        if self.doomed is None:
+            self.doomed = error
+
 
 def innermost(manager: Transactions) -> Transaction | None:
     """The transaction of `manager` that the calling context is inside of."""
@@ -60,6 +65,11 @@ def innermost(manager: Transactions) -> Transaction | None:
         if transaction.manager is manager and transaction.open:
             return transaction
     return None
+
+
+def inside(transaction: Transaction) -> bool:
+    """Whether the calling context is inside of it."""
+    return transaction in _ACTIVE.get()
 
 
 class Block:
@@ -103,8 +113,8 @@ class Block:
         if transaction is None:
             return False
         if not self._own:
-            if error is not None and transaction.doomed is None:
-                transaction.doomed = error
+            if error is not None:
+                transaction.doom(error)
             return False
         try:
             return self._manager.end(transaction, error)

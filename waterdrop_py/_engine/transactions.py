@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine import clock, commands, flushing, waiting
 from waterdrop_py._engine.bell import Bell
-from waterdrop_py._engine.block import Block, Transaction, innermost
+from waterdrop_py._engine.block import Block, Transaction, innermost, inside
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.commands import CommandError, Retries
 from waterdrop_py._engine.kafka_errors import produce_error
@@ -84,6 +84,17 @@ class Transactions:
     def current(self) -> Transaction | None:
         """The transaction that the calling context is inside of."""
         return innermost(self)
+
+    def joined(self) -> bool:
+        """Whether what the calling context sends now belongs to the one that runs."""
+        running = self._running
+        return running is not None and running.open and inside(running)
+
+    def doom(self, error: BaseException) -> None:
+        """Abort the one that the calling context is inside of, when it ends."""
+        around = self.current()
+        if around is not None:
+            around.doom(error)
 
     def hold(self) -> Refusal | None:
         """What a transaction has against a close of the client."""
