@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import confluent_kafka
 
+from waterdrop_py._settings.kafka import copied
 from waterdrop_py._settings.kinds import (
     Count,
     Duration,
@@ -34,10 +35,14 @@ from waterdrop_py._settings.kinds import (
     steps,
 )
 from waterdrop_py._settings.options import OptionTable
+from waterdrop_py._settings.properties import check_properties
 from waterdrop_py._settings.shown import kind
 from waterdrop_py._settings.tuning import warn_about
 from waterdrop_py.errors import ConfigurationInvalidError
 from waterdrop_py.typing import ClientFactory
+
+if TYPE_CHECKING:
+    from waterdrop_py._settings.text import Reading
 
 TokenProvider: TypeAlias = Callable[[str], "tuple[Any, ...]"]
 _OptionalProvider: TypeAlias = Option["TokenProvider | None", "TokenProvider | None"]
@@ -131,7 +136,7 @@ class Config(OptionTable):
         warn_about(self)
 
     @classmethod
-    def from_url(cls, url: str, /, **options: Any) -> Config:
+    def from_url(cls, /, url: str, **options: Any) -> Config:
         """A configuration from a URL, and from options given beside it.
 
         `kafka+sasl_ssl://user:p%40ss@h1:9093,h2/?client.id=x&idle_disconnect_timeout=5m`
@@ -143,9 +148,7 @@ class Config(OptionTable):
         librdkafka property. With a user name `sasl.mechanism` defaults to `PLAIN`.
         Raises `ConfigurationInvalidError`, also for what is given twice.
         """
-        from waterdrop_py._settings.url import read_url
-
-        return cls._from_reading(*read_url(url, options, cls.OPTIONS))
+        return cls._from_reading(*_read_url(url, options))
 
     @classmethod
     def from_env(
@@ -172,10 +175,25 @@ class Config(OptionTable):
         """The configuration that a producer's arguments mean.
 
         `source` is a `Config`, a mapping of options, a URL (with which further
-        options may be given), or None. Raises `ConfigurationInvalidError`.
+        options may be given), or None. Raises `ConfigurationInvalidError`, which then
+        has librdkafka's verdict on the properties as well.
         """
+        try:
+            return cls._of(source, options)
+        except ConfigurationInvalidError as error:
+            errors = error.errors
+        if not errors.keys() & {"config", "url"}:
+            given = source if isinstance(source, Mapping) else options
+            if isinstance(source, str):
+                given = _read_url(source, options)[0]
+            verdict = check_properties(copied(given.get("kafka"))[0])
+            errors = {**verdict, **errors}
+        raise ConfigurationInvalidError(errors)
+
+    @classmethod
+    def _of(cls, source: object, options: Mapping[str, Any]) -> Config:
         if isinstance(source, str):
-            return cls.from_url(source, **options)
+            return cls._from_reading(*_read_url(source, options))
         if source is None:
             return cls(**options)
         if options:
@@ -198,6 +216,12 @@ class Config(OptionTable):
         if "url" in errors:
             others.pop("kafka", None)
         raise ConfigurationInvalidError({**others, **errors})
+
+
+def _read_url(url: object, options: Mapping[str, Any]) -> Reading:
+    from waterdrop_py._settings.url import read_url
+
+    return read_url(url, options, Config.OPTIONS)
 
 
 def _not_a_source(sentence: str) -> ConfigurationInvalidError:

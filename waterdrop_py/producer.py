@@ -60,7 +60,10 @@ class Producer(Sender):
     __slots__ = ("_config", "_emitter", "_monitor")
 
     def __init__(
-        self, config: Config | Mapping[str, Any] | str | None = None, /, **options: Any
+        self,
+        /,
+        config: Config | Mapping[str, Any] | str | None = None,
+        **options: Any,
     ) -> None:
         self._config = Config.of(config, options)
         errors = check_properties(self._config.kafka)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from waterdrop_py._settings.durations import milliseconds
-from waterdrop_py._settings.kafka import Properties
+from waterdrop_py._settings.kafka import Properties, copied
 from waterdrop_py._settings.known import TOPIC_DEFAULTS
 from waterdrop_py._settings.properties import check_properties
 from waterdrop_py._settings.refusal import RefusedError
+from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import VariantInvalidError
 from waterdrop_py.sender import Sender
 
@@ -89,6 +90,7 @@ def parts_of_variant(
         raise VariantInvalidError(errors)
     base = parts
     if topic_config:
+        topic_config = copied(topic_config)[0]
         key = frozenset((name, str(value)) for name, value in topic_config.items())
         known = parts.variants.get(key)
         base = known or parts.variants.setdefault(key, _own(parts, topic_config))
@@ -120,8 +122,8 @@ def _without(names: set[str], kafka: Mapping[str, Any]) -> dict[str, Any]:
 def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
     if not isinstance(topic_config, Mapping) or not topic_config:
         return {
-            "topic_config": f"{topic_config!r} is no non-empty mapping of per-topic "
-            "properties; such as {'acks': 1} is"
+            "topic_config": f"{shown(topic_config)} is no non-empty mapping of "
+            "per-topic properties; such as {'acks': 1} is"
         }
     factory = parts.slot.factory
     if factory.is_transactional:
@@ -137,7 +139,8 @@ def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
         elif name in _ACKS and factory.is_idempotent:
             errors[path] = "an idempotent producer needs acks=all; leave it out"
     if not errors:
-        wrong = check_properties(topic_config)
+        plain, wrong = copied(topic_config)
+        wrong = wrong or check_properties(plain)
         errors = {
             f"topic_{path}".replace("topic_kafka.", "topic_config."): text
             for path, text in wrong.items()

@@ -103,6 +103,8 @@ def test_a_str_enum_is_its_value() -> None:
         ({"client.id": b"x"}, "kafka.client.id", "not a bytes"),
         ({"bootstrap.servers": ["h"]}, "kafka.bootstrap.servers", "not a list"),
         ({"client.id": {}}, "kafka.client.id", "not a dict"),
+        ({"linger.ms": float("nan")}, "kafka.linger.ms", "nan is no number"),
+        ({"retries": 10**5_000}, "kafka.retries", "beyond"),
         ({"client.id": "a\0b"}, "kafka.client.id", "NUL"),
         ({"client.id": "\ud800"}, "kafka.client.id", "not valid Unicode"),
         (
@@ -315,6 +317,8 @@ LEGAL: dict[str, Any] = {
         ),
         ("bootstrap_servers", "h", "did you mean 'bootstrap.servers'?"),
         ("xyzzy", 1, "is no property of librdkafka"),
+        ("idle_timeout", 1, "did you mean the option 'idle_disconnect_timeout'?"),
+        ("deliver", 1, "did you mean the option 'deliver'?"),
         ("linger.ms", -1, "-1 is outside 0 to 900000 ms; the nearest legal value is 0"),
         ("linger.ms", "-1", "the nearest legal value is 0"),
         (

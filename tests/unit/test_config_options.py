@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+from collections import deque
 from datetime import timedelta
 from enum import IntEnum
 from typing import Any
@@ -311,14 +312,15 @@ def test_non_reloadable_errors() -> None:
 
 
 def test_middleware() -> None:
-    """A tuple or list of callables, kept as a tuple of its own."""
+    """A sequence of callables, kept as a tuple of its own."""
     steps = [abs, str]
     config = build(middleware=steps)
     steps.clear()
     assert vars(config)["middleware"] == (abs, str)
     assert build(middleware=[]).middleware == ()
+    assert build(middleware=deque([abs])).middleware == (abs,)
     for value in (abs, None, "abs", {abs}, 5):
-        assert "must be a tuple or list of callables" in sentence("middleware", value)
+        assert "must be a sequence of callables" in sentence("middleware", value)
     for wrong in ("abs", None, 5):
         assert "is not callable" in sentence("middleware", [abs, wrong])
 
@@ -327,6 +329,7 @@ def test_unknown_options() -> None:
     """A name that is no option says so, and which one is spelt like it."""
     assert "did you mean 'middleware'?" in sentence("middlewares", ())
     assert "did you mean 'close_timeout'?" in sentence("close_timout", 1)
+    assert "mean 'idle_disconnect_timeout'?" in sentence("idle_timeout", 1)
     assert "did you mean 'close_timeout'?" in sentence("close.timeout", 1)
     assert "the options are client_factory, close_before_fork" in sentence("xyzzy", 1)
 

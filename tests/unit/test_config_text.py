@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waterdrop_py import Producer
 from waterdrop_py.config import Config
 from waterdrop_py.errors import ConfigurationInvalidError, TuningWarning
 
@@ -397,6 +398,8 @@ def test_what_a_producer_takes() -> None:
     assert Config.of("kafka://h?id=x", {}) == config
     assert Config.of("kafka://h", {"id": "x"}) == config
     assert Config.of(None, {"kafka": PLAINTEXT, "id": "x"}) == config
+    assert Producer(config=config).config is config
+    assert Config.from_url(url="kafka://h?id=x") == config
 
 
 def test_what_a_producer_refuses() -> None:
@@ -410,6 +413,40 @@ def test_what_a_producer_refuses() -> None:
     assert "kafka={...}" in of_errors({"bootstrap.servers": "h"})["kafka"]
     assert "kafka={...}" in of_errors(None, bootstrap_servers="h")["kafka"]
     assert "must start with" in of_errors("h:9092")["url"]
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        ("kafka://h?acks=x&xyzzy=1&id=", {}),
+        ({"kafka": {"acks": "x", "xyzzy": 1}, "id": ""}, {}),
+        (None, {"kafka": {"acks": "x", "xyzzy": 1}, "id": ""}),
+        (None, {"kafka": {"acks": b"x", "xyzzy": 1}, "id": ""}),
+    ],
+)
+def test_a_producer_names_options_and_properties_at_once(
+    source: Any, options: dict[str, Any]
+) -> None:
+    """Wrong options do not hide what librdkafka has against the properties."""
+    assert set(of_errors(source, **options)) == {"id", "kafka.acks", "kafka.xyzzy"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "environ", "path"),
+    [
+        (None, {}, "prefix"),
+        (b"X", {}, "prefix"),
+        ("X_", [("X_URL", "kafka://h")], "environ"),
+        ("X_", 5, "environ"),
+        ("X_", {"X_URL": b"kafka://h"}, "X_URL"),
+        ("X_", {"X_MAX_PAYLOAD_SIZE": 5}, "X_MAX_PAYLOAD_SIZE"),
+    ],
+)
+def test_what_is_no_environment(prefix: Any, environ: Any, path: str) -> None:
+    """Ill-typed arguments, and values that no environment has, are named."""
+    with pytest.raises(ConfigurationInvalidError) as caught:
+        Config.from_env(prefix, environ, kafka=PLAINTEXT)
+    assert list(caught.value.errors) == [path]
 
 
 def warnings_of(**options: Any) -> list[str]:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waterdrop_py import Config, Producer, monitor
-from waterdrop_py.errors import WaterdropError
+from waterdrop_py.errors import ConfigurationInvalidError, WaterdropError
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
@@ -106,6 +106,16 @@ def test_in_a_url(secret: str, tail: str) -> None:
     """As the password of a URL, whatever else the URL says."""
     url = f"kafka+sasl_plaintext://user:{quote(secret, safe='')}@127.0.0.1:1/{tail}"
     assert MARK not in everything_said(lambda: Config.from_url(url))
+
+
+@pytest.mark.parametrize("name", ["bootstrap.servers", "metadata.broker.list"])
+@pytest.mark.parametrize("url", ["kafka+sasl_ssl://u:{}@h:9092", "h:1,u:{}@h:2"])
+def test_in_the_servers(name: str, url: str) -> None:
+    """A login there would be in librdkafka's log lines, and in each error of a
+    connection: it is refused before a client is opened."""
+    with pytest.raises(ConfigurationInvalidError, match="holds a login") as caught:
+        Producer(kafka={name: url.format(MARK)})
+    assert MARK not in "".join(shown(caught.value))
 
 
 @settings(max_examples=40, deadline=None)

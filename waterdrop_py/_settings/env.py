@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from waterdrop_py._settings import known
 from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.shown import kind
 from waterdrop_py._settings.text import Reading, Rows, merge, read_option
 from waterdrop_py._settings.url import read_url
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _URL = "URL"
 _KAFKA = "KAFKA_"
@@ -23,10 +22,8 @@ def read_env(
     reading: Reading = ({}, {})
     values, errors = reading
     url = None
-    for variable in sorted(environ):
-        if not variable.startswith(prefix):
-            continue
-        name, text = variable.removeprefix(prefix), environ[variable]
+    for variable, text in _under(prefix, environ, errors).items():
+        name = variable.removeprefix(prefix)
         if name == _URL:
             url = text
         elif name.startswith(_KAFKA) and name.isupper() and name != _KAFKA:
@@ -42,6 +39,21 @@ def read_env(
         return reading
     values, url_errors = read_url(url, values, rows)
     return values, {**errors, **url_errors}
+
+
+def _under(prefix: object, environ: object, errors: dict[str, str]) -> dict[str, str]:
+    """The variables under the prefix, sorted; and what is wrong with what was given."""
+    if not isinstance(prefix, str):
+        errors["prefix"] = f"must be a str, not {kind(prefix)}"
+    if not isinstance(environ, Mapping):
+        errors["environ"] = f"must be a mapping of str to str, not {kind(environ)}"
+    if not isinstance(prefix, str) or not isinstance(environ, Mapping):
+        return {}
+    names = [name for name in environ if isinstance(name, str)]
+    found = {name: environ[name] for name in sorted(names) if name.startswith(prefix)}
+    for name in [name for name, text in found.items() if not isinstance(text, str)]:
+        errors[name] = f"must be a str, not {kind(found.pop(name))}"
+    return found
 
 
 def _property(name: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, NoReturn
 
 from waterdrop_py._settings import known
-from waterdrop_py._settings.shown import kind, shown_property
+from waterdrop_py._settings.shown import kind, shown, shown_property
+
+_LARGEST = 2**63 - 1
 
 
 class Properties(Mapping[str, Any]):
@@ -77,7 +80,7 @@ def copied(value: object) -> tuple[Properties, dict[str, str]]:
     items: dict[str, Any] = {}
     errors: dict[str, str] = {}
     for name, given in value.items():
-        if isinstance(name, str) and not _unfit_text(name):
+        if isinstance(name, str) and not unfit_text(name):
             items[str(name)] = _copied_value(f"kafka.{name}", name, given, errors)
         else:
             errors["kafka"] = f"has a key that is no property name: {kind(name)}"
@@ -94,19 +97,34 @@ def _copied_value(path: str, name: str, value: Any, errors: dict[str, str]) -> A
     if name in known.CALLBACKS:
         return value
     plain = value.value if isinstance(value, Enum) else value
+    refused = _refused(plain, value)
+    if refused is not None:
+        errors[path] = refused
+        return None
+    return str(plain) if isinstance(plain, str) else plain
+
+
+def _refused(plain: Any, given: object) -> str | None:
+    """Why librdkafka would not get what was meant, or None."""
     if isinstance(plain, str):
         # librdkafka would cut the text at a NUL, and confluent-kafka raises a
         # SystemError for a lone surrogate.
-        if _unfit_text(plain):
-            errors[path] = "holds a NUL character or text that is not valid Unicode"
-        return str(plain)
-    if plain is not None and not isinstance(plain, int | float):
-        # confluent-kafka would take its str(): b'x' as "b'x'", a list as "['x']".
-        errors[path] = f"must be a str, int, float or bool, not {kind(value)}"
-    return plain
+        sentence = "holds a NUL character or text that is not valid Unicode"
+        return sentence if unfit_text(plain) else None
+    if isinstance(plain, int):
+        beyond = abs(plain) > _LARGEST  # and, further up, than str() would convert
+        return f"{shown(plain)} is beyond any property's range" if beyond else None
+    if isinstance(plain, float):
+        # librdkafka would take it: it is outside of no range.
+        return "nan is no number" if math.isnan(plain) else None
+    if plain is None:
+        return None
+    # confluent-kafka would take its str(): b'x' as "b'x'", a list as "['x']".
+    return f"must be a str, int, float or bool, not {kind(given)}"
 
 
-def _unfit_text(text: str) -> bool:
+def unfit_text(text: str) -> bool:
+    """Whether librdkafka or confluent-kafka would cut it, or not take it."""
     return "\0" in text or any("\ud800" <= char <= "\udfff" for char in text)
 
 

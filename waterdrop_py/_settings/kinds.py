@@ -105,7 +105,7 @@ def error_names(default: tuple[str, ...]) -> Any:
 
 
 def steps() -> Any:
-    """A tuple or list of callables; text cannot name them."""
+    """A sequence of callables; text cannot name them."""
     return Option((), _checked(_steps))
 
 
@@ -160,8 +160,8 @@ def _names_of_text(text: str) -> tuple[str, ...]:
 
 
 def _steps(value: object) -> tuple[Callable[..., Any], ...]:
-    if not isinstance(value, tuple | list):
-        raise RefusedError(f"must be a tuple or list of callables, not {kind(value)}")
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise RefusedError(f"must be a sequence of callables, not {kind(value)}")
     for step in value:
         if not callable(step):
             raise RefusedError(f"{kind(step)} is not callable; step(message) is")

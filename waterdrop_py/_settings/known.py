@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # What confluent-kafka takes beside librdkafka's own properties.
 CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "oauth_cb", "on_delivery", "logger")
 TOPIC_DEFAULTS = "default.topic.config"
+SERVERS = ("bootstrap.servers", "metadata.broker.list")
 PLUGINS = "plugin.library.paths"
 
 # Source: librdkafka 2.16, CONFIGURATION.md, the rows marked `P` and `*`.

@@ -9,7 +9,7 @@ hand: strict types (a bool is no int), unknown names, and all violations in one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn
 
@@ -146,7 +146,7 @@ def _expected(
 
 
 def _unknown(name: str, rows: Mapping[str, Option[Any, Any]]) -> str:
-    if meant := known.closest(name.lower().replace(".", "_").replace("-", "_"), rows):
+    if meant := option_meant(name.lower().replace(".", "_").replace("-", "_"), rows):
         return f"unknown option {name!r}; did you mean {meant!r}?"
     if meant := _property(name):
         return (
@@ -154,6 +154,13 @@ def _unknown(name: str, rows: Mapping[str, Option[Any, Any]]) -> str:
             f"did you mean kafka={{{meant!r}: ...}}?"
         )
     return f"unknown option {name!r}; the options are {', '.join(sorted(rows))}"
+
+
+def option_meant(name: str, rows: Iterable[str]) -> str | None:
+    """The option meant: the only one of these words (`idle_timeout`), or a near one."""
+    words = set(name.split("_"))
+    of_words = [row for row in rows if words <= set(row.split("_"))]
+    return of_words[0] if len(of_words) == 1 else known.closest(name, rows)
 
 
 def _property(name: str) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 import confluent_kafka
 
 from waterdrop_py._settings import known
+from waterdrop_py._settings.options import option_meant
 from waterdrop_py._settings.shown import kind, shown_property
 
 _PROBE = "waterdrop.probe"
@@ -32,7 +33,7 @@ def check_properties(kafka: Mapping[str, Any]) -> dict[str, str]:
     Never blocks and opens nothing. Safe to call from any thread. A few microseconds
     for a configuration that was found valid before.
     """
-    errors = dict(_callback_errors(kafka))
+    errors = dict(_callback_errors(kafka)) | dict(_server_errors(kafka))
     if known.PLUGINS in kafka:
         # A plugin may bring properties of its own, and only loading it, which runs
         # its code, would tell: the verdict comes when a client is opened.
@@ -71,6 +72,19 @@ def _callback_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"kafka.{name}", f"must be callable, not {kind(value)}"
 
 
+def _server_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A login has no place in them, and would be in each of librdkafka's log lines."""
+    for name in known.SERVERS:
+        value = kafka.get(name)
+        if isinstance(value, str) and "@" in value:
+            yield (
+                f"kafka.{name}",
+                f"{shown_property(name, value)} holds a login; host:port,host:port is "
+                "legal: give a URL as Producer(url) or Config.from_url(url), or the "
+                "login as sasl.username and sasl.password",
+            )
+
+
 def _flattened(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Path, name and value of each property, those of the topic defaults too.
 
@@ -99,8 +113,7 @@ def _refusal(kafka: dict[str, Any]) -> str | None:
 
 def _sentence(name: str, value: object, refused: str) -> str:
     if refused.startswith("No such configuration property"):
-        meant = known.property_meant(name)
-        return f"is no property of librdkafka{_did_you_mean(meant)}"
+        return f"is no property of librdkafka{_instead(name)}"
     if "must be set through dedicated" in refused or "not settable" in refused:
         return f"cannot be set here{_did_you_mean(_INSTEAD.get(name))}"
     given = shown_property(name, value)
@@ -132,6 +145,17 @@ def _legal(name: str, value: object, *, number: bool) -> str:
 def _unit(name: str) -> str:
     _, dot, last = name.rpartition(".")
     return f" {last}" if dot and last in {"ms", "bytes", "kbytes", "seconds"} else ""
+
+
+def _instead(name: str) -> str:
+    """A question that names the property, or the option, that was meant."""
+    from waterdrop_py.config import Config  # it needs this module itself
+
+    meant = None if name in Config.OPTIONS else known.property_meant(name)
+    if meant is not None:
+        return _did_you_mean(meant)
+    option = option_meant(name, Config.OPTIONS)
+    return f"; did you mean the option {option!r}?" if option else ""
 
 
 def _did_you_mean(name: str | None) -> str:
