@@ -221,7 +221,7 @@ class Sender:
     ) -> DeliveryHandle:
         """Send a null payload for `key`, without the wait. As `produce_async`."""
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
-        return self._verbs.produce_async(as_message(given, null=True))
+        return self._verbs.produce_async(self._tombstone(given))
 
     def tombstone_sync(
         self,
@@ -233,7 +233,7 @@ class Sender:
     ) -> DeliveryReport:
         """Send a null payload for `key`, and wait. As `produce_sync`."""
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
-        return self._verbs.produce_sync(as_message(given, null=True), None)
+        return self._verbs.produce_sync(self._tombstone(given), None)
 
     def tombstone_many_async(
         self, messages: Iterable[MessageInput]
@@ -252,6 +252,9 @@ class Sender:
         As `produce_many_sync`; each message needs a key.
         """
         return self._verbs.produce_many_sync(messages, null=True)
+
+    def _tombstone(self, given: dict[str, Any]) -> Message:
+        return as_message(given, null=True, whole=not self._middleware.steps)
 
     # -- the buffer --------------------------------------------------------
 

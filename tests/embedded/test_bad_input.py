@@ -111,6 +111,36 @@ def test_all_violations_come_at_once(make_producer: MakeProducer) -> None:
     ]
 
 
+def test_what_is_missing_hides_nothing(make_producer: MakeProducer) -> None:
+    """All violations of all messages of a batch, tombstones too, come at once. What
+    middleware may still repair is left to it."""
+    batch = [{"topic": "a b", "kye": 1}, {"topic": "t", "payload": b"x", "headers": 5}]
+    producer = make_producer()
+    with pytest.raises(MessageInvalidError) as raised:
+        producer.produce_many_sync(batch)
+    expected = {f"messages[0].{name}" for name in ("topic", "payload", "kye")}
+    assert set(raised.value.errors) == {*expected, "messages[1].headers"}
+    with pytest.raises(MessageInvalidError) as raised:
+        producer.tombstone_many_async(batch)
+    expected = {f"messages[0].{name}" for name in ("topic", "key", "kye")}
+    assert set(raised.value.errors) == {
+        *expected,
+        "messages[1].key",
+        "messages[1].headers",
+    }
+    with pytest.raises(MessageInvalidError) as raised:
+        producer.tombstone_sync("a b", key=None)
+    assert set(raised.value.errors) == {"topic", "key"}
+    producer.middleware.append(lambda message: message)
+    with pytest.raises(MessageInvalidError) as raised:
+        producer.produce_many_sync(batch)
+    assert set(raised.value.errors) == {"messages[0].kye", "messages[0].payload"}
+    with pytest.raises(MessageInvalidError) as raised:
+        producer.tombstone_async("a b", key=None)
+    assert set(raised.value.errors) == {"key"}
+    assert not producer.is_connected
+
+
 @pytest.mark.parametrize(
     ("batch", "path", "hint"),
     [

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 UTC = timezone.utc
 INT64 = 2**63 - 1
+# An int of more digits than str() converts, to which pytest can give no name.
+HUGE = pytest.param(10**5_000, id="huge")
 
 
 class Name(str, Enum):
@@ -150,7 +152,7 @@ def test_legal_partitions(value: Any, sent: int | None) -> None:
     assert filled(partition=value).message.partition == sent
 
 
-@pytest.mark.parametrize("value", [-2, 2**31, 1.0, "1", True, False, b"1"])
+@pytest.mark.parametrize("value", [-2, 2**31, HUGE, 1.0, "1", True, b"1"])
 def test_illegal_partitions(value: Any) -> None:
     """Beyond an int32, or no int; a bool is none."""
     assert list(errors_of(partition=value)) == ["partition"]
@@ -176,7 +178,7 @@ def test_timestamps(value: Any, sent: int | None) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [0, -1, INT64 + 1, 1.5, True, "1", timedelta(1), datetime(2026, 1, 1)],  # noqa: DTZ001
+    [0, -1, INT64 + 1, HUGE, 1.5, True, "1", timedelta(1), datetime(2026, 1, 1)],  # noqa: DTZ001
 )
 def test_illegal_timestamps(value: Any) -> None:
     """Out of range, naive, or no timestamp."""
@@ -246,6 +248,33 @@ def test_all_violations_at_once() -> None:
         headers=7,
     )
     assert sorted(errors) == sorted(set(contract.FIELDS) - {"label"})
+    assert sorted(errors_of(1, payload="xx", key="")) == ["key", "payload"]
+
+
+@pytest.mark.parametrize(
+    ("given", "at_fault"),
+    [
+        ({"topic": "a b", "kye": 1}, {"topic", "payload", "kye"}),
+        ({"payload": 7, "key": 10**5_000}, {"topic", "payload", "key"}),
+    ],
+)
+def test_all_violations_of_a_mapping_at_once(given: Any, at_fault: set[str]) -> None:
+    """What is missing or unknown does not hide what is wrong with the rest, unless a
+    middleware may still repair that."""
+    with pytest.raises(MessageInvalidError) as caught:
+        as_message(given, whole=True)
+    assert set(caught.value.errors) == at_fault
+    with pytest.raises(MessageInvalidError) as caught:
+        as_message(given)
+    assert set(caught.value.errors) < at_fault
+
+
+@pytest.mark.parametrize("given", [{"topic": "a b"}, Message("a b", 7)])  # type: ignore[arg-type]
+def test_all_violations_of_a_tombstone_at_once(given: Any) -> None:
+    """A missing key, and everything else; but for the payload, which is ignored."""
+    with pytest.raises(MessageInvalidError) as caught:
+        as_message(given, null=True, whole=True)
+    assert set(caught.value.errors) == {"topic", "key"}
 
 
 @pytest.mark.parametrize(("size", "legal"), [(3, True), (4, False)])

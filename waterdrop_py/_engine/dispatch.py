@@ -99,6 +99,10 @@ class Dispatch:
                 if life.refusals:
                     slot.look_again()
 
+    def refuse_closed(self) -> None:
+        """Raise `ProducerClosedError` from the beginning of the close on."""
+        self._slot.refuse_closed()
+
     def refuse_inside_callback(self) -> None:
         """For verbs that wait: nothing is sent whose report could not come.
 

@@ -224,11 +224,16 @@ class Verbs:
         self, given: Iterable[MessageInput], *, null: bool
     ) -> list[DeliveryHandle]:
         """A handle for each message; every one is valid before any is sent."""
-        if null or self._middleware.steps:
-            messages = as_messages(given, null=null)
+        batch = listed(given)
+        if not batch:
+            self._dispatch.refuse_closed()  # no send will
+        if self._middleware.steps:
+            messages = as_messages(batch, null=null)
             ran = [self._middleware.run(each) for each in messages]
             return fill_all(ran, self._limit)
-        return fill_all(listed(given), self._limit)
+        if null:
+            return fill_others(batch, range(len(batch)), self._limit, null=True)
+        return fill_all(batch, self._limit)
 
     def send_all(
         self, handles: list[DeliveryHandle], verb: str, deadline: float | None

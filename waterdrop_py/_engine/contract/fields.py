@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+from waterdrop_py._settings.shown import kind
 
 if TYPE_CHECKING:
     from waterdrop_py.typing import Headers
@@ -75,8 +78,8 @@ def partition(value: Any, errors: dict[str, str]) -> int | None:
         if 0 <= value <= MAX_PARTITION:
             return int(value)
         errors["partition"] = (
-            f"{value} is out of range; 0 to {MAX_PARTITION}, or -1 or None for the "
-            "partitioner, are legal"
+            f"{shown(value)} is out of range; 0 to {MAX_PARTITION}, or -1 or None for "
+            "the partitioner, are legal"
         )
         return None
     errors["partition"] = f"{shown(value)} is no partition; an int, -1 or None is"
@@ -97,7 +100,7 @@ def timestamp(value: Any, errors: dict[str, str]) -> int | None:
         return None
     if 1 <= value <= _MAX_TIMESTAMP:
         return int(value)
-    errors["timestamp"] = f"{value} ms is out of range; {legal} legal"
+    errors["timestamp"] = f"{shown(value)} ms is out of range; {legal} legal"
     return None
 
 
@@ -119,7 +122,10 @@ def headers(value: Any, errors: dict[str, str]) -> Headers | None:
     try:
         for pair in pairs:
             headers += _header(pair)
-    except (TypeError, UnicodeEncodeError) as error:
+    except UnicodeEncodeError as error:
+        errors["headers"] = f"str cannot be sent: {error.reason}; UTF-8 text is legal"
+        return None
+    except TypeError as error:
         errors["headers"] = str(error)
         return None
     return headers or None
@@ -132,7 +138,7 @@ def _header(pair: Any) -> Headers:
     name, content = pair
     # A NUL would silently cut the name: the C client reads up to it.
     if not isinstance(name, str) or "\0" in name:
-        raise TypeError(f"{shown(name)} is no header name; a str is")
+        raise TypeError(f"{shown(name)} is no header name; a str without NUL is")
     name.encode()
     values = content if isinstance(content, list | tuple) else [content]
     return [(str(name), _header_value(name, value)) for value in values]
@@ -151,5 +157,28 @@ def _header_value(name: str, value: Any) -> bytes | None:
     )
 
 
+_CHECKS: Final[dict[str, Callable[[Any, dict[str, str]], object]]] = {
+    "topic": topic,
+    "payload": payload,
+    "key": partial(key, "key"),
+    "partition": partition,
+    "partition_key": partial(key, "partition_key"),
+    "timestamp": timestamp,
+    "headers": headers,
+}
+
+
+def field_errors(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the values of these fields, each by its name."""
+    errors: dict[str, str] = {}
+    for name, check in _CHECKS.items():
+        if name in values:
+            check(values[name], errors)
+    return errors
+
+
 def shown(value: Any) -> str:
-    return reprlib.repr(value)
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an int of more digits than str() converts
+        return kind(value)

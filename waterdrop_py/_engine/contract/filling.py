@@ -56,9 +56,10 @@ def fill_all(given: Sequence[MessageInput], limit: int | None) -> list[DeliveryH
 
 
 def fill_others(
-    batch: list[Any], others: Iterable[int], limit: int | None
+    batch: list[Any], others: Iterable[int], limit: int | None, *, null: bool = False
 ) -> list[DeliveryHandle]:
-    """The batch, with a handle in place of each of the `others`, too.
+    """The batch, with a handle in place of each of the `others`, too; `null`: they
+    are tombstones.
 
     Raises:
         MessageInvalidError: with every violation of every message.
@@ -66,7 +67,7 @@ def fill_others(
     errors: dict[str, str] = {}
     for index in others:
         try:
-            batch[index] = fill(as_message(batch[index]), limit)
+            batch[index] = fill(as_message(batch[index], null=null, whole=True), limit)
         except MessageInvalidError as error:
             errors.update(located(index, error))
     if errors:
@@ -89,13 +90,11 @@ def _fill_checked(handle: DeliveryHandle, message: Message, limit: int | None) -
     handle._headers = fields.headers(message.headers, errors)
     handle._label = message.label
     sent = handle._payload
-    if not errors and limit is not None and sent is not None:
-        size = len(sent)
-        if size > limit:
-            errors["payload"] = (
-                f"{size} bytes are more than max_payload_size; at most {limit} bytes "
-                "are legal"
-            )
+    if limit is not None and sent is not None and len(sent) > limit:
+        errors["payload"] = (
+            f"{len(sent)} bytes are more than max_payload_size; at most "
+            f"{limit} bytes are legal"
+        )
     if errors:
         raise MessageInvalidError(errors)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine.contract.fields import shown
+from waterdrop_py._engine.contract.fields import field_errors, shown
 from waterdrop_py._engine.contract.plain import recognise
 from waterdrop_py.errors import MessageInvalidError
 from waterdrop_py.message import Message
@@ -22,13 +22,39 @@ _NO_KEY: Final = (
 FIELDS: Final = tuple(field.name for field in fields(Message))
 
 
-def as_message(given: MessageInput, *, null: bool = False) -> Message:
+def as_message(
+    given: MessageInput, *, null: bool = False, whole: bool = False
+) -> Message:
     """A `Message` of what a user passed as one; `null`: a tombstone, whose payload
     may be missing, and is ignored.
+
+    `whole`: nothing repairs it any more, so what is wrong with the values of its
+    fields is said as well, when it is refused.
 
     Raises:
         MessageInvalidError: it is neither a `Message` nor a mapping of its fields.
     """
+    try:
+        return _as_message(given, null=null)
+    except MessageInvalidError as error:
+        if not whole:
+            raise
+        errors = {**_wrong_values(given, null=null), **error.errors}
+    raise MessageInvalidError(errors)
+
+
+def _wrong_values(given: object, *, null: bool) -> dict[str, str]:
+    if isinstance(given, Message):
+        given = {name: getattr(given, name) for name in FIELDS}
+    if not isinstance(given, Mapping):
+        return {}
+    values = {name: given[name] for name in FIELDS if name in given}
+    if null:
+        values["payload"] = None
+    return field_errors(values)
+
+
+def _as_message(given: MessageInput, *, null: bool) -> Message:
     if isinstance(given, Message):
         return _entombed(given) if null else given
     if not isinstance(given, Mapping):
