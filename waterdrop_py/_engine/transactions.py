@@ -20,6 +20,7 @@ from waterdrop_py.errors import (
     ProduceError,
     ProducerClosedError,
     ReentrantCallError,
+    TransactionalOffsetInvalidError,
 )
 
 if TYPE_CHECKING:
@@ -403,7 +404,10 @@ class Transactions:
     ) -> None:
         """Make a consumed message's offset part of the transaction."""
         started = clock.system_now()
-        group = consumer.consumer_group_metadata()
+        try:
+            group = consumer.consumer_group_metadata()
+        except RuntimeError as error:  # it is closed
+            raise TransactionalOffsetInvalidError({"consumer": str(error)}) from error
         try:
             self._command(
                 transaction,
