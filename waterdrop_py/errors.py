@@ -6,7 +6,7 @@ A native error is always chained: `raise ... from kafka_exception`, so that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,12 +105,16 @@ class ProduceError(WaterdropError):
     def __str__(self) -> str:
         return with_checklist(super().__str__(), self.checklist)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self.args), vars(self)
+
 
 class ProduceManyError(ProduceError):
     """A batch was not delivered whole.
 
     `dispatched` holds, in input order, the handle of every message that was
-    handed to librdkafka; after a sync verb each of them is final.
+    handed to librdkafka; after a sync verb each of them is final. It is empty in
+    another process: a handle stays in the one that it was made in.
     """
 
     def __init__(
@@ -127,6 +131,9 @@ class ProduceManyError(ProduceError):
             message, code=code, retriable=retriable, fatal=fatal, checklist=checklist
         )
         self.dispatched: list[DeliveryHandle] = list(dispatched)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self.args), {**vars(self), "dispatched": []}
 
 
 class DeliveryTimeoutError(ProduceError, TimeoutError):
@@ -165,6 +172,13 @@ class BrokerUnreachableError(WaterdropError):
 
 class TuningWarning(UserWarning):
     """Settings that are legal, and will surprise."""
+
+
+def _unpickled(kind: type[ProduceError], arguments: tuple[Any, ...]) -> ProduceError:
+    """An error without its attributes, which pickle sets next: they are keywords."""
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error
 
 
 def with_checklist(message: str, checklist: Sequence[str]) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
+from waterdrop_py import Producer
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.figures import read_stats
-from waterdrop_py.testing import FakeClock
+from waterdrop_py.testing import FakeClient, FakeClock
 
 if TYPE_CHECKING:
     import pytest
@@ -46,6 +50,23 @@ def test_figures_survive_reconnects() -> None:
         time.advance(1)
         assert read_stats(slot).idle_ms_saved == 6_000
         assert read_stats(slot).connected_ms == 20_000
+
+
+def test_figures_are_plain() -> None:
+    """`asdict`, pickle and JSON take them; what is done to them changes no other."""
+    with Producer(kafka={"bootstrap.servers": "h"}, client_factory=FakeClient) as each:
+        each.variant(topic_config={"acks": 1}).produce_sync("t", b"x")
+        each.produce_sync("t", b"x")
+        each.disconnect()
+        stats = each.stats()
+        plain = json.loads(json.dumps(asdict(stats)))
+        assert plain["disconnects"] == {"requested": 1}
+        assert plain["variants"]["acks=1"]["produced"] == 1
+        assert pickle.loads(pickle.dumps(stats)) == stats
+        asdict(stats)["disconnects"].clear()
+        assert isinstance(stats.disconnects, dict)
+        stats.disconnects.clear()
+        assert each.stats().disconnects == {"requested": 1}
 
 
 def test_what_is_lost_counts_as_failed() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
 
@@ -15,12 +14,11 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.states import Status
 
 
-_NONE: Final[Mapping[str, ProducerStats]] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class ProducerStats:
     """Figures since the producer was made; they survive every reconnect.
+
+    A copy, of plain values: `dataclasses.asdict` and pickle take it.
 
     Attributes:
         opens: clients opened.
@@ -73,7 +71,7 @@ def read_stats(
     slot: ClientSlot,
     *,
     buffered: int = 0,
-    variants: Mapping[str, ProducerStats] = _NONE,
+    variants: Mapping[str, ProducerStats] | None = None,
 ) -> ProducerStats:
     """The figures of `slot`, without a lock."""
     ledger = slot.ledger
@@ -85,7 +83,7 @@ def read_stats(
         connected += clock.now() - life.opened_at
     return ProducerStats(
         opens=ledger.opens,
-        disconnects=MappingProxyType(ledger.disconnects),
+        disconnects=dict(ledger.disconnects),
         produced=totals.produced + taken,
         acknowledged=totals.acknowledged + acknowledged,
         failed=totals.failed + failed,
@@ -94,5 +92,5 @@ def read_stats(
         connected_ms=connected * 1000,
         idle_ms_saved=ledger.idle_ms_saved(),
         reopen_ms=ledger.reopen_ms,
-        variants=variants,
+        variants=variants or {},
     )

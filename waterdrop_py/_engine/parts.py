@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.buffer import Buffer
@@ -99,9 +98,7 @@ class Parts:
             ",".join(sorted(f"{name}={value}" for name, value in key)): each.stats()
             for key, each in list(self.variants.items())
         }
-        return read_stats(
-            self.slot, buffered=len(self.buffer), variants=MappingProxyType(variants)
-        )
+        return read_stats(self.slot, buffered=len(self.buffer), variants=variants)
 
     def patient(self, max_wait_timeout: float) -> Parts:
         """The same parts, with another patience (in seconds)."""
