@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 from waterdrop_py._engine import aside, waiting
 from waterdrop_py._engine.arguments import seconds
 from waterdrop_py._engine.unbroken import unbroken
+from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import DeliveryTimeoutError, InvalidArgumentError
 from waterdrop_py.message import Message
 
@@ -343,7 +344,7 @@ def report_of(
 
 def _check_callable(fn: object) -> None:
     if not callable(fn):
-        raise InvalidArgumentError(f"fn: {fn!r} is not callable; fn(handle) is")
+        raise InvalidArgumentError(f"fn: {shown(fn)} is not callable; fn(handle) is")
 
 
 def _raise(error: BaseException) -> NoReturn:

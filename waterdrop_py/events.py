@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import EventNotRegisteredError
 
 if TYPE_CHECKING:
@@ -163,15 +164,17 @@ def listener_method(name: str) -> str:
 
 def require_event(name: str) -> None:
     """Raise `EventNotRegisteredError`, with the nearest name, for an unknown one."""
-    if name not in EVENTS:
+    if not isinstance(name, str) or name not in EVENTS:
         raise EventNotRegisteredError(
-            f"no event is named {name!r}{did_you_mean(name, EVENTS)}"
+            f"no event is named {shown(name)}{did_you_mean(name, EVENTS)}"
         )
 
 
 def did_you_mean(name: object, known: Mapping[str, object]) -> str:
     """A question that names the nearest known name, or nothing."""
+    if not isinstance(name, str):
+        return ""
     from difflib import get_close_matches
 
-    nearest = get_close_matches(str(name), list(known), n=1)
+    nearest = get_close_matches(name, list(known), n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""

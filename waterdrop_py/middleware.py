@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import InvalidArgumentError, MessageInvalidError
 from waterdrop_py.message import Message
 
@@ -55,5 +56,7 @@ class Middleware:
 
 def _checked(step: Step) -> Step:
     if not callable(step):
-        raise InvalidArgumentError(f"step: {step!r} is not callable; step(message) is")
+        raise InvalidArgumentError(
+            f"step: {shown(step)} is not callable; step(message) is"
+        )
     return step

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 
-from waterdrop_py.errors import EventNotRegisteredError
+from waterdrop_py._settings.shown import shown
+from waterdrop_py.errors import EventNotRegisteredError, InvalidArgumentError
 from waterdrop_py.events import EVENTS, did_you_mean, listener_method, require_event
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ class Monitor:
             EventNotRegisteredError: no event has the name, or the method's name.
             StatisticsNotEnabledError: the event is `statistics.emitted`, and the
                 producer's open client was built while nobody listened to it.
-            TypeError: `fn` cannot be called with an event, or the listener has no
-                method named after an event. Nothing is subscribed.
+            InvalidArgumentError: `fn` cannot be called with an event, or the listener
+                has no method named after an event. Nothing is subscribed.
         """
         if isinstance(target, str):
             require_event(target)
@@ -138,7 +139,9 @@ class Monitor:
         elif fn is None:
             wanted = _methods_of(target)
         else:
-            raise TypeError(f"the name of an event is a str, not {target!r}")
+            raise InvalidArgumentError(
+                f"the name of an event is a str, not {shown(target)}"
+            )
         subscribed = [(name, self._add(name, each)) for name, each in wanted]
         self._changed()
         return partial(self._remove, subscribed)
@@ -255,11 +258,13 @@ def _send(receiver: Callable[..., object], sender: object, event: Event) -> None
 
 
 def _callable(fn: object, name: str) -> Subscriber:
-    """The function itself, or a `TypeError` that says why it cannot subscribe."""
+    """The function itself, or an error that says why it cannot subscribe."""
     if not callable(fn):
-        raise TypeError(f"the subscriber of {name!r} is not callable: {fn!r}")
+        raise InvalidArgumentError(
+            f"the subscriber of {name!r} is not callable: {shown(fn)}"
+        )
     if iscoroutinefunction(fn):
-        raise TypeError(
+        raise InvalidArgumentError(
             f"the subscriber of {name!r} is a coroutine function, which nothing would "
             f"await: {fn!r}"
         )
@@ -281,8 +286,8 @@ def _methods_of(listener: object) -> list[tuple[str, Subscriber]]:
                 f"{did_you_mean(method, _METHODS)}"
             )
     if not found:
-        raise TypeError(
-            f"{listener!r} has no method named after an event, such as "
+        raise InvalidArgumentError(
+            f"{shown(listener)} has no method named after an event, such as "
             "on_producer_connected; to subscribe a function: subscribe(name, fn)"
         )
     return found

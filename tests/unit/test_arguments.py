@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,22 @@ from waterdrop_py._engine.arguments import count, required_seconds, seconds
 from waterdrop_py.errors import InvalidArgumentError
 
 
+class Mute:
+    """Something that cannot even be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(0, 0.0), (1.5, 1.5), (timedelta(minutes=1), 60.0), (timedelta(0), 0.0)],
+    [
+        (0, 0.0),
+        (1.5, 1.5),
+        (timedelta(minutes=1), 60.0),
+        (timedelta(0), 0.0),
+        (10**400, math.inf),
+    ],
 )
 def test_durations(given: Any, expected: float) -> None:
     """Numbers are seconds; a timedelta is what it is."""
@@ -22,7 +36,19 @@ def test_durations(given: Any, expected: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [-0.001, -1, timedelta(-1), float("nan"), "5", True, b"1", []]
+    "given",
+    [
+        -0.001,
+        -1,
+        pytest.param(-(10**5_000), id="huge"),
+        timedelta(-1),
+        float("nan"),
+        "5",
+        True,
+        b"1",
+        [],
+        Mute(),
+    ],
 )
 def test_no_durations(given: Any) -> None:
     """Negative ones, other kinds and bools are refused with the argument's name."""

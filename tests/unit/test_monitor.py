@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from waterdrop_py.errors import EventNotRegisteredError
+from waterdrop_py.errors import EventNotRegisteredError, InvalidArgumentError
 from waterdrop_py.events import EVENTS
 from waterdrop_py.monitor import Event, Monitor
 
@@ -233,7 +233,7 @@ async def coroutine(_: Event) -> None:
 def test_bad_subscribers_are_refused(arguments: tuple[Any, ...], sentence: str) -> None:
     """What cannot be called with an event is refused at once, by name."""
     monitor = Monitor()
-    with pytest.raises(TypeError, match=sentence):
+    with pytest.raises(InvalidArgumentError, match=sentence):
         monitor.subscribe(*arguments)
     assert not monitor.listens(NAME)
 
@@ -251,6 +251,16 @@ def test_unknown_names_are_refused(ask: Callable[[Monitor, str], object]) -> Non
     """Every way to an event refuses a name that is none, and suggests the nearest."""
     with pytest.raises(EventNotRegisteredError, match=f"did you mean '{NAME}'"):
         ask(Monitor(), "producer.disconected")
+
+
+@pytest.mark.parametrize(
+    "name", [7, None, b"producer.closed", [], pytest.param(10**5_000, id="huge")]
+)
+def test_what_is_no_name_at_all(name: Any) -> None:
+    """Of another type, or not even hashable: it names no event either."""
+    for ask in (Monitor().on, Monitor().signal):
+        with pytest.raises(EventNotRegisteredError, match="no event is named"):
+            ask(name)
 
 
 def test_signal_delivers_to_receivers_and_subscribers() -> None:

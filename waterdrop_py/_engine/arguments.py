@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
+from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import InvalidArgumentError
 
 
@@ -12,7 +13,7 @@ def seconds(name: str, value: float | timedelta | None) -> float | None:
     """`value` in seconds; None stays None.
 
     Raises:
-        InvalidArgumentError: no number of seconds, negative, or not finite.
+        InvalidArgumentError: no number of seconds, negative, or not a number.
     """
     if value is None:
         return None
@@ -20,15 +21,18 @@ def seconds(name: str, value: float | timedelta | None) -> float | None:
     if isinstance(value, timedelta):
         number = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an int beyond any float, which is for ever
+            number = math.inf if value > 0 else -math.inf
     else:
         raise InvalidArgumentError(
-            f"{name}: {value!r} is not a duration; a number of seconds, a timedelta "
-            "or None is legal"
+            f"{name}: {shown(value)} is not a duration; a number of seconds, a "
+            "timedelta or None is legal"
         )
     if math.isnan(number) or number < 0:
         raise InvalidArgumentError(
-            f"{name}: {value!r} is out of range; 0 or more seconds are legal"
+            f"{name}: {shown(value)} is out of range; 0 or more seconds are legal"
         )
     return number
 
@@ -53,5 +57,6 @@ def count(name: str, value: int | None) -> int | None:
     if value is None or (type(value) is int and value >= 0):
         return value
     raise InvalidArgumentError(
-        f"{name}: {value!r} is no number of times; an int from 0 on, or None, is legal"
+        f"{name}: {shown(value)} is no number of times; an int from 0 on, or None, is "
+        "legal"
     )

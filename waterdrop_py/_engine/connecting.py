@@ -13,6 +13,7 @@ from waterdrop_py._engine.figures import Health
 from waterdrop_py._engine.kafka_errors import produce_error
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.slot import NO_LIFE
+from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import (
     BrokerUnreachableError,
     InvalidArgumentError,
@@ -46,7 +47,8 @@ class Retries:
     ) -> None:
         if errback is not None and not callable(errback):
             raise InvalidArgumentError(
-                f"errback: {errback!r} is not callable; errback(error, interval) is"
+                f"errback: {shown(errback)} is not callable; errback(error, interval) "
+                "is"
             )
         self._most = most
         self._interval, self._step, self._max = start, step, longest
