@@ -249,6 +249,13 @@ def test_addresses_elsewhere_are_refused(servers: str) -> None:
         DroppingProxy(servers).start()
 
 
+@pytest.mark.parametrize("cluster", [None, 9092, b"127.0.0.1:9092", [], ("h", 1)])
+def test_what_is_no_cluster_is_refused(cluster: Any) -> None:
+    """At once, and not when it is started."""
+    with pytest.raises(ValueError, match="neither an EmbeddedCluster nor"):
+        DroppingProxy(cluster)
+
+
 @pytest.mark.own_process
 def test_close_ends_the_thread_and_every_socket(cluster: EmbeddedCluster) -> None:
     """Idempotent; afterwards no thread, no listener and no descriptor is left."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from waterdrop_py._engine import clock
+from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.testing import FakeClock
 
 
@@ -36,3 +38,16 @@ def test_a_fake_clock_rings_when_it_moves() -> None:
     assert clock.is_real()
     assert rings[:3] == [100.0, 105.0, 165.0]
     assert len(rings) == 4
+
+
+@pytest.mark.parametrize(
+    "given", [float("nan"), float("inf"), 10**400, "5", None, True]
+)
+def test_a_fake_clock_stays_at_a_moment(given: Any) -> None:
+    """What is no number of seconds moves it nowhere; else no deadline ever came."""
+    time = FakeClock(100.0)
+    with pytest.raises(InvalidArgumentError, match="duration"):
+        time.advance(given)
+    assert time.now() == 100.0
+    with pytest.raises(InvalidArgumentError, match="start"):
+        FakeClock(given)

@@ -16,6 +16,7 @@ import pytest
 
 from waterdrop_py import AbortTransaction, Message, Producer
 from waterdrop_py.errors import (
+    InvalidArgumentError,
     MessageInvalidError,
     ProduceManyError,
     ProducerClosedError,
@@ -27,6 +28,7 @@ from waterdrop_py.testing import (
     FakeClient,
     allow_short_idle_timeouts,
     record,
+    trigger_fatal_error,
 )
 
 if TYPE_CHECKING:
@@ -456,3 +458,32 @@ class TestBuffered:
                 assert two.produce_sync("a", b"1", partition=0).offset == 0
             assert one.produce_sync("a", b"2", partition=0).offset == 1
         assert [each.value() for each in client.messages] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "name"),
+    [
+        ("47", "x", "code"),
+        (True, "x", "code"),
+        (2**40, "x", "code"),
+        (47, None, "reason"),
+        (47, "a\0b", "reason"),
+        (47, "\ud800", "reason"),
+    ],
+)
+def test_what_is_no_fatal_error(code: Any, reason: Any, name: str) -> None:
+    """Refused by name, before a client is opened for it."""
+    with Producer(kafka={"bootstrap.servers": "h"}, client_factory=FakeClient) as each:
+        with pytest.raises(InvalidArgumentError, match=rf"^{name}: "):
+            trigger_fatal_error(each, code, reason)
+        assert not each.is_connected
+        with pytest.raises(InvalidArgumentError, match=r"^producer: "):
+            trigger_fatal_error(each.variant(), 47, "x")  # type: ignore[arg-type]
+
+
+def test_record_takes_a_monitor() -> None:
+    """And says where a producer has its own."""
+    with Producer(kafka={"bootstrap.servers": "h"}, client_factory=FakeClient) as each:
+        recording: Any = record(each)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgumentError, match=r"producer\.monitor"), recording:
+            pass

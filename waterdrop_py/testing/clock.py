@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
 from waterdrop_py._engine import clock
+from waterdrop_py._settings.shown import shown
+from waterdrop_py.errors import InvalidArgumentError
 
-if TYPE_CHECKING:
-    from datetime import timedelta
+_FARTHEST = 1e12  # 30 000 years
 
 
 class FakeClock:
@@ -20,7 +21,7 @@ class FakeClock:
     """
 
     def __init__(self, start: float = 1_000_000.0) -> None:
-        self._now = start
+        self._now = _seconds("start", start)
 
     def now(self) -> float:
         """The current time in seconds."""
@@ -28,10 +29,11 @@ class FakeClock:
 
     def advance(self, duration: float | timedelta) -> None:
         """Let `duration` seconds pass, and wake who sleeps to a deadline."""
-        number = duration if isinstance(duration, int | float) else None
-        step = duration.total_seconds() if number is None else number  # type: ignore[union-attr]
+        step = _seconds("duration", duration)
         if step < 0:
-            raise ValueError(f"duration: {duration!r} is negative; time does not turn")
+            raise InvalidArgumentError(
+                f"duration: {shown(duration)} is negative; time does not turn"
+            )
         self._now += step
         clock.announce()
 
@@ -41,3 +43,15 @@ class FakeClock:
 
     def __exit__(self, *_: object) -> None:
         clock.replace(None)
+
+
+def _seconds(name: str, value: float | timedelta) -> float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidArgumentError(f"{name}: {shown(value)} is no number of seconds")
+    if not abs(value) <= _FARTHEST:  # also what is not a number
+        raise InvalidArgumentError(
+            f"{name}: {shown(value)} is out of range; up to {_FARTHEST:g} s are legal"
+        )
+    return value

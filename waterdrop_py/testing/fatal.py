@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
 
 from confluent_kafka import cimpl
 
+from waterdrop_py._settings.kafka import unfit_text
+from waterdrop_py._settings.shown import kind, shown
 from waterdrop_py.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from waterdrop_py.producer import Producer
+from waterdrop_py.producer import Producer
 
 _HANDLE = 16
 """Where a client object keeps its `rd_kafka_t *`: behind its reference count and its
 type, in every CPython with a GIL."""
+
+_LARGEST_CODE = 2**15 - 1  # an int16 on the wire
 
 
 def trigger_fatal_error(producer: Producer, code: int, reason: str) -> None:
@@ -23,8 +24,16 @@ def trigger_fatal_error(producer: Producer, code: int, reason: str) -> None:
     `code` is librdkafka's int code, such as 47 (`INVALID_PRODUCER_EPOCH`). The client
     must be a `confluent_kafka.Producer`.
     """
-    if type(code) is not int:
-        raise InvalidArgumentError(f"code: {code!r} is no int; librdkafka's codes are")
+    if not isinstance(producer, Producer):
+        raise InvalidArgumentError(f"producer: {kind(producer)} is no Producer")
+    if type(code) is not int or abs(code) > _LARGEST_CODE:
+        raise InvalidArgumentError(
+            f"code: {shown(code)} is none of librdkafka's; they are ints, such as 47"
+        )
+    if not isinstance(reason, str) or unfit_text(reason):
+        raise InvalidArgumentError(
+            f"reason: {shown(reason)} is no reason; a str without NUL is"
+        )
     with producer.native() as client:
         if not isinstance(client, cimpl.Producer):
             raise InvalidArgumentError(

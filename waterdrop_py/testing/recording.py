@@ -6,12 +6,15 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from waterdrop_py._settings.shown import kind
+from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.events import EVENTS, listener_method
+from waterdrop_py.monitor import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from waterdrop_py.monitor import Event, Monitor
+    from waterdrop_py.monitor import Event
 
 
 @contextmanager
@@ -21,6 +24,11 @@ def record(monitor: Monitor) -> Iterator[list[Event]]:
     Does not block; events may come from any thread. The list stays as it is once the
     block has ended. Recording counts as listening to each event, statistics too.
     """
+    if not isinstance(monitor, Monitor):
+        raise InvalidArgumentError(
+            f"monitor: {kind(monitor)} is no Monitor; producer.monitor is one, and "
+            "waterdrop_py.monitor"
+        )
     events: list[Event] = []
     methods = {listener_method(name): events.append for name in EVENTS}
     unsubscribe = monitor.subscribe(SimpleNamespace(**methods))
