@@ -16,6 +16,7 @@ import pytest
 
 from waterdrop_py import AbortTransaction, Message, Producer
 from waterdrop_py.errors import (
+    ConfigurationInvalidError,
     InvalidArgumentError,
     MessageInvalidError,
     ProduceManyError,
@@ -487,3 +488,18 @@ def test_record_takes_a_monitor() -> None:
         recording: Any = record(each)  # type: ignore[arg-type]
         with pytest.raises(InvalidArgumentError, match=r"producer\.monitor"), recording:
             pass
+
+
+@pytest.mark.parametrize("factory", [lambda _: None, dict])
+def test_what_is_no_client(factory: Any) -> None:
+    """Every use says what the factory made and what that lacks, and a deep check is
+    answered; nothing counts as opened."""
+    servers = {"bootstrap.servers": "h"}
+    with Producer(kafka=servers, client_factory=factory) as producer:
+        lacking = producer.health(deep=True, timeout=1).error
+        assert isinstance(lacking, ConfigurationInvalidError)
+        assert "has no produce, poll, close" in lacking.errors["client_factory"]
+        for use in (producer.connect, partial(producer.produce_async, "t", b"x")):
+            with pytest.raises(ConfigurationInvalidError, match="client_factory: made"):
+                use()
+        assert producer.stats().opens == 0

@@ -13,6 +13,7 @@ from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import own_number, with_defaults
+from waterdrop_py._settings.shown import kind
 from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _LOGGER: Final = logging.getLogger("waterdrop_py.librdkafka")
 _NOT_PASSED_ON: Final = ("on_delivery", "delivery.report.only.error")
 
 _NOTICEABLE_LINGER_MS: Final = 10
+# What every client of a factory is asked for, whatever it is used for.
+_NEEDED: Final = ("produce", "poll", "close")
 
 
 class Factory:
@@ -89,7 +92,8 @@ class Factory:
         for another second where there is one (confluent-kafka looks once a second).
 
         Raises:
-            ConfigurationInvalidError: the properties contradict each other.
+            ConfigurationInvalidError: the properties contradict each other, or the
+                client factory made no client.
             KafkaException: librdkafka could not start, or got no OAuth token.
             ProduceError: the process has as many clients as it can (too_many_clients).
         """
@@ -114,6 +118,7 @@ class Factory:
             conf["oauth_cb"] = tokens
         watch_exit()
         client = self._construct(conf, tokens, reports)
+        _require_protocol(client)
         life.client = client
         life.produce = client.produce
 
@@ -183,6 +188,18 @@ class Factory:
     def _statistics(self, text: str) -> None:
         if self._emitter.listens("statistics.emitted"):
             self._emitter.emit("statistics.emitted", {"statistics": json.loads(text)})
+
+
+def _require_protocol(client: object) -> None:
+    missing = [name for name in _NEEDED if not callable(getattr(client, name, None))]
+    if missing:
+        raise ConfigurationInvalidError(
+            {
+                "client_factory": f"made {kind(client)}, which has no "
+                f"{', '.join(missing)}; an object of the protocol typing.KafkaClient "
+                "is legal"
+            }
+        )
 
 
 class LogBridge:
