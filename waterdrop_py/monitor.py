@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import getattr_static, iscoroutinefunction, isfunction
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
@@ -278,6 +278,11 @@ def _methods_of(listener: object) -> list[tuple[str, Subscriber]]:
         if not method.startswith("on_"):
             continue
         name = _METHODS.get(method)
+        if name is not None and _is_unbound(listener, method):
+            raise InvalidArgumentError(
+                f"{listener!r} is a class, whose {method} lacks its self; subscribe an "
+                "instance of it"
+            )
         if name is not None:
             found.append((name, _callable(getattr(listener, method), name)))
         elif callable(getattr(listener, method)):
@@ -291,6 +296,13 @@ def _methods_of(listener: object) -> list[tuple[str, Subscriber]]:
             "on_producer_connected; to subscribe a function: subscribe(name, fn)"
         )
     return found
+
+
+def _is_unbound(listener: object, method: str) -> bool:
+    """Whether it is a method of the class itself, which would lack its `self`."""
+    if not isinstance(listener, type):
+        return False
+    return isfunction(getattr_static(listener, method))
 
 
 def _refresh_producers() -> None:

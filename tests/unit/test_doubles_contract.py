@@ -23,6 +23,7 @@ from waterdrop_py.errors import (
     ProducerClosedError,
     ProducerNotTransactionalError,
     TransactionRequiredError,
+    WaterdropError,
 )
 from waterdrop_py.testing import (
     BufferedClient,
@@ -308,6 +309,40 @@ def test_an_aborted_transaction(transactional: Producer, topic: str) -> None:
     assert names.count("transaction.aborted") == 2
     assert "transaction.committed" not in names
     assert transactional.produce_sync(topic, b"2", partition=0).error is None
+
+
+def test_a_block_that_is_used_again(transactional: Producer, topic: str) -> None:
+    """It begins another transaction, or joins the outer one, which it does not end;
+    entered while it is entered it is refused, and the transaction goes on."""
+    block = transactional.transaction()
+    with record(transactional.monitor) as events:
+        with block:
+            with pytest.raises(WaterdropError, match="entered already"), block:
+                pass
+            transactional.produce_async(topic, b"1")
+            assert transactional.in_transaction
+        with transactional.transaction():
+            with block:
+                transactional.produce_async(topic, b"2")
+            assert transactional.in_transaction
+            transactional.produce_async(topic, b"3")
+    names = [event.name for event in events]
+    assert names.count("transaction.committed") == 2
+
+
+def test_a_native_block_that_is_used_again(make: Callable[..., Producer]) -> None:
+    """One pin each time, and none when it has ended."""
+    producer = make()
+    native = producer.native()
+    for _ in range(2):
+        with native as client:
+            with pytest.raises(WaterdropError, match="entered already"), native:
+                pass
+            assert callable(client.produce)
+            pins = {r.code: r.count for r in producer.explain_idle().reasons}
+            assert pins["pinned"] == 1
+        assert "pinned" not in {r.code for r in producer.explain_idle().reasons}
+    assert producer.disconnect()
 
 
 def test_a_send_outside_a_block(transactional: Producer, topic: str) -> None:

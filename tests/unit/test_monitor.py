@@ -212,6 +212,31 @@ def test_listener_with_a_typo_is_refused_whole() -> None:
     assert not monitor.listens("producer.connected")
 
 
+class Unbound:
+    """A listener that was not made."""
+
+    def on_producer_closed(self, event: Event) -> None:
+        """Hear it."""
+
+
+class Static:
+    """One that need not be made."""
+
+    @staticmethod
+    def on_producer_closed(event: Event) -> None:
+        """Hear it."""
+
+
+def test_a_class_is_a_listener_only_as_it_is() -> None:
+    """Methods that lack their `self` would hear nothing, and are refused."""
+    monitor = Monitor()
+    with pytest.raises(InvalidArgumentError, match="subscribe an instance of it"):
+        monitor.subscribe(Unbound)
+    assert not monitor.listens("producer.closed")
+    monitor.subscribe(Static)
+    assert monitor.listens("producer.closed")
+
+
 async def coroutine(_: Event) -> None:
     """Be something that nobody would await."""
 

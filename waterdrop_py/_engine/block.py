@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Ticket
+from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -86,9 +87,14 @@ class Block:
 
     def __enter__(self) -> None:
         manager = self._manager
+        if self._transaction is not None:  # else the inner end would be the outer's
+            raise WaterdropError(
+                "this block is entered already; each `with` takes a transaction() of "
+                "its own"
+            )
         around = manager.current()
         if around is not None:
-            self._transaction = around
+            self._transaction, self._own = around, False
             return
         transaction = Transaction(manager, self._deadline, last=self._last)
         self._transaction = transaction

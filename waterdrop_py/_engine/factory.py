@@ -118,8 +118,8 @@ class Factory:
             conf["oauth_cb"] = tokens
         watch_exit()
         client = self._construct(conf, tokens, reports)
-        _require_protocol(client)
         life.client = client
+        _require_protocol(client)
         life.produce = client.produce
 
     def _construct(

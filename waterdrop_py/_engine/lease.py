@@ -6,8 +6,9 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from waterdrop_py._engine import clock
-from waterdrop_py._engine.life import Pin
+from waterdrop_py._engine.life import Life, Pin
 from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,21 +26,29 @@ class Pinned:
 
     def __init__(self, slot: ClientSlot) -> None:
         self._slot = slot
+        self._life: Life | None = None
 
     def __enter__(self) -> KafkaClient:
+        if self._life is not None:  # else its first pin would hold the client for good
+            raise WaterdropError(
+                "this block is entered already; each `with` takes a native() of its own"
+            )
         me = threading.current_thread()
-        self._pin = Pin(threading.get_ident(), me.name, clock.now())
+        self._pin = pin = Pin(threading.get_ident(), me.name, clock.now())
         while True:
-            self._life = life = self._slot.ready(None)
-            life.pins.append(self._pin)
+            life = self._slot.ready(None)
+            life.pins.append(pin)
             client = life.client
             if self._slot.life is life and client is not None:
                 life.pinned = True
+                self._life = life
                 return client
-            life.pins.remove(self._pin)
+            life.pins.remove(pin)
 
     def __exit__(self, *_: object) -> None:
-        life = self._life
+        life, self._life = self._life, None
+        if life is None:
+            return
         life.pins.remove(self._pin)
         if life.on_unpinned is not None and not life.pins:
             life.on_unpinned()
