@@ -6,11 +6,12 @@ import heapq
 from queue import Empty
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from waterdrop_py._engine import clock, threads
+from waterdrop_py._engine import clock
 from waterdrop_py._engine.bell import Inbox
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.pause import pause
+from waterdrop_py._engine.threads import Post
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Poller:
         self._report_slow = report_slow
         self._lead = Claim()
         self._watching = Claim()
+        self._post = Post("poller", self._run)
+        self._deputys_post = Post("poller-deputy", self._watch)
         self._heap: list[tuple[float, int, Life]] = []
         self._lives: set[Life] = set()
         self._sequence = 0
@@ -61,13 +64,13 @@ class Poller:
         """Serve `life` soon, and until nothing of it is un-acknowledged."""
         self.armed.put(life)
         if not self._lead.taken:
-            threads.start("poller", self._run)
+            self._post.fill()
 
     def do(self, job: Callable[[], None]) -> None:
         """Run `job` on the polling thread, for lack of another. It must not raise."""
         self.armed.put(job)
         if not self._lead.taken:
-            threads.start("poller", self._run)
+            self._post.fill()
 
     def _run(self) -> None:
         # Released first, looked at the inbox second; `arm` puts first and looks at
@@ -96,7 +99,7 @@ class Poller:
             if not self._lives:
                 return False
         if not self._watching.taken:
-            threads.start("poller-deputy", self._watch)
+            self._deputys_post.fill()
         return self._serve_due(lead)
 
     def _take_in(self, item: Life | Callable[[], None]) -> None:

@@ -7,9 +7,10 @@ from contextlib import suppress
 from queue import Empty
 from typing import TYPE_CHECKING, Final, Protocol
 
-from waterdrop_py._engine import clock, threads
+from waterdrop_py._engine import clock
 from waterdrop_py._engine.bell import Inbox
 from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.threads import Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -100,13 +101,14 @@ class Reaper:
         self._inbox: Inbox[Reapable | None] = Inbox()
         self._schedule = Schedule()
         self._running = Claim()
+        self._post = Post("reaper", self._run)
         clock.on_jump(self.wake)
 
     def look_at(self, slot: Reapable) -> None:
         """The slot's deadline has changed: take note, and start if need be."""
         self._inbox.put(slot)
         if not self._running.taken:
-            threads.start("reaper", self._run)
+            self._post.fill()
 
     def wake(self) -> None:
         """Look at the clock again: it has jumped."""

@@ -26,6 +26,7 @@ def with_defaults(kafka: Mapping[str, Any], *, statistics: bool) -> dict[str, An
     Reads the host's name once per process; nothing else blocks. `statistics`: whether
     somebody listens to librdkafka's statistics.
     """
+    kafka = dict(kafka)  # many looks at it
     defaults: dict[str, Any] = {
         "client.id": f"waterdrop-py-{_hostname()}",
         _MESSAGE_TIMEOUT: _default_message_timeout(kafka),

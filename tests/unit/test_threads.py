@@ -1,0 +1,92 @@
+"""Threads that come when there is work."""
+
+from __future__ import annotations
+
+import _thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from waterdrop_py._engine import threads
+from waterdrop_py._engine.threads import Post
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """Threads that were started, and run when the test calls them."""
+    coming: list[Callable[[], object]] = []
+
+    def start(_: str, run: Callable[[], object]) -> bool:
+        coming.append(run)
+        return True
+
+    monkeypatch.setattr(threads, "start", start)
+    return coming
+
+
+def test_work_that_comes_before_its_thread(late: list[Callable[[], object]]) -> None:
+    """One thread is started for it, and finds all that was there before it came."""
+    inbox: list[int] = []
+    done: list[int] = []
+
+    def run() -> None:
+        done.extend(inbox)
+        inbox.clear()
+
+    post = Post("any", run)
+    for item in range(3):
+        inbox.append(item)
+        post.fill()
+    assert len(late) == 1
+    late.pop()()
+    assert done == [0, 1, 2]
+    inbox.append(3)
+    post.fill()
+    assert len(late) == 1
+
+
+def test_no_thread_starts() -> None:
+    """The next piece of work tries again."""
+    answers = [False, True]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "start", lambda *_: answers.pop(0))
+        post = Post("any", lambda: None)
+        post.fill()
+        post.fill()
+    assert answers == []
+
+
+def test_a_start_that_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler raises in it: the next piece of work tries again."""
+    tries: list[str] = []
+
+    def torn(name: str, _: object) -> bool:
+        tries.append(name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threads, "start", torn)
+    post = Post("any", lambda: None)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            post.fill()
+    assert tries == ["any", "any"]
+
+
+def test_a_thread_that_cannot_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only the first of the two starts, the work is done in that one."""
+
+    class Refused:
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        def start(self) -> None:
+            raise RuntimeError("no more")
+
+    monkeypatch.setattr(threads, "Thread", Refused)
+    monkeypatch.setattr(_thread, "start_new_thread", lambda run, args: run(*args))
+    ran: list[int] = []
+    assert threads.start("any", lambda: ran.append(1))
+    assert ran == [1]
