@@ -8,6 +8,10 @@ import time
 from contextlib import suppress
 from typing import Any
 
+# The first `connect` would: an import ends in the callback of a weak reference, and
+# what a handler raises in there Python prints, and goes on.
+import confluent_kafka.admin  # noqa: F401
+
 from tests.scenarios.kit import TOPIC, WORDS, eventually, make_producer, say
 
 SECONDS = float(WORDS[0])
