@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.claim import Claim, Ticket
@@ -48,6 +50,51 @@ def test_mine() -> None:
     seen = [claim.mine]
     ticket.thread = -1
     assert [*seen, claim.mine, claim.taken] == [True, False, True]
+
+
+def test_a_torn_release_is_healed() -> None:
+    """A ticket that is in no frame any more frees its claim; one that is does not."""
+    claim = Claim()
+
+    def torn() -> None:
+        assert claim.take(Ticket())
+
+    torn()
+    assert claim.heal()
+    ticket = Ticket()
+    assert claim.take(ticket)
+    assert not claim.heal()
+    assert claim.held_by(ticket)
+
+
+def test_healing_while_the_looked_at_frame_changes() -> None:
+    """The thread that holds the claim runs on meanwhile: its variables come and go."""
+    claim, inside, stop = Claim(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        looked_at_first = also = and_this = None
+        ticket = Ticket()
+        assert claim.take(ticket)
+        inside.set()
+        while not stop.is_set():
+            passing = 1
+            locals()  # up to Python 3.12, all who look share one dictionary
+            del passing
+            locals()
+        assert looked_at_first is also is and_this
+
+    holder = threading.Thread(target=hold)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        holder.start()
+        assert inside.wait(10)
+        assert not any(claim.heal() for _ in range(30_000))
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        holder.join(10)
+    assert not holder.is_alive()
 
 
 def test_two_threads_release_one_ticket() -> None:
