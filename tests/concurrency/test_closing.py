@@ -10,6 +10,9 @@ import pytest
 
 from tests.concurrency.support import named, slot_of
 from tests.doubles import Park, Run, eventually
+from waterdrop_py._engine import ending, threads
+from waterdrop_py._engine.closers import Closers
+from waterdrop_py._engine.engine import ENGINE
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -208,6 +211,36 @@ def test_interrupt_while_the_life_is_out(bench: Bench, make: Make) -> None:
     producer.produce_sync("t", b"y", timeout=2)
     assert producer.disconnect()
     assert len(bench.clients) == 1
+
+
+@pytest.mark.parametrize("torn", ["before the job", "before its thread"])
+def test_a_torn_begin_is_begun_again(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch, torn: str
+) -> None:
+    """A signal handler raises as a close is handed to its thread: the next look at the
+    client sees to it that it takes place, and the one after closes the next."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    # Without the threads that other tests' closes have left.
+    closers = Closers(lambda _: None)
+    monkeypatch.setattr(ENGINE, "closers", closers)
+    monkeypatch.setattr(ending, "NUDGE", 0.0)
+
+    def raising(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if torn == "before the job":
+            patch.setattr(closers, "submit", raising)
+        else:
+            patch.setattr(threads, "start", raising)
+        with pytest.raises(KeyboardInterrupt):
+            producer.disconnect()
+    producer.produce_sync("t", b"y")
+    eventually(producer.disconnect)
+    assert len(bench.clients) == 2
+    eventually(lambda: not bench.open_clients)
+    assert not closers.waiting()
 
 
 def test_close_from_a_disconnecting_subscriber(bench: Bench, make: Make) -> None:

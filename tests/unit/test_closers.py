@@ -109,6 +109,33 @@ def test_without_threads_jobs_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
     assert handed == [nothing]
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_torn_start_takes_no_place(
+    monkeypatch: pytest.MonkeyPatch, started: list[Callable[[], None]], begun: bool
+) -> None:
+    """A signal handler raises as the thread is started, or just after: the next look
+    starts one, and the job runs once."""
+    ours, ran = Closers(elsewhere), list[str]()
+    start = threads.start
+
+    def torn(name: str, run: Callable[[], None]) -> bool:
+        if begun:
+            start(name, run)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "start", torn)
+        with pytest.raises(KeyboardInterrupt):
+            ours.submit(lambda: ran.append("runs"))
+    ours.relieve()
+    assert len(started) == 1 + begun
+    for run in started:
+        run()
+    assert ran == ["runs"]
+    ours.submit(nothing)
+    assert len(started) == 2 + begun
+
+
 def test_a_job_that_ended_holds_nobody_up(
     started: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

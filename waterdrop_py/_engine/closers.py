@@ -51,10 +51,22 @@ class Closers:
         wanted = min(USUAL, len(self._jobs) + len(self._busy) - held_up)
         if len(self._threads) - held_up < wanted:
             me = object()
-            self._threads.append(me)
-            if not threads.start("closer", lambda: self._run(me)):
-                self._threads.remove(me)
+            started = False
+            try:
+                self._threads.append(me)
+                started = threads.start("closer", lambda: self._run(me))
+            finally:
+                # A signal handler may have raised, before the thread began or after: a
+                # place that nobody fills would leave the jobs waiting for good, one
+                # thread more does no harm (test_a_torn_start_takes_no_place).
+                if not started:
+                    self._gone(me)
+            if not started:
                 self._hand_over()
+
+    def _gone(self, me: object) -> None:
+        with suppress(ValueError):
+            self._threads.remove(me)
 
     def _hand_over(self) -> None:
         """No thread starts any more: at interpreter exit, from Python 3.12 on."""
@@ -67,7 +79,7 @@ class Closers:
             while self._work(me):
                 pass
         finally:
-            self._threads.remove(me)
+            self._gone(me)
             # Out first, looked at the inbox second; `submit` puts first and counts
             # second: one of the two sees the other.
             self.relieve()

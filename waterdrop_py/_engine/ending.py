@@ -113,9 +113,13 @@ class Ending:
         A signal handler may have raised before `begin`, or inside it. Twice does no
         harm: who comes second finds no client (test_a_torn_begin_is_begun_again).
         """
-        overdue = clock.system_now() - self._nudged > NUDGE
+        if not self._claimed or clock.system_now() - self._nudged <= NUDGE:
+            return
+        closers = self.slot.engine.closers
         # While closes wait for a thread, this one may just be waiting for its own.
-        if self._claimed and overdue and not self.slot.engine.closers.waiting():
+        if closers.waiting():
+            closers.relieve()
+        else:
             self.begin()
 
     def _submit(self) -> None:
