@@ -67,11 +67,11 @@ def test_the_loop_is_not_blocked(
 ) -> None:
     """Other tasks run while the report is on its way."""
     producer = make_producer()
-    producer.produce_sync(topic, b"warm")
-    cluster.set_rtt(300)
+    producer.produce_sync(topic, b"warm", partition=0)
+    cluster.set_rtt(1_500)
 
     async def main() -> None:
-        handle = producer.produce_async(topic, b"x")
+        handle = producer.produce_async(topic, b"x", partition=0)
         waiting = asyncio.ensure_future(_awaited(handle))
         ticks, longest, last = 0, 0.0, time.monotonic()
         while not waiting.done():
@@ -79,7 +79,7 @@ def test_the_loop_is_not_blocked(
             ticks, now = ticks + 1, time.monotonic()
             longest, last = max(longest, now - last), now
         assert ticks > 10
-        assert longest < 0.2
+        assert longest < 1
         assert (await waiting).error is None
 
     asyncio.run(asyncio.wait_for(main(), BOUND))
@@ -94,12 +94,12 @@ def test_two_loops_in_sequence(
 ) -> None:
     """A loop that ended while it waited harms neither the delivery nor the next one."""
     producer = make_producer()
-    producer.produce_sync(topic, b"warm")
-    cluster.set_rtt(300)
+    producer.produce_sync(topic, b"warm", partition=0)
+    cluster.set_rtt(1_500)
     handles: list[DeliveryHandle] = []
 
     async def impatient() -> None:
-        handles.append(producer.produce_async(topic, b"x"))
+        handles.append(producer.produce_async(topic, b"x", partition=0))
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(_awaited(handles[0]), 0.05)
 
@@ -114,11 +114,11 @@ def test_cancelling_one_waiter_leaves_the_others(
 ) -> None:
     """The delivery goes on, the second waiter gets it, nothing is left behind."""
     producer = make_producer()
-    producer.produce_sync(topic, b"warm")
-    cluster.set_rtt(300)
+    producer.produce_sync(topic, b"warm", partition=0)
+    cluster.set_rtt(1_500)
 
     async def main() -> None:
-        handle = producer.produce_async(topic, b"x")
+        handle = producer.produce_async(topic, b"x", partition=0)
         first, second = (asyncio.ensure_future(_awaited(handle)) for _ in range(2))
         await asyncio.sleep(0.02)
         first.cancel()
@@ -136,11 +136,11 @@ def test_a_wrapped_future_can_be_awaited_and_given_up(
 ) -> None:
     """`asyncio.wrap_future(handle.as_future())`; giving it up cancels no delivery."""
     producer = make_producer()
-    producer.produce_sync(topic, b"warm")
-    cluster.set_rtt(200)
+    producer.produce_sync(topic, b"warm", partition=0)
+    cluster.set_rtt(1_000)
 
     async def main() -> None:
-        handle = producer.produce_async(topic, b"x")
+        handle = producer.produce_async(topic, b"x", partition=0)
         given_up = asyncio.wrap_future(handle.as_future())
         given_up.cancel()
         report = await asyncio.wrap_future(handle.as_future())

@@ -295,7 +295,7 @@ def test_a_buffer_refuses_the_idle_disconnect(
 ) -> None:
     """With a reason of its own, once; after a flush it is idle anew, and after a purge
     it is closed at once."""
-    producer = make_producer(idle_disconnect_timeout=300)
+    producer = make_producer(idle_disconnect_timeout=1_000)
     producer.produce_sync(topic, b"x")
     producer.buffer(topic, b"y")
     producer.buffer(topic, b"z")
@@ -315,13 +315,13 @@ def test_a_buffer_refuses_the_idle_disconnect(
         producer.purge()
     if way == "purge":
         assert log.wait("producer.disconnected")["reason"] == "idle"
-        assert log.times("producer.disconnecting")[0] - started < 0.25
+        assert log.times("producer.disconnecting")[0] - started < 0.8
     else:
         # The flush itself does not go out on a client that is older than it may be.
         assert log.wait("producer.disconnected")["reason"] == "stale"
         assert log.wait("producer.disconnected", 2)["reason"] == "idle"
         took = log.times("producer.disconnecting")[1] - started
-        assert 0.3 <= took < 2
+        assert 1 <= took < 3
 
 
 def test_close_flushes_it(

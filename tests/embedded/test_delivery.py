@@ -14,7 +14,12 @@ from confluent_kafka import KafkaException
 
 from tests.embedded.support import BOUND, eventually, in_threads
 from waterdrop_py import DeliveryHandle, DeliveryReport
-from waterdrop_py.errors import DeliveryTimeoutError, ProduceError, WaterdropError
+from waterdrop_py.errors import (
+    DeliveryTimeoutError,
+    ProduceError,
+    TuningWarning,
+    WaterdropError,
+)
 
 if TYPE_CHECKING:
     from tests.embedded.support import EventLog, MakeProducer
@@ -90,14 +95,14 @@ def test_a_wait_that_times_out_leaves_the_delivery_alone(
 ) -> None:
     """DeliveryTimeoutError at the bound; a later wait returns the report."""
     producer = make_producer()
-    producer.produce_sync(topic, b"warm")
-    cluster.set_rtt(600)
-    handle = producer.produce_async(topic, b"slow")
+    producer.produce_sync(topic, b"warm", partition=0)
+    cluster.set_rtt(2_500)
+    handle = producer.produce_async(topic, b"slow", partition=0)
     for _ in range(2):
         started = time.monotonic()
         with pytest.raises(DeliveryTimeoutError) as raised:
             handle.result(0.1)
-        assert 0.1 <= time.monotonic() - started < 0.5
+        assert 0.1 <= time.monotonic() - started < 1
         assert isinstance(raised.value, TimeoutError)
         assert isinstance(raised.value, ProduceError)
     with pytest.raises(DeliveryTimeoutError):
@@ -111,12 +116,12 @@ def test_a_sync_call_gives_up_at_its_timeout(
 ) -> None:
     """DeliveryTimeoutError at `timeout`; the message arrives all the same, once."""
     producer = make_producer()
-    producer.produce_sync(topic, b"warm")
-    cluster.set_rtt(600)
+    producer.produce_sync(topic, b"warm", partition=0)
+    cluster.set_rtt(2_000)
     started = time.monotonic()
     with pytest.raises(DeliveryTimeoutError):
-        producer.produce_sync(topic, b"slow", timeout=0.1)
-    assert 0.1 <= time.monotonic() - started < 0.5
+        producer.produce_sync(topic, b"slow", partition=0, timeout=0.1)
+    assert 0.1 <= time.monotonic() - started < 1
     assert producer.flush(BOUND) == 0
     cluster.set_rtt(0)
     values = sorted(m.value() or b"" for m in cluster.read(topic))
@@ -127,9 +132,10 @@ def test_a_sync_batch_that_times_out_says_so(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
     """DeliveryTimeoutError: a ProduceManyError would say that all is final."""
-    producer = make_producer(max_wait_timeout=100, kafka={"message.timeout.ms": 100})
-    assert producer.produce_sync(topic, b"warm").error is None
-    cluster.set_rtt(600)
+    with pytest.warns(TuningWarning):
+        producer = make_producer(max_wait_timeout=100)
+    assert producer.produce_sync(topic, b"warm", timeout=BOUND).error is None
+    cluster.set_rtt(2_000)
     with pytest.raises(DeliveryTimeoutError):
         producer.produce_many_sync([{"topic": topic, "payload": b"x"}] * 2)
 
@@ -138,7 +144,7 @@ def test_done_callbacks_run_once_before_or_after(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
     """Added before the outcome or after it; one that raises changes nothing."""
-    producer = make_producer(kafka={"linger.ms": 50})
+    producer = make_producer(kafka={"linger.ms": 60_000})
     called: list[tuple[str, DeliveryHandle]] = []
 
     def broken(_: DeliveryHandle) -> None:
@@ -148,6 +154,8 @@ def test_done_callbacks_run_once_before_or_after(
     handle.add_done_callback(lambda h: called.append(("first", h)))
     handle.add_done_callback(broken)
     handle.add_done_callback(lambda h: called.append(("second", h)))
+    assert called == []
+    assert producer.flush(BOUND) == 0
     assert handle.result(BOUND).error is None
     assert eventually(lambda: len(called) == 2)
     handle.add_done_callback(lambda h: called.append(("late", h)))
@@ -239,11 +247,11 @@ def test_flush_waits_for_all_and_counts_what_is_left(
     """At the timeout, how many are un-acknowledged; 0 when all are."""
     producer = make_producer()
     producer.produce_sync(topic, b"warm", partition=0)
-    cluster.set_rtt(500)
+    cluster.set_rtt(2_000)
     handles = [producer.produce_async(topic, b"x", partition=0) for _ in range(5)]
     started = time.monotonic()
     assert producer.flush(0.1) == 5
-    assert 0.1 <= time.monotonic() - started < 0.4
+    assert 0.1 <= time.monotonic() - started < 1
     assert producer.flush() == 0
     assert all(handle.done() for handle in handles)
 
@@ -255,7 +263,7 @@ def test_flush_is_not_deceived_by_reports_of_later_messages(
     producer = make_producer()
     for partition in (0, 1):
         producer.produce_sync(topic, b"warm", partition=partition)
-    cluster.set_rtt(1_500, broker=1)
+    cluster.set_rtt(3_000, broker=1)
     stuck = producer.produce_async(topic, b"stuck", partition=0)
     left: list[int] = []
     flusher = threading.Thread(target=lambda: left.append(producer.flush(0.8)))

@@ -115,21 +115,22 @@ def test_being_looked_at_is_no_activity(
         kafka={"statistics.interval.ms": 20, "stats_cb": seen.append},
     )
     producer.produce_sync(topic, b"x")
-    started = time.monotonic()
+    until = time.monotonic() + BOUND
     while not log.all("producer.disconnected"):
-        assert time.monotonic() - started < 2
+        assert time.monotonic() < until
         look_at(producer)
         producer.flush(0)
         time.sleep(0.005)
-    assert time.monotonic() - started >= 0.35
+    gone, came = log.times("producer.disconnecting"), log.times("message.acknowledged")
+    assert 0.4 <= gone[0] - came[0] < 2
 
 
 def test_sends_keep_it_open(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
-    """A message every half timeout: the one client serves them all."""
-    producer = make_producer(idle_disconnect_timeout=300)
-    until = time.monotonic() + 1.2
+    """Messages for more than two timeouts: the one client serves them all."""
+    producer = make_producer(idle_disconnect_timeout=1_000)
+    until = time.monotonic() + 2.2
     while time.monotonic() < until:
         producer.produce_sync(topic, b"x")
         time.sleep(0.1)
@@ -140,27 +141,32 @@ def test_sends_keep_it_open(
 
 def test_connect_is_activity(make_producer: MakeProducer, log: EventLog) -> None:
     """A client that was opened ahead is closed too, one timeout later."""
-    make_producer(idle_disconnect_timeout=200).connect()
     started = time.monotonic()
-    assert log.wait("producer.disconnected")["messages"] == 0
-    assert 0.15 < time.monotonic() - started < 2
+    make_producer(idle_disconnect_timeout=200).connect()
+    connected = time.monotonic()
+    event = log.wait("producer.disconnected")
+    assert event["messages"] == 0
+    assert event["idle_ms"] >= 200
+    gone = log.times("producer.disconnecting")[0]
+    assert gone - started >= 0.2
+    assert gone - connected < 2
 
 
 def test_a_client_with_work_is_not_closed(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
     """Refused once, with the reason; the deadline starts again from the report."""
-    producer = make_producer(idle_disconnect_timeout=100)
-    producer.produce_sync(topic, b"warm")
-    cluster.set_rtt(700)
-    handle = producer.produce_async(topic, b"slow")
+    producer = make_producer(idle_disconnect_timeout=500)
+    producer.produce_sync(topic, b"warm", partition=0)
+    cluster.set_rtt(2_000)
+    handle = producer.produce_async(topic, b"slow", partition=0)
     event = log.wait("producer.disconnect_refused")
     assert (event["reason"], event["count"]) == ("in_flight", 1)
-    assert event["age_ms"] >= 100
+    assert event["age_ms"] >= 500
     assert handle.result(BOUND).error is None
     log.wait("producer.disconnected")
     idle = log.times("producer.disconnecting")[0] - log.times("message.acknowledged")[1]
-    assert 0.1 <= idle < 2
+    assert 0.5 <= idle < 2
     reasons = [each["reason"] for each in log.all("producer.disconnect_refused")]
     assert reasons.count("in_flight") == 1
 
@@ -172,12 +178,13 @@ def test_disconnect_on_demand(
     """True when it was closed; False without a client, with work, or when closed."""
     producer = make_producer()
     assert producer.disconnect() is False
-    producer.produce_sync(topic, b"x")
-    cluster.set_rtt(300)
-    handle = producer.produce_async(topic, b"slow")
+    producer.produce_sync(topic, b"x", partition=0)
+    cluster.set_rtt(2_000)
+    handle = producer.produce_async(topic, b"slow", partition=0)
     started = time.monotonic()
     assert producer.disconnect() is False
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 1
+    assert not handle.done()
     assert producer.is_connected
     handle.result(BOUND)
     assert producer.disconnect() is True
@@ -240,7 +247,7 @@ def test_flows_lost_while_idle_cost_nothing(
     verb: str,
 ) -> None:
     """A NAT forgot the connections meanwhile: the first message is there at once."""
-    producer = make_producer(proxy.bootstrap_servers, idle_disconnect_timeout=300)
+    producer = make_producer(proxy.bootstrap_servers, idle_disconnect_timeout=1_000)
     producer.produce_sync(topic, b"before")
     assert proxy.black_hole() > 0
     log.wait("producer.disconnected")
@@ -275,7 +282,7 @@ def test_the_native_client_is_pinned_while_it_is_lent(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
     """Refused once while it is used, and closed at once when it is given back."""
-    producer = make_producer(idle_disconnect_timeout=100)
+    producer = make_producer(idle_disconnect_timeout=1_000)
     with producer.native() as client:
         assert topic in client.list_topics(timeout=BOUND).topics
         event = log.wait("producer.disconnect_refused")
@@ -285,4 +292,4 @@ def test_the_native_client_is_pinned_while_it_is_lent(
         assert not log.all("producer.disconnected")
     given_back = time.monotonic()
     assert log.wait("producer.disconnected")["reason"] == "idle"
-    assert log.times("producer.disconnecting")[0] - given_back < 0.5
+    assert log.times("producer.disconnecting")[0] - given_back < 0.8

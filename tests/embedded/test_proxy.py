@@ -132,7 +132,7 @@ def test_a_black_hole_is_silent_and_new_flows_work(proxy: DroppingProxy) -> None
     started = time.monotonic()
     fresh = client(proxy)
     assert delivered(fresh) == 3
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 3
     fresh.close()
     assert delivered(old, seconds=0) == 0
     assert proxy.open == held

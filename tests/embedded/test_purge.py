@@ -42,9 +42,9 @@ def test_what_is_on_the_wire(
     goes on."""
     producer = make_producer()
     producer.produce_sync(topic, b"warm", partition=0)
-    cluster.set_rtt(1_000)
+    cluster.set_rtt(3_000)
     handle = producer.produce_async(topic, b"slow", partition=0)
-    time.sleep(0.2)
+    time.sleep(0.5)
     producer.purge()
     error = handle.exception(0)
     assert isinstance(error, ProduceError)

@@ -94,7 +94,7 @@ def test_without_the_policy_it_raises_at_once(
         with pytest.raises(ProduceError) as raised:
             verb("any", b"x")
         assert raised.value.code == "queue_full"
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 2  # the wait would take 10
     assert len(log.errors("message.produce_async")) == 1
     assert len(log.errors("message.produce_sync")) == 1
 

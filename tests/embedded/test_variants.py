@@ -149,7 +149,7 @@ def test_a_patience_of_its_own(
     producer.produce_sync(topic, b"warm", partition=0)
     impatient = producer.variant(max_wait_timeout=50)
     impatient.buffer(topic, b"x", partition=0)
-    cluster.set_rtt(600)
+    cluster.set_rtt(2_000)
     for verb in (
         lambda: impatient.produce_sync(topic, b"x", partition=0),
         lambda: impatient.produce_many_sync([Message(topic, b"x", partition=0)]),
@@ -159,7 +159,7 @@ def test_a_patience_of_its_own(
         started = time.monotonic()
         with pytest.raises(DeliveryTimeoutError):
             verb()
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 1
     assert producer.produce_sync(topic, b"y", partition=0).error is None
     assert producer.stats().opens == 1
 
