@@ -11,6 +11,7 @@ import pytest
 from tests.concurrency.support import named, slot_of
 from tests.doubles import Park, Run, eventually
 from waterdrop_py._engine import ending, threads
+from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.closers import Closers
 from waterdrop_py._engine.engine import ENGINE
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
@@ -240,7 +241,23 @@ def test_a_torn_begin_is_begun_again(
     eventually(producer.disconnect)
     assert len(bench.clients) == 2
     eventually(lambda: not bench.open_clients)
-    assert not closers.waiting()
+    eventually(lambda: not closers.waiting())
+
+
+def test_a_torn_turn_holds_no_close_up(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception came before the turn was given back, and the poller does not know
+    the client: the close that waits for the turn sees that nobody has it."""
+    monkeypatch.setattr(ending, "NUDGE", 0.0)
+    producer = make.quiet(close_timeout=3_000)
+    producer.produce_sync("t", b"x")
+    assert producer.disconnect()
+    life = slot_of(producer).ready(None)
+    assert Run(lambda: life.turn.take(Ticket())).result()
+    assert producer.disconnect()
+    assert not bench.open_clients
+    assert producer.produce_sync("t", b"y", timeout=2).offset == 0
 
 
 def test_close_from_a_disconnecting_subscriber(bench: Bench, make: Make) -> None:
