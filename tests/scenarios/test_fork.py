@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from tests.scenarios.conftest import Arrived
 
 KINDS = ("os", "callback", "preexec", "fork", "forkserver", "spawn")
-EXIT_S = 0.2
+EXIT_S = 1.0
+"""Some 30 ms on a machine with nothing else to do; what would hold a child up lasts for
+a close_timeout."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -37,7 +39,7 @@ def test_child_sends_with_a_client_of_its_own(
 
 @pytest.mark.parametrize("kind", ["os", "fork"])
 def test_child_ends_at_once(kind: str, servers: str, topic: str) -> None:
-    """A child that has used its client ends within 200 ms."""
+    """A child that has used its client closes it without delay, and ends."""
     outcome = run_scenario("fork_kinds.py", servers, topic, kind).assert_clean()
 
     assert outcome.one("gone") - outcome.one("leaving") < EXIT_S
@@ -55,7 +57,7 @@ def test_idle_client_is_closed_before_the_fork(servers: str, topic: str) -> None
     assert outcome.one("parent_moments") == ["fork", "fork"]
     assert outcome.one("parent_sockets") == 0
     assert outcome.one("child_code") == 0
-    assert outcome.one("fork_s") < 0.3
+    assert outcome.one("fork_s") < 1
 
 
 def test_forking_service_is_not_slowed(servers: str, topic: str) -> None:
@@ -69,7 +71,7 @@ def test_forking_service_is_not_slowed(servers: str, topic: str) -> None:
 
 
 def test_child_of_undelivered_messages_ends_at_once(dead: str) -> None:
-    """With every broker down the child still ends within 200 ms; the parent's
+    """With every broker down the child still ends without delay; the parent's
     handles say `forked` there, and are the parent's to resolve."""
     outcome = run_scenario("fork_undelivered.py", dead, "topic").assert_clean()
 
@@ -109,7 +111,7 @@ def test_child_polls_and_reaps(servers: str, topic: str, arrived: Arrived) -> No
 
     assert outcome.one("served")
     assert outcome.one("closed")
-    assert 0.2 < outcome.one("after") < 1
+    assert 0.3 < outcome.one("after") < 2
     assert outcome.one("child_code") == 0
     assert outcome.one("parent_closed")
     assert set(arrived().values()) == {1}

@@ -28,11 +28,11 @@ def test_subscriber_is_nobody_elses_business(
     outcome.assert_clean()
     assert outcome.one("inside")
     assert outcome.one("reported")
-    assert outcome.one("report_s") < 0.5
+    assert outcome.one("report_s") < 2
     assert outcome.one("closed")
-    assert 0.3 < outcome.one("closed_s") < 1.0
+    assert 0.3 < outcome.one("closed_s") < 2
     assert not outcome.one("left"), "a sleeping subscriber slept on all the while"
-    assert outcome.one("again_s") < 1.0
+    assert outcome.one("again_s") < 2
     assert outcome.one("complete") == [True] * 3
     told = [each for each in outcome.one("errors") if each[1] != "poller.slow"]
     assert told == ([["odd", "subscriber.error"]] if conduct == "raise" else [])

@@ -18,11 +18,11 @@ def test_jumps_of_the_wall_clock_change_nothing(
     outcome = run_scenario("wall_clock.py", servers, topic, dead).assert_clean()
 
     assert outcome.one("jumps") > 100, "there were jumps"
-    assert all(0.39 < after < 0.8 for after in outcome.one("closed_after"))
+    assert all(0.39 < after < 2 for after in outcome.one("closed_after"))
     assert outcome.one("opens") == 3
     assert outcome.one("complete")
     assert outcome.all("error") == ["DeliveryTimeoutError", "DeliveryTimeoutError"]
     for wait in ("result_s", "produce_s", "flush_s"):
-        assert 0.39 < outcome.one(wait) < 0.8, wait
+        assert 0.39 < outcome.one(wait) < 2, wait
     assert outcome.one("close_s") < 0.9
     assert arrived() == {"m0": 1, "m1": 1, "m2": 1}

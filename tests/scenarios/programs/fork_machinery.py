@@ -19,14 +19,15 @@ def main() -> None:
     producer.produce_sync(TOPIC, b"parent")
     pid = os.fork()
     if not pid:
+        reasons.clear()  # on a busy machine the parent's client may be gone by now
+        started = time.monotonic()
         handle = producer.produce_async(TOPIC, b"child")
         served = eventually(handle.done, 5)
-        started = time.monotonic()
         closed = eventually(lambda: reasons == ["idle"], 5)
         say(served=served, closed=closed, after=time.monotonic() - started)
         sys.exit(0)
     say(child_code=wait_for_child(pid))
-    say(parent_closed=eventually(lambda: reasons == ["idle"], 5))
+    say(parent_closed=eventually(lambda: "idle" in reasons, 5))
     producer.close(5)
 
 

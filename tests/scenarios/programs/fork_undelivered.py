@@ -12,7 +12,7 @@ from waterdrop_py.errors import ProduceError
 
 def main() -> None:
     """The child ends at once, and knows that the messages are not its own."""
-    producer = make_producer(close_timeout=500)
+    producer = make_producer(close_timeout=5_000)
     handles = [producer.produce_async(TOPIC, b"lost") for _ in range(500)]
     time.sleep(0.1)
     pid = os.fork()

@@ -61,8 +61,8 @@ def main() -> None:
     producer = make_producer(idle_disconnect_timeout=int(IDLE_S * 1000))
     closed_after = []
     for number in range(3):
-        producer.produce_sync(TOPIC, f"m{number}".encode())
         sent = time.monotonic()
+        producer.produce_sync(TOPIC, f"m{number}".encode())
         assert eventually(lambda: not producer.is_connected, 3)
         closed_after.append(time.monotonic() - sent)
     say(closed_after=closed_after, opens=producer.stats().opens)
