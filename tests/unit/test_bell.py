@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from queue import Empty
 
 import pytest
@@ -49,6 +51,32 @@ def test_a_ring_without_an_item_is_no_end_of_the_wait() -> None:
     reader = Run(lambda: inbox.get(None))
     inbox.put("second")
     assert reader.result() == "second"
+
+
+@pytest.mark.parametrize("torn", ["after the item", "in the bell"])
+def test_a_torn_put_wakes_the_reader(
+    monkeypatch: pytest.MonkeyPatch, torn: str
+) -> None:
+    """A signal handler that raises once the item is added keeps no reader asleep."""
+    inbox = Inbox[str]()
+
+    class Torn(deque[str]):
+        """Added, and then the handler."""
+
+        def append(self, item: str) -> None:
+            super().append(item)
+            raise KeyboardInterrupt
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if torn == "after the item":
+        inbox._items = Torn()  # noqa: SLF001 - a handler between two steps
+    monkeypatch.setattr(Bell, "__call__", interrupted)
+    with suppress(KeyboardInterrupt):
+        inbox.put("there")
+    assert inbox._bell.wait(0)  # noqa: SLF001
+    assert inbox.get(0) == "there"
 
 
 def test_two_items_wake_two_readers() -> None:
