@@ -59,6 +59,7 @@ def main() -> None:  # noqa: PLR0915 - one story
                 RANDOM.choice(calls)()
             ARMED[0] = False
         except KeyboardInterrupt:
+            ARMED[0] = False
             raised += 1
         except Exception as error:  # noqa: BLE001 - told, and judged by the test
             ARMED[0] = False

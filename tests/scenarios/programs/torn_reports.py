@@ -38,6 +38,7 @@ def main() -> None:
             producer.produce_sync(TOPIC, b"x", partition=number % 3, timeout=1)
             ARMED[0] = False
         except Interrupt:
+            ARMED[0] = False
             raised += 1
         signal.setitimer(signal.ITIMER_REAL, 0)
     producer.flush(5)
