@@ -9,6 +9,7 @@ import pytest
 
 from waterdrop_py._engine import clock, closers, threads
 from waterdrop_py._engine.closers import STUCK, USUAL, Closers
+from waterdrop_py._engine.poller import Poller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,40 @@ def test_one_more_thread_for_each_that_is_held_up(
     ours.submit(lambda: hang(3 * USUAL))
     started[0]()
     assert ran == ["runs"]
+
+
+def test_a_thread_that_is_held_up_runs_nothing(
+    started: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that waits for another one, which no thread can be started for, gets it run
+    elsewhere."""
+    now = [0.0]
+    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    handed: list[Callable[[], None]] = []
+    ours = Closers(handed.append)
+
+    def waits() -> None:
+        monkeypatch.setattr(threads, "start", lambda *_: False)
+        ours.submit(nothing)
+        assert not handed
+        now[0] += STUCK * 2
+        ours.relieve()
+        assert handed == [nothing]
+
+    ours.submit(waits)
+    started[0]()
+    assert handed == [nothing]
+
+
+def test_without_any_thread_jobs_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a closer nor the poller can be started: whoever has the job runs it."""
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    poller, ran = Poller(lambda _: None), list[str]()
+    ours = Closers(poller.do)
+    ours.submit(lambda: ran.append("here"))
+    assert ran == ["here"]
+    assert not ours.waiting()
+    assert not poller.armed
 
 
 def test_without_threads_jobs_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

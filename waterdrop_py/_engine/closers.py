@@ -61,7 +61,9 @@ class Closers:
                 # thread more does no harm (test_a_torn_start_takes_no_place).
                 if not started:
                     self._gone(me)
-            if not started:
+            # A thread that waits for this very job, or for one behind it, is no help
+            # (test_a_thread_that_is_held_up_runs_nothing).
+            if not started and len(self._threads) <= held_up:
                 self._hand_over()
 
     def _gone(self, me: object) -> None:
@@ -70,9 +72,8 @@ class Closers:
 
     def _hand_over(self) -> None:
         """No thread starts any more: at interpreter exit, from Python 3.12 on."""
-        if not self._threads:
-            with suppress(Empty):
-                self._elsewhere(self._jobs.get(0))
+        with suppress(Empty):
+            self._elsewhere(self._jobs.get(0))
 
     def _run(self, me: object) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from contextlib import suppress
 from queue import Empty
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -67,10 +68,26 @@ class Poller:
             self._post.fill()
 
     def do(self, job: Callable[[], None]) -> None:
-        """Run `job` on the polling thread, for lack of another. It must not raise."""
+        """Run `job` on the polling thread, for lack of another. It must not raise.
+
+        Here and now when there is none either, as at the exit of an interpreter from
+        3.12 on that began to send only then (test_without_any_thread_jobs_run_here).
+        """
         self.armed.put(job)
-        if not self._lead.taken:
-            self._post.fill()
+        if not self._lead.taken and not self._post.fill():
+            self._run_jobs()
+
+    def _run_jobs(self) -> None:
+        lives = []
+        with suppress(Empty):
+            while True:
+                item = self.armed.get(0)
+                if isinstance(item, Life):
+                    lives.append(item)
+                else:
+                    item()
+        for life in lives:
+            self.armed.put(life)
 
     def _run(self) -> None:
         # Released first, looked at the inbox second; `arm` puts first and looks at

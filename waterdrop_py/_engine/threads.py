@@ -49,10 +49,10 @@ class Post:
         self._run = run
         self._coming: list[None] = []
 
-    def fill(self) -> None:
-        """Start the thread, unless one is on its way."""
+    def fill(self) -> bool:
+        """Start the thread, unless one is on its way; False when none can be started."""
         if self._coming:
-            return
+            return True
         started = False
         try:
             self._coming.append(None)
@@ -60,6 +60,7 @@ class Post:
         finally:
             if not started:  # nor after an exception of a signal handler
                 self._coming.clear()
+        return started
 
     def _arrive(self) -> None:
         self._coming.clear()
