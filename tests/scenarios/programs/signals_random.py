@@ -45,9 +45,9 @@ CALLS = (
     PRODUCER.explain_idle,
     PRODUCER.disconnect,
     lambda: PRODUCER.flush(0.5),
-    lambda: PRODUCER.produce_sync(TOPIC, b"sync", timeout=2),
+    lambda: PRODUCER.produce_sync(TOPIC, b"sync", timeout=10),
     PRODUCER.health,
-    lambda: HANDLES[-1].result(1) if HANDLES else None,
+    lambda: HANDLES[-1].result(10) if HANDLES else None,
     close_another,
 )
 
