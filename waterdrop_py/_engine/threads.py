@@ -50,7 +50,7 @@ class Post:
         self._coming: list[None] = []
 
     def fill(self) -> bool:
-        """Start the thread, unless one is on its way; False when none can be started."""
+        """Start the thread, unless one is on its way; False when none starts."""
         if self._coming:
             return True
         started = False

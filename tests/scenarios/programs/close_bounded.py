@@ -28,13 +28,14 @@ def run(servers: str, proxy: DroppingProxy | None) -> None:
         proxy.black_hole()
         proxy.refuse()
     handles = [producer.produce_async(TOPIC, b"%d" % n, label=n) for n in range(COUNT)]
-    started = time.monotonic()
+    started, worked = time.monotonic(), time.process_time()
     report = producer.close(TIMEOUT, force=SITUATION == "force")
-    took = time.monotonic() - started
+    took, worked = time.monotonic() - started, time.process_time() - worked
     labels = [message.label for message in report.undelivered]
     delivered = report.delivered
     say(
         took=took,
+        worked=worked,
         complete=report.complete,
         total=delivered + report.failed + len(labels),
         undelivered=len(labels),
