@@ -568,7 +568,7 @@ class ClientSlot:
 
     @property
     def _ended(self) -> bool:
-        return self.state in {SlotState.CLOSING, SlotState.CLOSED}
+        return self.state is SlotState.CLOSING or self.state is SlotState.CLOSED
 
     def refuse_closed(self) -> None:
         """Raise `ProducerClosedError` from the beginning of the close on."""
