@@ -279,6 +279,12 @@ class FakeClient:
                 self._reports.append((self._pending.popleft(), None, self._report()))
             self._work.notify_all()
 
+    def event(self, callback: Callable[[Any, Any], None]) -> None:
+        """Something that is no report waits, such as an error; a poll serves it."""
+        with self._work:
+            self._reports.append((callback, None, None))
+            self._work.notify_all()
+
     def fail(self, code: int) -> None:
         """Every pending message fails."""
         with self._work:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.concurrency.support import named, slot_of
 from tests.doubles import Park, Run, eventually
+from waterdrop_py._engine import poller
+from waterdrop_py._engine.engine import ENGINE
 from waterdrop_py.errors import ReentrantCallError
 
 if TYPE_CHECKING:
@@ -133,6 +135,52 @@ def test_second_poller_takes_over(bench: Bench, make: Make) -> None:
     again = slow.produce_async("t", b"z")
     again.add_done_callback(heard.append)
     eventually(lambda: len(heard) == 4, "the slow one's reports, by the new leader")
+
+
+def test_the_deputy_wakes_for_a_slow_callback(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dozes while nobody is served; whoever is, from then on, is looked at."""
+    monkeypatch.setattr(poller, "LINGER", 60.0)
+    slow, other = make(), make.quiet()
+    slow.produce_async("t", b"first").add_done_callback(lambda _: None)
+    eventually(lambda: ENGINE.poller._dozing, "a deputy that dozes")  # noqa: SLF001
+    park = Park()
+    slow.monitor.subscribe("message.acknowledged", lambda _: park())
+    slow.produce_async("t", b"x")
+    park.entered()
+    heard: list[DeliveryHandle] = []
+    other.produce_async("t", b"y").add_done_callback(heard.append)
+    eventually(lambda: heard, "the other producer's report")
+    park.go()
+
+
+def test_a_quiet_client_is_served_when_something_waits(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error or a log line is served without a message; nothing is not polled for."""
+    monkeypatch.setattr(poller, "QUIET_PERIOD", 0.01)
+    producer = make.quiet()
+    producer.produce_async("t", b"x").result(5)
+    life = slot_of(producer).life
+    eventually(lambda: life.quiet and life in ENGINE.poller._lives)  # noqa: SLF001
+    looks: list[None] = []
+    monkeypatch.setattr(type(life), "busy", _count(looks, type(life).busy))
+    eventually(lambda: looks, "a look")
+    polls = bench.calls["poll"]
+    eventually(lambda: len(looks) > 5, "more of them")
+    assert bench.calls["poll"] == polls
+    heard: list[object] = []
+    bench.client.event(lambda *_: heard.append(1))
+    eventually(lambda: heard, "the event")
+
+
+def _count(calls: list[None], function: Any) -> Any:
+    def counted(self: Any) -> Any:
+        calls.append(None)
+        return function(self)
+
+    return counted
 
 
 def test_raising_callbacks_change_nothing(bench: Bench, make: Make) -> None:

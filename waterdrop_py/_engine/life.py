@@ -159,18 +159,22 @@ class Life:
                 self.progress_at = clock.system_now()
 
     def leave(
-        self, ticket: Ticket, again: Callable[[Life], None] | None = None
+        self,
+        ticket: Ticket,
+        again: Callable[[Life], None] | None = None,
+        *,
+        settled: bool = False,
     ) -> None:
         """Give the turn back, and see to it that somebody serves what is left.
 
         `again` is told when that is the poller; it is armed by default. The look
-        at the client comes before the release: afterwards it may be closed.
+        at the client comes before the release: afterwards it may be closed. `settled`:
+        the caller has looked, and nothing is left.
         """
         if not self.turn.held_by(ticket):
             return
-        settled = False
         try:
-            settled = self.settle()
+            settled = settled or self.settle()
         finally:
             # Whatever a signal handler raises meanwhile: nobody else could serve.
             self.turn.release(ticket)
