@@ -14,11 +14,14 @@ from waterdrop_py._engine import ending, threads
 from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.closers import Closers
 from waterdrop_py._engine.engine import ENGINE
+from waterdrop_py._engine.pause import pause
+from waterdrop_py._engine.reaper import RELIEF
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
+    from waterdrop_py import Event
 
 
 def test_send_meets_a_closing_client(bench: Bench, make: Make) -> None:
@@ -258,6 +261,28 @@ def test_a_torn_turn_holds_no_close_up(
     assert producer.disconnect()
     assert not bench.open_clients
     assert producer.produce_sync("t", b"y", timeout=2).offset == 0
+
+
+def test_disconnect_returns_when_it_was_told(bench: Bench, make: Make) -> None:
+    """Whoever waits has heard of it, also when a subscriber takes its time; but is not
+    kept by one that takes for ever."""
+    producer = make()
+    told: list[str] = []
+    park = Park()
+
+    def slowly(event: Event) -> None:
+        pause(RELIEF * 1.5)
+        told.append(event["reason"])
+
+    unsubscribe = producer.monitor.subscribe("producer.disconnected", slowly)
+    producer.produce_sync("t", b"x")
+    assert producer.disconnect()
+    assert told == ["requested"]
+    unsubscribe()
+    producer.monitor.subscribe("producer.disconnected", lambda _: park())
+    producer.produce_sync("t", b"y")
+    assert producer.disconnect()
+    park.go()
 
 
 def test_close_from_a_disconnecting_subscriber(bench: Bench, make: Make) -> None:

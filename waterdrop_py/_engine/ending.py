@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from contextlib import nullcontext, suppress
 from threading import get_ident
@@ -26,6 +27,8 @@ LAST_ABORT: Final = 0.1
 """Seconds to abort the transaction that a client is closed in."""
 NUDGE: Final = 0.5
 """Seconds after which a close that has not ended is begun again."""
+TELLING: Final = 0.2
+"""Seconds that whoever waits for a close leaves to the subscribers who hear of it."""
 INSIDE: Final = 0.01
 """Seconds between two looks at who is inside the client."""
 
@@ -77,6 +80,8 @@ class Ending:
         "_batch",
         "_claimed",
         "_nudged",
+        "_over_at",
+        "_told",
         "closed",
         "idle_ms",
         "life",
@@ -99,6 +104,8 @@ class Ending:
         self.started = self._nudged = clock.system_now()
         self._batch = batch if batch is not None else slot.engine.batch([slot])
         self._claimed: list[None] = [None]
+        self._over_at = math.inf
+        self._told = False
 
     def begin(self) -> None:
         """Close the client on a closer thread, as soon as nobody polls it."""
@@ -163,13 +170,18 @@ class Ending:
             self._claimed.pop()
         except IndexError:
             return False
-        # In this order: a close is always to be seen, as one in progress or as traffic.
-        self.slot.released(self)
-        self.slot.engine.forget(self)
-        if error is not None and self.life.fatal is None:
-            self.slot.emitter.error("producer.disconnect.error", error)
-        self._batch.done(self)
-        self.closed()
+        self._over_at = clock.system_now()
+        try:
+            # In this order: a close is always to be seen, as one in progress or as
+            # traffic.
+            self.slot.released(self)
+            self.slot.engine.forget(self)
+            if error is not None and self.life.fatal is None:
+                self.slot.emitter.error("producer.disconnect.error", error)
+            self._batch.done(self)
+        finally:
+            self._told = True
+            self.closed()
         return True
 
     def wait(self, timeout: float) -> None:
@@ -179,9 +191,13 @@ class Ending:
             self.abandon()
 
     def wait_until(self, deadline: float) -> None:
-        """Wait until the client is destroyed, or `deadline`; the close goes on."""
+        """Wait until the client is destroyed and that was told, or `deadline`; the
+        close goes on (test_disconnect_returns_when_it_was_told)."""
         closers = self.slot.engine.closers
-        while self._claimed and (left := deadline - clock.system_now()) > 0:
+        while not self._told:
+            left = min(deadline, self._over_at + TELLING) - clock.system_now()
+            if left <= 0:
+                return
             self.closed.wait(min(left, RELIEF))
             closers.relieve()
             self.nudge()
