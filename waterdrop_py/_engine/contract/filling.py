@@ -90,7 +90,8 @@ def _fill_checked(handle: DeliveryHandle, message: Message, limit: int | None) -
     handle._headers = fields.headers(message.headers, errors)
     handle._label = message.label
     sent = handle._payload
-    if limit is not None and sent is not None and len(sent) > limit:
+    # The size is judged of a message that is right otherwise.
+    if not errors and limit is not None and sent is not None and len(sent) > limit:
         errors["payload"] = (
             f"{len(sent)} bytes are more than max_payload_size; at most "
             f"{limit} bytes are legal"
