@@ -9,7 +9,9 @@ import pytest
 from tests.concurrency.support import named, slot_of
 from tests.doubles import Park, Run, eventually
 from waterdrop_py._engine import poller
+from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.engine import ENGINE
+from waterdrop_py._engine.slot import NO_LIFE
 from waterdrop_py.errors import ReentrantCallError
 
 if TYPE_CHECKING:
@@ -147,12 +149,24 @@ def test_the_deputy_wakes_for_a_slow_callback(
     eventually(lambda: ENGINE.poller._dozing, "a deputy that dozes")  # noqa: SLF001
     park = Park()
     slow.monitor.subscribe("message.acknowledged", lambda _: park())
-    slow.produce_async("t", b"x")
+    stuck = slow.produce_async("t", b"x")
     park.entered()
     heard: list[DeliveryHandle] = []
     other.produce_async("t", b"y").add_done_callback(heard.append)
     eventually(lambda: heard, "the other producer's report")
+    assert not stuck.done()  # nobody has been let go meanwhile
     park.go()
+
+
+def test_no_deputy_dozes_while_somebody_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The leader had begun before it could see that the deputy dozes: no bell rings."""
+    monkeypatch.setattr(poller, "LINGER", 60.0)
+    ours, lead = poller.Poller(lambda _: None), Ticket()
+    assert ours._lead.take(lead)  # noqa: SLF001
+    ours._serving.append(poller._Serving(NO_LIFE, 0.0, lead))  # noqa: SLF001
+    Run(ours._doze).result()  # noqa: SLF001
 
 
 def test_a_quiet_client_is_served_when_something_waits(

@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from tests.embedded.support import EventLog, MakeProducer
-    from waterdrop_py import Producer
+    from waterdrop_py import DeliveryHandle, Producer
     from waterdrop_py.testing import EmbeddedCluster
 
     Make = Callable[..., Producer]
@@ -327,6 +328,38 @@ def test_a_torn_message_dooms_its_transaction(make: Make, topic: str) -> None:
     assert caught.value.code == "aborted"
     assert isinstance(caught.value.__cause__, KeyboardInterrupt)
     assert_works(producer, topic)
+
+
+def test_a_message_from_outside_is_no_part_of_it(
+    make: Make, cluster: EmbeddedCluster, topic: str
+) -> None:
+    """One of another context, on the client that is open and busy: the transaction is
+    aborted, and the message is delivered in one of its own."""
+    producer = make(kafka={"linger.ms": 60_000})
+    with producer.transaction():
+        producer.produce_async(topic, b"inside")
+        handle = Context().run(producer.produce_async, topic, b"outside")
+        raise AbortTransaction
+    assert handle.result(BOUND).error is None
+    assert values(cluster, topic) == [b"outside"]
+
+
+def test_a_message_sent_as_it_ends_is_no_part_of_it(make: Make, topic: str) -> None:
+    """A report's subscriber runs in the commit: what it sends has one of its own."""
+    producer = make(kafka={"linger.ms": 60_000})
+    begun: list[object] = []
+    handles: list[DeliveryHandle] = []
+    producer.monitor.subscribe("transaction.started", begun.append)
+
+    @producer.monitor.on("message.acknowledged")
+    def react(_: object) -> None:
+        if not handles:
+            handles.append(producer.produce_async(topic, b"reaction"))
+
+    with producer.transaction():
+        producer.produce_async(topic, b"x")
+    assert handles[0].result(BOUND).error is None
+    assert len(begun) == 2
 
 
 # -- sends outside of a block ------------------------------------------------

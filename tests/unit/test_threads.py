@@ -48,6 +48,21 @@ def test_work_that_comes_before_its_thread(late: list[Callable[[], object]]) -> 
     assert len(late) == 1
 
 
+def test_work_that_comes_as_its_thread_ends(
+    late: list[Callable[[], object]],
+) -> None:
+    """That thread has looked for the last time, and is on its way no more: another."""
+
+    def run() -> None:
+        if not late:
+            post.fill()
+
+    post = Post("any", run)
+    post.fill()
+    late.pop()()
+    assert len(late) == 1
+
+
 def test_no_thread_starts() -> None:
     """The next piece of work tries again."""
     answers = [False, True]
