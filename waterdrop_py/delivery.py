@@ -223,6 +223,7 @@ class DeliveryHandle:
                 wait returns the report.
             ReentrantCallError: the report could only be served by a call that
                 this one interrupted.
+            InvalidArgumentError: `timeout` is no duration.
         """
         native = self._native
         if native is None:
@@ -236,7 +237,8 @@ class DeliveryHandle:
         self, timeout: float | timedelta | None = None
     ) -> BaseException | None:
         """The error of a message that was not delivered, else None; waits like
-        `result` and raises its `DeliveryTimeoutError` and `ReentrantCallError`."""
+        `result`, and raises its `DeliveryTimeoutError`, `ReentrantCallError` and
+        `InvalidArgumentError`."""
         if self._native is None and not self.done():
             bound = seconds("timeout", timeout)
             if not waiting.wait_for(self, bound):
@@ -249,6 +251,9 @@ class DeliveryHandle:
         It runs on a thread of the library or on any thread inside a blocking
         verb, and must not block. What it raises becomes `error.occurred` of type
         `callbacks.done_callback.error`.
+
+        Raises:
+            InvalidArgumentError: `fn` is not callable.
         """
         _check_callable(fn)
         aside.watch(self, fn)

@@ -81,7 +81,8 @@ class ProduceError(WaterdropError):
 
     Attributes:
         code: lower-case name of the Kafka error, such as `msg_timed_out`,
-            `queue_full`, `purge_queue`, `fenced`.
+            `queue_full`, `purge_queue`, `fenced`; or `too_many_clients`, where the
+            process has no room for another one.
         retriable: the same call may succeed later.
         fatal: the client that raised it can send nothing any more.
         checklist: what to look at first, drawn from what librdkafka reported.

@@ -131,6 +131,7 @@ class Producer(Sender):
 
         Raises:
             BrokerUnreachableError: no broker answered, with a checklist.
+            InvalidArgumentError: an argument is not what it takes.
             ProducerClosedError: the producer is closed.
         """
         retries = connecting.Retries(
@@ -163,10 +164,13 @@ class Producer(Sender):
         `with producer.native() as client: client.list_topics()`. Opens one if need
         be, and blocks for that only. For what the library does not wrap: metadata,
         `set_sasl_credentials` and the like. What is set on it ends with that client.
-        The client must not be closed, and not be used after the block.
+        The client must not be closed, and not be used after the block. Each `with`
+        takes a `native()` of its own.
 
         Raises:
+            ProduceError: the process has no room for another client.
             ProducerClosedError: the producer is closed.
+            WaterdropError: this block is entered already.
         """
         return Pinned(self._slot)
 
@@ -189,6 +193,7 @@ class Producer(Sender):
         callbacks or verbs it closes in the background, and says `complete=False`.
 
         Raises:
+            InvalidArgumentError: `timeout` is no duration.
             TransactionalCloseError: called inside a transaction of the producer.
         """
         bound = seconds("timeout", timeout)
@@ -217,7 +222,8 @@ class Producer(Sender):
 
         Shallow: opens nothing, sends nothing, never blocks, is no activity; an idle
         producer is healthy. Deep: opens the client and asks the cluster for its
-        metadata, within `timeout` seconds. Raises nothing for a broker that is away.
+        metadata, within `timeout` seconds. Raises nothing for a broker that is away or
+        a client that cannot be opened: the answer has the error.
         """
         bound = required_seconds("timeout", timeout)
         return connecting.health(self._slot, bound if deep else None)
@@ -285,6 +291,7 @@ class Producer(Sender):
         Blocks for at most 5 s for the first look-up, and opens the client for it.
 
         Raises:
+            MessageInvalidError: `topic` is no topic's name.
             ProduceError: the topic is unknown, or no broker answered.
         """
         return partition_count(self._slot, checked_topic(topic))

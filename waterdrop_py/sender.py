@@ -67,8 +67,11 @@ class Sender:
 
         Raises:
             MessageInvalidError: with every violation; nothing was sent.
-            ProduceError: librdkafka did not take it; `queue_full` after the wait.
+            ProduceError: librdkafka did not take it; `queue_full` after the wait,
+                `too_many_clients` where no client could be opened for it.
             ProducerClosedError: the producer is closed.
+            ConfigurationInvalidError: the properties contradict each other, which
+                shows as the client is opened.
         """
         # The fast path: a message that is plainly legal, on a client that is open
         # and busy. See `ClientSlot` and `Dispatch` for what the steps protect.
@@ -143,6 +146,7 @@ class Sender:
         Blocks for at most `timeout` seconds (None: `max_wait_timeout`). Thread-safe.
 
         Raises:
+            InvalidArgumentError: `timeout` is no duration; nothing was sent.
             MessageInvalidError: with every violation; nothing was sent.
             ProduceError: it was not delivered; `__cause__` is the Kafka error.
             DeliveryTimeoutError: the time is over; delivery goes on.
@@ -199,6 +203,7 @@ class Sender:
         un-acknowledged.
 
         Raises:
+            InvalidArgumentError: `timeout` is no duration.
             ProducerClosedError: the producer is closed.
             ReentrantCallError: called inside a callback of the same client.
         """
@@ -340,13 +345,15 @@ class Sender:
 
         Any exception aborts and is raised again; `AbortTransaction` aborts and is
         swallowed. Blocks inside a block join it. Leaving with `return` or `break`
-        commits. Threads take turns, and wait for at most `max_wait_timeout`.
+        commits. Threads take turns, and wait for at most `max_wait_timeout`. Each
+        `with` takes a `transaction()` of its own.
 
         Raises:
             ProducerNotTransactionalError: there is no `transactional.id`.
             ProducerClosedError: the producer is closed.
             ProduceError: a command failed for good; or an inner block had failed.
             ReentrantCallError: the calling context would wait for itself.
+            WaterdropError: this block is entered already.
         """
         transactions = self._parts.transactions
         if transactions is None:
@@ -371,7 +378,8 @@ class Sender:
 
         Raises:
             TransactionRequiredError: not inside a transaction.
-            TransactionalOffsetInvalidError: with every violation.
+            TransactionalOffsetInvalidError: with every violation; also for a message
+                that is an error of the consumer, and for a consumer that is closed.
             ProduceError: the broker did not take it.
         """
         transactions = self._parts.transactions

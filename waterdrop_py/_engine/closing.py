@@ -29,7 +29,7 @@ GIVEN_UP: Final = 0.000_012
 and its report and 3 us for its place in the `DrainReport`, measured on an idle machine,
 and as much again for a busy one."""
 _LONGEST_WAIT: Final = 60.0
-"""Seconds of one wait: a queue refuses a timeout that the platform cannot express."""
+"""Seconds of one wait: a signal handler that raises may keep a bell from ringing."""
 
 
 def begin(slot: ClientSlot, timeout: float, *, force: bool = False) -> None:
