@@ -279,9 +279,17 @@ def test_disconnect_returns_when_it_was_told(bench: Bench, make: Make) -> None:
     assert producer.disconnect()
     assert told == ["requested"]
     unsubscribe()
-    producer.monitor.subscribe("producer.disconnected", lambda _: park())
+
+    def for_ever(_: Event) -> None:
+        try:
+            park()
+        finally:
+            told.append("let go")
+
+    producer.monitor.subscribe("producer.disconnected", for_ever)
     producer.produce_sync("t", b"y")
     assert producer.disconnect()
+    assert told == ["requested"]
     park.go()
 
 
