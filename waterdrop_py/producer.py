@@ -147,7 +147,9 @@ class Producer(Sender):
     def disconnect(self) -> bool:
         """Close the client if that is safe now; False when it is not, or none is open.
 
-        It never waits for a send in progress. Thread-safe.
+        It never waits for a send in progress. Blocks for at most `close_timeout`, until
+        the client is destroyed and `producer.disconnected` was told (subscribers keep
+        it for 0.2 s at most); inside a callback of the client not at all. Thread-safe.
         """
         slot = self._slot
         life = slot.life
