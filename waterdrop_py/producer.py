@@ -131,6 +131,7 @@ class Producer(Sender):
 
         Raises:
             BrokerUnreachableError: no broker answered, with a checklist.
+            ProduceError: `too_many_clients`: none fits into this process any more.
             InvalidArgumentError: an argument is not what it takes.
             ProducerClosedError: the producer is closed.
         """

@@ -65,6 +65,9 @@ def test_a_process_that_has_as_many_clients_as_it_can(
     with pytest.raises(ProduceError, match="no room for another") as raised:
         producer.produce_async(topic, b"x")
     assert (raised.value.code, raised.value.retriable) == ("too_many_clients", True)
+    with pytest.raises(ProduceError, match="no room for another"):
+        producer.connect(1)
+    assert "no room for another" in str(producer.health(deep=True).error)
     assert producer.stats().produced == 0
     for key in keys:
         libc.pthread_key_delete(key)

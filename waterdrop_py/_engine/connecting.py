@@ -92,6 +92,8 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
         try:
             lease.use(slot, partial(_list_topics, timeout=wait), deadline)
         except (KafkaException, ProduceError) as raised:
+            if isinstance(raised, ProduceError) and raised.code == "too_many_clients":
+                raise  # the brokers have nothing to do with it
             cause = raised  # a ProduceError: the transactional.id was not registered
         else:
             life = slot.life
