@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE, HookedCount, named, slot_of
 from tests.doubles import Run, eventually
+from waterdrop_py._engine import waiting
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
@@ -204,6 +206,29 @@ def test_reaper_meets_a_native_block(
     [refused] = named(make.events, "producer.disconnect_refused")
     assert (refused["reason"], bool(refused["owner"])) == ("pinned", True)
     eventually(lambda: not bench.open_clients)
+
+
+def test_a_message_of_native_is_waited_for_without_looking(
+    time_: FakeClock, bench: Bench
+) -> None:
+    """The client is not judged again before that message's report was served."""
+    still = StillProducer(bench, idle_disconnect_timeout=int(IDLE * 1000))
+    bench.auto = False
+    slot, schedule = still.slot, still.engine.schedule
+    life = slot.ready(None)
+    life.pinned = True  # as native() leaves it
+    bench.client.produce("t", b"theirs", on_delivery=lambda *_: None)
+    time_.advance(IDLE)
+    assert schedule.sweep(time_.now()) == [slot]
+    slot.reap(still.engine.batch([slot]))
+    assert life.refusals == {"in_flight"}
+    assert schedule.next() is None
+    bench.client.ack()
+    waiting.hear(life)
+    assert schedule.sweep(time_.now()) == [slot]
+    slot.reap(still.engine.batch([slot]))
+    still.engine.run_jobs()
+    assert not bench.open_clients
 
 
 def test_reaper_meets_a_hung_close(time_: FakeClock, bench: Bench, make: Make) -> None:

@@ -487,8 +487,10 @@ class ClientSlot:
                 },
             )
         # What refused may have ended between the look and the note of it, and then
-        # nobody else will say so (test_refusal_that_ends_while_it_is_noted).
-        if not self.obstacles(life):
+        # nobody else will say so (test_refusal_that_ends_while_it_is_noted). What users
+        # of the bare client have on their way is not seen here: the poller serves it,
+        # and says so (test_a_message_of_native_is_waited_for_without_looking).
+        if not self.obstacles(life) and (life.quiet or not life.pinned):
             self.look_again()
 
     # -- the end -----------------------------------------------------------
