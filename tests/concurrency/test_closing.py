@@ -15,6 +15,7 @@ from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.closers import Closers
 from waterdrop_py._engine.engine import ENGINE
 from waterdrop_py._engine.pause import pause
+from waterdrop_py._engine.poller import Poller
 from waterdrop_py._engine.reaper import RELIEF
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
     from waterdrop_py import Event
+    from waterdrop_py._engine.drain import DrainReport
 
 
 def test_send_meets_a_closing_client(bench: Bench, make: Make) -> None:
@@ -291,6 +293,26 @@ def test_disconnect_returns_when_it_was_told(bench: Bench, make: Make) -> None:
     assert producer.disconnect()
     assert told == ["requested"]
     park.go()
+
+
+def test_a_close_without_any_thread(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a subscriber, as the process ends or has all the threads it may have: it is
+    put off, and does not call itself until the stack is full."""
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    monkeypatch.setattr(ENGINE, "poller", Poller(lambda _: None))
+    monkeypatch.setattr(ENGINE, "closers", Closers(ENGINE.poller.do))
+    producer = make()
+    reports: list[DrainReport] = []
+    close = lambda _: reports.append(producer.close(timeout=5))  # noqa: E731
+    producer.monitor.subscribe("message.acknowledged", close)
+    assert producer.produce_sync("t", b"x").offset == 0
+    assert [report.complete for report in reports] == [False]
+    assert producer.is_connected
+    assert ENGINE.poller.armed  # whoever has a job next runs it
+    ENGINE.poller.do(lambda: None)
+    assert str(producer.status) == "closed"
 
 
 def test_close_from_a_disconnecting_subscriber(bench: Bench, make: Make) -> None:

@@ -82,7 +82,7 @@ class Poller:
     def _run_jobs(self) -> None:
         lives = []
         with suppress(Empty):
-            while True:
+            for _ in range(len(self.armed)):  # not what a job puts back
                 item = self.armed.get(0)
                 if isinstance(item, Life):
                     lives.append(item)
