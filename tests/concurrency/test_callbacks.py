@@ -189,6 +189,61 @@ def test_a_quiet_client_is_served_when_something_waits(
     eventually(lambda: heard, "the event")
 
 
+@pytest.mark.parametrize("torn", ["arm", "pop"])
+def test_a_handler_that_raises_as_the_poller_is_told(
+    bench: Bench, make: Make, torn: str
+) -> None:
+    """Who ends the quiet has the client served in any case: later sends rely on it."""
+    producer = make.quiet()
+    life = producer._slot.ready(None)  # noqa: SLF001
+    arm = life.arm
+
+    def interrupt(_: object) -> None:
+        life.arm = arm
+        raise KeyboardInterrupt
+
+    class Marks(list[None]):
+        """Marks; a handler raises as one is taken away."""
+
+        def pop(self, *_: Any) -> None:
+            super().pop()
+            if not life.quiet:
+                life.inuse = []
+                raise KeyboardInterrupt
+
+    if torn == "arm":
+        life.arm = interrupt
+    else:
+        life.inuse = Marks()
+    with pytest.raises(KeyboardInterrupt):
+        producer.produce_async("t", b"x")
+    heard: list[DeliveryHandle] = []
+    producer.produce_async("t", b"y").add_done_callback(heard.append)
+    eventually(lambda: heard, "the report")
+
+
+@pytest.mark.parametrize("owed", ["a torn number", "a refused close"])
+def test_a_quiet_client_is_settled_when_something_is_owed(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch, owed: str
+) -> None:
+    """An exception tore the settling too: the next look at the client makes up for it,
+    though nothing waits in it."""
+    monkeypatch.setattr(poller, "QUIET_PERIOD", 0.01)
+    producer = make.quiet()
+    producer.produce_async("t", b"x").result(5)
+    life = slot_of(producer).life
+    eventually(lambda: life.quiet and life in ENGINE.poller._lives)  # noqa: SLF001
+    settled: list[None] = []
+    life.on_settled = lambda: settled.append(None)
+    if owed == "a refused close":
+        life.refusals.add("call")
+        eventually(lambda: settled, "another look at the deadline")
+    else:
+        next(life.sent)
+        life.torn = True
+        eventually(lambda: not life.in_flight(), "the number of no message")
+
+
 def _count(calls: list[None], function: Any) -> Any:
     def counted(self: Any) -> Any:
         calls.append(None)

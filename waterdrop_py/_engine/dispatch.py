@@ -43,6 +43,16 @@ def _nobody(_: Life) -> None:
     """There is no client to serve yet."""
 
 
+def _arm(life: Life) -> None:
+    """Have it served, whatever a signal handler raises meanwhile; twice does no harm
+    (test_a_handler_that_raises_as_the_poller_is_told)."""
+    try:
+        life.arm(life)
+    except BaseException:
+        life.arm(life)
+        raise
+
+
 class Dispatch:
     """Hands messages to the client of one slot. Thread-safe, no lock."""
 
@@ -183,7 +193,7 @@ class Dispatch:
         return partition_of(self._slot, handle._topic, place.partition_key, deadline)
 
     @leaseholder
-    def _produce(
+    def _produce(  # noqa: PLR0915 - each step where no exception leaves a mark
         self, handle: DeliveryHandle, life: Life, partition: int, *, serves: bool
     ) -> bool:
         """Produce on `life` under a lease; False when it is not the slot's any more.
@@ -227,9 +237,11 @@ class Dispatch:
             sent = True
             return True
         finally:
-            life.inuse.pop()
-            if woken and not (serves and sent):
-                life.arm(life)
+            try:
+                life.inuse.pop()
+            finally:
+                if woken and not (serves and sent):
+                    _arm(life)
 
     @leaseholder
     def send_run(  # noqa: PLR0915 - a hot loop, in one piece

@@ -170,7 +170,11 @@ class Poller:
         turn = Ticket()
         nothing = False
         try:
-            nothing = life.turn.take(turn) and life.quiet and not life.busy()
+            # What an exception tore, and who was refused a close, needs a settling.
+            owed = life.torn or life.refusals
+            nothing = (
+                life.turn.take(turn) and life.quiet and not owed and not life.busy()
+            )
         finally:
             life.leave(turn, settled=nothing)
         return nothing or self._serve(life, lead)
