@@ -80,16 +80,13 @@ class Poller:
             self._run_jobs()
 
     def _run_jobs(self) -> None:
-        lives = []
         with suppress(Empty):
-            for _ in range(len(self.armed)):  # not what a job puts back
+            for _ in range(len(self.armed)):  # not what is put back
                 item = self.armed.get(0)
                 if isinstance(item, Life):
-                    lives.append(item)
+                    self.armed.put(item)
                 else:
                     item()
-        for life in lives:
-            self.armed.put(life)
 
     def _run(self) -> None:
         # Released first, looked at the inbox second; `arm` puts first and looks at
