@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +10,7 @@ from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE, HookedCount, named, slot_of
 from tests.doubles import Run, eventually
 from waterdrop_py._engine import waiting
+from waterdrop_py._engine.life import Life
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
@@ -206,6 +207,45 @@ def test_reaper_meets_a_native_block(
     [refused] = named(make.events, "producer.disconnect_refused")
     assert (refused["reason"], bool(refused["owner"])) == ("pinned", True)
     eventually(lambda: not bench.open_clients)
+
+
+@pytest.mark.parametrize("torn", ["pop", "look"])
+def test_a_handler_that_raises_as_a_client_is_opened(
+    time_: FakeClock, bench: Bench, monkeypatch: pytest.MonkeyPatch, torn: str
+) -> None:
+    """Its deadline is noted all the same: nobody may ever send on it."""
+    still = StillProducer(bench, idle_disconnect_timeout=int(IDLE * 1000))
+    slot, schedule = still.slot, still.engine.schedule
+
+    class Marks(list[None]):
+        """Marks; a handler raises as one is taken away."""
+
+        def pop(self, *_: Any) -> None:
+            super().pop()
+            slot.life.inuse = []
+            raise KeyboardInterrupt
+
+    def marked(*given: Any) -> Life:
+        life = Life(*given)
+        life.inuse = Marks()
+        return life
+
+    def interrupt(_: Any) -> None:
+        if slot.life.client is not None:
+            still.engine.look_at = schedule.look_at
+            raise KeyboardInterrupt
+
+    if torn == "look":
+        still.engine.look_at = interrupt  # type: ignore[assignment]
+    else:
+        monkeypatch.setattr("waterdrop_py._engine.slot.Life", marked)
+    with pytest.raises(KeyboardInterrupt):
+        slot.ready(None)
+    time_.advance(IDLE)
+    assert schedule.sweep(time_.now()) == [slot]
+    slot.reap(still.engine.batch([slot]))
+    still.engine.run_jobs()
+    assert not bench.open_clients
 
 
 def test_a_message_of_native_is_waited_for_without_looking(
