@@ -95,7 +95,7 @@ bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/b
 	$(PY) -m benchmarks.page --command 'make bench$(if $(ARGS), ARGS="$(ARGS)")' \
 	  $(BENCH)/*.json
 
-bench-quick: $(STAMP) ## The same in two to three minutes, with less certain figures
+bench-quick: $(STAMP) ## The same in about two minutes, with less certain figures
 	$(PY) -m pip install --quiet --editable '.[cli,bench]'
 	$(PY) -m benchmarks --quick $(ARGS)
 

@@ -29,7 +29,7 @@ SCRIPT_SECONDS = 30.0
 
 def importing(setting: Setting) -> list[Row]:
     """`import waterdrop_py` once confluent_kafka has been imported."""
-    rounds = setting.pick(31, 11)
+    rounds = setting.pick(31, 7)
     _import_ms()  # writes the byte code
     return [
         absolute(

@@ -27,8 +27,7 @@ NEVER_MS = 3_600_000
 """An idle timeout that is watched and does not pass meanwhile."""
 TOGETHER = 100
 SIDE_SECONDS = 240.0
-SETTLE_SECONDS = 5.0
-WINDOW_SECONDS = 10.0
+SETTLE_SECONDS = 4.0
 
 
 def disconnected(setting: Setting) -> list[Row]:
@@ -89,7 +88,7 @@ def memory(setting: Setting) -> list[Row]:
 def idle_disconnected(setting: Setting) -> list[Row]:
     """Processor time of ten thousand that were connected, and are not any more."""
     topic = clients.new_topic()
-    count = setting.pick(10_000, 2_000)
+    count = setting.pick(10_000, 1_000)
     producers = _come_and_go(_producers(setting, count), topic)
     time.sleep(4.0)  # what the library started has gone by then
     used = _cpu_ms(5.0)
@@ -111,7 +110,7 @@ def idle_connected(setting: Setting) -> list[Row]:
     (mine, threads), (theirs, _) = side_by_side(
         _ours_open,
         _bare_open,
-        arguments=(setting, count, setting.pick(5, 2)),
+        arguments=(setting, count, [setting.pick(10.0, 4.0)] * setting.pick(5, 2)),
         seconds=SIDE_SECONDS,
     )
     share, bare = median(mine), median(theirs)
@@ -137,7 +136,7 @@ def idle_connected(setting: Setting) -> list[Row]:
 
 
 def _ours_open(
-    together: Barrier, setting: Setting, count: int, windows: int
+    together: Barrier, setting: Setting, count: int, windows: list[float]
 ) -> tuple[list[float], int]:
     producers = _producers(setting, count)
     _send(producers, clients.new_topic())
@@ -149,7 +148,7 @@ def _ours_open(
 
 
 def _bare_open(
-    together: Barrier, setting: Setting, count: int, windows: int
+    together: Barrier, setting: Setting, count: int, windows: list[float]
 ) -> tuple[list[float], int]:
     topic = clients.new_topic()
     opened = [clients.bare(setting.broker, linger_ms=0) for _ in range(count)]
@@ -161,14 +160,14 @@ def _bare_open(
     return shares, 0
 
 
-def _shares(together: Barrier, windows: int) -> list[float]:
+def _shares(together: Barrier, windows: list[float]) -> list[float]:
     """Percents of a core, of windows that begin in both processes at once."""
     together.wait(SIDE_SECONDS)
     time.sleep(SETTLE_SECONDS)
     shares = []
-    for _ in range(windows):
+    for seconds in windows:
         together.wait(SIDE_SECONDS)
-        shares.append(_cpu_ms(WINDOW_SECONDS) / WINDOW_SECONDS / 10)
+        shares.append(_cpu_ms(seconds) / seconds / 10)
     together.wait(SIDE_SECONDS)
     return shares
 

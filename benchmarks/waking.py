@@ -60,10 +60,12 @@ def first_delivery(setting: Setting) -> list[Row]:
 def _shorten_lingering() -> None:
     """Its threads end 3 s after their last work: here 20 ms, or each round took 3 s.
 
-    What is measured is only what follows: they have to be started again.
+    What is measured is only what follows: they have to be started again. And the
+    poller sees a closed client when it looks at the quiet ones, once a second.
     """
     for module in (closers, poller, reaper):
         vars(module)["LINGER"] = LINGER_SECONDS
+    vars(poller)["QUIET_PERIOD"] = LINGER_SECONDS
 
 
 def _is_quiet() -> bool:

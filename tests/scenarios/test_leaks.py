@@ -6,7 +6,7 @@ import os
 
 from tests.scenarios.harness import run_scenario
 
-CYCLES = int(os.environ.get("WATERDROP_CYCLES", "2000"))
+CYCLES = int(os.environ.get("WATERDROP_CYCLES", "3000"))
 
 
 def test_cycles_are_flat(servers: str, topic: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from itertools import combinations
 from pathlib import Path
+from statistics import median
 
 from tests.scenarios.kit import (
     TOPIC,
@@ -32,12 +34,9 @@ def descriptors() -> int:
 
 
 def slope(points: list[tuple[int, int]]) -> float:
-    """Bytes a cycle, by least squares."""
-    count = len(points)
-    mean_x = sum(x for x, _ in points) / count
-    mean_y = sum(y for _, y in points) / count
-    above = sum((x - mean_x) * (y - mean_y) for x, y in points)
-    return above / sum((x - mean_x) ** 2 for x, _ in points)
+    """Bytes a cycle: the median over all pairs (Theil and Sen), which one step of the
+    allocator does not move; of 2000 cycles it made least squares say 206."""
+    return median((b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2))
 
 
 def main() -> None:
