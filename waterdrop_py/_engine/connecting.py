@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.slot import ClientSlot
-    from waterdrop_py.typing import KafkaClient
 
 TRY: Final = 2.0
 """Seconds of one try at the most."""
@@ -90,7 +89,7 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
     while True:
         wait = max(0.001, min(_SLICE, deadline - clock.system_now()))
         try:
-            lease.use(slot, partial(_list_topics, timeout=wait), deadline)
+            lease.use(slot, partial(lease.list_topics, timeout=wait), deadline)
         except (KafkaException, ProduceError) as raised:
             if isinstance(raised, ProduceError) and raised.code == "too_many_clients":
                 raise  # the brokers have nothing to do with it
@@ -113,15 +112,6 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
             )
             error.__cause__ = cause
             return error
-
-
-def _list_topics(client: KafkaClient, timeout: float) -> object:
-    # Imported here and not by the call, which turns a Ctrl-C in the middle of that
-    # import into an ImportError. By the statement: up to Python 3.10 `import_module`
-    # takes the module's lock each time, and a Ctrl-C as that is dropped is lost.
-    import confluent_kafka.admin  # noqa: F401
-
-    return client.list_topics(timeout=timeout)
 
 
 def health(slot: ClientSlot, timeout: float | None) -> Health:

@@ -72,7 +72,7 @@ def partition_count(slot: ClientSlot, topic: str, deadline: float | None = None)
 
 
 def _ask(client: KafkaClient, topic: str, timeout: float) -> int:
-    found = client.list_topics(topic, timeout=timeout).topics.get(topic)
+    found = lease.list_topics(client, topic, timeout=timeout).topics.get(topic)
     if found is None:
         return 0
     if found.error is not None:
