@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
     from waterdrop_py import DeliveryHandle, Producer
+    from waterdrop_py._engine.life import Life
 
 
 def sync_verbs(producer: Producer, handle: DeliveryHandle) -> list[Any]:
@@ -169,15 +170,21 @@ def test_no_deputy_dozes_while_somebody_is_served(
     Run(ours._doze).result()  # noqa: SLF001
 
 
-def test_a_quiet_client_is_served_when_something_waits(
-    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An error or a log line is served without a message; nothing is not polled for."""
+def quiet_life(make: Make, monkeypatch: pytest.MonkeyPatch) -> Life:
+    """Of a client that is quiet, and looked at every 10 ms."""
     monkeypatch.setattr(poller, "QUIET_PERIOD", 0.01)
     producer = make.quiet()
     producer.produce_async("t", b"x").result(5)
     life = slot_of(producer).life
     eventually(lambda: life.quiet and life in ENGINE.poller._lives)  # noqa: SLF001
+    return life
+
+
+def test_a_quiet_client_is_served_when_something_waits(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error or a log line is served without a message; nothing is not polled for."""
+    life = quiet_life(make, monkeypatch)
     looks: list[None] = []
     monkeypatch.setattr(type(life), "busy", _count(looks, type(life).busy))
     eventually(lambda: looks, "a look")
@@ -228,11 +235,7 @@ def test_a_quiet_client_is_settled_when_something_is_owed(
 ) -> None:
     """An exception tore the settling too: the next look at the client makes up for it,
     though nothing waits in it."""
-    monkeypatch.setattr(poller, "QUIET_PERIOD", 0.01)
-    producer = make.quiet()
-    producer.produce_async("t", b"x").result(5)
-    life = slot_of(producer).life
-    eventually(lambda: life.quiet and life in ENGINE.poller._lives)  # noqa: SLF001
+    life = quiet_life(make, monkeypatch)
     settled: list[None] = []
     life.on_settled = lambda: settled.append(None)
     if owed == "a refused close":

@@ -15,18 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
-    """The threads that would have been started."""
-    begun: list[Callable[[], None]] = []
-
-    def start(_: str, run: Callable[[], None]) -> bool:
-        begun.append(run)
-        return True
-
-    monkeypatch.setattr(threads, "start", start)
+@pytest.fixture(autouse=True)
+def no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread with nothing to do ends at once."""
     monkeypatch.setattr(closers, "LINGER", 0.0)
-    return begun
 
 
 def nothing() -> None:

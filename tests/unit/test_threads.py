@@ -14,20 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.fixture
-def late(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
-    """Threads that were started, and run when the test calls them."""
-    coming: list[Callable[[], object]] = []
-
-    def start(_: str, run: Callable[[], object]) -> bool:
-        coming.append(run)
-        return True
-
-    monkeypatch.setattr(threads, "start", start)
-    return coming
-
-
-def test_work_that_comes_before_its_thread(late: list[Callable[[], object]]) -> None:
+def test_work_that_comes_before_its_thread(started: list[Callable[[], None]]) -> None:
     """One thread is started for it, and finds all that was there before it came."""
     inbox: list[int] = []
     done: list[int] = []
@@ -40,27 +27,27 @@ def test_work_that_comes_before_its_thread(late: list[Callable[[], object]]) -> 
     for item in range(3):
         inbox.append(item)
         post.fill()
-    assert len(late) == 1
-    late.pop()()
+    assert len(started) == 1
+    started.pop()()
     assert done == [0, 1, 2]
     inbox.append(3)
     post.fill()
-    assert len(late) == 1
+    assert len(started) == 1
 
 
 def test_work_that_comes_as_its_thread_ends(
-    late: list[Callable[[], object]],
+    started: list[Callable[[], None]],
 ) -> None:
     """That thread has looked for the last time, and is on its way no more: another."""
 
     def run() -> None:
-        if not late:
+        if not started:
             post.fill()
 
     post = Post("any", run)
     post.fill()
-    late.pop()()
-    assert len(late) == 1
+    started.pop()()
+    assert len(started) == 1
 
 
 def test_no_thread_starts() -> None:
