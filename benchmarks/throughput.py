@@ -107,6 +107,20 @@ def _row(
     )
 
 
+def _send(
+    produce: Callable[..., object],
+    topic: str,
+    count: int,
+    message: Mapping[str, Any],
+    threads: int,
+) -> None:
+    def send(share: int) -> None:
+        for _ in range(share):
+            produce(topic, PAYLOAD, **message)
+
+    _in_threads(send, count, threads)
+
+
 def _dropped(
     producer: Producer,
     topic: str,
@@ -114,14 +128,7 @@ def _dropped(
     message: Mapping[str, Any] | None = None,
     threads: int = 1,
 ) -> None:
-    fields = message or {}
-
-    def send(share: int) -> None:
-        produce = producer.produce_async
-        for _ in range(share):
-            produce(topic, PAYLOAD, **fields)
-
-    _in_threads(send, count, threads)
+    _send(producer.produce_async, topic, count, message or {}, threads)
     producer.flush(clients.BOUND_SECONDS)
 
 
@@ -138,19 +145,14 @@ def _bare(
     message: Mapping[str, Any] | None = None,
     threads: int = 1,
 ) -> None:
-    fields = message or {}
     failures: list[Any] = []
 
     def delivered(error: Any, _: Any) -> None:
         if error is not None:
             failures.append(error)
 
-    def send(share: int) -> None:
-        produce = client.produce
-        for _ in range(share):
-            produce(topic, PAYLOAD, on_delivery=delivered, **fields)
-
-    _in_threads(send, count, threads)
+    fields = {**(message or {}), "on_delivery": delivered}
+    _send(client.produce, topic, count, fields, threads)
     flushed(client, failures)
 
 
