@@ -214,10 +214,7 @@ class Transactions:
         transaction.open = False
         if self._running is transaction:
             self._running = None
-        if self._claim.release(transaction.ticket):
-            for bell in tuple(self._bells):
-                bell()
-            self._run_waiting_jobs()
+        self._give_back(transaction.ticket)
         self._slot.look_again()
 
     def after_transaction(self, job: Callable[[], None]) -> None:
@@ -231,12 +228,14 @@ class Transactions:
         try:
             self._claim.take(ticket)
         finally:
-            if self._claim.release(ticket):
-                for bell in tuple(self._bells):
-                    bell()
-                self._run_waiting_jobs()
+            self._give_back(ticket)
 
-    def _run_waiting_jobs(self) -> None:
+    def _give_back(self, ticket: Ticket) -> None:
+        """Give the claim back, wake who waits for it, and start what waited."""
+        if not self._claim.release(ticket):
+            return
+        for bell in tuple(self._bells):
+            bell()
         while self._waiting_jobs:
             try:
                 job = self._waiting_jobs.pop(0)
@@ -257,10 +256,7 @@ class Transactions:
             self._shut = False  # the close does not take place
             raise
         finally:
-            if self._claim.release(ticket):
-                for bell in tuple(self._bells):
-                    bell()
-                self._run_waiting_jobs()
+            self._give_back(ticket)
 
     # -- end ---------------------------------------------------------------
 
