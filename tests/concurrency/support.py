@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py import Producer
@@ -57,7 +58,7 @@ def named(events: list[Event], name: str) -> list[dict[str, Any]]:
     return [event.payload for event in list(events) if event.name == name]
 
 
-class HookedMarks(list[None]):
+class HookedMarks(deque[None]):
     """`life.inuse` that calls somebody before a mark is set, or after it is seen."""
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -209,13 +210,13 @@ def test_a_handler_that_raises_as_the_poller_is_told(
         life.arm = arm
         raise KeyboardInterrupt
 
-    class Marks(list[None]):
+    class Marks(deque[None]):
         """Marks; a handler raises as one is taken away."""
 
-        def pop(self, *_: Any) -> None:
+        def pop(self) -> None:  # type: ignore[override]
             super().pop()
             if not life.quiet:
-                life.inuse = []
+                life.inuse = deque()
                 raise KeyboardInterrupt
 
     if torn == "arm":

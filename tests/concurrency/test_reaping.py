@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -217,12 +218,12 @@ def test_a_handler_that_raises_as_a_client_is_opened(
     still = StillProducer(bench, idle_disconnect_timeout=int(IDLE * 1000))
     slot, schedule = still.slot, still.engine.schedule
 
-    class Marks(list[None]):
+    class Marks(deque[None]):
         """Marks; a handler raises as one is taken away."""
 
-        def pop(self, *_: Any) -> None:
+        def pop(self) -> None:  # type: ignore[override]
             super().pop()
-            slot.life.inuse = []
+            slot.life.inuse = deque()
             raise KeyboardInterrupt
 
     def marked(*given: Any) -> Life:

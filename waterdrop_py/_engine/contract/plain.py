@@ -69,7 +69,10 @@ def recognise(
     others: list[int] = []
     for each in given:
         if type(each) is dict:
-            topic, payload = each.get("topic"), each.get("payload")
+            try:
+                topic, payload = each["topic"], each["payload"]
+            except KeyError:
+                topic = payload = None
             if type(payload) is bytes and type(topic) is str and topic in KNOWN_TOPICS:
                 handle = DeliveryHandle()
                 handle._topic = topic
