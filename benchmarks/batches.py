@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import rivals
-from benchmarks.rates import PAYLOAD, flushed, rates
+from benchmarks.rates import PAYLOAD, collector, flushed, rates
 from benchmarks.rows import BARE, OURS, Row, at_least, compared
 
 if TYPE_CHECKING:
@@ -73,12 +73,7 @@ def _batch(topic: str) -> list[dict[str, Any]]:
 
 
 def _bare(client: confluent_kafka.Producer, topic: str, count: int) -> None:
-    failures: list[Any] = []
-
-    def delivered(error: Any, _: Any) -> None:
-        if error is not None:
-            failures.append(error)
-
+    failures, delivered = collector()
     batch = _batch(topic)
     for _ in range(count // BATCH):
         for each in batch:

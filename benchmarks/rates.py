@@ -73,6 +73,17 @@ def _acknowledged(producer: Producer, count: int, send: Callable[[int], None]) -
         raise RuntimeError(f"{acknowledged} of {count} were acknowledged")
 
 
+def collector() -> tuple[list[Any], Callable[[Any, Any], None]]:
+    """A bare client's `on_delivery`, and the list where it puts what failed."""
+    failures: list[Any] = []
+
+    def delivered(error: Any, _: Any) -> None:
+        if error is not None:
+            failures.append(error)
+
+    return failures, delivered
+
+
 def flushed(client: confluent_kafka.Producer, failures: list[Any]) -> None:
     """Wait until a bare client's messages are acknowledged; raises if one was not."""
     if client.flush(clients.BOUND_SECONDS) or failures:

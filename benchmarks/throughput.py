@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException
 
 from benchmarks import clients, rivals
-from benchmarks.rates import PAYLOAD, flushed, rates, size
+from benchmarks.rates import PAYLOAD, collector, flushed, rates, size
 from benchmarks.rows import BARE, OURS, Row, at_least, compared
 
 if TYPE_CHECKING:
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from benchmarks.setting import Setting
     from waterdrop_py import Producer
 
-HEADERS = [("trace", b"0123456789abcdef"), ("kind", b"order")]
-KEYED: dict[str, Any] = {"key": b"customer-0123456", "headers": HEADERS}
+HEADERS: list[tuple[str, str | bytes | None]] = [
+    ("trace", b"0123456789abcdef"),
+    ("kind", b"order"),
+]
+KEY = b"customer-0123456"
 WRITTEN = "Future per message"
 
 
@@ -52,9 +55,9 @@ def keyed(setting: Setting) -> list[Row]:
     kinds = [each for each in rivals.kinds(setting) if each.headers]
     measured = rates(
         setting,
-        partial(_dropped, message={**KEYED, "label": "a label"}),
-        {BARE: partial(_bare, message=KEYED)},
-        partial(_rival, message=KEYED),
+        _dropped_keyed,
+        {BARE: _bare_keyed},
+        partial(_rival, message={"key": KEY, "headers": HEADERS}),
         kinds,
     )
     name = "produce_async with key, headers and label"
@@ -107,28 +110,24 @@ def _row(
     )
 
 
-def _send(
-    produce: Callable[..., object],
-    topic: str,
-    count: int,
-    message: Mapping[str, Any],
-    threads: int,
-) -> None:
+# Each loop calls as an application does, with the arguments in the call: `**fields`
+# costs a method of Python 0.2 us more, and one of C nothing.
+
+
+def _dropped(producer: Producer, topic: str, count: int, threads: int = 1) -> None:
     def send(share: int) -> None:
+        produce = producer.produce_async
         for _ in range(share):
-            produce(topic, PAYLOAD, **message)
+            produce(topic, PAYLOAD)
 
     _in_threads(send, count, threads)
+    producer.flush(clients.BOUND_SECONDS)
 
 
-def _dropped(
-    producer: Producer,
-    topic: str,
-    count: int,
-    message: Mapping[str, Any] | None = None,
-    threads: int = 1,
-) -> None:
-    _send(producer.produce_async, topic, count, message or {}, threads)
+def _dropped_keyed(producer: Producer, topic: str, count: int) -> None:
+    produce = producer.produce_async
+    for _ in range(count):
+        produce(topic, PAYLOAD, key=KEY, headers=HEADERS, label="a label")
     producer.flush(clients.BOUND_SECONDS)
 
 
@@ -139,20 +138,24 @@ def _kept(producer: Producer, topic: str, count: int) -> None:
 
 
 def _bare(
-    client: confluent_kafka.Producer,
-    topic: str,
-    count: int,
-    message: Mapping[str, Any] | None = None,
-    threads: int = 1,
+    client: confluent_kafka.Producer, topic: str, count: int, threads: int = 1
 ) -> None:
-    failures: list[Any] = []
+    failures, delivered = collector()
 
-    def delivered(error: Any, _: Any) -> None:
-        if error is not None:
-            failures.append(error)
+    def send(share: int) -> None:
+        produce = client.produce
+        for _ in range(share):
+            produce(topic, PAYLOAD, on_delivery=delivered)
 
-    fields = {**(message or {}), "on_delivery": delivered}
-    _send(client.produce, topic, count, fields, threads)
+    _in_threads(send, count, threads)
+    flushed(client, failures)
+
+
+def _bare_keyed(client: confluent_kafka.Producer, topic: str, count: int) -> None:
+    failures, delivered = collector()
+    produce = client.produce
+    for _ in range(count):
+        produce(topic, PAYLOAD, key=KEY, headers=HEADERS, on_delivery=delivered)
     flushed(client, failures)
 
 
