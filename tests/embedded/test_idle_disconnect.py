@@ -195,6 +195,25 @@ def test_disconnect_on_demand(
     assert producer.disconnect() is False
 
 
+def test_explain_idle_counts_what_a_user_of_the_client_sent(
+    cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
+) -> None:
+    """`disconnect()` would refuse, so it says so; and it keeps nothing for itself."""
+    producer = make_producer(idle_disconnect_timeout=60_000)
+    producer.produce_sync(topic, b"x")
+    cluster.set_rtt(400)
+    delivered: list[object] = []
+    with producer.native() as client:
+        client.produce(topic, b"theirs", on_delivery=lambda *_: delivered.append(1))
+    report = producer.explain_idle()
+    assert not report.disconnectable
+    assert {each.code: each.count for each in report.reasons}["in_flight"] == 1
+    assert not producer.disconnect()
+    assert eventually(lambda: bool(delivered))
+    assert producer.explain_idle().disconnectable
+    assert producer.disconnect()
+
+
 def test_explain_idle_names_every_reason(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py._engine.slot import NO_LIFE, Refusal
 from waterdrop_py._engine.states import SlotState
 
 if TYPE_CHECKING:
+    from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.slot import ClientSlot
 
 
@@ -40,6 +42,8 @@ def explain_idle(slot: ClientSlot) -> IdleReport:
     if life is NO_LIFE:
         return IdleReport(False, None, (Refusal("not_connected", 0),))
     reasons = slot.obstacles(life)
+    if not reasons and (theirs := _theirs(slot, life)):
+        reasons.append(Refusal("in_flight", theirs))
     disconnectable = not reasons
     due_in_ms: float | None = None
     due = slot.due_at()
@@ -50,3 +54,20 @@ def explain_idle(slot: ClientSlot) -> IdleReport:
         if due_in_ms > 0:
             reasons.append(Refusal("not_due", 0))
     return IdleReport(disconnectable, due_in_ms, tuple(reasons))
+
+
+@leaseholder
+def _theirs(slot: ClientSlot, life: Life) -> int:
+    """What users of the bare client have on their way.
+
+    The client itself is asked, so a mark keeps it from being destroyed meanwhile.
+    """
+    if not life.pinned:
+        return 0
+    try:
+        life.inuse.append(None)
+        return life.theirs() if slot.life is life else 0
+    finally:
+        life.inuse.pop()
+        if life.refusals:
+            slot.look_again()
