@@ -105,9 +105,15 @@ def idle_disconnected(setting: Setting) -> list[Row]:
 
 
 def idle_connected(setting: Setting) -> list[Row]:
-    """Processor time of open clients that nobody sends to, in the same seconds."""
+    """Processor time of open clients that nobody sends to, in the same seconds.
+
+    Each client sends as soon as it is opened, before the next one is: then all have one
+    connection, to the leader. One that has not sent within a second connects to any
+    broker first, and keeps that. The numbers have to be the same, because librdkafka's
+    thread of a broker without a connection takes 60 us a second, with one 27 us.
+    """
     count = setting.pick(500, 100)
-    (mine, threads), (theirs, _) = side_by_side(
+    (mine, sockets, threads), (theirs, bare_sockets, _) = side_by_side(
         _ours_open,
         _bare_open,
         arguments=(setting, count, [setting.pick(10.0, 4.0)] * setting.pick(5, 2)),
@@ -123,7 +129,8 @@ def idle_connected(setting: Setting) -> list[Row]:
             n=len(mine),
             must=at_most(0.5 * count / 500),
             aim=at_most(0.2 * count / 500),
-            note=f"ours {share:.2f} %, bare {bare:.2f} %, nobody polling bare",
+            note=f"ours {share:.2f} %, bare {bare:.2f} %, nobody polling bare; "
+            f"{sockets} sockets, and {bare_sockets}",
         ),
         absolute(
             f"threads of the library for {count} connected producers",
@@ -137,31 +144,34 @@ def idle_connected(setting: Setting) -> list[Row]:
 
 def _ours_open(
     together: Barrier, setting: Setting, count: int, windows: list[float]
-) -> tuple[list[float], int]:
+) -> tuple[list[float], int, int]:
+    topic = clients.new_topic()
     producers = _producers(setting, count)
-    _send(producers, clients.new_topic())
-    shares = _shares(together, windows)
+    for producer in producers:
+        producer.produce_sync(topic, PAYLOAD)
+    shares, sockets = _shares(together, windows)
     threads = threading.active_count() - 1
     for producer in producers:
         producer.close()
-    return shares, threads
+    return shares, sockets, threads
 
 
 def _bare_open(
     together: Barrier, setting: Setting, count: int, windows: list[float]
-) -> tuple[list[float], int]:
+) -> tuple[list[float], int, int]:
     topic = clients.new_topic()
-    opened = [clients.bare(setting.broker, linger_ms=0) for _ in range(count)]
-    for client in opened:
+    opened = []
+    for _ in range(count):
+        opened.append(client := clients.bare(setting.broker, linger_ms=0))
         clients.bare_send(client, topic, PAYLOAD)
-    shares = _shares(together, windows)
+    shares, sockets = _shares(together, windows)
     for client in opened:
         clients.close_bare(client)
-    return shares, 0
+    return shares, sockets, 0
 
 
-def _shares(together: Barrier, windows: list[float]) -> list[float]:
-    """Percents of a core, of windows that begin in both processes at once."""
+def _shares(together: Barrier, windows: list[float]) -> tuple[list[float], int]:
+    """Percents of a core, of windows that begin in both processes at once; sockets."""
     together.wait(SIDE_SECONDS)
     time.sleep(SETTLE_SECONDS)
     shares = []
@@ -169,7 +179,7 @@ def _shares(together: Barrier, windows: list[float]) -> list[float]:
         together.wait(SIDE_SECONDS)
         shares.append(_cpu_ms(seconds) / seconds / 10)
     together.wait(SIDE_SECONDS)
-    return shares
+    return shares, holdings().sockets
 
 
 def _producers(setting: Setting, count: int) -> list[Producer]:
