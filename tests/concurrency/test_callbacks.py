@@ -197,6 +197,17 @@ def test_a_quiet_client_is_served_when_something_waits(
     eventually(lambda: heard, "the event")
 
 
+def test_a_turn_that_nobody_has_is_healed_by_the_poller(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler raised as a turn was to be given back: the client is served again."""
+    life = quiet_life(make, monkeypatch)
+    eventually(lambda: life.turn.take(Ticket()), "a turn whose ticket nobody has")
+    heard: list[object] = []
+    bench.client.event(lambda *_: heard.append(1))
+    eventually(lambda: heard, "the event")
+
+
 @pytest.mark.parametrize("torn", ["arm", "pop"])
 def test_a_handler_that_raises_as_the_poller_is_told(
     bench: Bench, make: Make, torn: str

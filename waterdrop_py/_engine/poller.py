@@ -152,9 +152,7 @@ class Poller:
             for life in list(self._lives):
                 if life.client is None:
                     self._lives.discard(life)
-                    continue
-                life.turn.heal()
-                if life.poll_at < now and not self._look(life, lead):
+                elif life.poll_at < now and not self._look(life, lead):
                     return False
         return True
 
@@ -167,11 +165,11 @@ class Poller:
         turn = Ticket()
         nothing = False
         try:
+            if not life.turn.take(turn):
+                life.turn.heal()
             # What an exception tore, and who was refused a close, needs a settling.
-            owed = life.torn or life.refusals
-            nothing = (
-                life.turn.take(turn) and life.quiet and not owed and not life.busy()
-            )
+            elif life.quiet and not life.torn and not life.refusals:
+                nothing = not life.busy()
         finally:
             life.leave(turn, settled=nothing)
         return nothing or self._serve(life, lead)
