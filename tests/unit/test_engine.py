@@ -1,0 +1,45 @@
+"""What the process has one of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.engine import Engine
+from waterdrop_py._engine.reaper import RELIEF
+
+if TYPE_CHECKING:
+    import pytest
+
+    from waterdrop_py._engine.ending import Ending
+
+
+class Close:
+    """A close in progress, which counts how often it is looked at."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.started = clock.system_now()
+        self.slot = self
+        self.close_timeout = 1.0
+
+    def nudge(self) -> None:
+        """Nothing came of it yet."""
+        self.looks += 1
+
+
+def test_closes_in_progress_are_looked_at_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not whenever the reaper wakes, which it does for each of a thousand closes."""
+    now = [100.0]
+    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    engine, close = Engine(), Close()
+    engine.endings[cast("Ending", close)] = None
+    for looks in range(1, 4):
+        for _ in range(5):
+            assert engine._tend()  # noqa: SLF001
+            assert close.looks == looks
+        now[0] += RELIEF
+    engine.endings.clear()
+    assert not engine._tend()  # noqa: SLF001
