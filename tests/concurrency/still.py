@@ -50,6 +50,10 @@ class StillEngine:
         else:
             self.jobs.append(job)
 
+    def do(self, job: Callable[[], None]) -> None:
+        """What the poller would do, at once."""
+        job()
+
     def relieve(self) -> None:
         """No threads."""
 

@@ -83,31 +83,43 @@ class Dispatch:
         The caller `serves` the report itself: the poller need not, and does not get
         in its way (p50 of `produce_sync` 1.25 of bare instead of 1.4).
 
+        Until then it sees to `introduce` itself, whatever is raised.
+
         Blocks for an open, for the first look-up of a topic's partitions, and for a
         full queue; until `deadline` at most, where there is one.
 
         Raises:
             ProduceError, ProducerClosedError, ReentrantCallError: nothing was sent.
         """
-        slot = self._slot
         give_up = clock.system_now() + self._config.wait_timeout_on_queue_full / 1000
         if deadline is not None:
             give_up = min(give_up, deadline)
         partition = self._partition(handle, deadline)
-        while True:
-            life = self._ready(deadline)
-            try:
-                if self._produce(handle, life, partition, serves=serves):
-                    return
-            except BufferError as full:
-                self._wait_for_room(handle, life, verb, full, give_up)
-            except KafkaException as refused:
-                error = self._refusal(life, refused)
-                if not self._recovered(life, error):
-                    raise error from refused
-            finally:
-                if life.refusals:
-                    slot.look_again()
+        try:
+            while True:
+                life = self._ready(deadline)
+                try:
+                    if self._produce(handle, life, partition, serves=serves):
+                        return
+                except BufferError as full:
+                    self._wait_for_room(handle, life, verb, full, give_up)
+                except KafkaException as refused:
+                    self._recover(life, refused)
+                finally:
+                    if life.refusals:
+                        self._slot.look_again()
+        finally:
+            if not serves:
+                self._slot.introduce()
+
+    def introduce(self, handle: DeliveryHandle) -> None:
+        """Have the background threads know of a client that was opened for `handle`."""
+        try:
+            self._slot.introduce()
+        finally:
+            life: Life | None = handle._life
+            if life is not None and not life.poll_at:
+                life.arm(life)  # the poller does not know this client yet
 
     def refuse_closed(self) -> None:
         """Raise `ProducerClosedError` from the beginning of the close on."""
@@ -174,7 +186,7 @@ class Dispatch:
 
     def _ready(self, deadline: float | None) -> Life:
         try:
-            return self._slot.ready(deadline)
+            return self._slot.open(deadline)
         except KafkaException as error:
             raise produce_error(
                 kafka_error_of(error),
@@ -328,14 +340,16 @@ class Dispatch:
         if backoff == 0:
             waiting.hear(life)
 
-    def _recovered(self, life: Life, error: ProduceError) -> bool:
-        """Whether the lost client is replaced: the message goes to the next."""
+    def _recover(self, life: Life, refused: KafkaException) -> None:
+        """Replace a lost client: the message goes to the next. Else raise the error."""
+        error = self._refusal(life, refused)
         recovery = self._recovery
         if recovery is None or not error.fatal:
-            return False
+            raise error from refused
         if life.acknowledged:
             recovery.succeeded()
-        return recovery.reload(life, error, "librdkafka.idempotent_fatal_error")
+        if not recovery.reload(life, error, "librdkafka.idempotent_fatal_error"):
+            raise error from refused
 
     def _refusal(self, life: Life, refused: KafkaException) -> ProduceError:
         """What `produce` refused a message with, and the real code of a fatal error."""

@@ -47,6 +47,7 @@ class Life:
         pins: who uses the client directly; `pinned` stays set, because what they
             sent on it is not in our counters.
         plain: a successful report concerns nobody but its handle.
+        noted: the reaper was told of it, so its deadline is kept.
         last_activity: seconds on the clock, written by whoever serves reports.
         sent: numbers the messages; `refused` counts those that were not taken.
         report: the one that is being settled; whoever is torn leaves it here.
@@ -71,6 +72,7 @@ class Life:
         "inuse",
         "last_activity",
         "lost",
+        "noted",
         "on_settled",
         "on_unpinned",
         "opened_at",
@@ -111,6 +113,7 @@ class Life:
         self.quiet = True
         self.plain = False
         self.statistics = False
+        self.noted = False
         self.opened_at = self.last_activity = clock.now()
         self.poll_at = self.progress_at = 0.0
         self.sent = count()

@@ -171,7 +171,20 @@ class ClientSlot:
     # -- opening -----------------------------------------------------------
 
     def ready(self, deadline: float | None) -> Life:
+        """`open`, and have the deadline of the client noted."""
+        try:
+            return self.open(deadline)
+        finally:
+            if self.unnoted:
+                self.look_again()
+
+    def open(self, deadline: float | None) -> Life:
         """The open client's life, opened if need be. Mark `inuse`, and look again.
+
+        The caller sees to `introduce` whatever is raised. That may start threads, and
+        comes behind the message: one that meets librdkafka between its first connect
+        and its first metadata waits 50 ms (half of reconnect.backoff.ms) for the next
+        look.
 
         A client that has been idle, or open, for too long is replaced here, for
         the case that the reaper was late or the process was suspended.
@@ -208,9 +221,7 @@ class ClientSlot:
             return "age"
         return None
 
-    def _open(  # noqa: PLR0915 - each step where no exception leaves half of it
-        self, deadline: float | None
-    ) -> Life:
+    def _open(self, deadline: float | None) -> Life:
         """Open a client. Claim held; a failed open leaves the slot as it was."""
         reopened = self.ledger.opens > 0
         started = clock.system_now()
@@ -220,11 +231,12 @@ class ClientSlot:
             self.engine.register(self)
             self.engine.note_traffic()
             self.emitter.emit("producer.connecting")
-            self._construct(life)
+            self.engine.open(self.factory, life, self.reports)
             if self.prepare is not None:
                 self._make_ready(life, self.prepare, deadline)
             life.on_settled = self.look_again
             life.plain = self.reports.plain
+            life.noted = self.idle_timeout <= 0 and self.max_age <= 0
             took_ms = (clock.system_now() - started) * 1000
             self.ledger.opened(life, took_ms)
             # The mark keeps the client while `connected` is told of, so that nobody
@@ -242,19 +254,8 @@ class ClientSlot:
                 "producer.connected", {"reopened": reopened}, duration_ms=took_ms
             )
         finally:
-            try:
-                life.inuse.pop()
-            finally:
-                self.look_again()
+            life.inuse.pop()
         return life
-
-    def _construct(self, life: Life) -> None:
-        # The reaper's thread is started before the client and not after it: a message
-        # that meets librdkafka between its first connect and its first metadata waits
-        # 50 ms (half of reconnect.backoff.ms) for the next look. On a machine kept busy
-        # 23 of 200 wake-ups did, and 50 of 200 the other way round.
-        self.look_again()
-        self.engine.open(self.factory, life, self.reports)
 
     def _make_ready(
         self,
@@ -454,18 +455,43 @@ class ClientSlot:
             deadlines.append(life.opened_at + self.max_age)
         return min(deadlines, default=None)
 
+    @property
+    def unnoted(self) -> bool:
+        """Whether the reaper has not been told of the open client.
+
+        Asked of the ledger: whoever is just trying to let go of the client has taken
+        it out of the slot, and may put it back.
+        """
+        life = self.ledger.book[1]
+        return life is not None and not life.noted
+
+    def introduce(self) -> None:
+        """Have the deadline of a new client noted, by the poller: its thread is needed
+        anyway, and starts the reaper's where nobody waits for that.
+
+        As with `look_again`, whatever a signal handler raises meanwhile.
+        """
+        if self.unnoted:
+            try:
+                self.engine.poller.do(self.look_again)
+            except BaseException:
+                self.engine.poller.do(self.look_again)
+                raise
+
     def look_again(self) -> None:
         """The deadline, or what stood against it, has changed.
 
         Noted whatever a signal handler raises meanwhile, and twice does no harm: nobody
         else may ever say so (test_a_handler_that_raises_as_a_client_is_opened).
         """
+        life = self.life  # the reaper sees this one, or a later one
         if self.idle_timeout > 0 or self.max_age > 0:
             try:
                 self.engine.reaper.look_at(self)
             except BaseException:
                 self.engine.reaper.look_at(self)
                 raise
+        life.noted = True
 
     def restart_deadline(self) -> None:
         """It was active since: what refused the last close may be said again."""

@@ -15,6 +15,7 @@ from waterdrop_py._engine.contract import (
     fill_others,
     listed,
 )
+from waterdrop_py._engine.life import SLICE
 from waterdrop_py.delivery import DeliveryHandle, overdue
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.buffer import Entry
     from waterdrop_py._engine.dispatch import Dispatch
     from waterdrop_py._engine.emitter import Emitter
-    from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.transactions import Transactions
     from waterdrop_py.delivery import DeliveryReport
     from waterdrop_py.message import Message, MessageInput
@@ -137,13 +137,14 @@ class Verbs:
     ) -> DeliveryReport:
         try:
             self._dispatch.send(handle, verb, deadline, serves=True)
-            if not waiting.wait_until(handle, deadline):
-                raise overdue(handle, deadline - started)
+            soon = clock.system_now() + SLICE
+            if not waiting.wait_until(handle, min(soon, deadline)):
+                self._dispatch.introduce(handle)
+                if not waiting.wait_until(handle, deadline):
+                    raise overdue(handle, deadline - started)
             return handle.result(0)
         finally:
-            life: Life | None = handle._life
-            if life is not None and not life.poll_at:
-                life.arm(life)  # the poller does not know this client yet
+            self._dispatch.introduce(handle)
 
     def produce_many_async(
         self, messages: Iterable[MessageInput], *, null: bool = False
