@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tests.scenarios.harness import run_scenario
 from waterdrop_py._settings import known, properties
-from waterdrop_py._settings.defaults import with_defaults
+from waterdrop_py._settings.defaults import missing_defaults
+from waterdrop_py._settings.kafka import Properties
 from waterdrop_py._settings.properties import check_properties
 from waterdrop_py._settings.shown import shown_property
 from waterdrop_py.config import Config
@@ -212,6 +213,11 @@ def test_values_of_unknown_names_are_hidden(name: str, value: str) -> None:
     """Whatever the name, a value is shown only when librdkafka knows the name."""
     if name not in known.PROPERTIES and name not in known.CALLBACKS:
         assert shown_property(name, value) == "[hidden]"
+
+
+def with_defaults(own: dict[str, Any], *, statistics: bool) -> dict[str, Any]:
+    """What a client is made of."""
+    return Properties(own).over(missing_defaults(own, statistics=statistics))
 
 
 def test_no_statistics_unless_somebody_listens() -> None:

@@ -20,8 +20,8 @@ _MESSAGE_TIMEOUT = "message.timeout.ms"
 _ALIASES = {_MESSAGE_TIMEOUT: ("delivery.timeout.ms",)}
 
 
-def with_defaults(kafka: Mapping[str, Any], *, statistics: bool) -> dict[str, Any]:
-    """A new dict of the user's properties and, where they have none, the defaults.
+def missing_defaults(kafka: Mapping[str, Any], *, statistics: bool) -> dict[str, Any]:
+    """The defaults of what the user has not set.
 
     Reads the host's name once per process; nothing else blocks. `statistics`: whether
     somebody listens to librdkafka's statistics.
@@ -38,8 +38,7 @@ def with_defaults(kafka: Mapping[str, Any], *, statistics: bool) -> dict[str, An
     if kafka.get("transactional.id"):
         own = own_number(kafka, _MESSAGE_TIMEOUT) or 0
         defaults["transaction.timeout.ms"] = max(TRANSACTION_TIMEOUT_MS, own)
-    missing = {k: v for k, v in defaults.items() if not _own(kafka, k)}
-    return {**missing, **kafka}
+    return {k: v for k, v in defaults.items() if not _own(kafka, k)}
 
 
 def message_timeout_ms(kafka: Mapping[str, Any]) -> int | None:

@@ -41,6 +41,10 @@ class Properties(Mapping[str, Any]):
         pairs = (f"{name!r}: {_shown(name, self[name])}" for name in self)
         return "{" + ", ".join(pairs) + "}"
 
+    def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """A new dict of these, and of the defaults for what they lack."""
+        return {**defaults, **self._items}
+
     def __copy__(self) -> Properties:
         return self
 
