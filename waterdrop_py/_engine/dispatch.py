@@ -83,7 +83,7 @@ class Dispatch:
         The caller `serves` the report itself: the poller need not, and does not get
         in its way (p50 of `produce_sync` 1.25 of bare instead of 1.4).
 
-        Until then it sees to `introduce` itself, whatever is raised.
+        It sees to `introduce` itself then, whatever is raised.
 
         Blocks for an open, for the first look-up of a topic's partitions, and for a
         full queue; until `deadline` at most, where there is one.
@@ -111,6 +111,11 @@ class Dispatch:
         finally:
             if not serves:
                 self._slot.introduce()
+
+    @property
+    def unnoted(self) -> bool:
+        """Whether the client is not made known to the background threads yet."""
+        return self._slot.unnoted
 
     def introduce(self, handle: DeliveryHandle) -> None:
         """Have the background threads know of a client that was opened for `handle`."""

@@ -289,6 +289,11 @@ class ClientSlot:
         retirement = self._let_go(life, reason, batch)
         ending = retirement.ending
         if ending is None:
+            if batch is None or batch.silent:
+                # The reaper may have looked while the life was out of the slot, and
+                # forgotten it. Its own attempts end in a look of theirs.
+                # (test_a_disconnect_that_is_refused_as_the_client_is_made_known)
+                self.look_again()
             return retirement
         try:
             self.look_again()

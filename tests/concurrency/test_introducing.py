@@ -1,0 +1,184 @@
+"""A new client is made known to the library's threads, and not before its message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.concurrency.still import StillProducer
+from tests.concurrency.support import IDLE, named
+from tests.doubles import Run, eventually
+from waterdrop_py import Message
+from waterdrop_py._engine import verbs, waiting
+from waterdrop_py._engine.contract import fill
+from waterdrop_py._engine.slot import Refusal
+from waterdrop_py._engine.verbs import Verbs
+from waterdrop_py.middleware import Middleware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.concurrency.support import Make
+    from tests.doubles import Bench
+    from waterdrop_py.testing import FakeClock
+
+MESSAGE = Message("t", b"x")
+
+
+class Waking:
+    """A producer whose first message is sent; `steps` is what happened, in order."""
+
+    def __init__(self, bench: Bench, time_: FakeClock) -> None:
+        self._time = time_
+        still = StillProducer(bench, idle_disconnect_timeout=int(IDLE * 1000))
+        self.engine, self.slot, self._dispatch = (
+            still.engine,
+            still.slot,
+            still.dispatch,
+        )
+        self.steps: list[str] = []
+        self.hook: Callable[[], object] | None = None
+        for name in ("open", "produce", "poll"):
+            bench.parks[name] = self._noting(name)
+        self._owner = still
+        self.engine.look_at = self._look
+
+    def _noting(self, name: str) -> Callable[[], None]:
+        return lambda: self.steps.append(name)
+
+    def _look(self, slot: Any) -> None:
+        self.steps.append("noted")
+        self.engine.schedule.look_at(slot)
+        hook, self.hook = self.hook, None
+        if hook is not None:
+            hook()
+
+    def send(self, verb: str) -> None:
+        """A message, in one of the two ways."""
+        if verb == "produce_async":
+            self._dispatch.send(fill(MESSAGE, None), "message.produce_async")
+            return
+        Verbs(
+            self._dispatch,
+            self.slot.emitter,
+            Middleware(()),
+            None,
+            max_payload_size=None,
+            max_wait_timeout=5.0,
+        ).produce_sync(MESSAGE, None)
+
+    def falls_due(self) -> None:
+        """The reaper knows the client, and closes it in time."""
+        waiting.hear(self.slot.life)
+        self._time.advance(IDLE)
+        assert self.engine.schedule.sweep(self._time.now()) == [self.slot]
+        self.slot.reap(self.engine.batch([self.slot]))
+        self.engine.run_jobs()
+        assert self.slot.life.client is None
+
+
+@pytest.fixture
+def waking(bench: Bench, time_: FakeClock) -> Waking:
+    """A producer without threads, and without a client yet."""
+    return Waking(bench, time_)
+
+
+@pytest.mark.parametrize(
+    ("verb", "steps"),
+    [
+        ("produce_async", ["open", "produce", "noted"]),
+        ("produce_sync", ["open", "produce", "poll", "noted"]),
+    ],
+)
+def test_no_thread_starts_before_the_message(
+    waking: Waking, verb: str, steps: list[str]
+) -> None:
+    """What may start a thread comes behind the message; behind its report where the
+    caller serves that itself. Once for each client."""
+    waking.send(verb)
+    assert waking.steps == steps
+    waking.send(verb)
+    assert waking.steps.count("noted") == 1
+    waking.falls_due()
+
+
+@pytest.mark.parametrize(
+    ("verb", "torn"),
+    [
+        ("produce_async", "produce"),
+        ("produce_sync", "produce"),
+        ("produce_sync", "poll"),
+    ],
+)
+def test_a_handler_that_raises_before_the_client_is_known(
+    bench: Bench, waking: Waking, verb: str, torn: str
+) -> None:
+    """Its deadline is noted all the same: nobody may ever send on it again."""
+    bench.fail(torn, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        waking.send(verb)
+    waking.falls_due()
+
+
+def test_a_handler_that_raises_as_the_poller_is_asked(
+    waking: Waking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poller is asked again to have the deadline noted."""
+
+    def interrupt(_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(waking.engine, "do", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        waking.send("produce_async")
+    waking.falls_due()
+
+
+def test_a_disconnect_that_is_refused_as_the_client_is_made_known(
+    waking: Waking,
+) -> None:
+    """Who tries to let go of the client takes it out of the slot, and puts it back.
+
+    Whoever has it made known just then sees no client there, and neither does the
+    reaper, which forgets the slot: the deadline is noted all the same.
+    """
+    slot = waking.slot
+    slot.open(None)
+
+    def hold() -> Refusal:
+        slot.introduce()
+        return Refusal("buffer")
+
+    slot.holds.append(hold)
+    assert slot.retire("requested").refusals
+    assert waking.steps == ["open", "noted", "noted"]
+    slot.holds.clear()
+    waking.falls_due()
+
+
+def test_another_look_at_the_slot_as_a_client_is_opened(waking: Waking) -> None:
+    """Who has the reaper look at a slot whose client was closed just now, and goes on
+    when there is another, has not made that one known."""
+    waking.hook = lambda: waking.slot.open(None)
+    waking.slot.look_again()
+    assert waking.slot.unnoted
+    waking.slot.introduce()
+    waking.falls_due()
+
+
+def test_a_report_that_does_not_come_soon(
+    time_: FakeClock, bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the report makes the client known meanwhile: its idle timeout is
+    over, and that it may not be closed is told of."""
+    monkeypatch.setattr(verbs, "SLICE", 0.01)
+    producer = make(idle=True)
+    bench.auto = False
+    waiter = Run(lambda: producer.produce_sync("t", b"x"))
+    eventually(lambda: bench.sent)
+    time_.advance(IDLE)
+    eventually(lambda: named(make.events, "producer.disconnect_refused"))
+    bench.client.ack()
+    assert waiter.result().offset == 0
