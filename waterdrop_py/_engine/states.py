@@ -13,8 +13,6 @@ class SlotState(Enum):
     need not wait for a close.
     """
 
-    __hash__ = object.__hash__  # `Enum` has one in Python, for each look at a table
-
     EMPTY = auto()
     OPENING = auto()
     OPEN = auto()
