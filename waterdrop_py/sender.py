@@ -14,6 +14,7 @@ from waterdrop_py._engine.contract import (
     snapshots,
 )
 from waterdrop_py._engine.dispatch import REFUSED
+from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, keyword_only
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import ProducerNotTransactionalError, TransactionRequiredError
@@ -44,12 +45,13 @@ class Sender:
 
     # -- sending -----------------------------------------------------------
 
+    @keyword_only
     @leaseholder
-    def produce_async(
+    def produce_async(  # noqa: PLR0915 - the hot path, in one piece
         self,
         topic: str,
         payload: Payload,
-        *,
+        _: ByKeyword = BY_KEYWORD,
         key: Key = None,
         partition: int | None = None,
         partition_key: Key = None,
@@ -76,7 +78,8 @@ class Sender:
         # The fast path: a message that is plainly legal, on a client that is open
         # and busy. See `ClientSlot` and `Dispatch` for what the steps protect.
         if (
-            type(payload) is bytes
+            _ is BY_KEYWORD
+            and type(payload) is bytes
             and type(topic) is str
             and topic in KNOWN_TOPICS
             and (key is None or (type(key) is bytes and key))
@@ -122,6 +125,11 @@ class Sender:
                 raise
             finally:
                 inuse.pop()
+        if _ is not BY_KEYWORD:
+            raise TypeError(
+                "produce_async() takes topic and payload by position, and everything "
+                "else by keyword"
+            )
         return self._verbs.produce_async(
             Message(
                 topic, payload, key, partition, partition_key, timestamp, headers, label
