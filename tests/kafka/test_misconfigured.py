@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +28,7 @@ SECRET = "a-secret-that-nobody-must-see"
 
 
 class Case(NamedTuple):
-    """What is wrong, and what the first advice must say."""
+    """What is wrong, what the first advice must say, and a pattern of the report."""
 
     kafka: Callable[[KafkaCluster], dict[str, str]]
     advice: str
@@ -78,14 +79,18 @@ def sasl_to_tls_only(cluster: KafkaCluster) -> dict[str, str]:
     return {**wrong_password(cluster), "bootstrap.servers": servers}
 
 
+# Of a connection that the broker ends at once nothing is reported but that it is down;
+# or what the client met that was still writing (seen once).
+ENDED = "brokers are down|Broken pipe|reset by peer"
+
 CASES = [
     Case(wrong_password, "refused the credentials", "invalid credentials"),
     Case(wrong_mechanism, "does not offer this sasl.mechanism", "SCRAM-SHA-512"),
     Case(wrong_ca, "ssl.ca.location must name the CA", "certificate verify failed"),
     Case(wrong_ca_and_sasl, "ssl.ca.location must name", "certificate verify failed"),
     Case(tls_to_plaintext, "is this port a plaintext listener", "SSL"),
-    Case(plaintext_to_tls, "a TLS listener does so to a plaintext client", "down"),
-    Case(plaintext_to_sasl, "a SASL listener to one without SASL", "down"),
+    Case(plaintext_to_tls, "a TLS listener does so to a plaintext client", ENDED),
+    Case(plaintext_to_sasl, "a SASL listener to one without SASL", ENDED),
     Case(sasl_to_tls_only, "does not offer this sasl.mechanism", "handshake failed"),
 ]
 
@@ -132,7 +137,7 @@ def test_what_is_wrong_is_said_within_the_timeout(
         assert time.monotonic() - started < MESSAGE_SECONDS + 0.5
         assert failed.value.code == "msg_timed_out"
         for error in (unreachable.value, failed.value):
-            assert case.report in error.checklist[0]
+            assert re.search(case.report, error.checklist[0])
             assert case.advice in error.checklist[1]
             assert case.advice in str(error)
         every = said(unreachable.value) + said(failed.value) + told(events)

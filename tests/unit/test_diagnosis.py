@@ -24,6 +24,7 @@ def noted(*errors: tuple[int, str]) -> tuple[str, ...]:
         (TRANSPORT, "h:9092: Connection refused", "advertised.listeners"),
         (TRANSPORT, "Connection timed out", "firewall"),
         (TRANSPORT, "Disconnected", "plaintext"),
+        (TRANSPORT, "Send failed: Broken pipe", "a SASL listener to one without SASL"),
         (DOWN, "1/1 brokers are down", "broker up"),
         (RESOLVE, "Name not known", "DNS"),
         (SSL, "handshake failed", "ssl.ca.location"),
