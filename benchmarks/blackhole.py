@@ -28,7 +28,7 @@ def run(setting: Setting) -> list[Row]:
     rounds = setting.pick(20, 10)
     with DroppingProxy(setting.broker.properties["bootstrap.servers"]) as proxy:
         mine = [_ours(proxy, topic) for _ in range(rounds)]
-        bare, delivered = _bare(proxy, topic, seconds=setting.pick(70.0, 5.0))
+        bare, delivered = _bare(proxy, topic, seconds=setting.pick(70.0, 3.0))
     slowest = max(mine)
     return [
         Row(

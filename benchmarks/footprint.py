@@ -116,7 +116,7 @@ def idle_connected(setting: Setting) -> list[Row]:
     (mine, sockets, threads), (theirs, bare_sockets, _) = side_by_side(
         _ours_open,
         _bare_open,
-        arguments=(setting, count, [setting.pick(10.0, 4.0)] * setting.pick(5, 2)),
+        arguments=(setting, count, [setting.pick(10.0, 2.5)] * setting.pick(5, 2)),
         seconds=SIDE_SECONDS,
     )
     share, bare = median(mine), median(theirs)

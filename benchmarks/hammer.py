@@ -29,7 +29,7 @@ READ_SECONDS = 60.0
 def run(setting: Setting) -> list[Row]:
     """Each message carries its own number, and is read back."""
     topic = clients.new_topic()
-    seconds = setting.pick(30.0, 5.0)
+    seconds = setting.pick(30.0, 3.0)
     with clients.ours(setting.broker, idle_ms=IDLE_MS, linger_ms=0) as producer:
         hammer = Hammer(producer, topic, seconds)
         hammer.run()

@@ -23,7 +23,7 @@ BOUNDS = (("p50", 0.5, 1.25, 1.1), ("p99", 0.99, 1.5, 1.1))
 def produce_sync(setting: Setting) -> list[Row]:
     """`produce_sync` beside produce and poll until delivered."""
     topic = clients.new_topic()
-    rounds, size = setting.pick((15, 400), (5, 200))
+    rounds, size = setting.pick((15, 400), (5, 120))
     client = clients.bare(setting.broker, linger_ms=0)
     kinds = rivals.kinds(setting, always=True)
     with (

@@ -27,7 +27,7 @@ LATE_SECONDS = 10.0
 
 def run(setting: Setting) -> list[Row]:
     """One poller for all beside a thread for each bare client, in fresh processes."""
-    rounds, seconds = setting.pick((7, 8.0), (1, 2.0))
+    rounds, seconds = setting.pick((7, 8.0), (1, 1.5))
     count = int(seconds / APART_SECONDS)
     contenders: dict[str, Callable[[], list[float]]] = {
         OURS: lambda: isolated(_ours, setting.broker, count, seconds=SIDE_SECONDS),
