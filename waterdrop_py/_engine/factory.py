@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException
@@ -46,7 +45,7 @@ class _Beginning(NamedTuple):
     missing: Mapping[str, Any]
 
 
-@functools.lru_cache
+@lru_cache
 def _shared(
     listens: bool, statistics: bool, missing: tuple[tuple[str, Any], ...]
 ) -> _Beginning:
