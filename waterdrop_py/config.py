@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
-import confluent_kafka
-
 from waterdrop_py._settings.kafka import copied
 from waterdrop_py._settings.kinds import (
     Count,
@@ -39,14 +37,14 @@ from waterdrop_py._settings.properties import check_properties
 from waterdrop_py._settings.shown import kind
 from waterdrop_py._settings.tuning import warn_about
 from waterdrop_py.errors import ConfigurationInvalidError
-from waterdrop_py.typing import ClientFactory
 
 if TYPE_CHECKING:
     from waterdrop_py._settings.text import Reading
+    from waterdrop_py.typing import ClientFactory
 
 TokenProvider: TypeAlias = Callable[[str], "tuple[Any, ...]"]
 _OptionalProvider: TypeAlias = Option["TokenProvider | None", "TokenProvider | None"]
-_Factory: TypeAlias = Option[ClientFactory, ClientFactory]
+_OptionalFactory: TypeAlias = Option["ClientFactory | None", "ClientFactory | None"]
 
 
 @final
@@ -99,7 +97,8 @@ class Config(OptionTable):
         deliver: False validates and instruments everything, and sends nothing.
         middleware: callables, each from a `Message` to a `Message`, before validation.
         tags: ride on every event.
-        client_factory: makes the client from a dict of properties, at each open.
+        client_factory: makes the client from a dict of properties, at each open; None:
+            `confluent_kafka.Producer`, looked up then.
     """
 
     kafka: KafkaProperties = properties()
@@ -130,7 +129,7 @@ class Config(OptionTable):
     deliver: Flag = flag(True)
     middleware: Steps = steps()
     tags: Labels = labels()
-    client_factory: _Factory = function(confluent_kafka.Producer, contract="f(dict)")
+    client_factory: _OptionalFactory = function(None, contract="f(dict)")
 
     def _built(self) -> None:
         warn_about(self)

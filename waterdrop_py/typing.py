@@ -13,21 +13,29 @@ ClientFactory: TypeAlias = Callable[[dict[str, Any]], "KafkaClient"]
 class KafkaClient(Protocol):
     """What the engine asks of a client: the part of `confluent_kafka.Producer` it uses.
 
-    `client_factory` may return anything of this shape.
+    `client_factory` may return anything of this shape. The methods of transactions are
+    for producers with a `transactional.id`.
     """
 
     def produce(
         self,
         topic: str,
-        value: str | bytes | None = None,
-        key: str | bytes | None = None,
+        *,
+        value: bytes | None = None,
+        key: bytes | None = None,
         partition: int = -1,
-        callback: Callable[[Any, Any], None] | None = None,
         on_delivery: Callable[[Any, Any], None] | None = None,
         timestamp: int = 0,
         headers: Any = None,
     ) -> None:
-        """Queue a message; `BufferError` when the queue is full."""
+        """Queue a message, and call `on_delivery(error, message)` once, from a later
+        `poll`, `flush` or `close`.
+
+        Topic and value always come, `on_delivery` too; the rest only where the message
+        has it. `headers` is a dict, or a list of pairs where a name is there twice; it
+        may be changed. `BufferError` when the queue is full, and a `KafkaException`,
+        refuse the message.
+        """
 
     def poll(self, timeout: float = -1) -> int:
         """Serve reports and callbacks for at most `timeout` seconds."""

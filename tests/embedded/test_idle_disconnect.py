@@ -204,7 +204,9 @@ def test_explain_idle_counts_what_a_user_of_the_client_sent(
     cluster.set_rtt(400)
     delivered: list[object] = []
     with producer.native() as client:
-        client.produce(topic, b"theirs", on_delivery=lambda *_: delivered.append(1))
+        client.produce(
+            topic, value=b"theirs", on_delivery=lambda *_: delivered.append(1)
+        )
     report = producer.explain_idle()
     assert not report.disconnectable
     assert {each.code: each.count for each in report.reasons}["in_flight"] == 1

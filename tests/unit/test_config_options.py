@@ -10,7 +10,6 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Any
 
-import confluent_kafka
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,7 +102,7 @@ def test_defaults() -> None:
         "middleware": (),
         "oauth_token_provider": None,
         "tags": {},
-        "client_factory": confluent_kafka.Producer,
+        "client_factory": None,
     }
 
 
@@ -270,7 +269,7 @@ def test_tags_are_copied_and_read_only() -> None:
 
 
 def test_callables() -> None:
-    """A token provider may be None, a client factory may not; both must be callable."""
+    """A token provider and a client factory must be callable, or None."""
 
     def provider(_config: object) -> Any:
         return "token", 1.0
@@ -278,8 +277,9 @@ def test_callables() -> None:
     assert build(oauth_token_provider=provider).oauth_token_provider is provider
     assert vars(build(client_factory=provider))["client_factory"] is provider
     assert build(oauth_token_provider=None).oauth_token_provider is None
+    assert build(client_factory=None).client_factory is None
     assert "must be callable" in sentence("oauth_token_provider", "token")
-    assert "must be callable" in sentence("client_factory", None)
+    assert "must be callable" in sentence("client_factory", 1)
 
 
 @pytest.mark.parametrize("name", COUNTS)

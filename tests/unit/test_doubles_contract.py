@@ -200,7 +200,7 @@ def test_a_full_queue(make: Callable[..., Producer], topic: str) -> None:
         refused = 0
         for _ in range(200):
             try:
-                client.produce(topic, b"x", partition=0)
+                client.produce(topic, value=b"x", partition=0)
             except BufferError:
                 refused += 1
         assert refused
@@ -236,7 +236,7 @@ def test_closed(make: Callable[..., Producer], topic: str) -> None:
     with pytest.raises(ProducerClosedError):
         producer.produce_async(topic, b"x")
     with pytest.raises(RuntimeError):
-        client.produce(topic, b"x")
+        client.produce(topic, value=b"x")
 
 
 def test_purge(make: Callable[..., Producer], topic: str) -> None:
@@ -245,7 +245,7 @@ def test_purge(make: Callable[..., Producer], topic: str) -> None:
     with producer.native() as client:
         outcomes: list[Any] = []
         report = partial(lambda error, _: outcomes.append(error))
-        client.produce(topic, b"x", partition=0, on_delivery=report)
+        client.produce(topic, value=b"x", partition=0, on_delivery=report)
         client.purge()
         deadline = time.monotonic() + BOUND
         while not outcomes and time.monotonic() < deadline:
@@ -362,7 +362,7 @@ def test_the_raw_client_outside_a_transaction(
         transactional.native() as client,
         pytest.raises(confluent_kafka.KafkaException) as refused,
     ):
-        client.produce(topic, b"x")
+        client.produce(topic, value=b"x")
     assert refused.value.args[0].name() == "_STATE"
 
 

@@ -73,7 +73,7 @@ def test_settle_looks_again_after_its_mark() -> None:
             found = len(self._inner)
             self._looks += 1
             if self._looks == 1:
-                self._inner.produce("t", b"x")
+                self._inner.produce("t", value=b"x")
             return found
 
         def __getattr__(self, name: str) -> Any:

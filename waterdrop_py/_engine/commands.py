@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Ticket
-from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
+from waterdrop_py._engine.kafka_errors import code_name, produce_error, refusal_of
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py.errors import ProduceError, ReentrantCallError
@@ -61,7 +61,7 @@ def run(
         try:
             _in_slices(life, command, deadline)
         except KafkaException as raised:
-            native: Any = kafka_error_of(raised)
+            native: Any = refusal_of(raised)
             # After a fatal error the code may also say "retriable": it never helps.
             if native.fatal() and life.fatal is None:
                 life.fatal = native
@@ -100,7 +100,7 @@ def _in_slices(
                 command(life, min(SLICE, max(_TICK, left)))
             except KafkaException as error:
                 life.reports.mend(life)
-                passing = code_name(kafka_error_of(error)) == "timed_out"
+                passing = code_name(refusal_of(error)) == "timed_out"
                 if not passing or clock.system_now() >= give_up:
                     raise
             else:

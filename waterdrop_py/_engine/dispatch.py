@@ -10,9 +10,9 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock, waiting
 from waterdrop_py._engine.kafka_errors import (
-    kafka_error_of,
     produce_error,
     queue_full_error,
+    refusal_of,
 )
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.partitions import partition_of
@@ -194,7 +194,7 @@ class Dispatch:
             return self._slot.open(deadline)
         except KafkaException as error:
             raise produce_error(
-                kafka_error_of(error),
+                refusal_of(error),
                 subject="the client could not be opened; nothing was sent: ",
                 checklist=self._slot.reports.checklist(),
             ) from error
@@ -271,7 +271,8 @@ class Dispatch:
         count = start
         try:
             life.inuse.append(None)
-            if slot.life is not life or life.quiet:
+            # `send` would try again what a foreign client has refused here.
+            if slot.life is not life or life.quiet or slot.reports.foreign:
                 return count
             produce: Any = life.produce
             run = handles[start:] if start else handles
@@ -358,7 +359,7 @@ class Dispatch:
 
     def _refusal(self, life: Life, refused: KafkaException) -> ProduceError:
         """What `produce` refused a message with, and the real code of a fatal error."""
-        error: Any = kafka_error_of(refused)
+        error: Any = refusal_of(refused)
         lost = error.code() == error._FATAL
         if lost:
             if life.fatal is None and not life.held_here():

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine.exit import watch_exit
+from waterdrop_py._engine.foreign_client import by_keyword, is_foreign, whole
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import missing_defaults, own_number
-from waterdrop_py._settings.shown import kind
 from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ _LOGGER: Final = logging.getLogger("waterdrop_py.librdkafka")
 _NOT_PASSED_ON: Final = ("on_delivery", "delivery.report.only.error")
 
 _NOTICEABLE_LINGER_MS: Final = 10
-# What every client of a factory is asked for, whatever it is used for.
-_NEEDED: Final = ("produce", "poll", "close")
+_QUEUE: Final = "queue.buffering.max.messages"
+_DEFAULT_QUEUE: Final = 100_000
 
 
 class _Beginning(NamedTuple):
@@ -114,7 +116,7 @@ class Factory:
 
         Raises:
             ConfigurationInvalidError: the properties contradict each other, or the
-                client factory made no client.
+                client factory made no client, or one that lacks something.
             KafkaException: librdkafka could not start, or got no OAuth token.
             ProduceError: the process has as many clients as it can (too_many_clients).
         """
@@ -140,9 +142,25 @@ class Factory:
             conf["oauth_cb"] = tokens
         watch_exit()
         client = self._construct(conf, tokens, reports)
-        life.client = client
-        _require_protocol(client)
-        life.produce = client.produce
+        reports.take_client(foreign=is_foreign(client))
+        life.client = self._whole(client)
+        if reports.foreign:
+            limit = own_number(conf, _QUEUE)
+            life.produce = by_keyword(life, _DEFAULT_QUEUE if limit is None else limit)
+        else:
+            life.produce = life.client.produce
+
+    def _whole(self, client: KafkaClient) -> KafkaClient:
+        try:
+            return whole(client, transactional=self.is_transactional)
+        except ConfigurationInvalidError:
+            # It is young and has nothing to deliver; what its close raises is not
+            # what is wrong.
+            close = getattr(client, "close", None)
+            if callable(close):
+                with suppress(Exception):
+                    close()
+            raise
 
     def _begin(self, kafka: Properties) -> _Beginning:
         listens = self._emitter.listens("statistics.emitted")
@@ -186,6 +204,9 @@ class Factory:
 
     def _build(self, conf: dict[str, Any]) -> KafkaClient:
         build = self._config.client_factory
+        if build is None:
+            # Looked up at each open: a tracer may replace it at any time.
+            build = confluent_kafka.Producer
         if self._config.deliver:
             return build(conf)
         from waterdrop_py.testing.doubles import FakeClient  # rarely needed
@@ -220,18 +241,6 @@ class Factory:
     def _statistics(self, text: str) -> None:
         if self._emitter.listens("statistics.emitted"):
             self._emitter.emit("statistics.emitted", {"statistics": json.loads(text)})
-
-
-def _require_protocol(client: object) -> None:
-    missing = [name for name in _NEEDED if not callable(getattr(client, name, None))]
-    if missing:
-        raise ConfigurationInvalidError(
-            {
-                "client_factory": f"made {kind(client)}, which has no "
-                f"{', '.join(missing)}; an object of the protocol typing.KafkaClient "
-                "is legal"
-            }
-        )
 
 
 class LogBridge:

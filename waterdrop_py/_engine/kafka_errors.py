@@ -22,6 +22,13 @@ def kafka_error_of(error: BaseException) -> Any:
     return None
 
 
+def refusal_of(error: KafkaException) -> Any:
+    """The `KafkaError` inside, or `_FAIL` with the text of an exception without one:
+    a wrapper of a client may raise such."""
+    inner = kafka_error_of(error)
+    return KafkaError(KafkaError._FAIL, str(error)) if inner is None else inner
+
+
 def produce_error(
     error: Any, *, checklist: tuple[str, ...] = (), subject: str = ""
 ) -> ProduceError:

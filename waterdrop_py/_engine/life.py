@@ -160,9 +160,13 @@ class Life:
                 raise KeyboardInterrupt from error
             raise
         finally:
-            if self.acknowledged + self.failed != before:
-                self.last_activity = clock.now()
-                self.progress_at = clock.system_now()
+            self.note_reports(before)
+
+    def note_reports(self, before: int) -> None:
+        """Reports may have been served since there were `before`: that is activity."""
+        if self.acknowledged + self.failed != before:
+            self.last_activity = clock.now()
+            self.progress_at = clock.system_now()
 
     def leave(
         self,
@@ -242,14 +246,15 @@ class Life:
         if self.busy():
             self.quiet = False
             return False
-        if self.torn:
+        if self.torn or (self.reports.foreign and self.in_flight()):
             self._reconcile()
         if self.refusals and self.on_settled is not None:
             self.on_settled()
         return True
 
     def _reconcile(self) -> None:
-        """Settle what an exception of a signal handler left open. Turn held.
+        """Settle what an exception of a signal handler left open, or a foreign client
+        that reports nothing. Turn held.
 
         It may have come between the number of a message and its hand-over, or have
         torn a report. Either is open for good once nothing is left that it could be:

@@ -9,7 +9,7 @@ from zlib import crc32
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import clock, lease, waiting
-from waterdrop_py._engine.kafka_errors import kafka_error_of, produce_error
+from waterdrop_py._engine.kafka_errors import produce_error, refusal_of
 from waterdrop_py._engine.pause import pause
 from waterdrop_py.errors import ProduceError
 
@@ -87,7 +87,7 @@ _PASSING: Final = frozenset(
 
 def _refused(raised: KafkaException, topic: str, slot: ClientSlot) -> ProduceError:
     return produce_error(
-        kafka_error_of(raised),
+        refusal_of(raised),
         subject=f"partitions of {topic!r}; nothing was sent: ",
         checklist=slot.reports.checklist() if slot.reports.diagnosis.code else (),
     )

@@ -27,7 +27,10 @@ class ReportDesk:
 
     Attributes:
         transactional: what is purged was given up by an abort.
-        hears_sends: somebody listens to `message.produced_async`.
+        foreign: the client is not `confluent_kafka.Producer` itself.
+        hears_sends: somebody listens to `message.produced_async`, or the client is
+            foreign: each message takes the long way. The fast path tries twice what
+            is refused, and a tracer or a serializer would see both.
         drain: what a closing producer accounts with, while it closes.
         diagnosis: the most telling connection error since the last success.
     """
@@ -39,6 +42,7 @@ class ReportDesk:
         "_servers",
         "diagnosis",
         "drain",
+        "foreign",
         "hears_sends",
         "transactional",
     )
@@ -54,13 +58,20 @@ class ReportDesk:
         self._on_delivery = on_delivery
         self._purged: dict[int, ProduceError] = {}
         self.drain: Drain | None = None
+        self.foreign = False
         self.hears_sends = False
         self.transactional = False
         self.diagnosis = Diagnosis()
 
     def refresh(self) -> None:
         """Look again at who wants to hear of sends."""
-        self.hears_sends = self._emitter.listens("message.produced_async")
+        heard = self._emitter.listens("message.produced_async")
+        self.hears_sends = heard or self.foreign
+
+    def take_client(self, *, foreign: bool) -> None:
+        """The next client is `foreign`, or `confluent_kafka.Producer` itself."""
+        self.foreign = foreign
+        self.refresh()
 
     def start_drain(self) -> Drain:
         """Account for outcomes from now on; a producer closes."""
@@ -127,11 +138,18 @@ class ReportDesk:
                 self._finish(handle, failure, native)
 
     def resolve_lost(self, handles: list[DeliveryHandle]) -> None:
-        """Resolve handles whose report was torn beyond mending."""
+        """Resolve handles whose report was torn beyond mending, or never comes."""
+        why = "a signal handler raised while the report of this message was served"
+        if self.foreign:
+            why = (
+                "the client that client_factory made has nothing left to report: it "
+                "must pass on_delivery on, and an exception in its own callback loses "
+                "a report"
+            )
         for handle in handles:
             error = ProduceError(
-                "a signal handler raised while the report of this message was served, "
-                "and it is lost: whether it was delivered is not known (report_lost)",
+                f"{why}; the report is lost, and whether the message was delivered is "
+                "not known (report_lost)",
                 code="report_lost",
             )
             self._finish(handle, error, None)

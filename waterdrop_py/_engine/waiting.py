@@ -86,6 +86,8 @@ def serve_until(life: Life, done: Callable[[], bool], deadline: float) -> bool:
             life.serve(wait)
             if wait <= 0 or life.client is None:
                 break
+            if life.reports.foreign and not done():
+                life.settle()  # its report may never come
         return True
     finally:
         life.leave(ticket)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import confluent_kafka
+from confluent_kafka import KafkaException, cimpl
 
 from waterdrop_py._settings import known
 from waterdrop_py._settings.options import option_meant
@@ -101,8 +101,8 @@ def _flattened(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
 def _refusal(kafka: dict[str, Any]) -> str | None:
     """What librdkafka has against these properties, or None."""
     try:
-        confluent_kafka.Producer({**kafka, _PROBE: ""})
-    except confluent_kafka.KafkaException as error:
+        cimpl.Producer({**kafka, _PROBE: ""})
+    except KafkaException as error:
         text = str(error.args[0].str()).strip()
     except (TypeError, ValueError, AttributeError, SystemError) as error:
         text = str(error)

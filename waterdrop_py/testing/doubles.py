@@ -81,7 +81,7 @@ class FakeMessage:
         return self._offset
 
     def headers(self) -> Any:
-        """The headers, as they were sent."""
+        """The headers as a consumer sees them, a list of pairs; or None."""
         return self._headers
 
     def timestamp(self) -> tuple[int, int]:
@@ -144,7 +144,8 @@ class FakeClient:
             raise BufferError("Local: Queue full")
         place = max(0, partition)
         created = timestamp or int(time.time() * 1000)
-        message = FakeMessage(topic, value, key, place, created, headers)
+        pairs = list(headers.items() if isinstance(headers, dict) else headers or ())
+        message = FakeMessage(topic, value, key, place, created, pairs or None)
         self._accept(message)
         self._waiting.append((callback or on_delivery, None, message))
 

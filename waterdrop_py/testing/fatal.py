@@ -6,6 +6,7 @@ import ctypes
 
 from confluent_kafka import cimpl
 
+from waterdrop_py._engine.foreign_client import native_of
 from waterdrop_py._settings.kafka import unfit_text
 from waterdrop_py._settings.shown import kind, shown
 from waterdrop_py.errors import InvalidArgumentError
@@ -35,11 +36,12 @@ def trigger_fatal_error(producer: Producer, code: int, reason: str) -> None:
             f"reason: {shown(reason)} is no reason; a str without NUL is"
         )
     with producer.native() as client:
-        if not isinstance(client, cimpl.Producer):
+        native = native_of(client)
+        if native is None:
             raise InvalidArgumentError(
                 f"producer: its client is a {type(client).__name__}; only a "
                 "confluent_kafka.Producer has a fatal state"
             )
         library = ctypes.CDLL(cimpl.__file__)
-        handle = ctypes.c_void_p.from_address(id(client) + _HANDLE)
+        handle = ctypes.c_void_p.from_address(id(native) + _HANDLE)
         library.rd_kafka_test_fatal_error(handle, code, reason.encode())
