@@ -1,0 +1,213 @@
+"""The tracers, behind one face: install, and say what was traced."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import confluent_kafka
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Pairs = list[tuple[str, bytes]]
+
+
+class Span(NamedTuple):
+    """What is known of one."""
+
+    id: int
+    trace: int
+    parent: int | None
+    failed: bool
+
+
+def is_linked(contexts: Sequence[object], spans: Sequence[Span], trace: int) -> bool:
+    """Whether each message has the context of one span, and each span its caller's."""
+    known = {(span.trace, span.id) for span in spans if span.parent}
+    return set(contexts) == known and {span.trace for span in spans} == {trace}
+
+
+class OpenTelemetry:
+    """`ConfluentKafkaInstrumentor().instrument()`."""
+
+    def __init__(self) -> None:
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import (
+            InMemorySpanExporter,
+        )
+
+        self._exporter = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        trace.set_tracer_provider(provider)
+        self._tracer = trace.get_tracer("test")
+
+    def install(self) -> None:
+        """Patch the library."""
+        from opentelemetry.instrumentation.confluent_kafka import (
+            ConfluentKafkaInstrumentor,
+        )
+
+        ConfluentKafkaInstrumentor().instrument()
+
+    def options(self) -> dict[str, Any]:
+        """Options of a producer."""
+        return {}
+
+    @contextmanager
+    def caller(self) -> Iterator[int]:
+        """A span around what is sent; its trace."""
+        with self._tracer.start_as_current_span("caller") as span:
+            yield span.get_span_context().trace_id
+
+    def spans(self, topic: str) -> list[Span]:
+        """Those of messages to a topic."""
+        return [
+            Span(
+                span.context.span_id,
+                span.context.trace_id,
+                span.parent.span_id if span.parent else None,
+                not span.status.is_ok and bool(span.events),
+            )
+            for span in self._exporter.get_finished_spans()
+            if span.name == f"{topic} send"
+        ]
+
+    def context(self, headers: Pairs) -> tuple[int, int] | None:
+        """The trace and the span that a message carries."""
+        found = dict(headers).get("traceparent")
+        if found is None:
+            return None
+        _, trace_id, span_id, _ = found.decode().split("-")
+        return int(trace_id, 16), int(span_id, 16)
+
+    def linked(
+        self, contexts: Sequence[object], spans: Sequence[Span], trace: int
+    ) -> bool:
+        """Whether each message has the context of one span, of the caller's trace."""
+        return is_linked(contexts, spans, trace)
+
+
+class Proxied(OpenTelemetry):
+    """`ConfluentKafkaInstrumentor.instrument_producer`."""
+
+    def install(self) -> None:
+        """Nothing is patched."""
+
+    def options(self) -> dict[str, Any]:
+        """A factory that wraps."""
+        from opentelemetry.instrumentation.confluent_kafka import (
+            ConfluentKafkaInstrumentor,
+        )
+
+        wrap = ConfluentKafkaInstrumentor.instrument_producer
+        return {"client_factory": lambda conf: wrap(confluent_kafka.Producer(conf))}
+
+
+class Datadog:
+    """`ddtrace.patch(kafka=True)`."""
+
+    SETTING = "DD_KAFKA_PROPAGATION_ENABLED"
+
+    def __init__(self) -> None:
+        os.environ["DD_INSTRUMENTATION_TELEMETRY_ENABLED"] = "0"
+        os.environ["DD_REMOTE_CONFIGURATION_ENABLED"] = "0"
+        os.environ["DD_TRACE_LOG_LEVEL"] = "CRITICAL"
+        os.environ[self.SETTING] = "1"
+        from ddtrace.trace import TraceFilter, tracer
+
+        kept = self._kept = []  # type: list[Any]
+
+        class Keep(TraceFilter):
+            """Keep the spans, and send none to an agent."""
+
+            def process_trace(self, trace: list[Any]) -> None:
+                kept.extend(trace)
+
+        self._tracer = tracer
+        tracer.configure(trace_processors=[Keep()])
+
+    def install(self) -> None:
+        """Patch the library."""
+        from ddtrace import patch
+
+        patch(kafka=True)
+
+    def options(self) -> dict[str, Any]:
+        """Options of a producer."""
+        return {}
+
+    @contextmanager
+    def caller(self) -> Iterator[int]:
+        """A span around what is sent; its trace."""
+        with self._tracer.trace("caller") as span:
+            yield span.trace_id
+
+    def spans(self, topic: str) -> list[Span]:
+        """Those of messages to a topic."""
+        return [
+            Span(span.span_id, span.trace_id, span.parent_id, bool(span.error))
+            for span in self._kept
+            if span.name == "kafka.produce" and span.get_tag("kafka.topic") == topic
+        ]
+
+    def context(self, headers: Pairs) -> tuple[int, int] | None:
+        """The lower half of the trace, and the span, that a message carries."""
+        found = dict(headers)
+        if "x-datadog-trace-id" not in found:
+            return None
+        return int(found["x-datadog-trace-id"]), int(found["x-datadog-parent-id"])
+
+    def linked(
+        self, contexts: Sequence[object], spans: Sequence[Span], trace: int
+    ) -> bool:
+        """Whether each message has the context of one span, of the caller's trace."""
+        half = 2**64
+        lower = [span._replace(trace=span.trace % half) for span in spans]
+        return is_linked(contexts, lower, trace % half)
+
+
+class Streams(Datadog):
+    """Data streams alone: the context is a pathway, and no span's."""
+
+    SETTING = "DD_DATA_STREAMS_ENABLED"
+
+    def context(self, headers: Pairs) -> tuple[int, int] | None:
+        """Whether there is one; all differ, as each has its time."""
+        found = dict(headers).get("dd-pathway-ctx-base64")
+        return None if found is None else (0, hash(found))
+
+    def linked(self, *_: object) -> bool:
+        """There is nothing to compare."""
+        return True
+
+
+class Serializing(Datadog):
+    """A `SerializingProducer`, which ddtrace replaces as well."""
+
+    def options(self) -> dict[str, Any]:
+        """A factory that looks the class up, as the default one does."""
+
+        def serialize(key: bytes | None, _context: object) -> bytes | None:
+            if key not in {None, b"k"}:
+                raise ValueError(key)  # it was given the value
+            return key
+
+        def factory(conf: dict[str, Any]) -> Any:
+            settings = {**conf, "key.serializer": serialize}
+            return confluent_kafka.SerializingProducer(settings)
+
+        return {"client_factory": factory}
+
+
+TRACERS: dict[str, Any] = {
+    "otel": OpenTelemetry,
+    "otel-proxied": Proxied,
+    "ddtrace": Datadog,
+    "ddtrace-streams": Streams,
+    "ddtrace-serializing": Serializing,
+}
