@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from confluent_kafka import KafkaError, KafkaException, cimpl
-from confluent_kafka.serialization import SerializationError
+from confluent_kafka import cimpl
 
 from waterdrop_py._settings.shown import kind
 from waterdrop_py.errors import ConfigurationInvalidError
@@ -122,8 +121,8 @@ def by_keyword(life: Life, limit: int) -> Callable[..., None]:
     message that finds it full is refused here: a tracer would record each try as an
     operation that failed.
 
-    What the client raises comes out as itself, for it may be a signal handler's. A
-    `BufferError`, a `KafkaException` and a `SerializationError` refuse the message.
+    What the client raises comes out. A `BufferError` and a `KafkaException`, such as a
+    `SerializationError`, refuse the message; anything else may be a signal handler's.
     """
 
     def produce(  # noqa: PLR0913 - the engine's positions
@@ -143,11 +142,6 @@ def by_keyword(life: Life, limit: int) -> Callable[..., None]:
         before = life.acknowledged + life.failed
         try:
             life.native().produce(topic, value=value, on_delivery=on_delivery, **given)
-        except KafkaException:
-            raise  # some of them are a SerializationError too
-        except SerializationError as error:
-            refusal = KafkaError(KafkaError._VALUE_SERIALIZATION, str(error))
-            raise KafkaException(refusal) from error
         finally:
             life.note_reports(before)  # the client may poll inside `produce`
 
