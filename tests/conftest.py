@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import doubles
 from tests.scenarios.harness import run_scenario
+from waterdrop_py._engine import foreign_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,6 +100,18 @@ def _remaining(leaked: Callable[[], list[str]]) -> list[str]:
     while (left := leaked()) and time.monotonic() < deadline:
         time.sleep(0.01)
     return left
+
+
+@pytest.fixture(autouse=True)
+def doubles_stand_for_the_bare_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doubles that park are called as confluent-kafka's own client is: by position,
+    and on the fast path, whose races they force."""
+    foreign = foreign_client.is_foreign
+    monkeypatch.setattr(
+        foreign_client,
+        "is_foreign",
+        lambda each: foreign(each) and not isinstance(each, doubles.FakeClient),
+    )
 
 
 @pytest.fixture(autouse=True)

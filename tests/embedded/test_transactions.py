@@ -302,31 +302,53 @@ def test_a_failed_inner_block_dooms_the_outer(
     assert_works(producer, topic)
 
 
+def test_a_torn_message_dooms_its_transaction(make: Make, topic: str) -> None:
+    """Also when the interrupt is caught: whether it was sent is not known."""
+    producer = make(kafka={"linger.ms": 60_000})
+    with pytest.raises(ProduceError) as caught, producer.transaction():
+        producer.produce_async(topic, b"1")
+        life = producer._slot.life  # noqa: SLF001 - the client's class cannot change
+        taken = life.produce
+
+        def torn(*arguments: Any) -> None:
+            taken(*arguments)  # type: ignore[misc]
+            raise KeyboardInterrupt  # as a signal handler does
+
+        life.produce = torn
+        with suppress(KeyboardInterrupt):
+            producer.produce_async(topic, b"2")
+        life.produce = taken
+        producer.produce_async(topic, b"3")
+    assert caught.value.code == "aborted"
+    assert isinstance(caught.value.__cause__, KeyboardInterrupt)
+    assert_works(producer, topic)
+
+
 class Torn(confluent_kafka.Producer):
-    """A signal handler raises as its third message has been taken."""
+    """A subclass that raises as its third message has been taken."""
 
     sent = 0
 
-    def produce(self, *arguments: Any) -> None:
-        """Take it, and be interrupted."""
-        super().produce(*arguments)
+    def produce(self, *arguments: Any, **given: Any) -> None:
+        """Take it, and raise."""
+        super().produce(*arguments, **given)
         Torn.sent += 1
         if Torn.sent == 3:
-            raise KeyboardInterrupt
+            raise ZeroDivisionError
 
 
-def test_a_torn_message_dooms_its_transaction(make: Make, topic: str) -> None:
-    """Also when the interrupt is caught: whether it was sent is not known."""
+def test_a_wrapper_that_raises_dooms_its_transaction(make: Make, topic: str) -> None:
+    """Behind the message: what it raised is the cause, also when it is caught."""
     Torn.sent = 0
     producer = make(kafka={"linger.ms": 60_000}, client_factory=Torn)
     with pytest.raises(ProduceError) as caught, producer.transaction():
         producer.produce_async(topic, b"1")
         producer.produce_async(topic, b"2")
-        with suppress(KeyboardInterrupt):
+        with suppress(ZeroDivisionError):
             producer.produce_async(topic, b"3")
         producer.produce_async(topic, b"4")
     assert caught.value.code == "aborted"
-    assert isinstance(caught.value.__cause__, KeyboardInterrupt)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert_works(producer, topic)
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
+from waterdrop_py._engine import foreign_client
 from waterdrop_py._engine.exit import watch_exit
-from waterdrop_py._engine.foreign_client import by_keyword, is_foreign, whole
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import missing_defaults, own_number
@@ -142,17 +142,18 @@ class Factory:
             conf["oauth_cb"] = tokens
         watch_exit()
         client = self._construct(conf, tokens, reports)
-        reports.take_client(foreign=is_foreign(client))
+        reports.take_client(foreign=foreign_client.is_foreign(client))
         life.client = self._whole(client)
         if reports.foreign:
             limit = own_number(conf, _QUEUE)
-            life.produce = by_keyword(life, _DEFAULT_QUEUE if limit is None else limit)
+            room = _DEFAULT_QUEUE if limit is None else limit
+            life.produce = foreign_client.by_keyword(life, room)
         else:
             life.produce = life.client.produce
 
     def _whole(self, client: KafkaClient) -> KafkaClient:
         try:
-            return whole(client, transactional=self.is_transactional)
+            return foreign_client.whole(client, transactional=self.is_transactional)
         except ConfigurationInvalidError:
             # It is young and has nothing to deliver; what its close raises is not
             # what is wrong.
