@@ -260,6 +260,27 @@ def test_a_full_queue_is_no_try(make: Callable[..., Producer], topic: str) -> No
     assert Counting.calls["produce"] == 40
 
 
+def test_a_queue_that_is_full_by_bytes(
+    make: Callable[..., Producer], waterdrop_cluster: EmbeddedCluster, topic: str
+) -> None:
+    """The client itself refuses once; the same message is not tried again before
+    something has left the client, and is sent then."""
+    Counting.calls.clear()
+    waterdrop_cluster.create_topic(topic, 1)
+    producer = make(
+        Counting,
+        kafka={"queue.buffering.max.kbytes": 3, "linger.ms": 500},
+        wait_backoff_on_queue_full=1,
+    )
+    handles = [producer.produce_async(topic, bytes(1_000) + b"x") for _ in range(2)]
+    with record(producer.monitor) as events:
+        handles.append(producer.produce_async(topic, bytes(1_500)))
+    waits = [each for each in events if each.name == "error.occurred"]
+    assert len(waits) > 10
+    assert Counting.calls["produce"] == 4
+    assert [handle.result(5).offset for handle in handles] == [0, 1, 2]
+
+
 def test_a_full_queue_without_a_wait(make: Callable[..., Producer], topic: str) -> None:
     """As many as the queue holds are taken, and the next one is refused."""
     kafka = {"queue.buffering.max.messages": 3, "linger.ms": 5_000}
@@ -272,7 +293,8 @@ def test_a_full_queue_without_a_wait(make: Callable[..., Producer], topic: str) 
     assert refused.value.code == "queue_full"
     assert not Counting.calls
     producer.flush(5)
-    assert producer.produce_sync(topic, b"x").offset is not None
+    assert not producer.produce_async(topic, b"x").done()
+    assert producer.flush(5) == 0
 
 
 # -- what it raises ----------------------------------------------------------

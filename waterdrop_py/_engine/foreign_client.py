@@ -7,7 +7,7 @@ position, everything else by keyword, and headers of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from confluent_kafka import cimpl
 
@@ -118,12 +118,15 @@ def by_keyword(life: Life, limit: int) -> Callable[..., None]:
     """What the engine calls with positions, for a client that gets keywords.
 
     `limit` is the number of messages that the client's queue holds, 0 without one. A
-    message that finds it full is refused here: a tracer would record each try as an
-    operation that failed.
+    tracer would record each try on a full queue as an operation that failed. So a
+    message is refused here where the queue has its messages, or where the same message
+    was refused before and nothing has left the client since.
 
     What the client raises comes out. A `BufferError` and a `KafkaException`, such as a
     `SerializationError`, refuse the message; anything else may be a signal handler's.
     """
+
+    full: list[_Full | None] = [None]
 
     def produce(  # noqa: PLR0913 - the engine's positions
         topic: str,
@@ -136,16 +139,38 @@ def by_keyword(life: Life, limit: int) -> Callable[..., None]:
         headers: Headers | None = None,
     ) -> None:
         # Without a local variable of the client: see `Life.native`.
-        if limit and len(life.native()) >= limit and _without(life) >= limit:
-            raise BufferError("Local: Queue full")
-        given = _given(key, partition, timestamp, headers)
         before = life.acknowledged + life.failed
+        size, then = len(life.native()), full[0]
+        if size >= limit > 0 and life.in_flight() - len(life.inuse) >= limit:
+            raise BufferError("Local: Queue full")
+        if then is not None:
+            if then.holds_for(value, before, size):
+                raise BufferError("Local: Queue full")
+            full[0] = None
+        given = _given(key, partition, timestamp, headers)
         try:
             life.native().produce(topic, value=value, on_delivery=on_delivery, **given)
+        except BufferError:
+            # The size as of now: what left meanwhile may have made room.
+            full[0] = _Full(value, before, len(life.native()))
+            raise
         finally:
             life.note_reports(before)  # the client may poll inside `produce`
 
     return produce
+
+
+class _Full(NamedTuple):
+    """How a client was as it refused a message for a full queue."""
+
+    value: bytes | None
+    outcomes: int
+    size: int
+
+    def holds_for(self, value: bytes | None, outcomes: int, size: int) -> bool:
+        """Whether it is the same message, and nothing has left the client."""
+        same = value is self.value and outcomes == self.outcomes
+        return same and size >= self.size
 
 
 def _given(
@@ -162,11 +187,6 @@ def _given(
     if headers:
         given["headers"] = _own_headers(headers)
     return given
-
-
-def _without(life: Life) -> int:
-    """How many messages the client surely has, without those of calls in progress."""
-    return life.in_flight() - len(life.inuse)
 
 
 class RepeatedHeaders(list[tuple[str, Any]]):
