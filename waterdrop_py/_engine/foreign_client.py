@@ -168,9 +168,12 @@ class _Full(NamedTuple):
     size: int
 
     def holds_for(self, value: bytes | None, outcomes: int, size: int) -> bool:
-        """Whether it is the same message, and nothing has left the client."""
+        """Whether it is the same message, and nothing has left the client.
+
+        Not of one that is empty: it has a limit of its own, and no report lifts it.
+        """
         same = value is self.value and outcomes == self.outcomes
-        return same and size >= self.size
+        return same and size >= max(1, self.size)
 
 
 def _given(
