@@ -306,6 +306,20 @@ def refuse(_value: object, _context: object) -> bytes:
     raise SerializationError("no such schema")
 
 
+@pytest.mark.parametrize("name", ["key.serializer", "value.serializer.builder"])
+@pytest.mark.parametrize("value", [refuse, "refuse"])
+def test_a_serializer_is_no_property_of_librdkafka(name: str, value: object) -> None:
+    """The error says where it belongs."""
+    with pytest.raises(ConfigurationInvalidError) as raised:
+        Producer(
+            kafka={"bootstrap.servers": "h", name: value},
+            client_factory=SerializingProducer,
+        )
+    sentence = raised.value.errors[f"kafka.{name}"]
+    assert "must be set by client_factory" in sentence
+    assert name in sentence
+
+
 @pytest.mark.parametrize("field", ["key", "value"])
 def test_a_serializer_that_fails(
     make: Callable[..., Producer], topic: str, field: str

@@ -100,6 +100,12 @@ def _copied_value(path: str, name: str, value: Any, errors: dict[str, str]) -> A
         return inner
     if name in known.CALLBACKS:
         return value
+    if name in known.SERIALIZERS:
+        errors[path] = (
+            "must be set by client_factory, as in lambda conf: "
+            f"SerializingProducer({{**conf, {name!r}: ...}})"
+        )
+        return None
     plain = value.value if isinstance(value, Enum) else value
     refused = _refused(plain, value)
     if refused is not None:

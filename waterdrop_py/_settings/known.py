@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 # What confluent-kafka takes beside librdkafka's own properties.
 CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "oauth_cb", "on_delivery", "logger")
+SERIALIZERS = tuple(
+    f"{field}.serializer{kind}"
+    for field in ("key", "value")
+    for kind in ("", ".builder")
+)
+"""What `SerializingProducer` takes beside librdkafka's properties."""
 TOPIC_DEFAULTS = "default.topic.config"
 SERVERS = ("bootstrap.servers", "metadata.broker.list")
 PLUGINS = "plugin.library.paths"
