@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 # What confluent-kafka takes beside librdkafka's own properties.
 CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "oauth_cb", "on_delivery", "logger")
-SERIALIZERS = tuple(
-    f"{field}.serializer{kind}"
-    for field in ("key", "value")
-    for kind in ("", ".builder")
+SERIALIZERS = (
+    "key.serializer",
+    "key.serializer.builder",
+    "value.serializer",
+    "value.serializer.builder",
 )
 """What `SerializingProducer` takes beside librdkafka's properties."""
 TOPIC_DEFAULTS = "default.topic.config"
