@@ -108,6 +108,15 @@ def test_user_code_that_raises_is_said(
     assert accounted(outcome, kind) == times, str(outcome)
 
 
+def test_a_child_says_nothing_of_its_parents(
+    python: str, servers: str, topic: str
+) -> None:
+    """What the parent held back is the parent's to say."""
+    outcome = run_scenario("silence.py", servers, topic, "forked", python=python)
+    assert (outcome.code, outcome.one("child")) == (0, 0), str(outcome)
+    assert accounted(outcome, "callbacks.done_callback.error") == 50, str(outcome)
+
+
 def test_what_middleware_raises_is_the_callers(
     python: str, servers: str, topic: str
 ) -> None:

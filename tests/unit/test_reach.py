@@ -140,6 +140,13 @@ def test_a_linger_is_no_silence(bed: Bed) -> None:
     assert len(bed.look(10)) == 1
 
 
+def test_what_users_of_the_bare_client_send_is_not_judged(bed: Bed) -> None:
+    """Their messages are in no counter, so nothing says whether they come through."""
+    life = bed.client(waiting=0)
+    life.quiet = False
+    assert bed.look(100) == []
+
+
 def test_a_busy_client_is_never_silent(bed: Bed) -> None:
     """Something is always un-acknowledged, and something always comes through."""
     life = bed.client(waiting=10_000)

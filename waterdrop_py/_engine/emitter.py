@@ -6,7 +6,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from waterdrop_py._engine.containment import passes_through
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.log import LOG
 from waterdrop_py.monitor import Event, only_counts
 
@@ -120,7 +120,7 @@ class Emitter:
                     told += not only_counts(subscriber)
                     call(event)
                 except BaseException as error:
-                    if passes_through(error):
+                    if from_signal_handler(error):
                         raise
                     failures.append(_Failure(subscriber, event, error))
         return told, failures

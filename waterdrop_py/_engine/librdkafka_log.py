@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine.containment import passes_through
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.log import BROKEN, LOG
 
 if TYPE_CHECKING:
@@ -31,6 +31,6 @@ class LogBridge:
         try:
             self._theirs.log(level, text, *arguments)
         except BaseException as error:
-            if passes_through(error):
+            if from_signal_handler(error):
                 raise
             self._emitter.error(BROKEN, error)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from waterdrop_py._engine import clock
-from waterdrop_py._engine.containment import passes_through
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.reentrance import polls_here
 from waterdrop_py._engine.repeats import Repeats
 
@@ -111,7 +111,7 @@ class Log:
             if not LIBRDKAFKA.isEnabledFor(level):
                 return
         except BaseException as error:
-            if passes_through(error):
+            if from_signal_handler(error):
                 raise
             self._broken(emitter, "", error)
             return
@@ -182,7 +182,7 @@ class Log:
         try:
             line.logger.log(line.level, "%s", text, exc_info=line.error, extra=extra)
         except BaseException as error:
-            if passes_through(error):
+            if from_signal_handler(error):
                 raise
             raised = error
         if raised is not None:

@@ -123,7 +123,7 @@ class Poller:
         except Empty:
             if not self._lives and not self._is_wanted():
                 return False
-        if not self._watching.taken:
+        if self._lives and not self._watching.taken:
             self._deputys_post.fill()
         return self._serve_due(lead)
 

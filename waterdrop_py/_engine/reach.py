@@ -167,7 +167,7 @@ class Reach:
         """Whether anything came through since the last look; then all is well again."""
         heard = _heard(life)
         if heard == suspect.heard:
-            if life.quiet and not suspect.warned:
+            if not (suspect.warned or _waits(life)):
                 suspect.since = now
             return False
         suspect.heard, suspect.since = heard, now
@@ -184,7 +184,7 @@ class Reach:
     def _is_unreachable(self, life: Life, suspect: _Suspect, now: float) -> bool:
         if suspect.all_down and not suspect.met:
             return True
-        if life.quiet:
+        if not _waits(life):
             return False
         silent = now - suspect.since
         if suspect.blamed_at is not None and silent >= DOUBT:
@@ -218,7 +218,7 @@ class Reach:
 
     def _suffers(self, life: Life) -> bool:
         """Whether messages wait or have failed since the last line."""
-        return not life.quiet or life.failed > self._suspects[life].told
+        return _waits(life) or life.failed > self._suspects[life].told
 
     def _sentence(
         self, servers: str, first: Life, group: list[Life], now: float
@@ -250,6 +250,12 @@ def _errors_of(
     suspect.errors = [each for each in suspect.errors if each[1] not in due]
     emitter = life.reports._emitter
     return [partial(LOG.error, emitter, "librdkafka.error", each, {}) for each in due]
+
+
+def _waits(life: Life) -> bool:
+    """Whether messages wait for their reports. What users of the bare client send is
+    not ours to judge."""
+    return not life.quiet and life.in_flight() > 0
 
 
 def _heard(life: Life) -> int:

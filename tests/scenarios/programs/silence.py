@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from tests.scenarios.kit import SERVERS, TOPIC, WORDS, eventually, make_producer, say
+from tests.scenarios.kit import (
+    SERVERS,
+    TOPIC,
+    WORDS,
+    eventually,
+    make_producer,
+    say,
+    wait_for_child,
+)
 from waterdrop_py import Message, listeners
 
 if TYPE_CHECKING:
@@ -52,6 +61,15 @@ def subscriber() -> None:
     producer = make_producer(id="odd")
     producer.monitor.subscribe("producer.connected", broken)
     producer.produce_sync(TOPIC, b"x")
+
+
+def forked() -> None:
+    """A process forks while a count is held back; the child ends by itself."""
+    done_callback()
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(0)
+    say(child=wait_for_child(pid))
 
 
 def native_callback() -> None:
