@@ -208,5 +208,4 @@ def test_a_handler_that_waits_for_the_client(python: str, dead: str) -> None:
     holds nothing up: no line is written by a thread that polls."""
     outcome = run_scenario("silence.py", dead, "t", "handler", python=python)
     assert outcome.code == 0, str(outcome)
-    assert outcome.one("ended")
-    assert outcome.took < 20
+    assert outcome.one("left") == 0

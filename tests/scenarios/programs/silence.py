@@ -166,20 +166,25 @@ def listener() -> None:
 
 
 def handler() -> None:
-    """A log handler that sends each line with the producer it is about, and waits."""
+    """A log handler flushes the producer under its lock, as `logging.shutdown` does,
+    just as a message of that producer has failed."""
     producer = make_producer(
-        SERVERS, id="lonely", close_timeout=500, kafka={"message.timeout.ms": 2_000}
+        SERVERS, id="lonely", close_timeout=500, kafka={"message.timeout.ms": 1_000}
     )
 
     class ToKafka(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             producer.produce_async("logs", record.getMessage())
-            producer.flush(1)
 
-    logging.getLogger().addHandler(ToKafka())
+    to_kafka = ToKafka()
+    logging.getLogger().addHandler(to_kafka)
     logging.getLogger("app").warning("first")
-    time.sleep(4)
-    say(ended=True)
+    to_kafka.acquire()
+    try:
+        time.sleep(2.5)  # the poller serves the report meanwhile
+        say(left=producer.flush())
+    finally:
+        to_kafka.release()
 
 
 say(way=WAY)
