@@ -108,6 +108,14 @@ def test_user_code_that_raises_is_said(
     assert accounted(outcome, kind) == times, str(outcome)
 
 
+def test_a_count_is_said_without_any_client(python: str) -> None:
+    """And without an exit: a library thread says it when the second is over."""
+    outcome = run_scenario("silence.py", "h:1", "t", "no_client", python=python)
+    assert outcome.code == 0, str(outcome)
+    assert outcome.err.count("Traceback") == 1, str(outcome)
+    assert accounted(outcome, "subscriber.error") == 20, str(outcome)
+
+
 def test_a_child_says_nothing_of_its_parents(
     python: str, servers: str, topic: str
 ) -> None:
@@ -135,16 +143,17 @@ def test_ten_thousand_failing_messages_are_a_page(python: str, dead: str) -> Non
     assert accounted(outcome, "librdkafka.dispatch_error") == 10_000, str(outcome)
 
 
-def test_an_exit_that_waits_and_gives_up(python: str, dead: str) -> None:
+@pytest.mark.parametrize("bound", [1_400, 2_500])
+def test_an_exit_that_waits_and_gives_up(bound: int, python: str, dead: str) -> None:
     """A warning as the wait gets long, an error with the count; the status is its
     own, and no message is told of twice."""
     outcome = run_scenario(
-        "silence.py", dead, "t", "undeliverable", 2_500, python=python
+        "silence.py", dead, "t", "undeliverable", bound, python=python
     )
     outcome.assert_clean(code=5)
     unreachable = [line for line in lines_of(outcome) if "reached no broker" in line]
     waits, gave_up = [each for each in lines_of(outcome) if each not in unreachable]
-    assert "waits for at most 2.5 s (close_timeout) until 31 messages" in waits
+    assert f"at most {bound / 1000} s (close_timeout) until 31 messages" in waits
     assert "31 of producer 'lonely'" in waits
     assert "topic 'invoices', topic 'orders'" in waits
     assert "producer 'lonely' gave up 31 messages as the process ended" in gave_up

@@ -197,6 +197,7 @@ def test_errors_of_a_client_that_reaches_none_are_in_the_warning(bed: Bed) -> No
     bed.blame(life, "transport")
     bed.blame(life, "resolve")
     assert len(bed.look(int(DOUBT) + 2)) == 1
+    assert bed.look(5, life) == []
 
 
 def test_many_clients_of_the_same_brokers_are_one_line(bed: Bed) -> None:

@@ -18,7 +18,7 @@ from tests.scenarios.kit import (
     say,
     wait_for_child,
 )
-from waterdrop_py import Message, listeners
+from waterdrop_py import Message, listeners, monitor
 
 if TYPE_CHECKING:
     from waterdrop_py import Event
@@ -61,6 +61,15 @@ def subscriber() -> None:
     producer = make_producer(id="odd")
     producer.monitor.subscribe("producer.connected", broken)
     producer.produce_sync(TOPIC, b"x")
+
+
+def no_client() -> None:
+    """Errors of producers that never open a client, and an end without an exit."""
+    monitor.subscribe("producer.created", broken)
+    for _ in range(20):
+        make_producer(id="odd")
+    time.sleep(2.5)
+    os._exit(0)
 
 
 def forked() -> None:
