@@ -52,7 +52,9 @@ class ExitReport:
         if not slots or now - self._since < LONG:
             return []
         self._slots = []
-        return [partial(self._say, slots)]
+        # The text is of now: the job may wait for a thread until all is given up.
+        text = _sentence(slots)
+        return [partial(LOG.say, slots[0].emitter, logging.WARNING, text)]
 
     def gave_up(self, slot: ClientSlot, report: DrainReport) -> None:
         """Say what of a producer was not delivered, if anything."""
@@ -85,32 +87,32 @@ class ExitReport:
         self._slots = []
         LOG.flush()
 
-    def _say(self, slots: list[ClientSlot]) -> None:
-        counts: dict[str, int] = {}
-        topics: set[str] = set()
-        for slot in slots:
-            for life in dict.fromkeys(slot.lives()):
-                count = life.in_flight()
-                if count:
-                    name = slot.emitter.producer_id
-                    counts[name] = counts.get(name, 0) + count
-                    if len(counts) <= _NAMED:
-                        handles = aside.open_handles(life)
-                        topics |= {f"topic {handle._topic!r}" for handle in handles}
-        bound = max(slot.close_timeout for slot in slots)
-        what = "its producers are closed"
-        if counts:
-            who = _named(
-                {f"{count} of producer {name!r}" for name, count in counts.items()}
-            )
-            what = f"{_messages(sum(counts.values()))} to {_named(topics)} are "
-            what += f"delivered ({who})"
-        LOG.say(
-            slots[0].emitter,
-            logging.WARNING,
-            f"the process ends, and waits for at most {bound:g} s (close_timeout) "
-            f"until {what}",
+
+def _sentence(slots: list[ClientSlot]) -> str:
+    """How long the process waits at most, and for what."""
+    counts: dict[str, int] = {}
+    topics: set[str] = set()
+    for slot in slots:
+        for life in dict.fromkeys(slot.lives()):
+            count = life.in_flight()
+            if count:
+                name = slot.emitter.producer_id
+                counts[name] = counts.get(name, 0) + count
+                if len(counts) <= _NAMED:
+                    handles = aside.open_handles(life)
+                    topics |= {f"topic {handle._topic!r}" for handle in handles}
+    bound = max(slot.close_timeout for slot in slots)
+    what = "its producers are closed"
+    if counts:
+        who = _named(
+            {f"{count} of producer {name!r}" for name, count in counts.items()}
         )
+        what = f"{_messages(sum(counts.values()))} to {_named(topics)} are "
+        what += f"delivered ({who})"
+    return (
+        f"the process ends, and waits for at most {bound:g} s (close_timeout) until "
+        f"{what}"
+    )
 
 
 def _messages(count: int) -> str:
