@@ -28,6 +28,6 @@ __all__ = [
     "testing",
 ]
 
-# Without a handler of the application's, logging would print librdkafka's lines
-# to stderr by itself.
-logging.getLogger("waterdrop_py").addHandler(logging.NullHandler())
+# Else logging would print librdkafka's own lines to stderr. What the library says
+# itself is to be heard without any set-up.
+logging.getLogger("waterdrop_py.librdkafka").addHandler(logging.NullHandler())

@@ -7,6 +7,7 @@ are there as far as they are known when the event is sent.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -168,6 +169,26 @@ def require_event(name: str) -> None:
         raise EventNotRegisteredError(
             f"no event is named {shown(name)}{did_you_mean(name, EVENTS)}"
         )
+
+
+def matching(pattern: str) -> list[str]:
+    """The events that a name stands for: itself, or all that a pattern with `*` takes.
+
+    Raises:
+        EventNotRegisteredError: there is none.
+    """
+    if not isinstance(pattern, str) or "*" not in pattern:
+        require_event(pattern)
+        return [pattern]
+    taken = re.compile(".*".join(map(re.escape, pattern.split("*"))))
+    found = [name for name in EVENTS if taken.fullmatch(name)]
+    if not found:
+        groups = {f"{name.partition('.')[0]}.*": None for name in EVENTS}
+        raise EventNotRegisteredError(
+            f"no event matches {shown(pattern)}"
+            f"{did_you_mean(pattern, {**groups, **EVENTS})}"
+        )
+    return found
 
 
 def did_you_mean(name: object, known: Mapping[str, object]) -> str:

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 
+from waterdrop_py._settings.callables import signature_against
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import EventNotRegisteredError, InvalidArgumentError
-from waterdrop_py.events import EVENTS, did_you_mean, listener_method, require_event
+from waterdrop_py.events import (
+    EVENTS,
+    did_you_mean,
+    listener_method,
+    matching,
+    require_event,
+)
 
 if TYPE_CHECKING:
     from waterdrop_py.typing import Unsubscribe
@@ -70,7 +77,17 @@ class Event(Mapping[str, Any]):
 Subscriber: TypeAlias = Callable[[Event], object]
 _F = TypeVar("_F", bound=Subscriber)
 # Of one event: what is subscribed, by a token of its own, in the order of subscribing.
-_Subscriptions: TypeAlias = dict[object, Subscriber]
+_Subscriptions: TypeAlias = dict["_Token", Subscriber]
+_STATISTICS = "statistics.emitted"
+
+
+class _Token:
+    """One subscription to one event. `asks`: for this very event, not for many."""
+
+    __slots__ = ("asks",)
+
+    def __init__(self, *, asks: bool) -> None:
+        self.asks = asks
 
 
 class Monitor:
@@ -118,6 +135,10 @@ class Monitor:
     ) -> Unsubscribe:
         """Call `fn(event)` at each event of that name; returns what ends it.
 
+        A `*` in the name stands for any text: `"producer.*"`, `"*"`. Such a pattern
+        takes statistics as they come, but does not have them collected; unless it
+        matches nothing else.
+
         `subscribe(listener)` subscribes every method of the object that is named
         after an event, such as `on_producer_disconnected`. The same function
         subscribed twice is called twice. Once it is unsubscribed it is not called
@@ -125,33 +146,43 @@ class Monitor:
         thread has begun goes on.
 
         Raises:
-            EventNotRegisteredError: no event has the name, or the method's name.
+            EventNotRegisteredError: no event has the name, or the method's name, or
+                matches the pattern.
             StatisticsNotEnabledError: the event is `statistics.emitted`, and the
                 producer's open client was built while nobody listened to it.
             InvalidArgumentError: `fn` cannot be called with an event, or the listener
                 has no method named after an event. Nothing is subscribed.
         """
+        incidental: Iterable[str] = ()
         if isinstance(target, str):
-            require_event(target)
-            wanted = [(target, _callable(fn, target))]
-            if self._guard is not None:
-                self._guard(target)
+            names = matching(target)
+            each = _callable(fn, target)
+            wanted = [(name, each) for name in names]
+            if len(names) > 1:
+                incidental = (_STATISTICS,)
+            elif self._guard is not None:
+                self._guard(names[0])
         elif fn is None:
             wanted = _methods_of(target)
+            incidental = getattr(target, "incidental", ())
         else:
             raise InvalidArgumentError(
                 f"the name of an event is a str, not {shown(target)}"
             )
-        subscribed = [(name, self._add(name, each)) for name, each in wanted]
+        subscribed = [
+            (name, self._add(name, each, asks=name not in incidental))
+            for name, each in wanted
+        ]
         self._changed()
         return partial(self._remove, subscribed)
 
     def on(self, name: str) -> Callable[[_F], _F]:
-        """Subscribe the decorated function to that event; it is returned unchanged.
+        """Subscribe the decorated function to that event or pattern; it is returned
+        unchanged.
 
         Raises what `subscribe` raises.
         """
-        require_event(name)
+        matching(name)
 
         def decorate(fn: _F) -> _F:
             self.subscribe(name, fn)
@@ -190,6 +221,14 @@ class Monitor:
         signal = self._signals.get(name)
         return signal is not None and len(signal.receivers) > 1
 
+    def asks_for(self, name: str) -> bool:
+        """Whether anybody wants that event to be, beyond hearing it if it comes."""
+        subscriptions = self._subscriptions.get(name, {})
+        if any(token.asks for token in subscriptions.copy()):
+            return True
+        signal = self._signals.get(name)
+        return signal is not None and len(signal.receivers) > 1
+
     def receivers(
         self, name: str, sender: object
     ) -> Iterator[tuple[Callable[..., object], Subscriber]]:
@@ -210,12 +249,12 @@ class Monitor:
                 if not isinstance(receiver, _FanOut):
                     yield receiver, partial(_send, receiver, sender)
 
-    def _add(self, name: str, fn: Subscriber) -> object:
-        token = object()
+    def _add(self, name: str, fn: Subscriber, *, asks: bool) -> _Token:
+        token = _Token(asks=asks)
         self._subscriptions.setdefault(name, {})[token] = fn
         return token
 
-    def _remove(self, subscribed: Iterable[tuple[str, object]]) -> None:
+    def _remove(self, subscribed: Iterable[tuple[str, _Token]]) -> None:
         for name, token in subscribed:
             self._subscriptions[name].pop(token, None)
         self._changed()
@@ -257,6 +296,16 @@ def _send(receiver: Callable[..., object], sender: object, event: Event) -> None
     receiver(sender, event=event)
 
 
+def only_counts(subscriber: object) -> bool:
+    """Whether it is a metrics listener, or a method of one.
+
+    Such a class says so with an attribute `only_counts = True`. Errors that nothing
+    else hears are logged.
+    """
+    owner = getattr(subscriber, "__self__", subscriber)
+    return getattr(owner, "only_counts", False) is True
+
+
 def _callable(fn: object, name: str) -> Subscriber:
     """The function itself, or an error that says why it cannot subscribe."""
     if not callable(fn):
@@ -267,6 +316,12 @@ def _callable(fn: object, name: str) -> Subscriber:
         raise InvalidArgumentError(
             f"the subscriber of {name!r} is a coroutine function, which nothing would "
             f"await: {fn!r}"
+        )
+    parameters = signature_against(fn)
+    if parameters is not None:
+        raise InvalidArgumentError(
+            f"the subscriber of {name!r} must take one positional argument, the event; "
+            f"it takes {parameters}"
         )
     return fn
 

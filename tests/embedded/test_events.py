@@ -15,6 +15,7 @@ from waterdrop_py.errors import (
     ReentrantCallError,
     StatisticsNotEnabledError,
 )
+from waterdrop_py.listeners import LoggingListener, StructlogListener
 
 if TYPE_CHECKING:
     from tests.embedded.support import MakeProducer
@@ -237,6 +238,44 @@ def test_statistics_are_off_by_default(make_producer: MakeProducer, topic: str) 
     assert [conf["statistics.interval.ms"] for conf in seen] == [0, 5_000]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "interval"), [("*", 0), ("*.*", 0), ("statistics.*", 5_000)]
+)
+def test_a_pattern_turns_no_statistics_on(
+    make_producer: MakeProducer, pattern: str, interval: int
+) -> None:
+    """Unless it names nothing else; and neither does a listener that logs."""
+    seen: list[int] = []
+
+    def factory(conf: dict[str, Any]) -> Any:
+        from confluent_kafka import Producer as Native
+
+        seen.append(conf["statistics.interval.ms"])
+        return Native(conf)
+
+    producer = make_producer(client_factory=factory)
+    producer.monitor.subscribe(pattern, lambda _: None)
+    producer.connect()
+    for listener in (LoggingListener(messages=True), StructlogListener()):
+        logged = make_producer(client_factory=factory)
+        logged.monitor.subscribe(listener)
+        logged.connect()
+    assert seen == [interval, 0, 0]
+
+
+def test_a_pattern_hears_statistics_that_are_on(
+    make_producer: MakeProducer, topic: str
+) -> None:
+    """By the user's own property, or by another subscriber."""
+    producer = make_producer(kafka={"statistics.interval.ms": 50})
+    names: list[str] = []
+    producer.monitor.subscribe("*", lambda event: names.append(event.name))
+    producer.produce_sync(topic, b"x")
+    assert eventually(lambda: "statistics.emitted" in names)
+    assert names.count("message.produced_sync") == 1
+    assert names.count("message.acknowledged") == 1
+
+
 def test_a_late_subscriber_to_statistics_is_told_so(
     make_producer: MakeProducer, topic: str
 ) -> None:
@@ -244,8 +283,10 @@ def test_a_late_subscriber_to_statistics_is_told_so(
     producer = make_producer()
     producer.produce_sync(topic, b"x")
     heard: list[Event] = []
-    with pytest.raises(StatisticsNotEnabledError):
-        producer.monitor.subscribe("statistics.emitted", heard.append)
+    for name in ("statistics.emitted", "statistics.*"):
+        with pytest.raises(StatisticsNotEnabledError):
+            producer.monitor.subscribe(name, heard.append)
+    producer.monitor.subscribe("*", heard.append)()
     assert producer.disconnect()
     producer.monitor.subscribe("statistics.emitted", heard.append)()
     assert heard == []

@@ -1,10 +1,11 @@
-"""Nothing on the terminal, and user callbacks that cannot break anything."""
+"""Little on the terminal, and user callbacks that cannot break anything."""
 
 from __future__ import annotations
 
 import logging
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from tests.embedded.support import EventLog, MakeProducer
+    from waterdrop_py.testing import EmbeddedCluster
 
 QUIET = """
 import sys, time, warnings
@@ -26,8 +28,9 @@ assert handle.done()
 """
 
 
-def test_nothing_reaches_the_terminal(dead: str) -> None:
-    """A dead broker for 2 s, logging not configured: both streams stay empty."""
+def test_none_of_librdkafkas_lines_reaches_the_terminal(dead: str) -> None:
+    """A dead broker for 2 s, logging not configured: one warning that says so, and
+    one error for the message that was given up."""
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-c", QUIET, dead],
         capture_output=True,
@@ -35,7 +38,10 @@ def test_nothing_reaches_the_terminal(dead: str) -> None:
         timeout=30,
         check=False,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert (ended.returncode, ended.stdout) == (0, "")
+    unreachable, given_up = ended.stderr.splitlines()
+    assert f"reached no broker of {dead!r}" in unreachable
+    assert "librdkafka.dispatch_error" in given_up
 
 
 def test_librdkafkas_lines_go_to_logging(
@@ -53,6 +59,35 @@ def test_librdkafkas_lines_go_to_logging(
         assert eventually(lambda: bool(lines()))
         assert "refused" in lines()[0].getMessage()
         assert lines()[0].producer_id == producer.id  # type: ignore[attr-defined]
+
+
+def test_brokers_that_go_and_come_back(
+    cluster: EmbeddedCluster,
+    make_producer: MakeProducer,
+    topic: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing is said while nothing is sent. A message that gets nowhere is said
+    within seconds, once, and all is well when it is delivered."""
+
+    def lines() -> list[str]:
+        ours = [each for each in caplog.records if each.name == "waterdrop_py"]
+        return [each.getMessage() for each in ours]
+
+    producer = make_producer(id="back")
+    producer.produce_sync(topic, b"x")
+    for broker in (1, 2, 3):
+        cluster.broker_down(broker)
+    time.sleep(2)
+    assert lines() == []
+    handle = producer.produce_async(topic, b"y")
+    assert eventually(lambda: bool(lines()))
+    for broker in (1, 2, 3):
+        cluster.broker_up(broker)
+    assert handle.result(BOUND).error is None
+    time.sleep(1.5)
+    [line] = lines()
+    assert line.startswith("producer 'back' reached no broker of")
 
 
 def broken(*_: object) -> None:

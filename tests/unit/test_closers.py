@@ -116,6 +116,28 @@ def test_a_thread_that_is_held_up_runs_nothing(
     assert handed == [nothing]
 
 
+def test_all_that_waits_is_handed_over(
+    started: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was left to a busy thread is not one behind for good, when that is
+    held up and no other thread starts."""
+    now = [0.0]
+    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    handed: list[Callable[[], None]] = []
+    ours = Closers(handed.append)
+
+    def waits() -> None:
+        monkeypatch.setattr(threads, "start", lambda *_: False)
+        ours.submit(nothing)
+        now[0] += STUCK * 2
+        ours.submit(nothing)
+        assert handed == [nothing, nothing]
+
+    ours.submit(waits)
+    started[0]()
+    assert len(handed) == 2
+
+
 def test_without_any_thread_jobs_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a closer nor the poller can be started: whoever has the job runs it."""
     monkeypatch.setattr(threads, "start", lambda *_: False)

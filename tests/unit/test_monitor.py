@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import operator
 import sys
 import tracemalloc
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -416,3 +421,208 @@ def test_silent_monitor_is_small() -> None:
     growth = (after - before - sys.getsizeof(keep)) / 1000
     assert growth < 300
     assert len(keep) == 1010
+
+
+MANY = [name for name in EVENTS if name.startswith("producer.")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("producer.*", MANY),
+        ("*", list(EVENTS)),
+        ("*.produced_sync", ["message.produced_sync", "messages.produced_sync"]),
+        ("error.*", ["error.occurred"]),
+        ("**", list(EVENTS)),
+    ],
+)
+def test_a_pattern_takes_all_that_match(pattern: str, names: list[str]) -> None:
+    """Each event once, whichever it is; and unsubscribing takes all of it back."""
+    monitor, log = Monitor(), list[Event]()
+    unsubscribe = monitor.subscribe(pattern, log.append)
+    for name in EVENTS:
+        deliver(monitor, name)
+    assert [one.name for one in log] == names
+    unsubscribe()
+    assert not any(monitor.listens(name) for name in EVENTS)
+
+
+def test_on_takes_patterns() -> None:
+    """`@monitor.on` is `subscribe`."""
+    monitor, log = Monitor(), list[Event]()
+
+    @monitor.on("producer.dis*")
+    def fn(event: Event) -> None:
+        log.append(event)
+
+    deliver(monitor)
+    assert len(log) == 1
+    with pytest.raises(EventNotRegisteredError):
+        monitor.on("nothing.*")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "nearest"),
+    [("producr.*", "producer.*"), ("transactions.*", "transaction.*"), ("x*", None)],
+)
+def test_a_pattern_that_matches_nothing(pattern: str, nearest: str | None) -> None:
+    """Is an error that names the nearest pattern, and nothing is subscribed."""
+    monitor = Monitor()
+    with pytest.raises(EventNotRegisteredError, match="no event matches") as caught:
+        monitor.subscribe(pattern, print)
+    assert nearest is None or f"did you mean {nearest!r}" in str(caught.value)
+    assert not any(monitor.listens(name) for name in EVENTS)
+
+
+def test_a_pattern_is_no_name_of_a_signal() -> None:
+    """A signal is one event's."""
+    with pytest.raises(EventNotRegisteredError):
+        Monitor().signal("producer.*")
+
+
+@pytest.mark.parametrize(
+    ("target", "asks"),
+    [
+        ("statistics.emitted", True),
+        ("statistics.*", True),
+        ("*.emitted", True),
+        ("*", False),
+        ("*t*", False),
+    ],
+)
+def test_only_who_means_statistics_asks_for_them(target: str, *, asks: bool) -> None:
+    """A pattern that takes other events too hears them if they come."""
+    guarded: list[str] = []
+    monitor, log = Monitor(guard=guarded.append), list[Event]()
+    monitor.subscribe(target, log.append)
+    assert monitor.asks_for("statistics.emitted") is asks
+    assert guarded == (["statistics.emitted"] if asks else [])
+    deliver(monitor, "statistics.emitted")
+    assert len(log) == 1
+
+
+def test_a_listener_with_a_method_asks_for_statistics() -> None:
+    """Unless it says that they are incidental; a receiver of the signal asks too."""
+
+    class Wants:
+        def on_statistics_emitted(self, event: Event) -> None:
+            """Hear it."""
+
+    class Incidental(Wants):
+        incidental = ("statistics.emitted",)
+
+    for listener, asks in ((Wants(), True), (Incidental(), False)):
+        monitor = Monitor()
+        monitor.subscribe(listener)
+        assert monitor.listens("statistics.emitted")
+        assert monitor.asks_for("statistics.emitted") is asks
+    monitor = Monitor()
+    monitor.signal("statistics.emitted").connect(print, weak=False)
+    assert monitor.asks_for("statistics.emitted")
+
+
+class Callable0:
+    """An object that is called without the event."""
+
+    def __call__(self) -> None:
+        """Be called."""
+
+
+class Takes2:
+    """A class that is made of two arguments, and its methods."""
+
+    def __init__(self, first: object, second: object) -> None: ...
+
+    @classmethod
+    def none(cls) -> None:
+        """Take nothing."""
+
+    @staticmethod
+    def two(first: object, second: object) -> None:
+        """Take two."""
+
+
+def none() -> None:
+    """Take nothing."""
+
+
+def keyword(*, event: Event) -> None:
+    """Take it by keyword only."""
+
+
+def more(event: Event, *, password: str) -> None:
+    """Need something else."""
+
+
+def secret(first: str, second: str, password: str = "hunter2") -> None:
+    """Have a default that is nobody's business."""
+
+
+UNFIT: list[tuple[Any, str | None]] = [
+    (none, "()"),
+    (keyword, "(*, event)"),
+    (more, "(event, *, password)"),
+    (secret, "(first, second, password=...)"),
+    (lambda: None, "()"),
+    (lambda a, b: None, "(a, b)"),
+    (Callable0(), "()"),
+    (Takes2, "(first, second)"),
+    (Takes2.none, "()"),
+    (Takes2.two, "(first, second)"),
+    (partial(more, password="x"), None),
+    (partial(none), "()"),
+    (partial(Takes2.two, 1, 2), "()"),
+    ([].clear, "()"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fn", "shown"), UNFIT, ids=[repr(each)[:30] for each in UNFIT]
+)
+def test_what_cannot_take_an_event_is_refused(fn: Any, shown: str | None) -> None:
+    """As it is subscribed, with its parameters; not at the first event."""
+    monitor = Monitor()
+    if shown is None:
+        monitor.subscribe(NAME, fn)
+        return
+    with pytest.raises(InvalidArgumentError, match="one positional argument") as caught:
+        monitor.subscribe(NAME, fn)
+    assert str(caught.value).endswith(f"it takes {shown}")
+    assert not monitor.listens(NAME)
+    with pytest.raises(InvalidArgumentError, match="one positional argument"):
+        monitor.subscribe(SimpleNamespace(on_producer_disconnected=fn))
+
+
+def injecting(event: Event, *rest: object, name: str = "x") -> None:
+    """Take more than is given."""
+
+
+@functools.wraps(secret)
+def wrapped(event: Event) -> None:
+    """Call another function, with arguments of its own."""
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        injecting,
+        wrapped,
+        print,
+        list[Event]().append,
+        repr,
+        dict,
+        Mock(),
+        Named([], "n"),
+        Named([], "n").__call__,
+        lambda event=None: None,
+        lambda *events: None,
+        partial(Takes2.two, 1),
+        operator.itemgetter("producer_id"),
+    ],
+    ids=repr,
+)
+def test_whatever_can_take_an_event_is_taken(fn: Any) -> None:
+    """Also what only a call would tell of."""
+    monitor = Monitor()
+    monitor.subscribe(NAME, fn)()
+    monitor.subscribe(SimpleNamespace(on_producer_disconnected=fn))()

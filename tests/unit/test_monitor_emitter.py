@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 from collections import UserDict
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from waterdrop_py._engine.emitter import Emitter
+from waterdrop_py._engine.log import LOG
 from waterdrop_py.events import EVENTS
 from waterdrop_py.monitor import Event, Monitor
 from waterdrop_py.testing.recording import record
@@ -37,7 +39,8 @@ class Bed:
 
 @pytest.fixture
 def bed() -> Bed:
-    """A fresh emitter."""
+    """A fresh emitter; nothing was logged so far."""
+    LOG.reset()
     return Bed()
 
 
@@ -168,13 +171,16 @@ def test_each_raise_is_one_report(bed: Bed) -> None:
     assert [event.get("error") for event in events[1:]] == [first.error, second.error]
 
 
-def test_raising_subscriber_with_nobody_to_tell_is_silent(
+def test_raising_subscriber_with_nobody_to_tell_is_logged(
     bed: Bed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The core logs nothing: who wants to hear of errors subscribes to them."""
-    bed.own.subscribe(NAME, Broken())
+    """Without a subscriber of errors the log has it, with the traceback."""
+    broken = Broken()
+    bed.own.subscribe(NAME, broken)
     bed.emitter.emit(NAME)
-    assert caplog.records == []
+    [line] = caplog.records
+    assert line.exc_info is not None
+    assert line.exc_info[1] is broken.error
 
 
 def test_raising_error_subscriber_is_reported_to_the_others_only(bed: Bed) -> None:
@@ -204,21 +210,27 @@ def test_raising_error_subscriber_with_nobody_else_is_logged_once(
     assert (line.name, line.levelno) == ("waterdrop_py", logging.ERROR)
     assert line.exc_info is not None
     assert line.exc_info[1] is broken.error
+    assert "error.occurred: librdkafka.error: OSError: cause" in line.getMessage()
 
 
 @pytest.mark.parametrize("count", [2, 5])
 def test_error_subscribers_that_all_raise_come_to_an_end(
     bed: Bed, caplog: pytest.LogCaptureFixture, count: int
 ) -> None:
-    """However many subscribers of errors raise, reporting ends and says so."""
+    """However many subscribers of errors raise, reporting ends and says so; one line a
+    second, and the others counted."""
     broken = [Broken(ValueError(n)) for n in range(count)]
     for subscriber in broken:
         bed.own.subscribe(ERROR, subscriber)
     bed.own.subscribe(NAME, Broken())
     bed.emitter.emit(NAME)
-    assert {record.exc_info[1] for record in caplog.records if record.exc_info} == {
-        subscriber.error for subscriber in broken
-    }
+    LOG.flush()
+    first, second = caplog.records
+    assert first.exc_info is not None
+    assert first.exc_info[1] is broken[0].error
+    # Each round tells those that are left, and all of them raise again.
+    more = count * (count + 1) // 2 - 2
+    assert second.getMessage().endswith(f"; and {more} more")
     assert all(subscriber.calls <= count for subscriber in broken)
 
 
@@ -227,6 +239,25 @@ def test_interrupts_go_through(bed: Bed) -> None:
     bed.own.subscribe(NAME, Broken(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         bed.emitter.emit(NAME)
+
+
+def test_nothing_else_leaves_a_subscriber(bed: Bed) -> None:
+    """No signal handler runs on another thread: there all is the subscriber's own."""
+    bed.own.subscribe(NAME, Broken(SystemExit(3)))
+    raised: list[BaseException] = []
+
+    def emit() -> None:
+        try:
+            bed.emitter.emit(NAME)
+        except BaseException as error:  # noqa: BLE001 - the test judges it
+            raised.append(error)
+
+    with record(bed.shared) as events:
+        thread = threading.Thread(target=emit)
+        thread.start()
+        thread.join(10)
+    assert raised == []
+    assert [event.name for event in events] == [NAME, ERROR]
 
 
 def test_error_is_error_occurred(bed: Bed) -> None:

@@ -10,7 +10,7 @@ from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.kafka_errors import code_name, produce_error, refusal_of
 from waterdrop_py._engine.pause import pause
-from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._engine.reentrance import leaseholder, poller
 from waterdrop_py.errors import ProduceError, ReentrantCallError
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def run(
             return
 
 
+@poller
 @leaseholder
 def _in_slices(
     life: Life, command: Callable[[Life, float], object], deadline: float

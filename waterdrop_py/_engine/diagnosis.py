@@ -23,13 +23,18 @@ _RANK: Final[dict[str, int]] = {
 
 class Diagnosis:
     """The most telling connection error since the last success. No lock: it is
-    written by whoever polls, and read whenever an error needs its checklist."""
+    written by whoever polls, and read whenever an error needs its checklist.
 
-    __slots__ = ("code", "text")
+    Attributes:
+        answers: how often a broker was heard, beyond `Life.acknowledged`.
+    """
+
+    __slots__ = ("answers", "code", "text")
 
     def __init__(self) -> None:
         self.code: str | None = None
         self.text = ""
+        self.answers = 0
 
     def note(self, error: Any) -> None:
         """Take in an error of the client if it says more than the one before."""
@@ -41,6 +46,11 @@ class Diagnosis:
     def clear(self) -> None:
         """Forget: a message or metadata came through."""
         self.code, self.text = None, ""
+        self.answers += 1
+
+    def heard(self) -> None:
+        """A broker has answered, if only to refuse."""
+        self.answers += 1
 
     def checklist(self, servers: str) -> tuple[str, ...]:
         """What to look at first, most likely cause first."""
@@ -48,6 +58,11 @@ class Diagnosis:
         points = [f"librdkafka reported: {text}"] if text else []
         points += _SILENT if code is None else _points(code, text.lower())
         return (*points, f"bootstrap.servers is {servers!r}: is it right?")
+
+
+def of_connection(code: str) -> bool:
+    """Whether an error of that name says that a broker could not be reached."""
+    return code in _RANK
 
 
 def _points(code: str, text: str) -> list[str]:

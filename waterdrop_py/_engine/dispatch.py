@@ -335,7 +335,8 @@ class Dispatch:
                 "the reports that would make room"
             )
         if self._config.instrument_on_wait_queue_full:
-            self._emitter.error(verb, error, message=handle.message)
+            # Not logged: it has not failed yet.
+            self._emitter.tell(verb, error, message=handle.message)
         before = life.acknowledged + life.failed
         backoff = self._config.wait_backoff_on_queue_full / 1000
         waiting.wait_turn(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from waterdrop_py.monitor import Event
+from waterdrop_py._engine.contained import from_signal_handler
+from waterdrop_py._engine.log import LOG
+from waterdrop_py.monitor import Event, only_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,15 +16,15 @@ if TYPE_CHECKING:
     from waterdrop_py.monitor import Monitor
 
 _ERROR = "error.occurred"
-_logger = logging.getLogger("waterdrop_py")
+_SUBSCRIBER = "subscriber.error"
 
 
 class _Failure(NamedTuple):
     """A subscriber that raised: while hearing which event, and what."""
 
     subscriber: Callable[..., object]
-    event: str
-    error: Exception
+    event: Event
+    error: BaseException
 
 
 class Emitter:
@@ -54,6 +56,10 @@ class Emitter:
         """Whether anybody would hear that event."""
         return self._own.listens(name) or self._shared.listens(name)
 
+    def asks_for(self, name: str) -> bool:
+        """Whether anybody wants that event to be, beyond hearing it if it comes."""
+        return self._own.asks_for(name) or self._shared.asks_for(name)
+
     def emit(
         self,
         name: str,
@@ -64,7 +70,7 @@ class Emitter:
         """Send an event to everybody who listens; returns at once if nobody does.
 
         An exception of a subscriber is contained, and reported once as
-        `error.occurred` of type `subscriber.error`. What is no `Exception`, such as
+        `error.occurred` of type `subscriber.error`. One of a signal handler, such as
         `KeyboardInterrupt`, goes through.
         """
         if self.listens(name):
@@ -73,9 +79,26 @@ class Emitter:
                 self._report(failures)
 
     def error(self, kind: str, error: BaseException, /, **payload: Any) -> None:
-        """Send `error.occurred` with a type out of `events.ERROR_TYPES`."""
-        if self.listens(_ERROR):
-            self.emit(_ERROR, {"type": kind, "error": error, **payload})
+        """Send `error.occurred` with a type out of `events.ERROR_TYPES`.
+
+        What is not heard is logged: see `Log.error`.
+        """
+        if not self.tell(kind, error, **payload):
+            LOG.error(self, kind, error, payload)
+
+    def tell(self, kind: str, error: BaseException, /, **payload: Any) -> bool:
+        """Send `error.occurred`, and say whether it was heard; the caller logs it.
+
+        Heard means: by a function of the user's, or a listener that logs; one that
+        only counts does not hear.
+        """
+        if not self.listens(_ERROR):
+            return False
+        whole = {"type": kind, "error": error, **payload}
+        told, failures = self._deliver(self._event(_ERROR, whole, None), [])
+        if failures:
+            self._report(failures)
+        return told > 0
 
     def _event(
         self, name: str, payload: Mapping[str, Any] | None, duration_ms: float | None
@@ -86,49 +109,49 @@ class Emitter:
     def _deliver(
         self, event: Event, deaf: list[Callable[..., object]]
     ) -> tuple[int, list[_Failure]]:
-        """Call everybody but the deaf: how many heard it, and who raised."""
-        heard, failures = 0, []
+        """Call everybody but the deaf: how many were told, and who raised."""
+        told, failures = 0, []
         sender = self._producer()
         for monitor in (self._own, self._shared):
             for subscriber, call in monitor.receivers(event.name, sender):
                 if subscriber in deaf:
                     continue
                 try:
+                    told += not only_counts(subscriber)
                     call(event)
-                    heard += 1
-                except Exception as error:  # noqa: BLE001 - contained, and told of
-                    failures.append(_Failure(subscriber, event.name, error))
-        return heard, failures
+                except BaseException as error:
+                    if from_signal_handler(error):
+                        raise
+                    failures.append(_Failure(subscriber, event, error))
+        return told, failures
 
     def _report(self, failures: list[_Failure]) -> None:
         """Report each failure once, to those that have not failed to hear of errors.
 
         Hearing of errors may fail too. Whoever fails at that hears no more of this
         emission, so every round has fewer listeners than the one before, and it ends.
-        A failure that is left with nobody to hear it is logged: it says that the
-        reporting of errors itself is broken, and nothing else would.
+        A failure that is left with nobody to hear it is logged.
         """
         deaf: list[Callable[..., object]] = []
         while failures:
             subscriber, event, error = failures.pop(0)
-            if event == _ERROR:
+            of_an_error = event.name == _ERROR
+            if of_an_error:
                 deaf.append(subscriber)
-            who = _name_of(subscriber)
-            payload = {
-                "type": "subscriber.error",
-                "error": error,
-                "event": event,
-                "subscriber": who,
-            }
-            heard, raised = self._deliver(self._event(_ERROR, payload, None), deaf)
+            about = {"event": event.name, "subscriber": _name_of(subscriber)}
+            whole = {"type": _SUBSCRIBER, "error": error, **about}
+            told, raised = self._deliver(self._event(_ERROR, whole, None), deaf)
             failures += raised
-            if event == _ERROR and not heard:
-                _logger.error(
-                    "%s, a subscriber of %s, raised", who, event, exc_info=error
-                )
+            # Where the reporting of errors itself is broken, being told is not enough.
+            if of_an_error:
+                told -= sum(not only_counts(each.subscriber) for each in raised)
+            if not told:
+                LOG.error(self, _SUBSCRIBER, error, {**about, "heard": event})
 
 
 def _name_of(fn: Callable[..., object]) -> str:
     """Module and name of a function; of another callable object, those of its type."""
+    while isinstance(fn, partial):
+        fn = fn.func
     named = fn if hasattr(fn, "__qualname__") else type(fn)
     return f"{named.__module__}.{named.__qualname__}"

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Final, cast
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.closers import Closers
 from waterdrop_py._engine.ending import Batch
+from waterdrop_py._engine.exit_report import EXIT
 from waterdrop_py._engine.gate import ForkGate
 from waterdrop_py._engine.leftovers import Leftovers
 from waterdrop_py._engine.life import figure
+from waterdrop_py._engine.log import LOG
 from waterdrop_py._engine.poller import Poller, SlowCallbackError
+from waterdrop_py._engine.reach import REACH
 from waterdrop_py._engine.reaper import RELIEF, Reaper
 
 if TYPE_CHECKING:
@@ -42,10 +45,15 @@ class Engine:
 
     def __init__(self) -> None:
         self.reset()
+        LOG.submit = self._submit
+        LOG.wake = self._wake_poller
         clock.on_jump(self._wake_reaper)
 
     def reset(self) -> None:
         """Start afresh, with nothing running: at import, and in a forked child."""
+        LOG.reset()
+        REACH.reset()
+        EXIT.reset()
         self._slots: dict[int, weakref.ref[ClientSlot]] = {}
         self._traffic = count()
         # A dict for its O(1) removal: a thousand closes may be in progress at once.
@@ -55,8 +63,14 @@ class Engine:
         self.gate = ForkGate()
         self.leftovers = Leftovers(self)
         self.closers = Closers(self._run_on_poller)
-        self.poller = Poller(self._report_slow)
+        self.poller = Poller(self._report_slow, self._every_second, LOG.wanted)
         self.reaper = Reaper(self._reap, self._tend)
+
+    def _submit(self, job: Callable[[], None]) -> None:
+        self.closers.submit(job)
+
+    def _wake_poller(self) -> None:
+        self.poller.do(_nothing)
 
     def _wake_reaper(self) -> None:
         self.reaper.wake()  # the present one: a forked child has another
@@ -115,6 +129,13 @@ class Engine:
         """A close has ended."""
         self.endings.pop(ending, None)
 
+    def _every_second(self, lives: set[Life]) -> None:
+        """Say what is to be said of clients and of held lines. On the poller."""
+        now = clock.system_now()
+        for job in (*REACH.look(lives, now), *EXIT.look(now)):
+            self.closers.submit(job)
+        LOG.speak()
+
     def _reap(self, due: list[Reapable]) -> None:
         slots = cast("list[ClientSlot]", due)  # the reaper knows what it was given
         batch = self.batch(slots)
@@ -151,6 +172,10 @@ class Engine:
             "a callback or subscriber held the thread that serves delivery reports"
         )
         self.closers.submit(lambda: life.reports.poller_slow(error))
+
+
+def _nothing() -> None:
+    """The poller wakes, and sees by itself what it has to do."""
 
 
 class _Reap:

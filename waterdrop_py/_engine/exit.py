@@ -6,18 +6,16 @@ import atexit
 import os
 import sys
 import threading
-import warnings
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import closing
 from waterdrop_py._engine.engine import ENGINE
+from waterdrop_py._engine.exit_report import EXIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from waterdrop_py._engine.drain import DrainReport
-    from waterdrop_py._engine.slot import ClientSlot
 
 _LAST: Final = -100
 """Behind every finalizer of the user's own."""
@@ -30,25 +28,15 @@ def close_all() -> None:
     as long as the slowest. Idempotent.
     """
     slots = [slot for slot in ENGINE.slots() if slot.status.value != "closed"]
+    EXIT.begin(slots)
     for slot in slots:
         closing.begin(slot, slot.close_timeout)
     for slot in slots:
         try:
-            _tell(slot, closing.close(slot, slot.close_timeout, force=False))
+            EXIT.gave_up(slot, closing.close(slot, slot.close_timeout, force=False))
         except Exception as error:  # noqa: BLE001 - the others are closed all the same
             slot.emitter.error("producer.disconnect.error", error)
-
-
-def _tell(slot: ClientSlot, report: DrainReport) -> None:
-    if report.undelivered or not report.complete:
-        topics = sorted({message.topic for message in report.undelivered})
-        warnings.warn(
-            f"producer {slot.emitter.producer_id!r} could not deliver "
-            f"{len(report.undelivered)} messages before the process ended, to the "
-            f"topics {', '.join(topics)}",
-            ResourceWarning,
-            stacklevel=2,
-        )
+    EXIT.end()
 
 
 def watch_exit() -> None:

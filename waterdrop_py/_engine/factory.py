@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -14,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from waterdrop_py._engine import foreign_client
 from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.kafka_errors import kafka_error_of
+from waterdrop_py._engine.librdkafka_log import LogBridge
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import missing_defaults, own_number
 from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
@@ -28,14 +28,13 @@ if TYPE_CHECKING:
     from waterdrop_py.config import Config
     from waterdrop_py.typing import KafkaClient
 
-_LOGGER: Final = logging.getLogger("waterdrop_py.librdkafka")
 # Ours alone: librdkafka would hold back the reports of delivered messages, and
 # no handle would ever resolve.
 _NOT_PASSED_ON: Final = ("on_delivery", "delivery.report.only.error")
 
-_NOTICEABLE_LINGER_MS: Final = 10
 _QUEUE: Final = "queue.buffering.max.messages"
 _DEFAULT_QUEUE: Final = 100_000
+_NOTICEABLE_LINGER: Final = 0.01
 
 
 class _Beginning(NamedTuple):
@@ -97,12 +96,17 @@ class Factory:
     @property
     def lingers(self) -> bool:
         """Whether messages wait for company noticeably (librdkafka's own is 5 ms)."""
+        return self.linger > _NOTICEABLE_LINGER
+
+    @property
+    def linger(self) -> float:
+        """Seconds that messages wait for company; 0 unless the user said so."""
         kafka = self.kafka
         linger = kafka.get("linger.ms", kafka.get("queue.buffering.max.ms", 0))
         try:
-            return float(linger) > _NOTICEABLE_LINGER_MS
+            return float(linger) / 1000
         except (TypeError, ValueError):
-            return False
+            return 0.0
 
     @property
     def on_delivery(self) -> Callable[[Any, Any], None] | None:
@@ -126,12 +130,12 @@ class Factory:
         life.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
-        conf["error_cb"] = self._beside(conf, "error_cb", reports.client_error)
-        conf["logger"] = LogBridge(
-            self._emitter.producer_id,
-            conf.get("logger"),
-            partial(self._raised, "logger"),
+        reports.linger = self.linger
+        life.answers_before = reports.diagnosis.answers
+        conf["error_cb"] = self._beside(
+            conf, "error_cb", partial(reports.client_error, life=life)
         )
+        conf["logger"] = LogBridge(self._emitter, conf.get("logger"))
         if life.statistics or "stats_cb" in conf:
             conf["stats_cb"] = self._beside(conf, "stats_cb", self._statistics)
         if "throttle_cb" in conf:
@@ -164,7 +168,7 @@ class Factory:
             raise
 
     def _begin(self, kafka: Properties) -> _Beginning:
-        listens = self._emitter.listens("statistics.emitted")
+        listens = self._emitter.asks_for("statistics.emitted")
         known = self._beginning
         if known is None or self._begun is not kafka or known.listens is not listens:
             missing = missing_defaults(kafka, statistics=listens)
@@ -242,25 +246,3 @@ class Factory:
     def _statistics(self, text: str) -> None:
         if self._emitter.listens("statistics.emitted"):
             self._emitter.emit("statistics.emitted", {"statistics": json.loads(text)})
-
-
-class LogBridge:
-    """librdkafka's log lines, to `logging` and not to stderr."""
-
-    __slots__ = ("_extra", "_raised", "_theirs")
-
-    def __init__(
-        self, producer_id: str, theirs: Any, raised: Callable[[Exception], None]
-    ) -> None:
-        self._extra = {"producer_id": producer_id}
-        self._theirs = theirs
-        self._raised = raised
-
-    def log(self, level: int, text: str, *arguments: object) -> None:
-        """Take a line; called by confluent-kafka while it polls."""
-        _LOGGER.log(level, text, *arguments, extra=self._extra)
-        if self._theirs is not None:
-            try:
-                self._theirs.log(level, text, *arguments)
-            except Exception as error:  # noqa: BLE001 - contained, and told of
-                self._raised(error)

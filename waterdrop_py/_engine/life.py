@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock
 from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.reentrance import poller
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Life:
         blocked: of the stand-in for a client that a deferred message has: whether
             the calling thread is what it waits for.
         torn: an exception came out of a send, so a number may belong to no message.
+        answers_before: the answers of brokers that the clients before it had.
         lost: why every handle that is still open will never get a report.
     """
 
@@ -64,6 +66,7 @@ class Life:
         "__weakref__",
         "_after_turn",
         "acknowledged",
+        "answers_before",
         "arm",
         "blocked",
         "client",
@@ -118,8 +121,7 @@ class Life:
         self.poll_at = self.progress_at = 0.0
         self.sent = count()
         self.refused = count()
-        self.acknowledged = 0
-        self.failed = 0
+        self.acknowledged = self.failed = self.answers_before = 0
         self.fatal: Any = None
         self.lost: BaseException | None = None
         self.refusals: set[str] = set()
@@ -141,6 +143,7 @@ class Life:
         if self.client is not None:
             self.serve_with(self.client.poll, timeout)
 
+    @poller
     def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
         """The same, by another native call that serves them."""
         before = self.acknowledged + self.failed

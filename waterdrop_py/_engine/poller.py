@@ -48,7 +48,15 @@ class Poller:
     two goes on as the leader (test_second_poller_takes_over).
     """
 
-    def __init__(self, report_slow: Callable[[Life], None]) -> None:
+    def __init__(
+        self,
+        report_slow: Callable[[Life], None],
+        every_second: Callable[[set[Life]], None] | None = None,
+        wanted: Callable[[], bool] | None = None,
+    ) -> None:
+        # Called at each sweep; and whether that is wanted while there are no clients.
+        self._every_second = every_second
+        self._wanted = wanted
         self.armed: Inbox[Life | Callable[[], None]] = Inbox()
         self._report_slow = report_slow
         self._lead = Claim()
@@ -104,7 +112,7 @@ class Poller:
     def _step(self, lead: Ticket) -> bool:
         """Wait for the next client that is due, and serve what is; False to end."""
         wait = LINGER
-        if self._lives:
+        if self._lives or self._is_wanted():
             due = self._heap[0][0] if self._heap else self._next_sweep
             wait = min(due, self._next_sweep) - clock.system_now()
         try:
@@ -113,11 +121,22 @@ class Poller:
                 self._take_in(item)
                 item = self.armed.get(0)
         except Empty:
-            if not self._lives:
+            if not self._lives and not self._is_wanted():
                 return False
-        if not self._watching.taken:
+        if self._lives and not self._watching.taken:
             self._deputys_post.fill()
         return self._serve_due(lead)
+
+    def _is_wanted(self) -> bool:
+        return self._wanted is not None and self._wanted()
+
+    def sweep_by(self, when: float) -> None:
+        """Sweep at `when`, in seconds on the real clock, or earlier."""
+
+        def bring_forward() -> None:
+            self._next_sweep = min(self._next_sweep, when)
+
+        self.do(bring_forward)
 
     def _take_in(self, item: Life | Callable[[], None]) -> None:
         if not isinstance(item, Life):
@@ -147,13 +166,15 @@ class Poller:
             # An older entry of a client that was scheduled again is void.
             if due == life.poll_at and not self._serve(life, lead):
                 return False
-        if self._lives and now >= self._next_sweep:
+        if now >= self._next_sweep:
             self._next_sweep = now + QUIET_PERIOD
             for life in list(self._lives):
                 if life.client is None:
                     self._lives.discard(life)
                 elif life.poll_at < now and not self._look(life, lead):
                     return False
+            if self._every_second is not None:
+                self._every_second(self._lives)
         return True
 
     def _look(self, life: Life, lead: Ticket) -> bool:

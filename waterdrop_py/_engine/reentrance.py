@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.life import Life
 
 _HOLDERS: Final[set[CodeType]] = set()
+_POLLERS: Final[set[CodeType]] = set()
 _F = TypeVar("_F", bound="Callable[..., object]")
 
 
@@ -35,3 +36,19 @@ def leases(life: Life) -> int:
             count += 1
         frame = frame.f_back
     return count
+
+
+def poller(function: _F) -> _F:
+    """Mark a function in which a client's poll turn is held round a native call."""
+    _POLLERS.add(function.__code__)
+    return function
+
+
+def polls_here() -> bool:
+    """Whether this thread holds a client's reports up, further down its stack."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code in _POLLERS:
+            return True
+        frame = frame.f_back
+    return False

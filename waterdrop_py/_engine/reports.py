@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine import aside
-from waterdrop_py._engine.diagnosis import Diagnosis
+from waterdrop_py._engine.diagnosis import Diagnosis, of_connection
 from waterdrop_py._engine.drain import Drain
 from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
+from waterdrop_py._engine.reach import REACH
 from waterdrop_py.delivery import DeliveryHandle, report_of
 from waterdrop_py.errors import ProduceError
 
@@ -31,6 +32,8 @@ class ReportDesk:
         hears_sends: somebody listens to `message.produced_async`, or the client is
             foreign: each message takes the long way. The fast path tries twice what
             is refused, and a tracer or a serializer would see both.
+        linger: seconds that messages wait for company.
+        exiting: the process ends, and says itself what it gives up.
         drain: what a closing producer accounts with, while it closes.
         diagnosis: the most telling connection error since the last success.
     """
@@ -42,8 +45,10 @@ class ReportDesk:
         "_servers",
         "diagnosis",
         "drain",
+        "exiting",
         "foreign",
         "hears_sends",
+        "linger",
         "transactional",
     )
 
@@ -61,6 +66,8 @@ class ReportDesk:
         self.foreign = False
         self.hears_sends = False
         self.transactional = False
+        self.exiting = False
+        self.linger = 0.0
         self.diagnosis = Diagnosis()
 
     def refresh(self) -> None:
@@ -174,11 +181,18 @@ class ReportDesk:
         """Something that is no `Exception` came out of a callback on the poller."""
         self._emitter.error("poller.error", error)
 
-    def client_error(self, error: Any) -> None:
-        """librdkafka's `error_cb`: remember the cause, tell who listens."""
+    def client_error(self, error: Any, life: Life | None = None) -> None:
+        """librdkafka's `error_cb`: remember the cause, tell who listens.
+
+        That a broker cannot be reached is not logged for each try: `Reach` decides.
+        """
         self.diagnosis.note(error)
-        if self._emitter.listens("error.occurred"):
-            self._emitter.error("librdkafka.error", produce_error(error))
+        failure = produce_error(error)
+        if life is None or not of_connection(failure.code):
+            self._emitter.error("librdkafka.error", failure)
+        else:
+            heard = self._emitter.tell("librdkafka.error", failure)
+            REACH.blame(life, failure.code, failure, unheard=not heard)
 
     def callback_raised(self, name: str, error: BaseException) -> None:
         """A callback of the user's raised; nothing else changes."""
@@ -196,6 +210,8 @@ class ReportDesk:
         shared = self._purged.get(error.code())
         if shared is not None:
             return shared
+        if error.code() > 0:
+            self.diagnosis.heard()
         if code_name(error) in PURGED:
             shared = self._purged[error.code()] = produce_error(error)
             return shared
@@ -222,20 +238,30 @@ class ReportDesk:
         self, handle: DeliveryHandle, native: Any, failure: ProduceError
     ) -> None:
         # What an aborted transaction gave up is no error: it was meant.
-        purged = self.transactional and failure.code in PURGED
-        name = "message.purged" if purged else "error.occurred"
-        if not self._emitter.listens(name):
+        given_up = failure.code in PURGED
+        if given_up and self.transactional:
+            if self._emitter.listens("message.purged"):
+                self._emitter.emit("message.purged", _told(handle, native, failure))
             return
-        report = report_of(handle, native, failure)
-        told = {
-            "topic": report.topic,
-            "partition": report.partition,
-            "offset": report.offset,
-            "label": report.label,
-            "message": report.message,
-            "delivery_report": report,
-        }
-        if purged:
-            self._emitter.emit(name, told)
-        else:
-            self._emitter.error("librdkafka.dispatch_error", failure, **told)
+        kind = "librdkafka.dispatch_error"
+        if self._emitter.listens("error.occurred"):
+            told = _told(handle, native, failure)
+            if given_up and self.exiting:
+                self._emitter.tell(kind, failure, **told)
+            else:
+                self._emitter.error(kind, failure, **told)
+        elif not (given_up and self.exiting):
+            self._emitter.error(kind, failure, topic=handle._topic)
+
+
+def _told(handle: DeliveryHandle, native: Any, failure: ProduceError) -> dict[str, Any]:
+    """What events say of a message that failed."""
+    report = report_of(handle, native, failure)
+    return {
+        "topic": report.topic,
+        "partition": report.partition,
+        "offset": report.offset,
+        "label": report.label,
+        "message": report.message,
+        "delivery_report": report,
+    }

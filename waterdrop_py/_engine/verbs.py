@@ -262,8 +262,7 @@ class Verbs:
             count += 1
 
     def _failed(self, verb: str, error: WaterdropError, **about: Any) -> None:
-        if self._emitter.listens("error.occurred"):
-            self._emitter.error(verb, error, **about)
+        self._emitter.error(verb, error, **about)
 
 
 def about(message: Message) -> dict[str, Any]:

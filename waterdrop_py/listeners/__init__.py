@@ -8,12 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from waterdrop_py.listeners.logging import LoggingListener
     from waterdrop_py.listeners.structlog import StructlogListener
 
-__all__ = ["StructlogListener"]
+__all__ = ["LoggingListener", "StructlogListener"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "LoggingListener":
+        from waterdrop_py.listeners.logging import LoggingListener
+
+        return LoggingListener
     if name == "StructlogListener":
         from waterdrop_py.listeners.structlog import StructlogListener
 

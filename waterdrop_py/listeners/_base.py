@@ -1,0 +1,83 @@
+"""What the listeners that log have in common: events, levels and fields."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from waterdrop_py.events import EVENTS, listener_method
+
+if TYPE_CHECKING:
+    from waterdrop_py.monitor import Event
+
+PER_MESSAGE: Final = ("message.", "messages.")
+_STATISTICS: Final = "statistics.emitted"
+_REFUSED: Final = "producer.disconnect_refused"
+# Errors of code that is not ours: without the traceback they cannot be found.
+_TRACED: Final = ("subscriber.", "callbacks.", "poller.")
+# The users' own payloads, and what is too long for a line.
+_OMITTED: Final = frozenset(
+    {"message", "messages", "delivery_report", "statistics", "error"}
+)
+
+
+class EventLogger:
+    """Logs events; `write` says where.
+
+    Without `messages` it has no method for events that come per message, so sends stay
+    at full speed. Statistics are logged if they come, not asked for.
+    """
+
+    incidental = frozenset({_STATISTICS})
+
+    def __init__(self, *, messages: bool) -> None:
+        if messages:
+            for name in EVENTS:
+                method = listener_method(name)
+                if not hasattr(self, method):
+                    setattr(self, method, self.log)
+
+    def log(self, event: Event) -> None:
+        """Log one event."""
+        error = event.payload.get("error")
+        traced = str(event.payload.get("type")).startswith(_TRACED)
+        self.write(level_of(event), event, error if traced else None)
+
+    def write(self, level: int, event: Event, traced: BaseException | None) -> None:
+        """Write one event, with the traceback of `traced`."""
+        raise NotImplementedError
+
+
+def level_of(event: Event) -> int:
+    """Lifecycle is INFO, refusals WARNING, errors ERROR; messages are DEBUG."""
+    if event.name == "error.occurred":
+        return logging.ERROR
+    if event.name == _REFUSED:
+        return logging.WARNING
+    if event.name == _STATISTICS or event.name.startswith(PER_MESSAGE):
+        return logging.DEBUG
+    return logging.INFO
+
+
+def fields_of(event: Event) -> dict[str, Any]:
+    """What a line says beside the name. Never a payload; of messages, how many."""
+    fields = {key: value for key, value in event.payload.items() if key not in _OMITTED}
+    messages = event.payload.get("messages")
+    if messages is not None:
+        fields["messages"] = (
+            len(messages) if hasattr(messages, "__len__") else type(messages).__name__
+        )
+    if event.duration_ms is not None:
+        fields["duration_ms"] = round(event.duration_ms, 3)
+    if event.tags:
+        fields["tags"] = dict(event.tags)
+    error = event.payload.get("error")
+    if error is not None:
+        fields["error"] = f"{type(error).__name__}: {error}"
+    return fields
+
+
+# One method for each event, so a subclass may treat one of them in its own way.
+for _name in EVENTS:
+    if not _name.startswith(PER_MESSAGE):
+        setattr(EventLogger, listener_method(_name), EventLogger.log)
