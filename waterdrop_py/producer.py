@@ -297,6 +297,7 @@ class Producer(Sender):
             MessageInvalidError: `topic` is no topic's name.
             ProduceError: the topic is unknown, or no broker answered.
         """
+        self._slot.refuse_lost()  # also where the count is known
         return partition_count(self._slot, checked_topic(topic))
 
     def __len__(self) -> int:

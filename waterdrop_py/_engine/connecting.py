@@ -9,7 +9,6 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import clock, lease, waiting
 from waterdrop_py._engine.figures import Health
-from waterdrop_py._engine.kafka_errors import produce_error
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.slot import NO_LIFE
 from waterdrop_py._settings.shown import shown
@@ -73,6 +72,8 @@ def connect(slot: ClientSlot, timeout: float, retries: Retries) -> None:
         error = prove(slot, min(deadline, clock.system_now() + TRY))
         if error is None:
             return
+        if isinstance(error.__cause__, ProduceError) and error.__cause__.fatal:
+            raise error
         left = deadline - clock.system_now()
         interval = retries.next(error) if left > 0 else None
         if interval is not None:
@@ -94,6 +95,12 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
             if isinstance(raised, ProduceError) and raised.code == "too_many_clients":
                 raise  # the brokers have nothing to do with it
             cause = raised  # a ProduceError: the transactional.id was not registered
+            if isinstance(raised, ProduceError) and raised.fatal:
+                error = BrokerUnreachableError(
+                    str(raised.args[0]), checklist=raised.checklist
+                )
+                error.__cause__ = raised
+                return error
         else:
             life = slot.life
             if life is not NO_LIFE:
@@ -121,9 +128,13 @@ def health(slot: ClientSlot, timeout: float | None) -> Health:
         slot.refuse_closed()
     except ProducerClosedError as closed:
         return Health(False, status, timeout is not None, None, closed)
+    try:
+        slot.lose_if_final(life)
+        slot.refuse_lost()
+    except ProduceError as lost:
+        return Health(False, status, timeout is not None, None, lost)
     if timeout is None:
-        error = None if life.fatal is None else produce_error(life.fatal)
-        return Health(error is None, status, False, None, error)
+        return Health(True, status, False, None, None)
     started = clock.system_now()
     failure: BaseException | None
     try:

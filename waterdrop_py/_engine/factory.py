@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException
 
+from waterdrop_py._engine.brokers import Brokers
 from waterdrop_py._engine.exit import watch_exit
+from waterdrop_py._engine.fatal import Registration
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import missing_defaults, own_number
@@ -60,11 +62,24 @@ class Factory:
     exception that leaves a native callback would tear whatever poll served it.
     """
 
-    __slots__ = ("_beginning", "_begun", "_config", "_emitter", "_fake", "kafka")
+    __slots__ = (
+        "_beginning",
+        "_begun",
+        "_config",
+        "_emitter",
+        "_fake",
+        "brokers",
+        "kafka",
+    )
 
     def __init__(
-        self, config: Config, emitter: Emitter, kafka: Mapping[str, Any] | None = None
+        self,
+        config: Config,
+        emitter: Emitter,
+        kafka: Mapping[str, Any] | None = None,
+        brokers: Brokers | None = None,
     ) -> None:
+        self.brokers = Brokers() if brokers is None else brokers
         self._config = config
         self._emitter = emitter
         self._beginning: _Beginning | None = None
@@ -121,6 +136,10 @@ class Factory:
         kafka = self.kafka  # once: another thread may replace it
         beginning = self._begin(kafka)
         conf = kafka.over(beginning.missing)
+        self.brokers.add_to(conf)
+        if name := kafka.get("transactional.id"):
+            timeout_ms = own_number(conf, "transaction.timeout.ms") or 0
+            life.registration = Registration(str(name), timeout_ms)
         life.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import count
+from math import inf
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -11,6 +12,8 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock
 from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.fatal import Fatal, Registration
+from waterdrop_py._engine.kafka_errors import code_name
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
@@ -53,7 +56,14 @@ class Life:
         report: the one that is being settled; whoever is torn leaves it here.
         spoilt: a message of a transaction was refused. librdkafka then skips numbers of
             its sequence, and loses the next transaction to that (measured, 2.16).
-        transacting: a transaction was begun on it, and has not surely ended.
+        transacting: a transaction was begun on it, and has not surely ended; `begun_at`
+            is when, in seconds on the clock.
+        registration: what a transactional client registers.
+        fatal: the error that has ended the client, once it is known.
+        topic: of the message that ended the last quiet.
+        asking: who asks for metadata. The slot may let go of the client meanwhile, and
+            only its destruction waits.
+        ask_at: seconds on the clock from which on a report has `ask` called.
         blocked: of the stand-in for a client that a deferred message has: whether
             the calling thread is what it waits for.
         torn: an exception came out of a send, so a number may belong to no message.
@@ -65,6 +75,10 @@ class Life:
         "_after_turn",
         "acknowledged",
         "arm",
+        "ask",
+        "ask_at",
+        "asking",
+        "begun_at",
         "blocked",
         "client",
         "failed",
@@ -85,18 +99,22 @@ class Life:
         "quiet",
         "refusals",
         "refused",
+        "registration",
         "report",
         "reports",
         "sent",
         "spoilt",
         "statistics",
+        "topic",
         "torn",
         "transacting",
         "turn",
         "waiters",
     )
 
-    def __init__(self, reports: ReportDesk, arm: Callable[[Life], None]) -> None:
+    def __init__(  # noqa: PLR0915 - a line for each attribute
+        self, reports: ReportDesk, arm: Callable[[Life], None]
+    ) -> None:
         self.client: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
         self.reports = reports
@@ -120,7 +138,13 @@ class Life:
         self.refused = count()
         self.acknowledged = 0
         self.failed = 0
-        self.fatal: Any = None
+        self.fatal: Fatal | None = None
+        self.registration: Registration | None = None
+        self.begun_at = 0.0
+        self.topic: str | None = None
+        self.ask: Callable[[Life], None] | None = None
+        self.ask_at = inf
+        self.asking: deque[None] = deque()
         self.lost: BaseException | None = None
         self.refusals: set[str] = set()
         self.pins: list[Pin] = []
@@ -163,6 +187,15 @@ class Life:
             if self.acknowledged + self.failed != before:
                 self.last_activity = clock.now()
                 self.progress_at = clock.system_now()
+                if self.last_activity >= self.ask_at and self.ask is not None:
+                    self.ask(self)
+
+    def doomed(self, native: Any) -> None:
+        """Note the fatal error. The first one that tells more than `_FATAL` stays."""
+        known = self.fatal
+        if known is None or code_name(known.native) == "fatal":
+            lasted = clock.now() - self.begun_at if self.transacting else None
+            self.fatal = Fatal(native, self.registration, lasted)
 
     def leave(
         self,
