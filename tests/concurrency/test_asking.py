@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from tests.concurrency.support import HookedMarks, slot_of
 from tests.doubles import Run, eventually
 from waterdrop_py import Status
-from waterdrop_py._engine.brokers import learn
+from waterdrop_py._engine.brokers import ask_elsewhere, learn
+from waterdrop_py._engine.closers import Closers
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.concurrency.support import Make
     from tests.doubles import Bench
 
@@ -75,6 +78,23 @@ def test_a_question_that_hangs_holds_no_close_up(bench: Bench, make: Make) -> No
     asker.result()
     eventually(lambda: bench.client.closed, "it was destroyed")
     assert not [event for event in events if event.name == "error.occurred"]
+
+
+def test_without_a_thread_nothing_is_asked(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At interpreter exit no closer can be started: the poller must not wait for an
+    answer in its place."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    slot = slot_of(producer)
+    closers = Closers(lambda job: job())  # what the poller does with its jobs
+    monkeypatch.setattr(slot.engine, "closers", closers)
+    monkeypatch.setattr("waterdrop_py._engine.threads.start", lambda *_: False)
+    ask_elsewhere(slot, slot.life)
+    monkeypatch.undo()
+    assert not closers.waiting()
+    assert bench.calls["list_topics"] == 0
 
 
 def test_a_question_is_no_activity(bench: Bench, make: Make) -> None:

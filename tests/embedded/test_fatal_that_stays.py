@@ -1,4 +1,4 @@
-"""A fatal error that is not reloaded outlives its client; a timeout is not a takeover."""
+"""A fatal error that is not reloaded outlives its client; a timeout is no takeover."""
 
 # ruff: noqa: PT012 - a transaction is a block, and what it raises is the promise
 
@@ -201,6 +201,31 @@ def test_what_the_policy_reloads_does_not_stay(
     else:
         assert producer.health().healthy
         transaction(producer, topic)
+
+
+def test_the_last_attempt_is_not_taken_for_the_end(
+    make_producer: MakeProducer, topic: str
+) -> None:
+    """While a client is replaced for the last time, other threads ask for one: nothing
+    stays, and the new client works."""
+    producer = make_producer(
+        kafka={"enable.idempotence": True},
+        reload_on_idempotent_fatal_error=True,
+        max_attempts_on_idempotent_fatal_error=1,
+        **FAST,
+    )
+    seen: list[bool] = []
+
+    @producer.monitor.on("producer.reload")
+    def look(_: object) -> None:
+        seen.append(producer.health().healthy)
+        native(producer)
+
+    producer.connect()
+    trigger_fatal_error(producer, SEQUENCE, "boom")
+    producer.produce_sync(topic, b"x")
+    assert seen == [True]
+    assert producer.health().healthy
 
 
 @pytest.mark.parametrize("way", ["open", "requested"])

@@ -107,10 +107,10 @@ def ask_soon(slot: ClientSlot, life: Life) -> None:
     By way of the poller, so that no thread is started on the caller's time.
     """
     life.ask_at = clock.now() + EVERY
-    slot.engine.poller.do(partial(_ask_elsewhere, slot, life))
+    slot.engine.poller.do(partial(ask_elsewhere, slot, life))
 
 
-def _ask_elsewhere(slot: ClientSlot, life: Life) -> None:
+def ask_elsewhere(slot: ClientSlot, life: Life) -> None:
     """Ask on a closer. At interpreter exit there may be none, and then not at all: the
     poller must not wait for an answer."""
     here = get_ident()

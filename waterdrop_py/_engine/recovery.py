@@ -34,7 +34,15 @@ class Recovery:
     """Replaces clients, each once. `_claim` decides which of the threads that met
     the same fatal error does it; the others wait and go on with the next client."""
 
-    __slots__ = ("_attempts", "_by_reports", "_claim", "_emitter", "_policy", "_slot")
+    __slots__ = (
+        "_attempts",
+        "_by_reports",
+        "_claim",
+        "_emitter",
+        "_policy",
+        "_replaced",
+        "_slot",
+    )
 
     def __init__(
         self,
@@ -49,6 +57,7 @@ class Recovery:
         self._emitter = emitter
         self._policy = policy
         self._by_reports = by_reports
+        self._replaced: Life | None = None
         self._attempts = 0
         self._claim = Claim()
         slot.is_final = self.is_final
@@ -63,12 +72,14 @@ class Recovery:
         """What the client was replaced for works again: count afresh."""
         self._attempts = 0
 
-    def refuses(self, error: ProduceError) -> bool:
-        """Whether `non_reloadable_errors` has this one."""
-        return error.code in self._policy.never
-
     def is_final(self, life: Life, code: str) -> bool:
-        """Whether the policy leaves `life` lost to this error."""
+        """Whether the policy leaves `life` lost to this error.
+
+        Not the one that is being replaced, though it may have been the last attempt
+        (test_the_last_attempt_is_not_taken_for_the_end).
+        """
+        if life is self._replaced:
+            return False
         policy = self._policy
         if self._by_reports and life.acknowledged:
             self._attempts = 0
@@ -102,6 +113,7 @@ class Recovery:
         if life.held_here():
             return False
         started = clock.system_now()
+        self._replaced = life
         self._attempts += 1
         attempt = self._attempts
         if kind is not None:

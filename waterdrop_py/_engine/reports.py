@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from waterdrop_py._engine import aside
 from waterdrop_py._engine.diagnosis import Diagnosis
 from waterdrop_py._engine.drain import Drain
-from waterdrop_py._engine.fatal import FENCING
+from waterdrop_py._engine.fatal import FENCING, advice
 from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
 from waterdrop_py.delivery import DeliveryHandle, report_of
 from waterdrop_py.errors import ProduceError
@@ -188,7 +188,9 @@ class ReportDesk:
         if code_name(error) in PURGED:
             shared = self._purged[error.code()] = produce_error(error)
             return shared
-        listed = self.checklist() if self.diagnosis.code else ()
+        listed = advice(code_name(error), life.registration)
+        if not listed and self.diagnosis.code:
+            listed = self.checklist()
         return produce_error(error, checklist=listed)
 
     def _announce_success(self, handle: DeliveryHandle, native: Any) -> None:

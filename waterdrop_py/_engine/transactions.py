@@ -398,8 +398,6 @@ class Transactions:
                 inf if deadline is None else deadline,
             )
         except CommandError as failed:
-            if self._recovery.refuses(failed.error):
-                self._slot.lose(life)
             raise failed.error from failed.__cause__
 
     def mark(
