@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.concurrency.support import HookedMarks, slot_of
 from tests.doubles import Run, eventually
 from waterdrop_py import Status
@@ -13,8 +15,6 @@ from waterdrop_py._engine.closers import Closers
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.concurrency.support import Make
     from tests.doubles import Bench
 
@@ -60,9 +60,12 @@ def test_a_client_that_is_being_closed_is_not_asked(bench: Bench, make: Make) ->
     assert not life.asking
 
 
-def test_a_question_that_hangs_holds_no_close_up(bench: Bench, make: Make) -> None:
-    """`close` keeps its bound and says nothing of an abandoned client: it is destroyed
-    when the question ends."""
+@pytest.mark.parametrize("timeout", [0.1, 30.0])
+def test_a_question_that_hangs_holds_no_close_up(
+    bench: Bench, make: Make, timeout: float
+) -> None:
+    """`close` returns soon, within its bound, and says nothing of an abandoned client:
+    it is destroyed when the question ends."""
     producer = make()
     producer.produce_sync("t", b"x")
     slot = slot_of(producer)
@@ -70,7 +73,7 @@ def test_a_question_that_hangs_holds_no_close_up(bench: Bench, make: Make) -> No
         asker = Run(lambda: learn(slot, slot.life))
         parked.entered()
         started = time.monotonic()
-        report = producer.close(0.1)
+        report = producer.close(timeout)
         assert time.monotonic() - started < 0.6 + 0.2  # a loaded machine
         assert report.complete
         assert producer.status is Status.CLOSED
@@ -78,6 +81,8 @@ def test_a_question_that_hangs_holds_no_close_up(bench: Bench, make: Make) -> No
     asker.result()
     eventually(lambda: bench.client.closed, "it was destroyed")
     assert not [event for event in events if event.name == "error.occurred"]
+    (told,) = [event for event in events if event.name == "producer.disconnected"]
+    assert told["released"] is None
 
 
 def test_without_a_thread_nothing_is_asked(

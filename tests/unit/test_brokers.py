@@ -75,7 +75,7 @@ def test_what_is_not_an_address_is_left_out(server: tuple[str, int]) -> None:
 
 
 def test_a_large_cluster_is_offered_in_part() -> None:
-    """At most 30: each that is gone costs 50 ms before the first message."""
+    """Each that is gone delays the first message of the next client."""
     brokers = Brokers()
     brokers.take(metadata(*((f"b{number}", 1) for number in range(100))))
     assert len(offered(brokers, "h1").split(",")) == 1 + MOST

@@ -30,6 +30,9 @@ NUDGE: Final = 0.5
 """Seconds after which a close that has not ended is begun again."""
 TELLING: Final = 0.2
 """Seconds that whoever waits for a close leaves to the subscribers who hear of it."""
+ANSWER: Final = 0.3
+"""Seconds that a caller waits for the answer to a question for metadata. The client is
+destroyed in the background when that takes longer."""
 INSIDE: Final = 0.01
 """Seconds between two looks at who is inside the client."""
 
@@ -201,18 +204,25 @@ class Ending:
         closers = self.slot.engine.closers
         while not self._told:
             left = min(deadline, self._over_at + TELLING) - clock.system_now()
-            if left <= 0:
+            if left <= 0 or self._waits_for_an_answer():
                 return
             self.closed.wait(min(left, RELIEF))
             closers.relieve()
             self.nudge()
+
+    def _waits_for_an_answer(self) -> bool:
+        late = clock.system_now() - self.started > ANSWER
+        return late and bool(self.life.asking)
 
     def abandon(self) -> None:
         """Give up a close that hangs: its thread is a daemon, and leaks the client.
 
         One that waits for an answer to `life.asking` does not hang: it ends by itself.
         """
-        if self.finish() and not self.life.asking:
+        asking = bool(self.life.asking)
+        if asking:
+            self.slot.engine.note_traffic()  # what it releases is not measured
+        if self.finish() and not asking:
             error = TimeoutError("the close of a client hangs; it was abandoned")
             self.slot.emitter.error("producer.close.abandoned", error)
 
