@@ -224,10 +224,11 @@ class Producer(Sender):
         """Whether the producer works.
 
         Shallow: opens nothing, sends nothing, never blocks, is no activity; an idle
-        producer is healthy, one with a fatal error that stays is not. Deep: opens the
-        client and asks the cluster for its metadata, within `timeout` seconds. Raises
-        nothing for a broker that is away or a client that cannot be opened: the answer
-        has the error.
+        producer is healthy. Not healthy are a fatal error that stays, and, while
+        messages are un-acknowledged, an error as the newest thing heard from the
+        brokers. Deep: opens the client and asks the cluster for its metadata, within
+        `timeout` seconds. Raises nothing for a broker that is away or a client that
+        cannot be opened: the answer has the error.
         """
         bound = required_seconds("timeout", timeout)
         return connecting.health(self._slot, bound if deep else None)

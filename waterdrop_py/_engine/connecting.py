@@ -23,6 +23,7 @@ from waterdrop_py.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.slot import ClientSlot
 
 TRY: Final = 2.0
@@ -121,6 +122,21 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
             return error
 
 
+def _unanswered(slot: ClientSlot, life: Life) -> BrokerUnreachableError | None:
+    """What stands for messages whose brokers were last heard of by an error."""
+    diagnosis = slot.reports.diagnosis
+    if diagnosis.code is None or diagnosis.noted_at <= life.heard_at:
+        return None
+    waiting_for = life.in_flight()
+    if not waiting_for:
+        return None
+    return BrokerUnreachableError(
+        f"messages without an acknowledgement: {waiting_for}; the newest thing heard "
+        f"from the brokers is an error: {diagnosis.text}",
+        checklist=slot.reports.checklist(),
+    )
+
+
 def health(slot: ClientSlot, timeout: float | None) -> Health:
     """The shallow check, or with a `timeout` in seconds the deep one."""
     status, life = slot.status, slot.life
@@ -134,7 +150,8 @@ def health(slot: ClientSlot, timeout: float | None) -> Health:
     except ProduceError as lost:
         return Health(False, status, timeout is not None, None, lost)
     if timeout is None:
-        return Health(True, status, False, None, None)
+        silence = _unanswered(slot, life)
+        return Health(silence is None, status, False, None, silence)
     started = clock.system_now()
     failure: BaseException | None
     try:

@@ -52,6 +52,7 @@ class Life:
         plain: a successful report concerns nobody but its handle.
         noted: the reaper was told of it, so its deadline is kept.
         last_activity: seconds on the clock, written by whoever serves reports.
+        heard_at: when a message was acknowledged for the last time.
         sent: numbers the messages; `refused` counts those that were not taken.
         report: the one that is being settled; whoever is torn leaves it here.
         spoilt: a message of a transaction was refused. librdkafka then skips numbers of
@@ -83,6 +84,7 @@ class Life:
         "client",
         "failed",
         "fatal",
+        "heard_at",
         "inuse",
         "last_activity",
         "lost",
@@ -132,7 +134,7 @@ class Life:
         self.plain = False
         self.statistics = False
         self.noted = False
-        self.opened_at = self.last_activity = clock.now()
+        self.opened_at = self.last_activity = self.heard_at = clock.now()
         self.poll_at = self.progress_at = 0.0
         self.sent = count()
         self.refused = count()
@@ -167,7 +169,8 @@ class Life:
 
     def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
         """The same, by another native call that serves them."""
-        before = self.acknowledged + self.failed
+        acknowledged = self.acknowledged
+        before = acknowledged + self.failed
         try:
             native(timeout)
         except KafkaException as error:
@@ -187,6 +190,8 @@ class Life:
             if self.acknowledged + self.failed != before:
                 self.last_activity = clock.now()
                 self.progress_at = clock.system_now()
+                if self.acknowledged != acknowledged:
+                    self.heard_at = self.last_activity
                 if self.last_activity >= self.ask_at and self.ask is not None:
                     self.ask(self)
 
