@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from waterdrop_py._engine.fatal import Fatal, Registration, command_error
+from waterdrop_py._engine.fatal import Fatal, Registration, refusal_error
 from waterdrop_py._engine.life import Life
 
 FENCED = KafkaError(KafkaError._FENCED)  # noqa: SLF001 - librdkafka's name
@@ -75,7 +75,7 @@ def test_a_refusal_names_what_to_change(code: int, words: tuple[str, ...]) -> No
     """The ACL or the limit is in the checklist, of fatal and of other errors."""
     for error in (
         Fatal(KafkaError(code), PAYMENTS).error(),
-        command_error(KafkaError(code), PAYMENTS),
+        refusal_error(KafkaError(code), PAYMENTS),
     ):
         for word in words:
             assert word in error.checklist[0]

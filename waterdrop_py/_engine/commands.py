@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Ticket
-from waterdrop_py._engine.fatal import command_error
+from waterdrop_py._engine.fatal import refusal_error
 from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reentrance import leaseholder
@@ -74,7 +74,7 @@ def run(
             in_time = clock.system_now() + wait < deadline
             retry = again and in_time and attempt < retries.most
             error = (
-                command_error(native, life.registration)
+                refusal_error(native, life.registration)
                 if lost is None
                 else lost.error()
             )

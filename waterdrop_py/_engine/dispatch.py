@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock, waiting
-from waterdrop_py._engine.kafka_errors import (
-    kafka_error_of,
-    produce_error,
-    queue_full_error,
-)
+from waterdrop_py._engine.fatal import refusal_error
+from waterdrop_py._engine.kafka_errors import kafka_error_of, queue_full_error
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.partitions import partition_of
 from waterdrop_py._engine.reentrance import leaseholder
@@ -359,6 +356,6 @@ class Dispatch:
                 life.doomed(error)
             if life.fatal is not None:
                 return life.fatal.error()
-        raised = produce_error(error)
+        raised = refusal_error(error, life.registration)
         raised.fatal = raised.fatal or life.fatal is not None
         return raised

@@ -67,8 +67,8 @@ class Fatal(NamedTuple):
         return error
 
 
-def command_error(native: Any, registration: Registration | None) -> ProduceError:
-    """What a command failed with, where its client lives on."""
+def refusal_error(native: Any, registration: Registration | None) -> ProduceError:
+    """What a message or a command was refused with, where its client lives on."""
     return produce_error(native, checklist=advice(code_name(native), registration))
 
 

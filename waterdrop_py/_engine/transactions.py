@@ -299,7 +299,7 @@ class Transactions:
         fatal = _life_of(transaction).fatal
         purged = isinstance(error, ProduceError) and error.code in PURGED
         if purged and fatal is not None:
-            raise fatal.error() from error
+            raise fatal.error()
 
     def _commit_or_abort(self, transaction: Transaction) -> None:
         life = _life_of(transaction)
