@@ -82,7 +82,8 @@ class ProduceError(WaterdropError):
     Attributes:
         code: lower-case name of the Kafka error, such as `msg_timed_out`,
             `queue_full`, `purge_queue`, `fenced`; or `too_many_clients`, where the
-            process has no room for another one.
+            process has no room for another one, and `transaction_timed_out`, where a
+            transaction outlived its `transaction.timeout.ms`.
         retriable: the same call may succeed later.
         fatal: the client that raised it can send nothing any more.
         checklist: what to look at first, drawn from what librdkafka reported.

@@ -171,7 +171,7 @@ class Producer(Sender):
         takes a `native()` of its own.
 
         Raises:
-            ProduceError: the process has no room for another client.
+            ProduceError: no client could be opened, or a fatal error stays.
             ProducerClosedError: the producer is closed.
             WaterdropError: this block is entered already.
         """
@@ -224,9 +224,11 @@ class Producer(Sender):
         """Whether the producer works.
 
         Shallow: opens nothing, sends nothing, never blocks, is no activity; an idle
-        producer is healthy. Deep: opens the client and asks the cluster for its
-        metadata, within `timeout` seconds. Raises nothing for a broker that is away or
-        a client that cannot be opened: the answer has the error.
+        producer is healthy. Not healthy are a fatal error that stays, and, while
+        messages are un-acknowledged, an error as the newest thing heard from the
+        brokers. Deep: opens the client and asks the cluster for its metadata, within
+        `timeout` seconds. Raises nothing for a broker that is away or a client that
+        cannot be opened: the answer has the error.
         """
         bound = required_seconds("timeout", timeout)
         return connecting.health(self._slot, bound if deep else None)
@@ -295,8 +297,10 @@ class Producer(Sender):
 
         Raises:
             MessageInvalidError: `topic` is no topic's name.
-            ProduceError: the topic is unknown, or no broker answered.
+            ProduceError: the topic is unknown, no broker answered, or a fatal error
+                stays.
         """
+        self._slot.refuse_lost()  # also where the count is known
         return partition_count(self._slot, checked_topic(topic))
 
     def __len__(self) -> int:

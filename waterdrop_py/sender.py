@@ -360,6 +360,8 @@ class Sender:
             ProducerNotTransactionalError: there is no `transactional.id`.
             ProducerClosedError: the producer is closed.
             ProduceError: a command failed for good; or an inner block had failed.
+                `fenced` stays, for every verb. `transaction_timed_out`: the block took
+                longer than `transaction.timeout.ms`, and the next one works.
             ReentrantCallError: the calling context would wait for itself.
             WaterdropError: this block is entered already.
         """

@@ -103,7 +103,8 @@ def _own(parts: Parts, topic_config: Mapping[str, Any]) -> Parts:
     replaced = set(topic_config).union(*(s for s in _SAME if s & set(topic_config)))
     others = _without(replaced, parts.slot.factory.kafka)
     kafka = Properties({**others, **topic_config})
-    return parts.assemble(parts.config, parts.emitter, parts.middleware, kafka)
+    brokers = parts.slot.factory.brokers
+    return parts.assemble(parts.config, parts.emitter, parts.middleware, kafka, brokers)
 
 
 def _without(names: set[str], kafka: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from tests.concurrency.support import named, slot_of
-from tests.doubles import Run, eventually
+from tests.doubles import Run, eventually, kafka_failure
 from waterdrop_py._engine.bell import Bell
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
+    ProduceError,
     ProducerClosedError,
     ReentrantCallError,
 )
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.concurrency.support import Make
     from tests.doubles import Bench
-    from waterdrop_py import DeliveryHandle
+    from waterdrop_py import DeliveryHandle, Producer
 
 
 def test_senders_wait_for_one_open(bench: Bench, make: Make) -> None:
@@ -218,3 +220,29 @@ def test_an_open_that_ends_before_the_bell_hangs(
         sender = Run(lambda: producer.produce_async("t", b"y"))
         sender.result().result(5)
     assert len(bench.clients) == 1
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda p: p.produce_sync("t", b"x"),
+        lambda p: p.produce_async("t", b"x"),
+        lambda p: p.produce_async("t", b"x", partition_key="k"),
+        lambda p: p.produce_many_sync([{"topic": "t", "payload": b"x"}]),
+        lambda p: p.partition_count("t"),
+        lambda p: p.native().__enter__(),
+        lambda p: p.transaction().__enter__(),
+    ],
+    ids=["sync", "async", "key", "many", "count", "native", "transaction"],
+)
+def test_what_librdkafka_refuses_to_open_is_a_produce_error(
+    bench: Bench, make: Make, verb: Callable[[Producer], object]
+) -> None:
+    """Of every verb, at once, chained to what confluent-kafka raised."""
+    producer = make(kafka={"transactional.id": "x"})
+    bench.fail("open", kafka_failure(KafkaError._CRIT_SYS_RESOURCE))  # noqa: SLF001
+    with pytest.raises(ProduceError, match="could not be opened") as caught:
+        verb(producer)
+    assert caught.value.code == "crit_sys_resource"
+    assert isinstance(caught.value.__cause__, KafkaException)
+    assert bench.calls["open"] == 1

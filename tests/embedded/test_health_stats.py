@@ -9,7 +9,7 @@ import pytest
 
 from tests.embedded.support import BOUND, eventually, in_threads
 from waterdrop_py import Status
-from waterdrop_py.errors import ProduceError
+from waterdrop_py.errors import BrokerUnreachableError, ProduceError
 
 if TYPE_CHECKING:
     from tests.embedded.support import EventLog, MakeProducer
@@ -151,3 +151,26 @@ def test_idempotent_producers_deliver_and_go_idle(
         producer.produce_sync(topic, b"%d" % number, partition=0)
         log.wait("producer.disconnected", number + 1)
     assert [m.value() for m in cluster.read(topic)] == [b"0", b"1", b"2"]
+
+
+def test_health_while_messages_wait_for_a_broker_that_is_away(
+    cluster: EmbeddedCluster, topic: str, make_producer: MakeProducer
+) -> None:
+    """Un-acknowledged messages and an error as the newest thing heard: not healthy,
+    with the reason. Healthy again with the first acknowledgement, and when nothing is
+    waiting."""
+    producer = make_producer()
+    producer.produce_sync(topic, b"x")
+    for broker in (1, 2, 3):
+        cluster.broker_down(broker)
+    time.sleep(0.2)
+    assert producer.health().healthy  # nothing waits
+    handle = producer.produce_async(topic, b"x")
+    assert eventually(lambda: not producer.health().healthy)
+    error = producer.health().error
+    assert isinstance(error, BrokerUnreachableError)
+    assert "messages without an acknowledgement: 1" in str(error)
+    assert producer.health().status is Status.CONNECTED
+    cluster.heal()
+    handle.result(BOUND)
+    assert producer.health().healthy

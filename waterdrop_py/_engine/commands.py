@@ -8,7 +8,8 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Ticket
-from waterdrop_py._engine.kafka_errors import code_name, produce_error, refusal_of
+from waterdrop_py._engine.fatal import refusal_error
+from waterdrop_py._engine.kafka_errors import code_name, refusal_of
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reentrance import leaseholder, poller
 from waterdrop_py.errors import ProduceError, ReentrantCallError
@@ -63,16 +64,20 @@ def run(
         except KafkaException as raised:
             native: Any = refusal_of(raised)
             # After a fatal error the code may also say "retriable": it never helps.
-            if native.fatal() and life.fatal is None:
-                life.fatal = native
-            fatal = life.fatal is not None
+            if native.fatal():
+                life.doomed(native)
+            lost = life.fatal
+            fatal = lost is not None
             abortable = native.txn_requires_abort()
             again = native.retriable() and not fatal and not abortable
             wait = retries.backoff * attempt
             in_time = clock.system_now() + wait < deadline
             retry = again and in_time and attempt < retries.most
-            error = produce_error(life.fatal or native)
-            error.fatal = fatal
+            error = (
+                refusal_error(native, life.registration)
+                if lost is None
+                else lost.error()
+            )
             emitter.error(kind, error, attempt=attempt, retry=retry)
             if not retry:
                 raise CommandError(error, abortable=abortable) from raised

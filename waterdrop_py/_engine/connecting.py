@@ -9,7 +9,6 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import clock, lease, waiting
 from waterdrop_py._engine.figures import Health
-from waterdrop_py._engine.kafka_errors import produce_error
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.slot import NO_LIFE
 from waterdrop_py._settings.shown import shown
@@ -24,6 +23,7 @@ from waterdrop_py.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.slot import ClientSlot
 
 TRY: Final = 2.0
@@ -73,6 +73,8 @@ def connect(slot: ClientSlot, timeout: float, retries: Retries) -> None:
         error = prove(slot, min(deadline, clock.system_now() + TRY))
         if error is None:
             return
+        if isinstance(error.__cause__, ProduceError) and error.__cause__.fatal:
+            raise error
         left = deadline - clock.system_now()
         interval = retries.next(error) if left > 0 else None
         if interval is not None:
@@ -94,6 +96,12 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
             if isinstance(raised, ProduceError) and raised.code == "too_many_clients":
                 raise  # the brokers have nothing to do with it
             cause = raised  # a ProduceError: the transactional.id was not registered
+            if isinstance(raised, ProduceError) and raised.fatal:
+                error = BrokerUnreachableError(
+                    str(raised.args[0]), checklist=raised.checklist
+                )
+                error.__cause__ = raised
+                return error
         else:
             life = slot.life
             if life is not NO_LIFE:
@@ -114,6 +122,21 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
             return error
 
 
+def _unanswered(slot: ClientSlot, life: Life) -> BrokerUnreachableError | None:
+    """What stands for messages whose brokers were last heard of by an error."""
+    diagnosis = slot.reports.diagnosis
+    if diagnosis.code is None or diagnosis.noted_at <= life.heard_at:
+        return None
+    waiting_for = life.in_flight()
+    if not waiting_for:
+        return None
+    return BrokerUnreachableError(
+        f"messages without an acknowledgement: {waiting_for}; the newest thing heard "
+        f"from the brokers is an error: {diagnosis.text}",
+        checklist=slot.reports.checklist(),
+    )
+
+
 def health(slot: ClientSlot, timeout: float | None) -> Health:
     """The shallow check, or with a `timeout` in seconds the deep one."""
     status, life = slot.status, slot.life
@@ -121,9 +144,14 @@ def health(slot: ClientSlot, timeout: float | None) -> Health:
         slot.refuse_closed()
     except ProducerClosedError as closed:
         return Health(False, status, timeout is not None, None, closed)
+    try:
+        slot.lose_if_final(life)
+        slot.refuse_lost()
+    except ProduceError as lost:
+        return Health(False, status, timeout is not None, None, lost)
     if timeout is None:
-        error = None if life.fatal is None else produce_error(life.fatal)
-        return Health(error is None, status, False, None, error)
+        silence = _unanswered(slot, life)
+        return Health(silence is None, status, False, None, silence)
     started = clock.system_now()
     failure: BaseException | None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from waterdrop_py._engine import clock
 from waterdrop_py._engine.kafka_errors import code_name
 
 # The cause of a failed connection comes only through `error_cb`, and the last
@@ -29,17 +30,20 @@ class Diagnosis:
         answers: how often a broker was heard, beyond `Life.acknowledged`.
     """
 
-    __slots__ = ("answers", "code", "text")
+    __slots__ = ("answers", "code", "noted_at", "text")
 
     def __init__(self) -> None:
         self.code: str | None = None
         self.text = ""
         self.answers = 0
+        self.noted_at = 0.0  # seconds on the clock: the newest error that counts
 
     def note(self, error: Any) -> None:
         """Take in an error of the client if it says more than the one before."""
         code = code_name(error)
         rank = _RANK.get(code, 0)
+        if rank:
+            self.noted_at = clock.now()
         if rank and rank >= _RANK.get(self.code or "", 0):
             self.code, self.text = code, str(error.str())
 

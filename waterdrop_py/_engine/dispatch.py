@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock, waiting
-from waterdrop_py._engine.kafka_errors import (
-    produce_error,
-    queue_full_error,
-    refusal_of,
-)
+from waterdrop_py._engine.fatal import refusal_error
+from waterdrop_py._engine.kafka_errors import queue_full_error, refusal_of
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.partitions import partition_of
 from waterdrop_py._engine.reentrance import leaseholder
@@ -97,7 +94,7 @@ class Dispatch:
         partition = self._partition(handle, deadline)
         try:
             while True:
-                life = self._ready(deadline)
+                life = self._slot.open(deadline)
                 try:
                     if self._produce(handle, life, partition, serves=serves):
                         return
@@ -189,16 +186,6 @@ class Dispatch:
             handle._error = error
             aside.notify(handle)
 
-    def _ready(self, deadline: float | None) -> Life:
-        try:
-            return self._slot.open(deadline)
-        except KafkaException as error:
-            raise produce_error(
-                refusal_of(error),
-                subject="the client could not be opened; nothing was sent: ",
-                checklist=self._slot.reports.checklist(),
-            ) from error
-
     def _partition(self, handle: DeliveryHandle, deadline: float | None) -> int:
         place = handle._place
         if place is None:
@@ -230,6 +217,7 @@ class Dispatch:
             if life.quiet:
                 woken = True
                 life.quiet = False
+                life.topic = handle._topic
                 life.last_activity = clock.now()
             handle._life = life
             handle._seq = next(life.sent)
@@ -353,8 +341,6 @@ class Dispatch:
         recovery = self._recovery
         if recovery is None or not error.fatal:
             raise error from refused
-        if life.acknowledged:
-            recovery.succeeded()
         if not recovery.reload(life, error, "librdkafka.idempotent_fatal_error"):
             raise error from refused
 
@@ -368,7 +354,10 @@ class Dispatch:
                 waiting.wait_turn(
                     life, lambda: life.fatal is not None, clock.system_now() + 0.2
                 )
-            error = life.fatal or error
-        raised = produce_error(error)
-        raised.fatal = raised.fatal or lost or life.fatal is not None
+            if life.fatal is None:
+                life.doomed(error)
+            if life.fatal is not None:
+                return life.fatal.error()
+        raised = refusal_error(error, life.registration)
+        raised.fatal = raised.fatal or life.fatal is not None
         return raised

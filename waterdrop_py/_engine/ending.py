@@ -14,6 +14,7 @@ from waterdrop_py._engine import clock
 from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.census import released, take_census
 from waterdrop_py._engine.claim import Ticket
+from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reaper import RELIEF
 
@@ -29,6 +30,9 @@ NUDGE: Final = 0.5
 """Seconds after which a close that has not ended is begun again."""
 TELLING: Final = 0.2
 """Seconds that whoever waits for a close leaves to the subscribers who hear of it."""
+ANSWER: Final = 0.3
+"""Seconds that a caller waits for the answer to a question for metadata. The client is
+destroyed in the background when that takes longer."""
 INSIDE: Final = 0.01
 """Seconds between two looks at who is inside the client."""
 
@@ -46,9 +50,10 @@ def destroy_unready(life: Life) -> None:
     try:
         while not life.turn.take(turn):  # the poller has it
             pause(INSIDE)
-        with suppress(SystemError):
+        with suppress(SystemError, KafkaException):
             # confluent-kafka warns here that there was nothing to abort; where
-            # warnings are errors, that is what comes of it. It is destroyed by then.
+            # warnings are errors, that is what comes of it. After a fatal error it
+            # raises that once more. The client is destroyed by then.
             _destroy(life)
     finally:
         life.client = life.produce = None
@@ -143,7 +148,7 @@ class Ending:
         """
         turn = Ticket()
         life = self.life
-        while life.inuse or (life.pins and self.reason == "reload"):
+        while life.inuse or life.asking or (life.pins and self.reason == "reload"):
             pause(INSIDE)
         if not life.turn.take(turn):
             life.after_turn(self._submit)
@@ -157,6 +162,9 @@ class Ending:
                 _destroy(life)
         except Exception as raised:  # noqa: BLE001 - contained, and told of
             error = raised
+            native = kafka_error_of(raised)
+            if native is not None and native.fatal():
+                life.doomed(native)
         finally:
             # Dropped before the turn: nobody polls or counts a destroyed client.
             life.client = life.produce = None
@@ -196,15 +204,25 @@ class Ending:
         closers = self.slot.engine.closers
         while not self._told:
             left = min(deadline, self._over_at + TELLING) - clock.system_now()
-            if left <= 0:
+            if left <= 0 or self._waits_for_an_answer():
                 return
             self.closed.wait(min(left, RELIEF))
             closers.relieve()
             self.nudge()
 
+    def _waits_for_an_answer(self) -> bool:
+        late = clock.system_now() - self.started > ANSWER
+        return late and bool(self.life.asking)
+
     def abandon(self) -> None:
-        """Give up a close that hangs: its thread is a daemon, and leaks the client."""
-        if self.finish():
+        """Give up a close that hangs: its thread is a daemon, and leaks the client.
+
+        One that waits for an answer to `life.asking` does not hang: it ends by itself.
+        """
+        asking = bool(self.life.asking)
+        if asking:
+            self.slot.engine.note_traffic()  # what it releases is not measured
+        if self.finish() and not asking:
             error = TimeoutError("the close of a client hangs; it was abandoned")
             self.slot.emitter.error("producer.close.abandoned", error)
 

@@ -11,7 +11,9 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine import foreign_client
+from waterdrop_py._engine.brokers import Brokers
 from waterdrop_py._engine.exit import watch_exit
+from waterdrop_py._engine.fatal import Registration
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.librdkafka_log import LogBridge
 from waterdrop_py._engine.tokens import Tokens
@@ -61,11 +63,24 @@ class Factory:
     exception that leaves a native callback would tear whatever poll served it.
     """
 
-    __slots__ = ("_beginning", "_begun", "_config", "_emitter", "_fake", "kafka")
+    __slots__ = (
+        "_beginning",
+        "_begun",
+        "_config",
+        "_emitter",
+        "_fake",
+        "brokers",
+        "kafka",
+    )
 
     def __init__(
-        self, config: Config, emitter: Emitter, kafka: Mapping[str, Any] | None = None
+        self,
+        config: Config,
+        emitter: Emitter,
+        kafka: Mapping[str, Any] | None = None,
+        brokers: Brokers | None = None,
     ) -> None:
+        self.brokers = Brokers() if brokers is None else brokers
         self._config = config
         self._emitter = emitter
         self._beginning: _Beginning | None = None
@@ -127,6 +142,10 @@ class Factory:
         kafka = self.kafka  # once: another thread may replace it
         beginning = self._begin(kafka)
         conf = kafka.over(beginning.missing)
+        self.brokers.add_to(conf)
+        if name := kafka.get("transactional.id"):
+            timeout_ms = own_number(conf, "transaction.timeout.ms") or 0
+            life.registration = Registration(str(name), timeout_ms)
         life.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
@@ -145,7 +164,12 @@ class Factory:
         if tokens is not None:
             conf["oauth_cb"] = tokens
         watch_exit()
-        client = self._construct(conf, tokens, reports)
+        self._take(self._construct(conf, tokens, reports), conf, life, reports)
+
+    def _take(
+        self, client: KafkaClient, conf: dict[str, Any], life: Life, reports: ReportDesk
+    ) -> None:
+        """Make `client` the one of `life`, and decide how messages are handed to it."""
         reports.take_client(foreign=foreign_client.is_foreign(client))
         life.client = self._whole(client)
         if reports.foreign:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import count
+from math import inf
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -11,6 +12,8 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock
 from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.fatal import Fatal, Registration
+from waterdrop_py._engine.kafka_errors import code_name
 from waterdrop_py._engine.reentrance import poller
 from waterdrop_py.errors import ProduceError
 
@@ -50,11 +53,19 @@ class Life:
         plain: a successful report concerns nobody but its handle.
         noted: the reaper was told of it, so its deadline is kept.
         last_activity: seconds on the clock, written by whoever serves reports.
+        heard_at: when a message was acknowledged for the last time.
         sent: numbers the messages; `refused` counts those that were not taken.
         report: the one that is being settled; whoever is torn leaves it here.
         spoilt: a message of a transaction was refused. librdkafka then skips numbers of
             its sequence, and loses the next transaction to that (measured, 2.16).
-        transacting: a transaction was begun on it, and has not surely ended.
+        transacting: a transaction was begun on it, and has not surely ended; `begun_at`
+            is when, in seconds on the clock.
+        registration: what a transactional client registers.
+        fatal: the error that has ended the client, once it is known.
+        topic: of the message that ended the last quiet.
+        asking: who asks for metadata. The slot may let go of the client meanwhile, and
+            only its destruction waits.
+        ask_at: seconds on the clock from which on a report has `ask` called.
         blocked: of the stand-in for a client that a deferred message has: whether
             the calling thread is what it waits for.
         torn: an exception came out of a send, so a number may belong to no message.
@@ -68,10 +79,15 @@ class Life:
         "acknowledged",
         "answers_before",
         "arm",
+        "ask",
+        "ask_at",
+        "asking",
+        "begun_at",
         "blocked",
         "client",
         "failed",
         "fatal",
+        "heard_at",
         "inuse",
         "last_activity",
         "lost",
@@ -88,18 +104,22 @@ class Life:
         "quiet",
         "refusals",
         "refused",
+        "registration",
         "report",
         "reports",
         "sent",
         "spoilt",
         "statistics",
+        "topic",
         "torn",
         "transacting",
         "turn",
         "waiters",
     )
 
-    def __init__(self, reports: ReportDesk, arm: Callable[[Life], None]) -> None:
+    def __init__(  # noqa: PLR0915 - a line for each attribute
+        self, reports: ReportDesk, arm: Callable[[Life], None]
+    ) -> None:
         self.client: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
         self.reports = reports
@@ -117,12 +137,18 @@ class Life:
         self.plain = False
         self.statistics = False
         self.noted = False
-        self.opened_at = self.last_activity = clock.now()
+        self.opened_at = self.last_activity = self.heard_at = clock.now()
         self.poll_at = self.progress_at = 0.0
         self.sent = count()
         self.refused = count()
         self.acknowledged = self.failed = self.answers_before = 0
-        self.fatal: Any = None
+        self.fatal: Fatal | None = None
+        self.registration: Registration | None = None
+        self.begun_at = 0.0
+        self.topic: str | None = None
+        self.ask: Callable[[Life], None] | None = None
+        self.ask_at = inf
+        self.asking: deque[None] = deque()
         self.lost: BaseException | None = None
         self.refusals: set[str] = set()
         self.pins: list[Pin] = []
@@ -146,7 +172,8 @@ class Life:
     @poller
     def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
         """The same, by another native call that serves them."""
-        before = self.acknowledged + self.failed
+        acknowledged = self.acknowledged
+        before = acknowledged + self.failed
         try:
             native(timeout)
         except KafkaException as error:
@@ -164,12 +191,23 @@ class Life:
             raise
         finally:
             self.note_reports(before)
+            if self.acknowledged != acknowledged:
+                self.heard_at = self.last_activity
 
     def note_reports(self, before: int) -> None:
         """Reports may have been served since there were `before`: that is activity."""
         if self.acknowledged + self.failed != before:
             self.last_activity = clock.now()
             self.progress_at = clock.system_now()
+            if self.last_activity >= self.ask_at and self.ask is not None:
+                self.ask(self)
+
+    def doomed(self, native: Any) -> None:
+        """Note the fatal error. The first one that tells more than `_FATAL` stays."""
+        known = self.fatal
+        if known is None or code_name(known.native) == "fatal":
+            lasted = clock.now() - self.begun_at if self.transacting else None
+            self.fatal = Fatal(native, self.registration, lasted)
 
     def leave(
         self,

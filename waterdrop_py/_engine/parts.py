@@ -19,6 +19,7 @@ from waterdrop_py._engine.verbs import Verbs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from waterdrop_py._engine.brokers import Brokers
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py.config import Config
     from waterdrop_py.middleware import Middleware
@@ -46,9 +47,13 @@ class Parts:
         emitter: Emitter,
         middleware: Middleware,
         kafka: Mapping[str, Any],
+        brokers: Brokers | None = None,
     ) -> Parts:
-        """Parts around a slot of their own, whose clients get `kafka`."""
-        factory = Factory(config, emitter, kafka)
+        """Parts around a slot of their own, whose clients get `kafka`.
+
+        `brokers`: what the other clients of the producer have learned.
+        """
+        factory = Factory(config, emitter, kafka, brokers)
         wait = config.close_before_fork
         slot = ClientSlot(
             ENGINE,
@@ -67,7 +72,8 @@ class Parts:
             dispatch = Dispatch(config, slot, emitter)
         else:
             if factory.is_idempotent:
-                recovery = Recovery(slot, emitter, _for_idempotence(config))
+                policy = _for_idempotence(config)
+                recovery = Recovery(slot, emitter, policy, by_reports=True)
             dispatch = Dispatch(config, slot, emitter, recovery)
         verbs = Verbs(
             dispatch,

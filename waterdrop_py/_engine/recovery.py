@@ -8,6 +8,7 @@ from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._settings.kafka import EditableProperties, copied
+from waterdrop_py._settings.known import SERVERS
 from waterdrop_py.errors import ConfigurationInvalidError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from waterdrop_py.errors import ProduceError
 
 _TICK = 0.01
+_WHERE = (*SERVERS, "security.protocol")
 
 
 class ReloadPolicy(NamedTuple):
@@ -32,16 +34,33 @@ class Recovery:
     """Replaces clients, each once. `_claim` decides which of the threads that met
     the same fatal error does it; the others wait and go on with the next client."""
 
-    __slots__ = ("_attempts", "_claim", "_emitter", "_policy", "_slot")
+    __slots__ = (
+        "_attempts",
+        "_by_reports",
+        "_claim",
+        "_emitter",
+        "_policy",
+        "_replaced",
+        "_slot",
+    )
 
     def __init__(
-        self, slot: ClientSlot, emitter: Emitter, policy: ReloadPolicy
+        self,
+        slot: ClientSlot,
+        emitter: Emitter,
+        policy: ReloadPolicy,
+        *,
+        by_reports: bool = False,
     ) -> None:
+        """`by_reports`: a client that delivered something counts as recovered."""
         self._slot = slot
         self._emitter = emitter
         self._policy = policy
+        self._by_reports = by_reports
+        self._replaced: Life | None = None
         self._attempts = 0
         self._claim = Claim()
+        slot.is_final = self.is_final
         slot.resets.append(self._reset)
 
     def _reset(self) -> None:
@@ -53,10 +72,26 @@ class Recovery:
         """What the client was replaced for works again: count afresh."""
         self._attempts = 0
 
+    def is_final(self, life: Life, code: str) -> bool:
+        """Whether the policy leaves `life` lost to this error.
+
+        Not the one that is being replaced, though it may have been the last attempt
+        (test_the_last_attempt_is_not_taken_for_the_end).
+        """
+        if life is self._replaced:
+            return False
+        policy = self._policy
+        if self._by_reports and life.acknowledged:
+            self._attempts = 0
+        return (
+            not policy.enabled or code in policy.never or self._attempts >= policy.most
+        )
+
     def reload(self, life: Life, error: ProduceError, kind: str | None) -> bool:
         """Replace the client of `life`; False when the policy says that it is final.
 
-        Blocks for the backoff. `kind` is the `error.occurred` type to say it with.
+        The slot then refuses every verb with it, for good. Blocks for the backoff.
+        `kind` is the `error.occurred` type to say it with.
         """
         slot = self._slot
         while slot.life is life:
@@ -72,18 +107,20 @@ class Recovery:
         return True
 
     def _replace(self, life: Life, error: ProduceError, kind: str | None) -> bool:
-        policy = self._policy
-        final = error.code in policy.never or self._attempts >= policy.most
-        if not policy.enabled or final or life.held_here():
+        if self.is_final(life, error.code):
+            self._slot.lose(life)
+            return False
+        if life.held_here():
             return False
         started = clock.system_now()
+        self._replaced = life
         self._attempts += 1
         attempt = self._attempts
         if kind is not None:
             self._emitter.error(kind, error, attempt=attempt)
         self._ask_for_properties(attempt, error)
         self._slot.discard(life)
-        pause(policy.backoff)
+        pause(self._policy.backoff)
         self._emitter.emit(
             "producer.reloaded",
             {"attempt": attempt},
@@ -102,5 +139,8 @@ class Recovery:
         properties, errors = copied(editable)
         if errors:
             self._emitter.error("librdkafka.error", ConfigurationInvalidError(errors))
-        else:
-            factory.kafka = properties
+            return
+        before = factory.kafka
+        factory.kafka = properties
+        if any(before.get(name) != properties.get(name) for name in _WHERE):
+            factory.brokers.forget()  # they may be of another cluster or listener

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from waterdrop_py._engine import aside
 from waterdrop_py._engine.diagnosis import Diagnosis, of_connection
 from waterdrop_py._engine.drain import Drain
+from waterdrop_py._engine.fatal import FENCING, advice
 from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
 from waterdrop_py._engine.reach import REACH
 from waterdrop_py.delivery import DeliveryHandle, report_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.life import Life
 
 PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
+_BY_FATAL: Final = PURGED | FENCING
 
 
 class ReportDesk:
@@ -106,7 +108,7 @@ class ReportDesk:
             return  # the outcome was decided without the report
         if self._on_delivery is not None:
             self._call_user(error, native)
-        failure = None if error is None else self._failure(error)
+        failure = None if error is None else self._failure(life, error)
         if failure is None:
             self._announce_success(handle, native)
         else:
@@ -141,7 +143,7 @@ class ReportDesk:
         if torn is not None:
             handle, error, native = torn
             if not handle.done():
-                failure = None if error is None else self._failure(error)
+                failure = None if error is None else self._failure(life, error)
                 self._finish(handle, failure, native)
 
     def resolve_lost(self, handles: list[DeliveryHandle]) -> None:
@@ -168,7 +170,7 @@ class ReportDesk:
         if kafka_error is not None and kafka_error.fatal():
             # It comes this once, and never through `error_cb`; `produce` only
             # says `_FATAL` from here on.
-            life.fatal = kafka_error
+            life.doomed(kafka_error)
             self.client_error(kafka_error)
         else:
             self._emitter.error("poller.error", error)
@@ -205,7 +207,12 @@ class ReportDesk:
         except Exception as raised:  # noqa: BLE001 - contained, and told of
             self.callback_raised("on_delivery", raised)
 
-    def _failure(self, error: Any) -> ProduceError:
+    def _failure(self, life: Life, error: Any) -> ProduceError:
+        # librdkafka purges what a fatal error has left, and the reports of a fenced
+        # producer name the epoch only.
+        fatal = life.fatal
+        if fatal is not None and self.drain is None and code_name(error) in _BY_FATAL:
+            return fatal.error()
         # A purge ends a hundred thousand messages at once: they share their error.
         shared = self._purged.get(error.code())
         if shared is not None:
@@ -215,7 +222,9 @@ class ReportDesk:
         if code_name(error) in PURGED:
             shared = self._purged[error.code()] = produce_error(error)
             return shared
-        listed = self.checklist() if self.diagnosis.code else ()
+        listed = advice(code_name(error), life.registration)
+        if not listed and self.diagnosis.code:
+            listed = self.checklist()
         return produce_error(error, checklist=listed)
 
     def _announce_success(self, handle: DeliveryHandle, native: Any) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from waterdrop_py._engine import clock
+from confluent_kafka import KafkaException
+
+from waterdrop_py._engine import brokers, clock
 from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.closing import Closing
 from waterdrop_py._engine.ending import Batch, Ending, destroy_unready
+from waterdrop_py._engine.kafka_errors import produce_error, refusal_of
 from waterdrop_py._engine.ledger import Ledger
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.losing import GIVE_UP, give_up
@@ -64,6 +67,11 @@ def _no_life() -> Life:
     return life
 
 
+def _always(_life: Life, _code: str) -> bool:
+    """Without a policy of reloads a fatal error stays."""
+    return True
+
+
 NO_LIFE: Final = _no_life()
 """What a slot without a client holds: quiet, so that every send takes the long way."""
 
@@ -96,8 +104,10 @@ class ClientSlot:
         "holds",
         "idle_timeout",
         "inside",
+        "is_final",
         "ledger",
         "life",
+        "lost",
         "max_age",
         "partitions",
         "prepare",
@@ -128,6 +138,7 @@ class ClientSlot:
         self.life = NO_LIFE
         self.state = SlotState.EMPTY
         self.retiring: Ending | None = None
+        self.lost: Life | None = None
         self.reports = ReportDesk(emitter, factory.servers, factory.on_delivery)
         self.ledger = Ledger()
         self.partitions: dict[str, int] = {}
@@ -137,6 +148,7 @@ class ClientSlot:
         self.holds: list[Callable[[], Refusal | None]] = []
         self.prepare: Callable[[Life, float | None], None] | None = None
         self.inside: Callable[[], bool] | None = None
+        self.is_final: Callable[[Life, str], bool] = _always
         self.before_close: BeforeClose | None = None
         self.resets: list[Callable[[], None]] = []
         self._claim = Claim()
@@ -191,10 +203,14 @@ class ClientSlot:
 
         Raises:
             ProducerClosedError, ReentrantCallError, DeliveryTimeoutError (another
-            thread's open took longer than `deadline`), or what opening raised.
+            thread's open took longer than `deadline`); ProduceError (librdkafka could
+            not start, or a fatal error stays); or what a client factory raised.
         """
         while True:
             life = self.life
+            if life.fatal is not None:
+                self.lose_if_final(life)
+            self.refuse_lost()
             if life is not NO_LIFE:
                 reason = self._expired(life)
                 if reason is None or self.retire(reason).refusals:
@@ -231,7 +247,7 @@ class ClientSlot:
             self.engine.register(self)
             self.engine.note_traffic()
             self.emitter.emit("producer.connecting")
-            self.engine.open(self.factory, life, self.reports)
+            self._construct(life)
             if self.prepare is not None:
                 self._make_ready(life, self.prepare, deadline)
             life.on_settled = self.look_again
@@ -256,6 +272,17 @@ class ClientSlot:
         finally:
             life.inuse.pop()
         return life
+
+    def _construct(self, life: Life) -> None:
+        try:
+            self.engine.open(self.factory, life, self.reports)
+            brokers.watch(self, life)
+        except KafkaException as error:
+            raise produce_error(
+                refusal_of(error),
+                subject="the client could not be opened; nothing was sent: ",
+                checklist=self.reports.checklist(),
+            ) from error
 
     def _make_ready(
         self,
@@ -317,6 +344,7 @@ class ClientSlot:
             ending = Ending(self, life, reason, batch)
             self.ledger.closed(life, reason)
             self.retiring = ending
+            self.lose_if_final(life)
             self._move(SlotState.EMPTY)
             return Retirement(ending, [])
         finally:
@@ -442,9 +470,34 @@ class ClientSlot:
         """The client of `ending` is destroyed, or given up."""
         if self.retiring is ending:
             self.retiring = None
+        if ending.reason != "reload":
+            self.lose_if_final(ending.life)
         self.engine.note_traffic()
         self._ring()
         self.look_again()
+
+    # -- a fatal error that stays ------------------------------------------
+
+    def lose(self, life: Life) -> None:
+        """Refuse every verb from now on with the fatal error of `life`.
+
+        A new client would register the transactional.id anew: a fenced producer would
+        fence the one that took over (test_a_fenced_producer_stays_fenced).
+        """
+        if self.lost is None and life.fatal is not None:
+            self.lost = life
+
+    def lose_if_final(self, life: Life) -> None:
+        """`lose`, where the reload policy leaves the client lost."""
+        if life.fatal is not None and self.is_final(life, life.fatal.code):
+            self.lose(life)
+
+    def refuse_lost(self) -> None:
+        """Raise the `ProduceError` of a fatal error that stays."""
+        lost = self.lost
+        if lost is not None and lost.fatal is not None:
+            self.refuse_closed()
+            raise lost.fatal.error()
 
     # -- idleness ----------------------------------------------------------
 
@@ -572,7 +625,14 @@ class ClientSlot:
         return [life for life in found if life is not None and life is not NO_LIFE]
 
     def start_afresh(self) -> None:
-        """Be as if just made, unless closed: this is a forked child."""
+        """Be as if just made, unless closed: this is a forked child.
+
+        A lost transactional.id stays lost. Without one, the child's own client has a
+        producer id of its own, and works.
+        """
+        self.lose_if_final(self.life)
+        if not self.reports.transactional:
+            self.lost = None
         self.life = NO_LIFE
         self.retiring = None
         transactional = self.reports.transactional

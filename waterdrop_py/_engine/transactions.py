@@ -10,7 +10,6 @@ from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.block import Block, Transaction, innermost, inside
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.commands import CommandError, Retries
-from waterdrop_py._engine.kafka_errors import produce_error
 from waterdrop_py._engine.losing import GIVE_UP
 from waterdrop_py._engine.reports import PURGED
 from waterdrop_py._engine.slot import Refusal
@@ -138,8 +137,14 @@ class Transactions:
         until = min(transaction.deadline, clock.system_now() + self._patience)
         self._take_claim(transaction.ticket, until)
         self._refuse_closed(transaction)  # closed while this one waited
-        life = self._ready(transaction, until)
+        try:
+            life = self._ready(transaction, until)
+        except ProduceError as error:
+            if self._slot.lost is not None:  # else its registration has told of it
+                self._emitter.error("transaction.begin", error, attempt=1, retry=False)
+            raise
         # From here on it is not known whether librdkafka is in one.
+        life.begun_at = clock.now()
         life.transacting = True
         try:
             self._command(
@@ -294,7 +299,7 @@ class Transactions:
         fatal = _life_of(transaction).fatal
         purged = isinstance(error, ProduceError) and error.code in PURGED
         if purged and fatal is not None:
-            raise produce_error(fatal)
+            raise fatal.error()
 
     def _commit_or_abort(self, transaction: Transaction) -> None:
         life = _life_of(transaction)
@@ -351,7 +356,7 @@ class Transactions:
         """
         life = _life_of(transaction)
         if life.fatal is not None:
-            self._reload(transaction, produce_error(life.fatal))
+            self._reload(transaction, life.fatal.error())
             return
         started = clock.system_now()
         if self._abort_wait > 0 and not isinstance(cause, ProduceError):

@@ -54,11 +54,15 @@ class KafkaBroker:
 
     def format(self, cluster_id: str, properties: Mapping[str, str]) -> None:
         """Write the configuration and start formatting the storage; does not wait."""
-        lines = (f"{name}={value}\n" for name, value in properties.items())
-        self._properties.write_text("".join(lines))
+        self.configure(properties)
         scram = f"SCRAM-SHA-512=[name={SCRAM_USER},password={SCRAM_PASSWORD}]"
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id]
         self._run([*tool, "-c", str(self._properties), "--add-scram", scram])
+
+    def configure(self, properties: Mapping[str, str]) -> None:
+        """Write the configuration that the next `start` reads."""
+        lines = (f"{name}={value}\n" for name, value in properties.items())
+        self._properties.write_text("".join(lines))
 
     def wait_until_formatted(self) -> None:
         """Wait for `format`; `HarnessError` with what it said when it failed."""

@@ -62,6 +62,7 @@ class KafkaCluster:
         self._brokers: dict[int, KafkaBroker] = {}
         self._guard: Guard | None = None
         self._certificates: Certificates | None = None
+        self._folder: Path | None = None
 
     # -- life ------------------------------------------------------------------
 
@@ -72,7 +73,7 @@ class KafkaCluster:
         end of the broker's log, after at most 90 s; nothing is left behind then.
         """
         java_path, _, jars = java(), openssl(), kafka_jars()
-        folder = Path(tempfile.mkdtemp(prefix="kafka-test-"))
+        folder = self._folder = Path(tempfile.mkdtemp(prefix="kafka-test-"))
         self._guard = Guard(folder)
         atexit.register(self.close)
         try:
@@ -195,6 +196,22 @@ class KafkaCluster:
             self._brokers[node].start()
         if wait:
             self.wait_until_ready(timeout)
+
+    def move(self, node: int) -> None:
+        """Stop one broker in good order, and start it where clients do not know it.
+
+        Its old client addresses refuse connections, as those of a broker that was
+        replaced do. Returns when every running broker answers.
+        """
+        broker = self._brokers[node]
+        if self._folder is None:
+            raise HarnessError("the cluster is not started")
+        self.stop(node)
+        taken = {name: broker.ports[name] for name in ("CONTROLLER", "INTERNAL")}
+        free = {name: free_port() for name in LISTENERS if name not in taken}
+        broker.ports.update(free)
+        broker.configure(self._server_properties(broker, self._folder))
+        self.restart(node)
 
     def wait_until_ready(self, timeout: float = START_SECONDS) -> None:
         """Wait until each running broker listens, and sees all running ones.

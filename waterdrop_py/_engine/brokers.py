@@ -1,0 +1,184 @@
+"""The brokers that a producer's clients learn, for those that are opened later.
+
+A new client knows `bootstrap.servers` only. One that stayed open knows every broker of
+the cluster, and goes on when those that were configured are gone. So the library asks
+each client for the cluster's metadata once it has reported a message.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from functools import partial
+from math import inf
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaException
+
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.foreign_client import native_of
+from waterdrop_py._settings.known import SERVERS
+from waterdrop_py.errors import WaterdropError
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.slot import ClientSlot
+
+MOST: Final = 10
+"""Brokers that are offered to a client, at most. librdkafka tries one after another.
+When all are gone but the user's own, the first message takes 0.06 s with 3 of them and
+4.6 s with 30, at the median (2.16)."""
+EVERY: Final = 300.0
+"""Seconds after which a client that stays open, and is used, is asked again."""
+AGAIN: Final = 5.0
+"""Seconds after which it is asked again when it has not answered."""
+SHORTEST: Final = 0.3
+LONGEST: Final = 5.0
+"""Seconds of one question. A close of the client waits for its answer, so a client
+that was quick to deliver its first message gets a short time."""
+_HOST: Final = re.compile(r"[A-Za-z0-9._:%-]{1,255}", re.ASCII)
+_HIGHEST_PORT: Final = 65535
+
+
+class Brokers:
+    """What the clients of one producer have learned. Thread-safe: each change is one
+    assignment.
+
+    Attributes:
+        servers: `host:port` of each broker of the newest metadata.
+    """
+
+    __slots__ = ("_cluster", "servers")
+
+    def __init__(self) -> None:
+        self.servers: tuple[str, ...] = ()
+        self._cluster: str | None = None
+
+    def forget(self) -> None:
+        """Offer none any more, and take whatever cluster answers next."""
+        self.servers, self._cluster = (), None
+
+    def take(self, metadata: Any) -> WaterdropError | None:
+        """Keep the brokers of an answer.
+
+        Returns an error, and forgets all, when another cluster has answered: the
+        address of a broker may belong to a stranger by now.
+        """
+        cluster, known = metadata.cluster_id, self._cluster
+        if cluster and known and cluster != known:
+            self.forget()
+            return WaterdropError(
+                f"cluster {cluster!r} answered where {known!r} had answered before: "
+                "its brokers are forgotten, and the next client knows "
+                "bootstrap.servers only"
+            )
+        found = [
+            server
+            for broker in metadata.brokers.values()
+            if (server := _server(broker.host, broker.port)) is not None
+        ]
+        if found:
+            if len(found) > MOST:
+                found = random.sample(found, MOST)
+            self._cluster = cluster or known
+            self.servers = tuple(found)
+        return None
+
+    def add_to(self, conf: dict[str, Any]) -> None:
+        """Append them to the servers of a client's properties, behind the user's."""
+        learned = self.servers
+        names = [name for name in conf if name in SERVERS]
+        if not learned or not names:
+            return
+        given = str(conf[names[-1]])  # of two names of the property the last one wins
+        own = {_address(server) for server in given.split(",")}
+        others = [server for server in learned if _address(server) not in own]
+        conf[names[-1]] = ",".join([given, *others])
+
+
+def watch(slot: ClientSlot, life: Life) -> None:
+    """Have `life` asked after its first report. A double has no cluster to ask."""
+    if native_of(life.client) is not None:
+        life.ask, life.ask_at = partial(ask_soon, slot), 0.0
+
+
+def ask_soon(slot: ClientSlot, life: Life) -> None:
+    """A report has come, and `life` is due to be asked for its brokers.
+
+    By way of the poller, so that no thread is started on the caller's time.
+    """
+    life.ask_at = clock.now() + EVERY
+    slot.engine.poller.do(partial(ask_elsewhere, slot, life))
+
+
+def ask_elsewhere(slot: ClientSlot, life: Life) -> None:
+    """Ask on a closer. At interpreter exit there may be none, and then not at all: the
+    poller must not wait for an answer."""
+    here = get_ident()
+
+    def job() -> None:
+        if get_ident() != here:
+            learn(slot, life)
+
+    slot.engine.closers.submit(job)
+
+
+def learn(slot: ClientSlot, life: Life) -> None:
+    """Ask `life` for the brokers of its cluster, and keep them. On a library thread.
+
+    Blocks for the answer, at most until the client falls due. This is not activity, and
+    stands against no close.
+
+    1. The asker leaves its mark in `life.asking`, and looks at the slot second.
+    2. Whoever closes the client takes it out of the slot first. `Ending` looks at the
+       mark second, and destroys the client when the answer has come.
+    (test_a_close_waits_for_the_question)
+    """
+    try:
+        life.asking.append(None)
+        topic, wait = life.topic, _wait(slot, life)
+        if slot.life is not life or topic is None or wait <= 0:
+            life.ask_at = 0.0
+            return
+        note(slot, life, life.native().list_topics(topic, timeout=wait))
+    except KafkaException:
+        life.ask_at = clock.now() + AGAIN
+    except RuntimeError:
+        life.ask_at = inf  # a wrapper that inherits the method, and has no handle
+    except Exception as error:  # noqa: BLE001 - a factory's client; told of
+        life.ask_at = inf
+        slot.emitter.error("librdkafka.error", error)
+    finally:
+        life.asking.pop()
+
+
+def note(slot: ClientSlot, life: Life, metadata: Any) -> None:
+    """Keep the brokers of an answer of `life`."""
+    if not hasattr(metadata, "cluster_id"):
+        return  # a double's
+    error = slot.factory.brokers.take(metadata)
+    if error is not None:
+        life.ask_at = inf  # it may be the stranger's client
+        slot.emitter.error("librdkafka.error", error)
+
+
+def _wait(slot: ClientSlot, life: Life) -> float:
+    """Seconds of the question."""
+    now, due = clock.now(), slot.due_at()
+    left = inf if due is None else due - now
+    return min(left, LONGEST, max(SHORTEST, now - life.opened_at))
+
+
+def _server(host: str, port: int) -> str | None:
+    if not _HOST.fullmatch(host) or not 0 < port <= _HIGHEST_PORT:
+        return None
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _address(server: str) -> str:
+    """A server as librdkafka reads it: without its scheme, and with a port."""
+    address = server.rpartition("://")[2].strip().lower()
+    host, _, port = address.rpartition(":")
+    has_port = port.isdigit() and (":" not in host or host.endswith("]"))
+    return address if has_port else f"{address}:9092"
