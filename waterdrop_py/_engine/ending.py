@@ -139,11 +139,12 @@ class Ending:
         """Close the client here and now, unless somebody polls it again.
 
         Whoever is inside another native call is waited for, however long: a close
-        that meets one aborts the process (test_close_waits_for_a_native_call).
+        that meets one aborts the process (test_close_waits_for_a_native_call,
+        test_a_close_waits_for_a_metadata_request).
         """
         turn = Ticket()
         life = self.life
-        while life.inuse or (life.pins and self.reason == "reload"):
+        while life.inuse or life.asks() or (life.pins and self.reason == "reload"):
             pause(INSIDE)
         if not life.turn.take(turn):
             life.after_turn(self._submit)

@@ -124,7 +124,9 @@ class Factory:
         life.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
-        conf["error_cb"] = self._beside(conf, "error_cb", reports.client_error)
+        conf["error_cb"] = self._beside(
+            conf, "error_cb", partial(reports.client_error, life=life)
+        )
         conf["logger"] = LogBridge(
             self._emitter.producer_id,
             conf.get("logger"),

@@ -16,6 +16,7 @@ from waterdrop_py.errors import ProduceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.metadata import Request
     from waterdrop_py._engine.reports import ReportDesk
     from waterdrop_py.typing import KafkaClient
 
@@ -58,6 +59,8 @@ class Life:
             the calling thread is what it waits for.
         torn: an exception came out of a send, so a number may belong to no message.
         lost: why every handle that is still open will never get a report.
+        asking: requests for metadata in progress, by topic.
+        returned: reports to be settled by whoever serves next; see `Resending`.
     """
 
     __slots__ = (
@@ -65,6 +68,7 @@ class Life:
         "_after_turn",
         "acknowledged",
         "arm",
+        "asking",
         "blocked",
         "client",
         "failed",
@@ -87,6 +91,7 @@ class Life:
         "refused",
         "report",
         "reports",
+        "returned",
         "sent",
         "spoilt",
         "statistics",
@@ -96,12 +101,16 @@ class Life:
         "waiters",
     )
 
-    def __init__(self, reports: ReportDesk, arm: Callable[[Life], None]) -> None:
+    def __init__(  # noqa: PLR0915 - one line for each thing that is known
+        self, reports: ReportDesk, arm: Callable[[Life], None]
+    ) -> None:
         self.client: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
         self.reports = reports
         self.report: tuple[Any, Any, Any] | None = None
         self.arm = arm
+        self.asking: dict[str, Request] = {}
+        self.returned: deque[tuple[Any, Any, Any]] = deque()
         self.on_settled: Callable[[], None] | None = None
         self.on_unpinned: Callable[[], None] | None = None
         # A deque: a list gives its memory back with the last mark, and takes it anew
@@ -146,6 +155,9 @@ class Life:
         before = self.acknowledged + self.failed
         try:
             native(timeout)
+            while self.returned:
+                self.reports.settle(*self.returned[0])
+                self.returned.popleft()
         except KafkaException as error:
             self.reports.poll_raised(self, error)
         except BaseException as error:
@@ -269,7 +281,16 @@ class Life:
     def busy(self) -> bool:
         """Whether a send is in progress or anything is un-acknowledged."""
         client = self.client
-        return bool(self.inuse) or (client is not None and len(client) > 0)
+        within = self.inuse or self.returned
+        return bool(within) or (client is not None and len(client) > 0)
+
+    def asks(self) -> bool:
+        """Whether a native request for metadata is in progress."""
+        return any(request.running for request in tuple(self.asking.values()))
+
+    def awaited(self) -> int:
+        """How many requests for metadata a caller waits for."""
+        return sum(bool(request.bells) for request in tuple(self.asking.values()))
 
     def native(self) -> KafkaClient:
         """The client, for a caller that keeps no reference to it.

@@ -29,6 +29,7 @@ class ReportDesk:
         transactional: what is purged was given up by an abort.
         hears_sends: somebody listens to `message.produced_async`.
         drain: what a closing producer accounts with, while it closes.
+        resend: takes the reports of messages that are handed over once more.
         diagnosis: the most telling connection error since the last success.
     """
 
@@ -40,6 +41,7 @@ class ReportDesk:
         "diagnosis",
         "drain",
         "hears_sends",
+        "resend",
         "transactional",
     )
 
@@ -54,6 +56,7 @@ class ReportDesk:
         self._on_delivery = on_delivery
         self._purged: dict[int, ProduceError] = {}
         self.drain: Drain | None = None
+        self.resend: Callable[[DeliveryHandle, Any, Any], bool] | None = None
         self.hears_sends = False
         self.transactional = False
         self.diagnosis = Diagnosis()
@@ -86,6 +89,8 @@ class ReportDesk:
         life = handle._life
         if life.lost is not None or handle.done():
             return  # the outcome was decided without the report
+        if error is not None and self.resend and self.resend(handle, error, native):
+            return
         if self._on_delivery is not None:
             self._call_user(error, native)
         failure = None if error is None else self._failure(error)
@@ -144,7 +149,7 @@ class ReportDesk:
             # It comes this once, and never through `error_cb`; `produce` only
             # says `_FATAL` from here on.
             life.fatal = kafka_error
-            self.client_error(kafka_error)
+            self.client_error(kafka_error, life)
         else:
             self._emitter.error("poller.error", error)
 
@@ -156,9 +161,9 @@ class ReportDesk:
         """Something that is no `Exception` came out of a callback on the poller."""
         self._emitter.error("poller.error", error)
 
-    def client_error(self, error: Any) -> None:
+    def client_error(self, error: Any, life: Life | None = None) -> None:
         """librdkafka's `error_cb`: remember the cause, tell who listens."""
-        self.diagnosis.note(error)
+        self.diagnosis.note(error, life)
         if self._emitter.listens("error.occurred"):
             self._emitter.error("librdkafka.error", produce_error(error))
 

@@ -13,7 +13,9 @@ from waterdrop_py._engine.ending import Batch, Ending, destroy_unready
 from waterdrop_py._engine.ledger import Ledger
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.losing import GIVE_UP, give_up
+from waterdrop_py._engine.partitions import Partitions
 from waterdrop_py._engine.reports import ReportDesk
+from waterdrop_py._engine.resending import Resending
 from waterdrop_py._engine.states import MOVES, SlotState, Status, derive_status
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.factory import Factory
 
 _RECHECK: Final = 0.5
+MAX_TOPICS: Final = 1_000
+"""Topics that are remembered, so that an error can name the nearest one."""
 _BY_AGE: Final = frozenset({"idle", "age", "stale"})
 
 
@@ -79,6 +83,11 @@ class ClientSlot:
     produce. Retiring publishes NO_LIFE first and looks at `inuse` second, and puts
     the life back when somebody is in: of a sender and a retirer at the same
     moment, one sees the other (test_send_between_the_look_and_the_close).
+
+    Attributes:
+        partitions: what is known of the topics' partitions; it outlives the clients.
+        topic: the topic of the last message that did not take the fast path; `topics`
+            are those before it, a thousand at most.
     """
 
     __slots__ = (
@@ -105,6 +114,8 @@ class ClientSlot:
         "resets",
         "retiring",
         "state",
+        "topic",
+        "topics",
     )
 
     def __init__(  # noqa: PLR0913 - the engine's parts, and four settings
@@ -128,9 +139,11 @@ class ClientSlot:
         self.life = NO_LIFE
         self.state = SlotState.EMPTY
         self.retiring: Ending | None = None
-        self.reports = ReportDesk(emitter, factory.servers, factory.on_delivery)
+        self.reports = self._new_desk()
         self.ledger = Ledger()
-        self.partitions: dict[str, int] = {}
+        self.partitions = Partitions()
+        self.topic: str | None = None
+        self.topics: dict[str, None] = {}
         self.closing: Closing | None = None
         # What stands against a close beyond the client, and what a client needs
         # before its first use: messages and transactions are not the slot's.
@@ -142,6 +155,12 @@ class ClientSlot:
         self._claim = Claim()
         self._bells: list[Bell] = []
         self._deferred: list[Callable[[], None]] = []
+
+    def _new_desk(self) -> ReportDesk:
+        factory = self.factory
+        desk = ReportDesk(self.emitter, factory.servers, factory.on_delivery)
+        desk.resend = Resending(self).take
+        return desk
 
     # -- what it is --------------------------------------------------------
 
@@ -156,6 +175,12 @@ class ClientSlot:
     def mine(self) -> bool:
         """Whether this thread is inside a step of this slot, further down."""
         return self._claim.mine and not self._claim.heal()
+
+    def note_topic(self, topic: str) -> None:
+        """A message is sent to another topic than the one before."""
+        self.topic = topic
+        if len(self.topics) < MAX_TOPICS:
+            self.topics[topic] = None
 
     def refresh(self) -> None:
         """Somebody subscribed or left: look again at who wants to hear of reports.
@@ -409,7 +434,7 @@ class ClientSlot:
         refusals = []
         # Marks first, messages second: a sender that takes its mark away between
         # the two looks has its message counted by then.
-        calls = len(life.inuse)
+        calls = len(life.inuse) + life.awaited()
         if waiting := life.in_flight():
             age_ms = (clock.now() - life.last_activity) * 1000
             refusals.append(Refusal("in_flight", waiting, age_ms))
@@ -576,9 +601,7 @@ class ClientSlot:
         self.life = NO_LIFE
         self.retiring = None
         transactional = self.reports.transactional
-        self.reports = ReportDesk(
-            self.emitter, self.factory.servers, self.factory.on_delivery
-        )
+        self.reports = self._new_desk()
         self.reports.transactional = transactional
         self._claim = Claim()
         self._bells = []

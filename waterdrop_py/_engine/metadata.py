@@ -1,0 +1,293 @@
+"""Asking the cluster for the metadata of one topic.
+
+The interface is three functions:
+
+    ask(slot, topic, deadline)          the answer; blocks until `deadline` at most
+    ask_aside(slot, topic)              the same, on a library thread; nobody waits
+    ask_held(slot, life, topic, deadline)   `ask`, of the client `life` alone, for a
+                                        caller whose message it still has in flight
+
+An answer is confluent-kafka's `ClusterMetadata`. Every answer is also given to
+`slot.partitions.learn`.
+
+`list_topics(timeout=t)` sends a request of its own each time. With a round trip longer
+than `t` no call ever sees an answer, so the time of one call is not a matter of taste.
+Each client has at most one request for each topic; who asks meanwhile waits for that
+one. It runs on a closer and takes as long as the one who waits longest allows. The
+callers wait on a bell, open to Ctrl-C, and serve what librdkafka reports meanwhile.
+
+A native call cannot be stopped. A client that is to be closed in the middle of one is
+let go of at once if nobody waits for the answer, and destroyed when the call has ended
+(`Ending.run`). So the first call lasts `FIRST` seconds at most: that is what an
+unreachable broker may still hold a client after a Ctrl-C. While no broker is connected,
+nothing was sent, and the next call may be as short. Once a request was sent and not
+answered in that time, the next call has all the time that is left.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaException
+
+from waterdrop_py._engine import clock, waiting
+from waterdrop_py._engine.bell import Bell
+from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of
+from waterdrop_py._engine.pause import pause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.slot import ClientSlot
+    from waterdrop_py.typing import KafkaClient
+
+PROBE: Final = "waterdrop py?"
+"""A name that Kafka refuses: the question proves the connection, and creates no topic
+(measured on Kafka 4 with `auto.create.topics.enable`)."""
+FIRST: Final = 5.0
+"""Seconds of a native call before any broker is known to be slow."""
+ASIDE: Final = 5.0
+"""Seconds that a request may take which nobody waits for."""
+_SHORTEST: Final = 0.005
+_LONGEST: Final = 0.1
+"""Seconds between two looks at what librdkafka reports, while a caller waits."""
+
+
+def list_topics(
+    client: KafkaClient, topic: str | None = None, *, timeout: float
+) -> Any:
+    """The cluster's metadata, of all topics or of one; `timeout` in seconds."""
+    # Imported here and not by the call, which turns a Ctrl-C in the middle of that
+    # import into an ImportError. By the statement: up to Python 3.10 `import_module`
+    # takes the module's lock each time, and a Ctrl-C as that is dropped is lost.
+    import confluent_kafka.admin  # noqa: F401
+
+    return client.list_topics(topic, timeout=timeout)
+
+
+class Request:
+    """One request for the metadata of a topic, on one client. Used once.
+
+    Attributes:
+        bells: one for each caller that waits; a client is not let go of meanwhile.
+        running: the native call is in progress; a client is not destroyed meanwhile.
+        over: `answer` or `error` is there, or neither, where the client was let go of.
+    """
+
+    __slots__ = (
+        "_held",
+        "_right",
+        "answer",
+        "bells",
+        "error",
+        "life",
+        "over",
+        "running",
+        "slot",
+        "submitted",
+        "topic",
+        "until",
+    )
+
+    def __init__(self, slot: ClientSlot, life: Life, topic: str, until: float) -> None:
+        self.slot = slot
+        self.life = life
+        self._right: list[None] = [None]
+        self._held = False
+        self.topic = topic
+        self.until = until
+        self.bells: list[Bell] = []
+        self.answer: Any = None
+        self.error: Exception | None = None
+        self.over = self.running = self.submitted = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether it ended by an answer or an error, and not with its client."""
+        return self.answer is not None or self.error is not None
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether it ended because its time was over."""
+        native = None if self.error is None else kafka_error_of(self.error)
+        return native is not None and code_name(native) in _NO_ANSWER
+
+    def outcome(self) -> Any:
+        """The answer; raises the error instead."""
+        if isinstance(self.error, KafkaException):
+            raise KafkaException(*self.error.args)  # one for each caller
+        if self.error is not None:
+            raise self.error
+        return self.answer
+
+    def hold(self) -> None:
+        """The caller has a message in flight, which keeps the client."""
+        self._held = True
+
+    def submit(self) -> None:
+        """Have it run on a closer. Twice does no harm: a signal handler may have raised
+        before the first (test_a_torn_request_is_submitted_by_the_next)."""
+        if not self.submitted:
+            self.slot.engine.closers.submit(self.run)
+            self.submitted = True
+
+    def run(self) -> None:
+        """Ask, until there is an answer or nobody has any time left."""
+        try:
+            self._right.pop()
+        except IndexError:
+            return
+        try:
+            self._ask()
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            self.error = error
+        finally:
+            self.running = False
+            if self.life.asking.get(self.topic) is self:
+                del self.life.asking[self.topic]
+            self.over = True
+            for bell in tuple(self.bells):
+                bell()
+
+    def _ask(self) -> None:
+        wait = FIRST
+        while True:
+            left = self.until - clock.system_now()
+            # Said first, looked at the client second: who destroys it lets go of it
+            # first and looks who is asking second
+            # (test_a_close_waits_for_a_metadata_request).
+            self.running = True
+            client = self.life.client
+            if client is None or not self._kept():
+                return
+            try:
+                self.answer = list_topics(
+                    client, self.topic, timeout=max(0.001, min(wait, left))
+                )
+            except KafkaException as error:
+                native = kafka_error_of(error)
+                code = "" if native is None else code_name(native)
+                over = clock.system_now() >= self.until or not self.bells
+                if over or code not in _NO_ANSWER:
+                    raise
+                if code == "timed_out":
+                    wait = inf
+                pause(_LONGEST)  # a client may answer so at once
+            else:
+                self.slot.partitions.learn(self.topic, self.answer)
+                return
+            finally:
+                self.running = False
+
+    def _kept(self) -> bool:
+        life = self.life
+        return self.slot.life is life or (self._held and life.lost is None)
+
+
+_NO_ANSWER: Final = frozenset({"transport", "timed_out"})
+
+
+def ask(
+    slot: ClientSlot,
+    topic: str,
+    deadline: float,
+    *,
+    lasting: float = 0.0,
+    heard: Callable[[Life], None] | None = None,
+) -> Any:
+    """The metadata of `topic`, with the open client; opens one if need be.
+
+    Blocks until `deadline`, a time of `clock.system_now`. A request that this call
+    begins goes on for `lasting` seconds, also if the call ends before. `heard(life)` is
+    called now and then, and ends the wait by what it raises.
+
+    Raises:
+        KafkaException: librdkafka's answer is an error.
+        TimeoutError: `deadline` is over.
+        What `ClientSlot.ready` raises.
+    """
+    until = max(deadline, clock.system_now() + lasting)
+    while True:
+        life = slot.ready(deadline)
+        request = _joined(slot, life, topic, until)
+        # One that had less time may end as this caller joins it.
+        answered = _wait_for(request, deadline, heard)
+        if answered and not (request.unanswered and clock.system_now() < deadline):
+            return request.outcome()
+        if clock.system_now() >= deadline:
+            raise TimeoutError("no answer in time")
+
+
+def ask_held(slot: ClientSlot, life: Life, topic: str, deadline: float) -> Any:
+    """`ask`, of `life` alone, also while its producer closes.
+
+    The caller has a message that `life` counts as in flight, and is a library thread:
+    the native call is made on it.
+
+    Raises:
+        KafkaException: librdkafka's answer is an error.
+        TimeoutError: `deadline` is over, or the client was given up.
+    """
+    request = _joined(slot, life, topic, deadline)
+    if not _wait_for(request, deadline, None, held=True):
+        raise TimeoutError("no answer in time")
+    return request.outcome()
+
+
+def ask_aside(slot: ClientSlot, topic: str) -> None:
+    """Ask with the open client on a library thread, if there is a client.
+
+    Returns at once. It is no activity, and keeps no client from being let go of.
+    """
+    life = slot.life
+    if life.client is not None:
+        _joined(slot, life, topic, clock.system_now() + ASIDE).submit()
+
+
+def _joined(slot: ClientSlot, life: Life, topic: str, until: float) -> Request:
+    """The request that is in progress, or a new one."""
+    request = life.asking.setdefault(topic, Request(slot, life, topic, until))
+    request.until = max(request.until, until)
+    return request
+
+
+def _wait_for(
+    request: Request,
+    deadline: float,
+    heard: Callable[[Life], None] | None,
+    *,
+    held: bool = False,
+) -> bool:
+    """Wait until `request` is answered; False when `deadline` is over, or when the
+    client was let go of."""
+    slot, life = request.slot, request.life
+    bell = Bell()
+    try:
+        # Hung up first, looked at the slot second; who lets go of a client takes it out
+        # of the slot first and looks who waits second
+        # (test_a_client_is_kept_while_somebody_waits_for_metadata).
+        request.bells.append(bell)
+        if held:
+            request.hold()
+            request.run()
+        elif slot.life is life:
+            request.submit()
+        wait = _SHORTEST
+        while not request.over:
+            left = deadline - clock.system_now()
+            if left <= 0 or not (held or slot.life is life):
+                return False
+            if bell.wait(min(left, wait)):
+                continue
+            wait = min(2 * wait, _LONGEST)
+            slot.engine.closers.relieve()
+            waiting.hear(life)
+            if heard is not None:
+                heard(life)
+        return request.answered
+    finally:
+        request.bells.remove(bell)
+        if life.refusals:
+            slot.look_again()
