@@ -62,6 +62,8 @@ class Diagnosis:
 
     def __init__(self) -> None:
         self.reports = self.downs = 0
+        self._code: str | None = None
+        self._newest: Any = None
         self._life: Life | None = None
         self.clear()
 
@@ -82,10 +84,10 @@ class Diagnosis:
 
     def clear(self) -> None:
         """Forget: a message or metadata came through."""
-        self._code: str | None = None
+        self._code = None
         self._text = ""
         self._down = False
-        self._newest: Any = None
+        self._newest = None
         self._acknowledged = 0
         self._life = None
 
