@@ -29,6 +29,8 @@ NUDGE: Final = 0.5
 """Seconds after which a close that has not ended is begun again."""
 TELLING: Final = 0.2
 """Seconds that whoever waits for a close leaves to the subscribers who hear of it."""
+ASKING: Final = 1.0
+"""Seconds that whoever waits for a close leaves to a metadata request in progress."""
 INSIDE: Final = 0.01
 """Seconds between two looks at who is inside the client."""
 
@@ -187,6 +189,8 @@ class Ending:
 
     def wait(self, timeout: float) -> None:
         """Wait until the client is destroyed; give it up after `timeout` seconds."""
+        if self.life.asks():
+            timeout = min(timeout, ASKING)
         self.wait_until(clock.system_now() + timeout)
         if self._claimed:
             self.abandon()
@@ -204,9 +208,18 @@ class Ending:
             self.nudge()
 
     def abandon(self) -> None:
-        """Give up a close that hangs: its thread is a daemon, and leaks the client."""
+        """Give up a close that hangs: its thread is a daemon, and leaks the client.
+
+        A close that waits for a metadata request still destroys it, when that ends.
+        """
+        asks = self.life.asks()
         if self.finish():
-            error = TimeoutError("the close of a client hangs; it was abandoned")
+            error = TimeoutError(
+                "a metadata request is inside librdkafka, where it cannot be stopped; "
+                "the client is closed when it ends"
+                if asks
+                else "the close of a client hangs; it was abandoned"
+            )
             self.slot.emitter.error("producer.close.abandoned", error)
 
     def payload(self, measured: dict[str, int] | None) -> dict[str, Any]:

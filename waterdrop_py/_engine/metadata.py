@@ -11,22 +11,21 @@ An answer is confluent-kafka's `ClusterMetadata`. Every answer is also given to
 `slot.partitions.learn`.
 
 `list_topics(timeout=t)` sends a request of its own each time. With a round trip longer
-than `t` no call ever sees an answer, so the time of one call is not a matter of taste.
+than `t` no call ever sees an answer: slices would fail for ever on a slow broker. So
+one native call has all the time that the caller has. (On a new client an answer takes
+up to three round trips, and six where a call ends in the middle of them: measured.)
 Each client has at most one request for each topic; who asks meanwhile waits for that
-one. It runs on a closer and takes as long as the one who waits longest allows. The
-callers wait on a bell, open to Ctrl-C, and serve what librdkafka reports meanwhile.
+one. It runs on a closer. The callers wait on a bell, open to Ctrl-C, and serve what
+librdkafka reports meanwhile.
 
-A native call cannot be stopped. A client that is to be closed in the middle of one is
-let go of at once if nobody waits for the answer, and destroyed when the call has ended
-(`Ending.run`). So the first call lasts `FIRST` seconds at most: that is what an
-unreachable broker may still hold a client after a Ctrl-C. While no broker is connected,
-nothing was sent, and the next call may be as short. Once a request was sent and not
-answered in that time, the next call has all the time that is left.
+A native call cannot be stopped; a native close waits for it (measured with 2.16). When
+its caller has left early, a client that is to be closed is let go of at once, and
+destroyed when the call has ended (`Ending.run`). Whoever waits for that close waits for
+a second at most (`Ending.wait`).
 """
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 PROBE: Final = "waterdrop py?"
 """A name that Kafka refuses: the question proves the connection, and creates no topic
 (measured on Kafka 4 with `auto.create.topics.enable`)."""
-FIRST: Final = 5.0
-"""Seconds of a native call before any broker is known to be slow."""
 ASIDE: Final = 5.0
 """Seconds that a request may take which nobody waits for."""
 _SHORTEST: Final = 0.005
@@ -152,9 +149,7 @@ class Request:
                 bell()
 
     def _ask(self) -> None:
-        wait = FIRST
         while True:
-            left = self.until - clock.system_now()
             # Said first, looked at the client second: who destroys it lets go of it
             # first and looks who is asking second
             # (test_a_close_waits_for_a_metadata_request).
@@ -163,18 +158,16 @@ class Request:
             if client is None or not self._kept():
                 return
             try:
-                self.answer = list_topics(
-                    client, self.topic, timeout=max(0.001, min(wait, left))
-                )
+                left = max(0.001, self.until - clock.system_now())
+                self.answer = list_topics(client, self.topic, timeout=left)
             except KafkaException as error:
                 native = kafka_error_of(error)
                 code = "" if native is None else code_name(native)
                 over = clock.system_now() >= self.until or not self.bells
                 if over or code not in _NO_ANSWER:
                     raise
-                if code == "timed_out":
-                    wait = inf
-                pause(_LONGEST)  # a client may answer so at once
+                # A caller with more time has come; or the connection broke.
+                pause(_LONGEST)
             else:
                 self.slot.partitions.learn(self.topic, self.answer)
                 return
