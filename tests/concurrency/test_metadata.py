@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,6 +141,21 @@ def test_an_old_count_is_asked_again_and_keeps_no_client(
     assert not named(make.events, "producer.disconnect_refused")
 
 
+def test_a_message_with_a_key_has_an_old_count_asked_again(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """Also where the client is closed before each message: behind it one is open."""
+    bench.topics["t"] = 1
+    producer = make()
+    producer.produce_sync("t", b"x", partition_key="k")
+    bench.topics["t"] = 6
+    time_.advance(300)
+    eventually(producer.disconnect)
+    assert producer.produce_sync("t", b"x", partition_key="k").error is None
+    eventually(lambda: slot_of(producer).partitions.count("t") == 6)
+    assert bench.calls["list_topics"] == 2
+
+
 def test_a_count_that_is_not_answered_is_asked_again_soon(
     time_: FakeClock, bench: Bench, make: Make
 ) -> None:
@@ -186,7 +202,7 @@ def test_slow_brokers_of_many_producers_hold_up_no_close(
     other = make.quiet()
     other.produce_sync("t", b"x")
     with bench.park("list_topics") as park:
-        runs = [Run(lambda each=each: each.connect(BOUND)) for each in slow]
+        runs = [Run(partial(each.connect, BOUND)) for each in slow]
         for _ in runs:
             park.entered()
         started = time.monotonic()
@@ -211,7 +227,7 @@ def test_a_missing_topic_is_remembered(
         assert raised.value.code == "unknown_topic_or_part"
         assert "'ordrs'" in str(raised.value)
         assert "did you mean 'orders'?" in str(raised.value)
-        asked = bench.calls["list_topics"]
+    asked = bench.calls["list_topics"]
     time_.advance(1.9)
     with suppress(ProduceError):
         producer.produce_async("ordrs", b"x", partition_key="k")

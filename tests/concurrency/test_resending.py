@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.concurrency.support import named, slot_of
+from tests.concurrency.support import HookedMarks, named, slot_of
 from tests.doubles import BOUND, Run, eventually, kafka_failure
 from waterdrop_py.errors import ProduceError
 
@@ -75,9 +75,10 @@ def test_it_is_handed_over_once_more_and_not_twice(bench: Bench, make: Make) -> 
     sync = Run(
         lambda: producer.produce_sync("t", b"x", partition_key="k", timeout=BOUND)
     )
-    for sent in (1, 2):
-        eventually(lambda sent=sent: len(bench.sent) == sent)
-        bench.client.fail(PARTITION)
+    eventually(lambda: len(bench.sent) == 1)
+    bench.client.fail(PARTITION)
+    eventually(lambda: len(bench.sent) == 2)
+    bench.client.fail(PARTITION)
     with pytest.raises(ProduceError) as raised:
         sync.result()
     assert raised.value.code == "unknown_partition"
@@ -151,12 +152,10 @@ def test_a_close_waits_for_messages_that_are_sent_again(
     handles = [
         producer.produce_async("t", b"x", partition_key=f"k{n}") for n in range(20)
     ]
-    with bench.park("list_topics") as park:
-        bench.client.fail(PARTITION)
-        park.entered()
-        closing = Run(lambda: producer.close(BOUND))
-        eventually(lambda: str(producer.status) == "closing")
-        bench.auto = True
+    closing = Run(lambda: producer.close(BOUND))
+    eventually(lambda: str(producer.status) == "closing")
+    bench.auto = True
+    bench.client.fail(PARTITION)
     report = closing.result()
     assert (report.delivered, report.failed, report.undelivered) == (20, 0, [])
     assert all(handle.result(0).error is None for handle in handles)
@@ -181,6 +180,41 @@ def test_a_close_gives_up_messages_that_are_not_sent_again_in_time(
         assert all(handle.done() for handle in handles)
     eventually(lambda: not bench.open_clients)
     assert len(bench.sent) == 3
+
+
+def test_a_message_is_given_up_as_it_is_sent_again(bench: Bench, make: Make) -> None:
+    """The producer is closed right before the mark: the message is undelivered, and is
+    not sent."""
+    bench.topics["t"] = 6
+    producer = make()
+    producer.partition_count("t")
+    life = slot_of(producer).life
+    bench.auto = False
+    handle = producer.produce_async("t", b"x", partition_key="k")
+    reports = []
+
+    def close() -> None:
+        reports.append(Run(lambda: producer.close(0)).result())
+
+    life.inuse = HookedMarks(before_append=close)
+    bench.client.fail(PARTITION)
+    eventually(lambda: reports)
+    assert [message.payload for message in reports[0].undelivered] == [b"x"]
+    eventually(lambda: not bench.open_clients)
+    assert getattr(handle.exception(0), "code", None) == "purge_inflight"
+    assert len(bench.sent) == 1
+
+
+def test_a_call_that_is_refused_twice_fails(bench: Bench, make: Make) -> None:
+    """By the call as by the report: once more, and not again."""
+    bench.topics["t"] = 6
+    producer = make()
+    bench.fail("produce", kafka_failure(PARTITION), kafka_failure(PARTITION))
+    with pytest.raises(ProduceError) as raised:
+        producer.produce_async("t", b"x", partition_key="k")
+    assert raised.value.code == "unknown_partition"
+    assert bench.calls["produce"] == 2
+    assert producer.stats().produced == 0
 
 
 def test_ten_thousand_refused_messages_ask_once(bench: Bench, make: Make) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import clock, metadata, waiting
 from waterdrop_py._engine.figures import Health
-from waterdrop_py._engine.kafka_errors import code_name, produce_error
+from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.slot import NO_LIFE
 from waterdrop_py._settings.shown import shown
@@ -114,6 +114,15 @@ def prove(
     return None
 
 
+def _refusal(cause: Exception) -> Any:
+    """What a broker refused for good, and did not just fail to answer; or None."""
+    native: Any = kafka_error_of(cause)
+    if native is None or native.retriable():
+        return None
+    refused = native.fatal() or code_name(native).endswith("authorization_failed")
+    return native if refused else None
+
+
 def _unauthorized(
     slot: ClientSlot, topic: str, answer: object
 ) -> BrokerUnreachableError | None:
@@ -179,6 +188,8 @@ class _Watch:
         elif isinstance(cause, ProduceError):
             said = str(cause.args[0])
             final = final or not cause.retriable
+        elif (refused := _refusal(cause)) is not None:
+            said, final = f"{refused.str()} ({code_name(refused)})", True
         error = BrokerUnreachableError(
             f"no broker of {slot.factory.servers!r} answered"
             + (f": {said}" if said else " in time"),

@@ -29,6 +29,8 @@ MISSING: Final = 2.0
 """Seconds for which it is remembered that a topic is missing."""
 RECOUNTED: Final = 1.0
 """Seconds after a refusal in which a count is not asked again for another one."""
+MOST: Final = 1_000
+"""Topics of which such things are remembered."""
 _AGAIN: Final = 0.05
 _AGAIN_MOST: Final = 0.5
 """Seconds until a topic that the cluster may be creating is asked about again."""
@@ -90,6 +92,8 @@ class Partitions:
 
     def note_missing(self, topic: str, error: Any) -> None:
         """The cluster says that there is no such topic."""
+        if len(self._missing) >= MOST:
+            self._missing.clear()  # names that come from outside are many
         self._missing[topic] = (clock.now(), error)
 
     def missing(self, topic: str) -> Any:
@@ -110,6 +114,8 @@ class Partitions:
 
     def note_recount(self, topic: str) -> None:
         """It is."""
+        if len(self._recounted) >= MOST:
+            self._recounted.clear()
         self._recounted[topic] = clock.now()
 
 

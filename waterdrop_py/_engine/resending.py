@@ -31,7 +31,9 @@ class Resending:
     metadata is older than the count. The cluster is asked on a closer, never inside
     the poll that served the report.
 
-    The message keeps its number: it is one message in every figure, and in flight
+    The message's `message.timeout.ms` begins anew in librdkafka, which has none for a
+    single message; so one that took that long for its refusal is not handed over again.
+    It keeps its number: it is one message in every figure, and in flight
     until its last report. So its client is neither closed nor let go of meanwhile,
     unless it is given up (`Life.lost`), and that is the message's outcome.
 
@@ -61,9 +63,7 @@ class Resending:
         slot = self._slot
         timeout = (message_timeout_ms(slot.factory.kafka) or 0) / 1000
         waited = native.latency() if native is not None else None
-        if slot.reports.transactional or (
-            timeout and (waited or 0.0) + LOOK_UP > timeout
-        ):
+        if slot.reports.transactional or (timeout and (waited or 0.0) >= timeout):
             return False
         handle._place = Moved(*place)
         handle._life.report = None
@@ -96,8 +96,6 @@ class Resending:
             place,
             lambda: metadata.ask_held(self._slot, life, topic, until),
         )
-        if handle.done():
-            return  # it was given up
         if partition is None or not _hand_over(handle, life, partition, until):
             _give_back((handle, error, native), life)
 
@@ -114,14 +112,14 @@ def _hand_over(
 ) -> bool:
     """Produce on the client that refused it; False when it does not take it.
 
-    The mark is set before the look: who gives a client up says so before it looks who
-    is inside.
+    The mark is set before the look: whoever gives a client up says so before it looks
+    who is inside (test_a_message_is_given_up_as_it_is_sent_again).
     """
     place: Any = handle._place
     while True:
         try:
             life.inuse.append(None)
-            if life.lost is not None or life.produce is None:
+            if handle.done() or life.produce is None:
                 return False
             life.quiet = False
             life.produce(
