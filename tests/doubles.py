@@ -303,6 +303,13 @@ class FakeClient:
             self._reports.append((callback, None, None))
             self._work.notify_all()
 
+    def lost(self) -> list[FakeReport]:
+        """The reports of what was pending, which the client has no more."""
+        with self._work:
+            reports = [FakeReport(-1, -1001) for _ in self._pending]
+            self._pending.clear()
+            return reports
+
     def fail(self, code: int) -> None:
         """Every pending message fails."""
         with self._work:

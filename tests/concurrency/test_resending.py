@@ -140,6 +140,21 @@ def test_a_message_without_a_place_is_not_sent_again(bench: Bench, make: Make) -
     assert bench.calls["list_topics"] == 0
 
 
+def test_a_report_that_is_given_back_is_settled_without_a_caller(
+    bench: Bench, make: Make
+) -> None:
+    """Whoever had the poll turn may just have left it: the poller looks after it."""
+    producer = make()
+    bench.auto = False
+    handle = producer.produce_async("t", b"x")
+    life = slot_of(producer).life
+    [report] = bench.client.lost()
+    eventually(lambda: life.quiet)
+    life.returned.append((handle, KafkaError(TOPIC), report))
+    eventually(handle.done)
+    assert getattr(handle.exception(0), "code", None) == "unknown_topic_or_part"
+
+
 def test_a_close_waits_for_messages_that_are_sent_again(
     bench: Bench, make: Make
 ) -> None:

@@ -265,7 +265,7 @@ def _wait_for(
         if held:
             request.hold()
             request.run()
-        elif slot.life is life:
+        else:
             request.submit()
         wait = _SHORTEST
         while not request.over:
