@@ -61,6 +61,7 @@ class Life:
         lost: why every handle that is still open will never get a report.
         asking: requests for metadata in progress, by topic.
         returned: reports to be settled by whoever serves next; see `Resending`.
+        between: who has the turn is between two polls, and not inside one.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Life:
         "acknowledged",
         "arm",
         "asking",
+        "between",
         "blocked",
         "client",
         "failed",
@@ -109,6 +111,7 @@ class Life:
         self.reports = reports
         self.report: tuple[Any, Any, Any] | None = None
         self.arm = arm
+        self.between = False
         self.asking: dict[str, Request] = {}
         self.returned: deque[tuple[Any, Any, Any]] = deque()
         self.on_settled: Callable[[], None] | None = None
@@ -155,9 +158,7 @@ class Life:
         before = self.acknowledged + self.failed
         try:
             native(timeout)
-            while self.returned:
-                self.reports.settle(*self.returned[0])
-                self.returned.popleft()
+            self._settle_returned()
         except KafkaException as error:
             self.reports.poll_raised(self, error)
         except BaseException as error:
@@ -172,9 +173,24 @@ class Life:
                 raise KeyboardInterrupt from error
             raise
         finally:
+            if self.reports.resending.waiting:
+                self._resend()
             if self.acknowledged + self.failed != before:
                 self.last_activity = clock.now()
                 self.progress_at = clock.system_now()
+
+    def _settle_returned(self) -> None:
+        while self.returned:
+            self.reports.settle(*self.returned[0])
+            self.returned.popleft()
+
+    def _resend(self) -> None:
+        """Have messages handed over again; here and now where no thread starts."""
+        self.between = True
+        try:
+            self.reports.resending.begin()
+        finally:
+            self.between = False
 
     def leave(
         self,

@@ -34,6 +34,7 @@ from waterdrop_py._engine import clock, waiting
 from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of
 from waterdrop_py._engine.pause import pause
+from waterdrop_py.errors import ReentrantCallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +138,7 @@ class Request:
         except IndexError:
             return
         try:
+            self._refuse_inside_a_poll()
             self._ask()
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
             self.error = error
@@ -147,6 +149,15 @@ class Request:
             self.over = True
             for bell in tuple(self.bells):
                 bell()
+
+    def _refuse_inside_a_poll(self) -> None:
+        """Where no thread starts, a callback of the client would ask inside of its own
+        poll, and confluent-kafka ends the process for that."""
+        if self.life.held_here() and not self.life.between:
+            raise ReentrantCallError(
+                "metadata was asked for inside a callback of the same client, and no "
+                "thread can be started any more to ask for it"
+            )
 
     def _ask(self) -> None:
         while True:

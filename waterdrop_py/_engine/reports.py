@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from waterdrop_py._engine import aside
 from waterdrop_py._engine.diagnosis import Diagnosis
@@ -17,6 +17,34 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
 
+
+class Resending(Protocol):
+    """What becomes of a report that its message may be handed over again for."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are such reports; then call `begin`, outside of the poll."""
+
+    def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
+        """Take a report; False when it is to be settled as it is. Inside the poll."""
+
+    def begin(self) -> None:
+        """Hand the messages over again, on a library thread."""
+
+
+class _NoResending:
+    """Of a slot that is not whole yet, and of none."""
+
+    waiting = False
+
+    def take(self, *_: object) -> bool:
+        return False
+
+    def begin(self) -> None:
+        """Nothing waits."""
+
+
+NO_RESENDING: Final = _NoResending()
 PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
 
 
@@ -29,7 +57,7 @@ class ReportDesk:
         transactional: what is purged was given up by an abort.
         hears_sends: somebody listens to `message.produced_async`.
         drain: what a closing producer accounts with, while it closes.
-        resend: takes the reports of messages that are handed over once more.
+        resending: takes the reports of messages that are handed over once more.
         diagnosis: the most telling connection error since the last success.
     """
 
@@ -41,7 +69,7 @@ class ReportDesk:
         "diagnosis",
         "drain",
         "hears_sends",
-        "resend",
+        "resending",
         "transactional",
     )
 
@@ -56,7 +84,7 @@ class ReportDesk:
         self._on_delivery = on_delivery
         self._purged: dict[int, ProduceError] = {}
         self.drain: Drain | None = None
-        self.resend: Callable[[DeliveryHandle, Any, Any], bool] | None = None
+        self.resending: Resending = NO_RESENDING
         self.hears_sends = False
         self.transactional = False
         self.diagnosis = Diagnosis()
@@ -89,7 +117,7 @@ class ReportDesk:
         life = handle._life
         if life.lost is not None or handle.done():
             return  # the outcome was decided without the report
-        if error is not None and self.resend and self.resend(handle, error, native):
+        if error is not None and self.resending.take(handle, error, native):
             return
         if self._on_delivery is not None:
             self._call_user(error, native)

@@ -37,9 +37,9 @@ class Resending:
     until its last report. So its client is neither closed nor let go of meanwhile,
     unless it is given up (`Life.lost`), and that is the message's outcome.
 
-    No lock: `_right.pop` decides which thread works. `take` appends first and looks
-    whether a thread works second; that thread gives the right back first and looks for
-    messages second: one of the two sees the other.
+    No lock: `_right.pop` decides which thread works. A message is added before the look
+    at the right, and the thread that works gives the right back before it looks for
+    messages: one of the two sees the other.
     """
 
     __slots__ = ("_refused", "_right", "_slot")
@@ -52,7 +52,7 @@ class Resending:
     def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
         """Take the report of `handle`; False when it is to be settled as it is.
 
-        Inside the poll; asks nobody and sends nothing.
+        Inside the poll; neither asks nor sends anything.
         """
         place = handle._place
         # A message that was handed over again has a `Moved`.
@@ -68,9 +68,22 @@ class Resending:
         handle._place = Moved(*place)
         handle._life.report = None
         self._refused.append((handle, error, native))
-        if self._right:
-            slot.engine.closers.submit(self._work)
         return True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether messages wait for a thread that hands them over."""
+        return bool(self._refused and self._right)
+
+    def begin(self) -> None:
+        """Hand over what waits, on a closer.
+
+        Outside of the native poll: where no thread starts (at interpreter exit, from
+        3.12 on) it is done here and now, and confluent-kafka ends the process when a
+        callback of a client makes a native call that serves callbacks
+        (test_a_topic_that_shrank_at_the_exit).
+        """
+        self._slot.engine.closers.submit(self._work)
 
     def _work(self) -> None:
         while self._refused:

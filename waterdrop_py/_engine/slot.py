@@ -159,7 +159,7 @@ class ClientSlot:
     def _new_desk(self) -> ReportDesk:
         factory = self.factory
         desk = ReportDesk(self.emitter, factory.servers, factory.on_delivery)
-        desk.resend = Resending(self).take
+        desk.resending = Resending(self)
         return desk
 
     # -- what it is --------------------------------------------------------
