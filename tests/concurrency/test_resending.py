@@ -207,14 +207,17 @@ def test_a_message_is_given_up_as_it_is_sent_again(bench: Bench, make: Make) -> 
     bench.auto = False
     handle = producer.produce_async("t", b"x", partition_key="k")
     reports = []
+    with bench.park("close") as park:
 
-    def close() -> None:
-        reports.append(Run(lambda: producer.close(0)).result())
+        def close() -> None:
+            reports.append(Run(lambda: producer.close(0)))
+            park.entered()
 
-    life.inuse = HookedMarks(before_append=close)
-    bench.client.fail(PARTITION)
-    eventually(lambda: reports)
-    assert [message.payload for message in reports[0].undelivered] == [b"x"]
+        life.inuse = HookedMarks(before_append=close)
+        bench.client.fail(PARTITION)
+        eventually(lambda: reports)
+        report = reports[0].result()
+    assert [message.payload for message in report.undelivered] == [b"x"]
     eventually(lambda: not bench.open_clients)
     assert getattr(handle.exception(0), "code", None) == "purge_inflight"
     assert len(bench.sent) == 1

@@ -102,9 +102,7 @@ def test_broker_down_at_exit(python: str, dead: str) -> None:
     assert set(outcome.all("code")) <= {"purge_queue", "purge_inflight"}
 
 
-def test_a_topic_that_shrank_at_the_exit(
-    python: str, servers: str, topic: str
-) -> None:
+def test_a_topic_that_shrank_at_the_exit(python: str, servers: str, topic: str) -> None:
     """Messages whose partition is gone are delivered by an exit handler too, where from
     Python 3.12 on no thread starts: the cluster is asked outside of the poll."""
     outcome = run_scenario(

@@ -178,6 +178,7 @@ def moved(
 
 
 def _look_up(slot: ClientSlot, topic: str, deadline: float | None) -> int:
+    slot.refuse_closed()
     known = slot.partitions
     give_up = clock.system_now() + LOOK_UP
     if deadline is not None:
