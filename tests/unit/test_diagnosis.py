@@ -69,7 +69,7 @@ def test_errors_of_messages_say_nothing_about_connections() -> None:
         (AUTH, "SASL authentication error: Invalid username or password", True),
         (AUTH, "SASL PLAIN mechanism handshake failed: supported mechanisms: X", True),
         (AUTH, "SASL authentication error: invalid_token", True),
-        (AUTH, "SaslAuthenticateRequest failed: Local: Broker transport failure", False),
+        (AUTH, "SASL handshake failed: Local: Broker transport failure", False),
         (AUTH, "Failed to acquire SASL OAUTHBEARER token: provider is away", False),
         (SSL, "sasl_ssl://h: SSL handshake failed: certificate verify failed", True),
         (SSL, "SSL handshake failed: Disconnected: a PLAINTEXT listener?", False),
@@ -90,7 +90,7 @@ def test_what_no_retry_mends(code: int, text: str, final: bool) -> None:
 
 
 def test_a_report_that_nobody_looked_at_is_a_success_too() -> None:
-    """The client's counter says so; an error of another client is not outdated by it."""
+    """The counter of the client says so, and a new error is news again."""
     life = Life(None, lambda _: None)  # type: ignore[arg-type]
     diagnosis = Diagnosis()
     diagnosis.note(KafkaError(DOWN, "all down"), life)
