@@ -78,7 +78,7 @@ class Bench:
         parks: by method, what the caller runs inside it (`park` puts a Park there).
         failures: by method, exceptions that the next calls raise.
         missing, refused: topics that the cluster does not have, or does not show.
-        asked: the topics of the requests for metadata.
+        asked, times: the topics of the requests for metadata, and their time-outs.
         violations: what should never happen, in words.
     """
 
@@ -89,6 +89,7 @@ class Bench:
         self.missing: set[str] = set()
         self.refused: set[str] = set()
         self.asked: list[str | None] = []
+        self.times: list[float] = []
         self.parks: dict[str, Callable[[], None]] = {}
         self.failures: dict[str, deque[BaseException]] = {}
         self.clients: list[FakeClient] = []
@@ -231,8 +232,9 @@ class FakeClient:
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """The bench's topics."""
+        bench = self._bench
+        bench.times.append(timeout)
         with self._call("list_topics"):
-            bench = self._bench
             bench.asked.append(topic)
             topics = {
                 name: SimpleNamespace(partitions=dict.fromkeys(range(n)), error=None)
@@ -302,6 +304,11 @@ class FakeClient:
         with self._work:
             self._reports.append((callback, None, None))
             self._work.notify_all()
+
+    def drop_events(self) -> None:
+        """Nobody served them."""
+        with self._work:
+            self._reports.clear()
 
     def lost(self) -> list[FakeReport]:
         """The reports of what was pending, which the client has no more."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import KafkaException
 
 from tests.concurrency.support import IDLE, named, slot_of
 from tests.doubles import BOUND, Run, eventually
@@ -282,3 +283,40 @@ def test_a_topic_that_is_forbidden_is_said(bench: Bench, make: Make) -> None:
         producer.connect()
     assert not raised.value.retriable
     assert "topic_authorization_failed" in str(raised.value)
+
+
+def test_nothing_is_heard_of_a_client_that_was_let_go_of(
+    bench: Bench, make: Make
+) -> None:
+    """While it waits for a native request, what it reports is not told."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    heard: list[object] = []
+    with bench.park("list_topics") as park:
+        assert not producer.health(deep=True, timeout=0.05).healthy
+        park.entered()
+        client, life = bench.client, slot_of(producer).life
+        assert producer.disconnect()
+        eventually(lambda: life.turn.taken)
+        client.event(lambda *_: heard.append(_))
+        assert not life.turn.heal()
+        producer.health()
+        life.arm(life)
+        time.sleep(0.2)  # the poller would have served it
+        assert not heard
+        client.drop_events()
+    eventually(lambda: not bench.open_clients)
+
+
+def test_a_sent_request_gets_all_the_time_that_is_left(
+    bench: Bench, make: Make
+) -> None:
+    """While no broker is connected a native call is short; one that was sent and not
+    answered is followed by one that has the caller's whole time."""
+    producer = make()
+    failures = [bench.error("_TRANSPORT", ""), bench.error("_TIMED_OUT", "")]
+    bench.fail("list_topics", *map(KafkaException, failures))
+    producer.connect(60)
+    first, second, third = bench.times
+    assert first == second == metadata.FIRST
+    assert third > 59

@@ -14,6 +14,7 @@ from waterdrop_py.errors import ProduceError
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
+    from waterdrop_py.testing import FakeClock
 
 PARTITION: int = KafkaError._UNKNOWN_PARTITION  # noqa: SLF001 - librdkafka's name
 TOPIC: int = KafkaError.UNKNOWN_TOPIC_OR_PART
@@ -235,7 +236,9 @@ def test_a_call_that_is_refused_twice_fails(bench: Bench, make: Make) -> None:
     assert producer.stats().produced == 0
 
 
-def test_ten_thousand_refused_messages_ask_once(bench: Bench, make: Make) -> None:
+def test_ten_thousand_refused_messages_ask_once(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
     """One question for all of them, and each is delivered."""
     bench.topics["t"] = 6
     producer = make.quiet()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.kafka_errors import code_name
@@ -64,13 +65,14 @@ class Diagnosis:
         self.reports = self.downs = 0
         self._code: str | None = None
         self._newest: Any = None
-        self._life: Life | None = None
+        # Weakly, for the life has the desk that has this.
+        self._life: weakref.ref[Life] | None = None
         self.clear()
 
     def note(self, error: Any, life: Life | None = None) -> None:
         """Take in an error of the client of `life`."""
         self._forget_if_outdated()
-        self._life = life
+        self._life = None if life is None else weakref.ref(life)
         self._acknowledged = 0 if life is None else life.acknowledged
         self._newest = error
         self.reports += 1
@@ -92,7 +94,7 @@ class Diagnosis:
         self._life = None
 
     def _forget_if_outdated(self) -> None:
-        life = self._life
+        life = None if self._life is None else self._life()
         if life is not None and life.acknowledged != self._acknowledged:
             self.clear()
 

@@ -146,7 +146,7 @@ class Ending:
         """
         turn = Ticket()
         life = self.life
-        while life.inuse or life.asks() or (life.pins and self.reason == "reload"):
+        while life.inuse or (life.pins and self.reason == "reload"):
             pause(INSIDE)
         if not life.turn.take(turn):
             life.after_turn(self._submit)
@@ -154,6 +154,9 @@ class Ending:
         error: Exception | None = None
         identity = id(life.client)
         try:
+            # With the turn: nobody hears any more of a client that was let go of.
+            while life.asks():
+                pause(INSIDE)
             # The fork waits for its own closes itself.
             gate = self.slot.engine.gate
             with nullcontext() if self.reason == "fork" else gate.closing():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import weakref
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -124,8 +125,11 @@ class Factory:
         life.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
+        # Weakly: the client, which the life has, keeps its callbacks, and the collector
+        # would have to find each closed one (test_cycles_are_flat).
+        heard_by = weakref.ref(life)
         conf["error_cb"] = self._beside(
-            conf, "error_cb", partial(reports.client_error, life=life)
+            conf, "error_cb", lambda error: reports.client_error(error, heard_by())
         )
         conf["logger"] = LogBridge(
             self._emitter.producer_id,

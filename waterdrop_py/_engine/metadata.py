@@ -11,12 +11,16 @@ An answer is confluent-kafka's `ClusterMetadata`. Every answer is also given to
 `slot.partitions.learn`.
 
 `list_topics(timeout=t)` sends a request of its own each time. With a round trip longer
-than `t` no call ever sees an answer: slices would fail for ever on a slow broker. So
-one native call has all the time that the caller has. (On a new client an answer takes
-up to three round trips, and six where a call ends in the middle of them: measured.)
-Each client has at most one request for each topic; who asks meanwhile waits for that
-one. It runs on a closer. The callers wait on a bell, open to Ctrl-C, and serve what
-librdkafka reports meanwhile.
+than `t` no call ever sees an answer: short slices fail for ever on a slow broker. (On a
+new client an answer takes up to three round trips, and six where a call ends in the
+middle of them: measured.) So the first native call has `FIRST` seconds, or all that the
+caller has. A call that no broker was connected for has sent nothing, and the next one
+may be as short. Once a request was not answered in time, the next call has all the time
+that is left.
+
+Each client has at most one request for each topic; whoever asks meanwhile waits for
+that one. It runs on a closer. The callers wait on a bell, open to Ctrl-C, and serve
+what librdkafka reports meanwhile.
 
 A native call cannot be stopped; a native close waits for it (measured with 2.16). When
 its caller has left early, a client that is to be closed is let go of at once, and
@@ -26,6 +30,7 @@ a second at most (`Ending.wait`).
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
@@ -46,11 +51,16 @@ if TYPE_CHECKING:
 PROBE: Final = "waterdrop py?"
 """A name that Kafka refuses: the question proves the connection, and creates no topic
 (measured on Kafka 4 with `auto.create.topics.enable`)."""
+FIRST: Final = 10.0
+"""Seconds of the first native call at the most. An unreachable broker holds a client
+that nobody wants any more for as long."""
 ASIDE: Final = 5.0
 """Seconds that a request may take which nobody waits for."""
 _SHORTEST: Final = 0.005
 _LONGEST: Final = 0.1
 """Seconds between two looks at what librdkafka reports, while a caller waits."""
+_BETWEEN: Final = 0.05
+"""Seconds between two native calls."""
 
 
 def list_topics(
@@ -160,6 +170,7 @@ class Request:
             )
 
     def _ask(self) -> None:
+        wait = FIRST
         while True:
             # Said first, looked at the client second: who destroys it lets go of it
             # first and looks who is asking second
@@ -169,16 +180,17 @@ class Request:
             if client is None or not self._kept():
                 return
             try:
-                left = max(0.001, self.until - clock.system_now())
-                self.answer = list_topics(client, self.topic, timeout=left)
+                left = min(wait, self.until - clock.system_now())
+                self.answer = list_topics(client, self.topic, timeout=max(0.001, left))
             except KafkaException as error:
                 native = kafka_error_of(error)
                 code = "" if native is None else code_name(native)
                 over = clock.system_now() >= self.until or not self.bells
                 if over or code not in _NO_ANSWER:
                     raise
-                # A caller with more time has come; or the connection broke.
-                pause(_LONGEST)
+                if code == "timed_out":
+                    wait = inf
+                pause(_BETWEEN)  # the connection may have broken
             else:
                 self.slot.partitions.learn(self.topic, self.answer)
                 return
