@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 PROBE: Final = "waterdrop py?"
 """A name that Kafka refuses: the question proves the connection, and creates no topic
 (measured on Kafka 4 with `auto.create.topics.enable`)."""
-FIRST: Final = 10.0
+FIRST: Final = 30.0
 """Seconds of the first native call at the most. An unreachable broker holds a client
 that nobody wants any more for as long."""
 ASIDE: Final = 5.0
