@@ -14,6 +14,7 @@ from tests.concurrency.support import IDLE, named, slot_of
 from tests.doubles import BOUND, Run, eventually
 from waterdrop_py._engine import clock, metadata
 from waterdrop_py._engine.engine import ENGINE
+from waterdrop_py._engine.slot import ClientSlot
 from waterdrop_py.errors import (
     BrokerUnreachableError,
     ProduceError,
@@ -320,3 +321,27 @@ def test_a_sent_request_gets_all_the_time_that_is_left(
     first, second, third = bench.times
     assert first == second == metadata.FIRST
     assert third > 59
+
+
+def test_a_due_client_is_active_before_it_is_left(
+    time_: FakeClock, bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reaper looks at the very moment at which `connect()` waits no more."""
+    producer = make(idle=True)
+    with bench.park("list_topics") as park:
+        connecting = Run(producer.connect)
+        park.entered()
+        slot = slot_of(producer)
+        time_.advance(IDLE)
+        eventually(lambda: named(make.events, "producer.disconnect_refused"))
+        look = ClientSlot.look_again
+
+        def reap(self: ClientSlot) -> None:
+            monkeypatch.setattr(ClientSlot, "look_again", look)
+            self.retire("idle")
+            look(self)
+
+        monkeypatch.setattr(ClientSlot, "look_again", reap)
+    assert connecting.result() is producer
+    assert producer.is_connected
+    assert slot.life.last_activity == time_.now()

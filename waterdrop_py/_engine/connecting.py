@@ -95,7 +95,13 @@ def prove(
     waiting.hear(slot.life)  # what was reported before is not news
     watch = _Watch(slot, impatient=impatient)
     try:
-        answer = metadata.ask(slot, topic or metadata.PROBE, deadline, heard=watch.look)
+        answer = metadata.ask(
+            slot,
+            topic or metadata.PROBE,
+            deadline,
+            heard=watch.look,
+            active=True,
+        )
     except _Ended as ended:
         return ended.error
     except (KafkaException, ProduceError, TimeoutError) as cause:
@@ -105,7 +111,6 @@ def prove(
         return watch.unreachable(cause)
     life = slot.life
     if life is not NO_LIFE:
-        life.last_activity = clock.now()
         life.arm(life)
     slot.look_again()
     if topic is not None and (refused := _unauthorized(slot, topic, answer)):

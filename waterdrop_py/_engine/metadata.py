@@ -212,12 +212,14 @@ def ask(
     *,
     lasting: float = 0.0,
     heard: Callable[[Life], None] | None = None,
+    active: bool = False,
 ) -> Any:
     """The metadata of `topic`, with the open client; opens one if need be.
 
     Blocks until `deadline`, a time of `clock.system_now`. A request that this call
     begins goes on for `lasting` seconds, also if the call ends before. `heard(life)` is
-    called now and then, and ends the wait by what it raises.
+    called now and then, and ends the wait by what it raises. An answer is activity of
+    the client if the call is `active`.
 
     Raises:
         KafkaException: librdkafka's answer is an error.
@@ -229,7 +231,7 @@ def ask(
         life = slot.ready(deadline)
         request = _joined(slot, life, topic, until)
         # One that had less time may end as this caller joins it.
-        answered = _wait_for(request, deadline, heard)
+        answered = _wait_for(request, deadline, heard, active=active)
         if answered and not (request.unanswered and clock.system_now() < deadline):
             return request.outcome()
         if clock.system_now() >= deadline:
@@ -275,6 +277,7 @@ def _wait_for(
     heard: Callable[[Life], None] | None,
     *,
     held: bool = False,
+    active: bool = False,
 ) -> bool:
     """Wait until `request` is answered; False when `deadline` is over, or when the
     client was let go of."""
@@ -302,6 +305,10 @@ def _wait_for(
             waiting.hear(life)
             if heard is not None:
                 heard(life)
+        if active and request.answer is not None:
+            # Before the bell is taken down: the reaper may be looking
+            # (test_a_due_client_is_active_before_it_is_left).
+            life.last_activity = clock.now()
         return request.answered
     finally:
         request.bells.remove(bell)
