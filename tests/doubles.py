@@ -77,6 +77,8 @@ class Bench:
         limit: messages that a client's queue takes.
         parks: by method, what the caller runs inside it (`park` puts a Park there).
         failures: by method, exceptions that the next calls raise.
+        missing, refused: topics that the cluster does not have, or does not show.
+        asked, times: the topics of the requests for metadata, and their time-outs.
         violations: what should never happen, in words.
     """
 
@@ -84,6 +86,10 @@ class Bench:
         self.auto = True
         self.limit = 100_000
         self.topics: dict[str, int] = {}
+        self.missing: set[str] = set()
+        self.refused: set[str] = set()
+        self.asked: list[str | None] = []
+        self.times: list[float] = []
         self.parks: dict[str, Callable[[], None]] = {}
         self.failures: dict[str, deque[BaseException]] = {}
         self.clients: list[FakeClient] = []
@@ -146,6 +152,10 @@ class Bench:
     def sent(self) -> list[tuple[str, Any]]:
         """Topic and payload of all that any client took, in order of the clients."""
         return [message for client in self.clients for message in client.taken]
+
+    def error(self, name: str, text: str) -> KafkaError:
+        """An error of librdkafka's, by its name."""
+        return KafkaError(getattr(KafkaError, name), text)
 
     def blame(self, what: str) -> None:
         """Note what should never happen."""
@@ -222,12 +232,22 @@ class FakeClient:
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """The bench's topics."""
+        bench = self._bench
+        bench.times.append(timeout)
         with self._call("list_topics"):
+            bench.asked.append(topic)
             topics = {
                 name: SimpleNamespace(partitions=dict.fromkeys(range(n)), error=None)
-                for name, n in self._bench.topics.items()
+                for name, n in bench.topics.items()
                 if topic in {None, name}
             }
+            for names, code in (
+                (bench.missing, KafkaError.UNKNOWN_TOPIC_OR_PART),
+                (bench.refused, KafkaError.TOPIC_AUTHORIZATION_FAILED),
+            ):
+                if topic in names:
+                    error = KafkaError(code)
+                    topics[topic] = SimpleNamespace(partitions={}, error=error)
             return SimpleNamespace(topics=topics)
 
     def init_transactions(self, timeout: float = -1) -> None:
@@ -284,6 +304,18 @@ class FakeClient:
         with self._work:
             self._reports.append((callback, None, None))
             self._work.notify_all()
+
+    def drop_events(self) -> None:
+        """Nobody served them."""
+        with self._work:
+            self._reports.clear()
+
+    def lost(self) -> list[FakeReport]:
+        """The reports of what was pending, which the client has no more."""
+        with self._work:
+            reports = [FakeReport(-1, -1001) for _ in self._pending]
+            self._pending.clear()
+            return reports
 
     def fail(self, code: int) -> None:
         """Every pending message fails."""

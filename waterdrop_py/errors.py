@@ -162,11 +162,20 @@ class StatisticsNotEnabledError(WaterdropError):
 
 
 class BrokerUnreachableError(WaterdropError):
-    """No broker answered in time. `checklist` says what to look at first."""
+    """No broker answered.
 
-    def __init__(self, message: str, *, checklist: Sequence[str] = ()) -> None:
+    Attributes:
+        checklist: what to look at first, drawn from what librdkafka reported.
+        retriable: the same call may succeed later. False for refused credentials, a
+            certificate, a missing right, and a fatal error.
+    """
+
+    def __init__(
+        self, message: str, *, checklist: Sequence[str] = (), retriable: bool = True
+    ) -> None:
         super().__init__(message)
         self.checklist: tuple[str, ...] = tuple(checklist)
+        self.retriable = retriable
 
     def __str__(self) -> str:
         return with_checklist(super().__str__(), self.checklist)

@@ -124,13 +124,19 @@ class Producer(Sender):
     ) -> Producer:
         """Open the client now, and prove it with the cluster's metadata.
 
-        Blocks for at most `timeout` seconds in all; one try takes at most 2 s.
-        Before each retry `errback(error, interval)` is called, and `interval`
-        seconds pass: `interval_start` first, `interval_step` more each time, at
-        most `interval_max`. Returns the producer.
+        Blocks for at most `timeout` seconds in all, and Ctrl-C ends it at once. A try
+        ends with the cluster's answer, however slow, or with an error that librdkafka
+        reports of all brokers. Before each retry `errback(error, interval)` is called,
+        and `interval` seconds pass: `interval_start` first, `interval_step` more each
+        time, at most `interval_max`. Returns the producer.
+
+        Asks for the topic last sent to, and before any for a name that Kafka refuses,
+        so that no topic is created. Counts as activity.
 
         Raises:
-            BrokerUnreachableError: no broker answered, with a checklist.
+            BrokerUnreachableError: no broker answered, with a checklist. At once, with
+                `retriable` False, for refused credentials, a certificate, a missing
+                right, and a fatal error.
             ProduceError: `too_many_clients`: none fits into this process any more.
             InvalidArgumentError: an argument is not what it takes.
             ProducerClosedError: the producer is closed.
@@ -224,11 +230,10 @@ class Producer(Sender):
         """Whether the producer works.
 
         Shallow: opens nothing, sends nothing, never blocks, is no activity; an idle
-        producer is healthy. Not healthy are a fatal error that stays, and, while
-        messages are un-acknowledged, an error as the newest thing heard from the
-        brokers. Deep: opens the client and asks the cluster for its metadata, within
-        `timeout` seconds. Raises nothing for a broker that is away or a client that
-        cannot be opened: the answer has the error.
+        producer is healthy. Not healthy: a fatal error that stays, and, while messages
+        are un-acknowledged, an error as the newest thing heard from the brokers. Deep:
+        as `connect`, one try of `timeout` seconds at most. Raises nothing for a broker
+        that is away or a client that cannot be opened: the answer has the error.
         """
         bound = required_seconds("timeout", timeout)
         return connecting.health(self._slot, bound if deep else None)
@@ -293,7 +298,9 @@ class Producer(Sender):
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
 
-        Blocks for at most 5 s for the first look-up, and opens the client for it.
+        Blocks for at most 5 s for the first look-up, and opens the client for it. A
+        number that is 5 minutes old is asked again in the background, and this one
+        returned. That a topic is missing is remembered for 2 s.
 
         Raises:
             MessageInvalidError: `topic` is no topic's name.

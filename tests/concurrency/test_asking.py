@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.concurrency.support import HookedMarks, slot_of
+from tests.concurrency.support import slot_of
 from tests.doubles import Run, eventually
 from waterdrop_py import Status
-from waterdrop_py._engine.brokers import ask_elsewhere, learn
+from waterdrop_py._engine.brokers import learn
 from waterdrop_py._engine.closers import Closers
 from waterdrop_py.testing import record
 
@@ -26,7 +26,7 @@ def test_a_close_waits_for_the_question(bench: Bench, make: Make) -> None:
     producer.produce_sync("t", b"x")
     slot = slot_of(producer)
     with bench.park("list_topics") as parked:
-        asker = Run(lambda: learn(slot, slot.life))
+        learn(slot, slot.life)
         parked.entered()
         reasons = [reason.code for reason in producer.explain_idle().reasons]
         assert reasons == ["disabled"]  # no idle timeout, and no call in progress
@@ -35,29 +35,8 @@ def test_a_close_waits_for_the_question(bench: Bench, make: Make) -> None:
         producer.produce_sync("t", b"y")
         assert len(bench.clients) == 2
         assert not bench.clients[0].closing
-    asker.result()
     assert disconnecting.result() is True
     eventually(lambda: bench.clients[0].closed, "it was destroyed")
-
-
-def test_a_client_that_is_being_closed_is_not_asked(bench: Bench, make: Make) -> None:
-    """The close comes between the decision to ask and the asker's mark."""
-    producer = make()
-    producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
-    life = slot.life
-    closing: list[Run] = []
-    with bench.park("close") as parked:
-
-        def close() -> None:
-            closing.append(Run(producer.disconnect))
-            parked.entered()
-
-        life.asking = HookedMarks(before_append=close)
-        learn(slot, life)
-    assert closing[0].result() is True
-    assert bench.calls["list_topics"] == 0
-    assert not life.asking
 
 
 @pytest.mark.parametrize("timeout", [0.1, 30.0])
@@ -70,7 +49,7 @@ def test_a_question_that_hangs_holds_no_close_up(
     producer.produce_sync("t", b"x")
     slot = slot_of(producer)
     with record(producer.monitor) as events, bench.park("list_topics") as parked:
-        asker = Run(lambda: learn(slot, slot.life))
+        learn(slot, slot.life)
         parked.entered()
         started = time.monotonic()
         report = producer.close(timeout)
@@ -78,7 +57,6 @@ def test_a_question_that_hangs_holds_no_close_up(
         assert report.complete
         assert producer.status is Status.CLOSED
         assert not bench.client.closing
-    asker.result()
     eventually(lambda: bench.client.closed, "it was destroyed")
     assert not [event for event in events if event.name == "error.occurred"]
     (told,) = [event for event in events if event.name == "producer.disconnected"]
@@ -96,7 +74,7 @@ def test_without_a_thread_nothing_is_asked(
     closers = Closers(lambda job: job())  # what the poller does with its jobs
     monkeypatch.setattr(slot.engine, "closers", closers)
     monkeypatch.setattr("waterdrop_py._engine.threads.start", lambda *_: False)
-    ask_elsewhere(slot, slot.life)
+    learn(slot, slot.life)
     monkeypatch.undo()
     assert not closers.waiting()
     assert bench.calls["list_topics"] == 0
@@ -109,7 +87,7 @@ def test_a_question_is_no_activity(bench: Bench, make: Make) -> None:
     slot = slot_of(producer)
     before = slot.life.last_activity
     learn(slot, slot.life)
-    assert bench.calls["list_topics"] == 1
+    eventually(lambda: bench.calls["list_topics"] == 1, "it was asked")
     assert slot.life.last_activity == before
     assert producer.stats().produced == 1
 
@@ -122,6 +100,7 @@ def test_what_a_factorys_client_raises_is_told(bench: Bench, make: Make) -> None
     bench.fail("list_topics", ValueError("no metadata here"))
     with record(producer.monitor) as events:
         learn(slot, slot.life)
+        eventually(lambda: bool(events), "it was told")
     (told,) = [event for event in events if event.name == "error.occurred"]
     assert told["type"] == "librdkafka.error"
     assert slot.life.ask_at == float("inf")

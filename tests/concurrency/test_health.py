@@ -29,7 +29,7 @@ def test_the_newest_thing_heard_counts(
     slot = slot_of(producer)
     assert producer.health().healthy
     time_.advance(1)
-    slot.reports.client_error(DOWN)
+    slot.reports.client_error(DOWN, slot.life)
     health = producer.health()
     assert not health.healthy
     assert isinstance(health.error, BrokerUnreachableError)
@@ -39,7 +39,7 @@ def test_the_newest_thing_heard_counts(
     handles[0].result(5)
     assert producer.health().healthy
     time_.advance(1)
-    slot.reports.client_error(DOWN)
+    slot.reports.client_error(DOWN, slot.life)
     assert not producer.health().healthy
     bench.client.fail(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001
     eventually(handles[1].done)
@@ -55,7 +55,7 @@ def test_a_failed_report_is_not_heard_from_a_broker(
     first = producer.produce_async("t", b"x")
     slot = slot_of(producer)
     time_.advance(1)
-    slot.reports.client_error(DOWN)
+    slot.reports.client_error(DOWN, slot.life)
     time_.advance(1)
     bench.client.fail(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001
     eventually(first.done)

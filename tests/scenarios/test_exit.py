@@ -100,3 +100,15 @@ def test_broker_down_at_exit(python: str, dead: str) -> None:
     assert outcome.err.count("ResourceWarning") == 1
     assert len(outcome.all("code")) == 30
     assert set(outcome.all("code")) <= {"purge_queue", "purge_inflight"}
+
+
+def test_a_topic_that_shrank_at_the_exit(python: str, servers: str, topic: str) -> None:
+    """Messages whose partition is gone are delivered by an exit handler too, where from
+    Python 3.12 on no thread starts: the cluster is asked outside of the poll."""
+    outcome = run_scenario(
+        "exit_shrunk.py", servers, topic, python=python, timeout=30
+    ).assert_clean()
+
+    assert outcome.one("delivered") == 40
+    assert outcome.one("failed") == 0
+    assert outcome.one("asked") == 2

@@ -97,6 +97,18 @@ def test_ctrl_c_ends_a_wait(place: str, dead: str) -> None:
         assert outcome.one("resolved")
 
 
+@pytest.mark.parametrize("place", ["connect", "health", "partition_count", "produce"])
+def test_ctrl_c_ends_a_wait_for_metadata(place: str) -> None:
+    """At once, and not at the end of a native call; and the close that follows does not
+    wait for that call, which nothing can stop."""
+    outcome = run_scenario("interrupt_metadata.py", "", "", place).assert_clean()
+
+    assert outcome.one("took") < 0.3
+    assert outcome.one("close_s") < 1.5
+    assert outcome.one("complete")
+    assert outcome.one("produced") == 0
+
+
 def test_a_signal_handler_that_takes_longer_than_the_wait(
     dead: str, topic: str
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from waterdrop_py._engine.diagnosis import Diagnosis
+from waterdrop_py._engine.life import Life
 
 DOWN, TRANSPORT, RESOLVE, SSL, AUTH = -187, -195, -193, -181, -169
 
@@ -60,3 +61,43 @@ def test_errors_of_messages_say_nothing_about_connections() -> None:
     diagnosis = Diagnosis()
     diagnosis.note(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
     assert diagnosis.code is None
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "final"),
+    [
+        (AUTH, "SASL authentication error: Invalid username or password", True),
+        (AUTH, "SASL PLAIN mechanism handshake failed: supported mechanisms: X", True),
+        (AUTH, "SASL authentication error: invalid_token", True),
+        (AUTH, "SASL handshake failed: Local: Broker transport failure", False),
+        (AUTH, "Failed to acquire SASL OAUTHBEARER token: provider is away", False),
+        (SSL, "sasl_ssl://h: SSL handshake failed: certificate verify failed", True),
+        (SSL, "SSL handshake failed: Disconnected: a PLAINTEXT listener?", False),
+        (SSL, "SSL handshake failed: Connection reset by peer", False),
+        (KafkaError.CLUSTER_AUTHORIZATION_FAILED, "not allowed", True),
+        (TRANSPORT, "Connection refused", False),
+        (RESOLVE, "Name not known", False),
+        (DOWN, "1/1 brokers are down", False),
+    ],
+)
+def test_what_no_retry_mends(code: int, text: str, final: bool) -> None:
+    """Credentials, certificates and rights; not a handshake that a connection's end cut
+    short, nor a token provider that is away."""
+    diagnosis = Diagnosis()
+    diagnosis.note(KafkaError(code, text))
+    diagnosis.note(KafkaError(DOWN, "all down"))
+    assert diagnosis.final is final
+
+
+def test_a_report_that_nobody_looked_at_is_a_success_too() -> None:
+    """The counter of the client says so, and a new error is news again."""
+    life = Life(None, lambda _: None)  # type: ignore[arg-type]
+    diagnosis = Diagnosis()
+    diagnosis.note(KafkaError(DOWN, "all down"), life)
+    assert diagnosis.newest is not None
+    assert diagnosis.down
+    life.acknowledged += 1
+    assert (diagnosis.newest, diagnosis.down, diagnosis.code) == (None, False, None)
+    diagnosis.note(KafkaError(DOWN, "all down"), life)
+    assert (diagnosis.reports, diagnosis.downs) == (2, 2)
+    assert diagnosis.newest is not None

@@ -40,7 +40,7 @@ def test_the_error_is_the_cause() -> None:
         ProduceError("m", code="fenced", retriable=True, fatal=True, checklist=["a"]),
         ProduceManyError("m", code="queue_full", retriable=True, checklist=["a"]),
         DeliveryTimeoutError("m", checklist=["a"]),
-        BrokerUnreachableError("m", checklist=["a"]),
+        BrokerUnreachableError("m", checklist=["a"], retriable=False),
         MessageInvalidError({"topic": "missing"}),
     ],
     ids=lambda error: type(error).__name__,

@@ -24,6 +24,7 @@ def test_the_call_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
     bench.topics["t"] = 3
     producer = StillProducer(bench)
+    producer.engine.prompt = True
     producer.slot.ready(None)
     native, imported = bench.client.list_topics, []
 

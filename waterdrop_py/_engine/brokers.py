@@ -11,12 +11,9 @@ import random
 import re
 from functools import partial
 from math import inf
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
-from confluent_kafka import KafkaException
-
-from waterdrop_py._engine import clock
+from waterdrop_py._engine import clock, metadata
 from waterdrop_py._engine.foreign_client import native_of
 from waterdrop_py._settings.known import SERVERS
 from waterdrop_py.errors import WaterdropError
@@ -106,58 +103,30 @@ def watch(slot: ClientSlot, life: Life) -> None:
 def ask_soon(slot: ClientSlot, life: Life) -> None:
     """A report has come, and `life` is due to be asked for its brokers.
 
-    By way of the poller, so that no thread is started on the caller's time.
+    By way of the poller, so that no thread is started on the caller's time. Until it
+    has answered it is asked again, at most once in AGAIN.
     """
-    life.ask_at = clock.now() + EVERY
-    slot.engine.poller.do(partial(ask_elsewhere, slot, life))
-
-
-def ask_elsewhere(slot: ClientSlot, life: Life) -> None:
-    """Ask on a closer. At interpreter exit there may be none, and then not at all: the
-    poller must not wait for an answer."""
-    here = get_ident()
-
-    def job() -> None:
-        if get_ident() != here:
-            learn(slot, life)
-
-    slot.engine.closers.submit(job)
+    life.ask_at = clock.now() + AGAIN
+    slot.engine.poller.do(partial(learn, slot, life))
 
 
 def learn(slot: ClientSlot, life: Life) -> None:
-    """Ask `life` for the brokers of its cluster, and keep them. On a library thread.
+    """Have `life` asked for the brokers of its cluster, on a library thread.
 
-    Blocks for the answer, at most until the client falls due. This is not activity, and
-    stands against no close.
-
-    1. The asker leaves its mark in `life.asking`, and looks at the slot second.
-    2. Whoever closes the client takes it out of the slot first. `Ending` looks at the
-       mark second, and destroys the client when the answer has come.
-    (test_a_close_waits_for_the_question)
+    Returns at once. The question ends before the client falls due. It is not activity,
+    and stands against no close (test_a_close_waits_for_the_question).
     """
-    try:
-        life.asking.append(None)
-        topic, wait = life.topic, _wait(slot, life)
-        if slot.life is not life or topic is None or wait <= 0:
-            life.ask_at = 0.0
-            return
-        note(slot, life, life.native().list_topics(topic, timeout=wait))
-    except KafkaException:
-        life.ask_at = clock.now() + AGAIN
-    except RuntimeError:
-        life.ask_at = inf  # a wrapper that inherits the method, and has no handle
-    except Exception as error:  # noqa: BLE001 - a factory's client; told of
-        life.ask_at = inf
-        slot.emitter.error("librdkafka.error", error)
-    finally:
-        life.asking.pop()
+    topic, wait = slot.topic, _wait(slot, life)
+    if slot.life is life and topic is not None and wait > 0:
+        metadata.ask_aside(slot, topic, wait)
 
 
-def note(slot: ClientSlot, life: Life, metadata: Any) -> None:
+def note(slot: ClientSlot, life: Life, answer: Any) -> None:
     """Keep the brokers of an answer of `life`."""
-    if not hasattr(metadata, "cluster_id"):
+    if life.ask is None or not hasattr(answer, "cluster_id"):
         return  # a double's
-    error = slot.factory.brokers.take(metadata)
+    life.ask_at = clock.now() + EVERY
+    error = slot.factory.brokers.take(answer)
     if error is not None:
         life.ask_at = inf  # it may be the stranger's client
         slot.emitter.error("librdkafka.error", error)

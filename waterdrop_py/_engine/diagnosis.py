@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import weakref
+from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine import clock
 from waterdrop_py._engine.kafka_errors import code_name
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.life import Life
 
 # The cause of a failed connection comes only through `error_cb`, and the last
 # word is often "all brokers down": the most specific report is kept.
@@ -20,41 +23,124 @@ _RANK: Final[dict[str, int]] = {
     "timed_out": 2,
     "all_brokers_down": 1,
 }
+_FINAL: Final = frozenset({"authentication", "sasl_authentication_failed", "ssl"})
+# A handshake that a connection's end cut short is reported with the same codes, and a
+# token provider may answer the next time.
+_PASSING: Final = (
+    "transport",
+    "timed out",
+    "disconnected",
+    "closed",
+    "reset",
+    "oauth token",
+    "acquire",
+)
 
 
 class Diagnosis:
-    """The most telling connection error since the last success. No lock: it is
-    written by whoever polls, and read whenever an error needs its checklist.
+    """What the brokers were last heard to say, and the most telling error among it.
+
+    Both are forgotten with a success: a delivered message, or metadata. Of messages
+    whose reports concern nobody, the client's counter tells. No lock: it is written by
+    whoever polls, and read whenever an error needs its checklist.
 
     Attributes:
+        reports: how many errors were reported so far.
+        downs: how many of them said that all brokers are down. Others may follow such
+            a one at once: librdkafka begins again then.
         answers: how often a broker was heard, beyond `Life.acknowledged`.
     """
 
-    __slots__ = ("answers", "code", "noted_at", "text")
+    __slots__ = (
+        "_acknowledged",
+        "_code",
+        "_down",
+        "_life",
+        "_newest",
+        "_text",
+        "answers",
+        "downs",
+        "reports",
+    )
 
     def __init__(self) -> None:
-        self.code: str | None = None
-        self.text = ""
-        self.answers = 0
-        self.noted_at = 0.0  # seconds on the clock: the newest error that counts
+        self.reports = self.downs = self.answers = 0
+        self._code: str | None = None
+        self._newest: Any = None
+        # Weakly, for the life has the desk that has this.
+        self._life: weakref.ref[Life] | None = None
+        self._forget()
 
-    def note(self, error: Any) -> None:
-        """Take in an error of the client if it says more than the one before."""
+    def note(self, error: Any, life: Life | None = None) -> None:
+        """Take in an error of the client of `life`."""
+        self._forget_if_outdated()
+        self._life = None if life is None else weakref.ref(life)
+        self._acknowledged = 0 if life is None else life.acknowledged
+        self._newest = error
+        self.reports += 1
         code = code_name(error)
+        if code == "all_brokers_down":
+            self.downs += 1
+            self._down = True
         rank = _RANK.get(code, 0)
-        if rank:
-            self.noted_at = clock.now()
-        if rank and rank >= _RANK.get(self.code or "", 0):
-            self.code, self.text = code, str(error.str())
+        if rank and rank >= _RANK.get(self._code or "", 0):
+            self._code, self._text = code, str(error.str())
 
     def clear(self) -> None:
         """Forget: a message or metadata came through."""
-        self.code, self.text = None, ""
         self.answers += 1
+        self._forget()
 
     def heard(self) -> None:
         """A broker has answered, if only to refuse."""
         self.answers += 1
+
+    def _forget(self) -> None:
+        self._code = None
+        self._text = ""
+        self._down = False
+        self._newest = None
+        self._acknowledged = 0
+        self._life = None
+
+    def _forget_if_outdated(self) -> None:
+        life = None if self._life is None else self._life()
+        if life is not None and life.acknowledged != self._acknowledged:
+            self._forget()
+
+    @property
+    def code(self) -> str | None:
+        """The most telling error since the last success."""
+        self._forget_if_outdated()
+        return self._code
+
+    @property
+    def text(self) -> str:
+        """What librdkafka said with it."""
+        self._forget_if_outdated()
+        return self._text
+
+    @property
+    def newest(self) -> Any:
+        """The newest thing heard from the brokers, if that is an error; else None."""
+        self._forget_if_outdated()
+        return self._newest
+
+    @property
+    def down(self) -> bool:
+        """Whether all brokers were said to be down since the last success."""
+        self._forget_if_outdated()
+        return self._down
+
+    @property
+    def final(self) -> bool:
+        """Whether no retry mends it: credentials, certificates, rights."""
+        code, text = self.code, self.text.lower()
+        if code is None:
+            return False
+        if code.endswith("authorization_failed"):
+            return True
+        return code in _FINAL and not any(word in text for word in _PASSING)
 
     def checklist(self, servers: str) -> tuple[str, ...]:
         """What to look at first, most likely cause first."""

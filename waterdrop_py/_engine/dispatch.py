@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine import aside, clock, waiting
+from waterdrop_py._engine import aside, clock, metadata, waiting
 from waterdrop_py._engine.fatal import refusal_error
-from waterdrop_py._engine.kafka_errors import queue_full_error, refusal_of
+from waterdrop_py._engine.kafka_errors import (
+    code_name,
+    queue_full_error,
+    refusal_of,
+)
 from waterdrop_py._engine.life import Life
-from waterdrop_py._engine.partitions import partition_of
+from waterdrop_py._engine.partitions import (
+    GONE,
+    LOOK_UP,
+    moved,
+    partition_of,
+    refresh,
+)
 from waterdrop_py._engine.reentrance import leaseholder
-from waterdrop_py.delivery import ANYWHERE
+from waterdrop_py._engine.resending import Moved
+from waterdrop_py.delivery import ANYWHERE, Place
 from waterdrop_py.errors import (
     ProduceError,
     ReentrantCallError,
@@ -88,9 +99,7 @@ class Dispatch:
         Raises:
             ProduceError, ProducerClosedError, ReentrantCallError: nothing was sent.
         """
-        give_up = clock.system_now() + self._config.wait_timeout_on_queue_full / 1000
-        if deadline is not None:
-            give_up = min(give_up, deadline)
+        give_up = self._give_up_at(deadline)
         partition = self._partition(handle, deadline)
         try:
             while True:
@@ -101,13 +110,31 @@ class Dispatch:
                 except BufferError as full:
                     self._wait_for_room(handle, life, verb, full, give_up)
                 except KafkaException as refused:
-                    self._recover(life, refused)
+                    elsewhere = self._moved(handle, refused, deadline)
+                    if elsewhere is None:
+                        self._recover(life, refused)
+                    else:
+                        partition = elsewhere
                 finally:
                     if life.refusals:
                         self._slot.look_again()
         finally:
-            if not serves:
-                self._slot.introduce()
+            self._sent(handle, serves=serves)
+
+    def _give_up_at(self, deadline: float | None) -> float:
+        """Until when a full queue is waited for."""
+        patience = clock.system_now() + self._config.wait_timeout_on_queue_full / 1000
+        return patience if deadline is None else min(patience, deadline)
+
+    def _sent(self, handle: DeliveryHandle, *, serves: bool) -> None:
+        """What comes behind a message, with the client open."""
+        slot, place = self._slot, handle._place
+        if not serves:
+            slot.introduce()
+        if slot.topic != handle._topic:
+            slot.note_topic(handle._topic)
+        if place is not None and place.partition_key is not None:
+            refresh(slot, handle._topic)
 
     @property
     def unnoted(self) -> bool:
@@ -196,6 +223,27 @@ class Dispatch:
             return -1
         return partition_of(self._slot, handle._topic, place.partition_key, deadline)
 
+    def _moved(
+        self, handle: DeliveryHandle, refused: KafkaException, deadline: float | None
+    ) -> int | None:
+        """The partition for a message that was refused because its own does not
+        exist; None: the refusal stands. Once for each message, and never in a
+        transaction, which a refused message ends."""
+        slot, place = self._slot, handle._place
+        error: Any = refusal_of(refused)
+        if type(place) is not Place or slot.reports.transactional:
+            return None
+        if code_name(error) not in GONE:
+            return None
+        handle._place = Moved(*place)
+        until = clock.system_now() + LOOK_UP
+        if deadline is not None:
+            until = min(until, deadline)
+        topic = handle._topic
+        return moved(
+            slot.partitions, topic, place, lambda: metadata.ask(slot, topic, until)
+        )
+
     @leaseholder
     def _produce(  # noqa: PLR0915 - each step where no exception leaves a mark
         self, handle: DeliveryHandle, life: Life, partition: int, *, serves: bool
@@ -217,7 +265,6 @@ class Dispatch:
             if life.quiet:
                 woken = True
                 life.quiet = False
-                life.topic = handle._topic
                 life.last_activity = clock.now()
             handle._life = life
             handle._seq = next(life.sent)

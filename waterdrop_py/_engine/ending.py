@@ -144,11 +144,12 @@ class Ending:
         """Close the client here and now, unless somebody polls it again.
 
         Whoever is inside another native call is waited for, however long: a close
-        that meets one aborts the process (test_close_waits_for_a_native_call).
+        that meets one aborts the process (test_close_waits_for_a_native_call,
+        test_a_close_waits_for_a_metadata_request).
         """
         turn = Ticket()
         life = self.life
-        while life.inuse or life.asking or (life.pins and self.reason == "reload"):
+        while life.inuse or (life.pins and self.reason == "reload"):
             pause(INSIDE)
         if not life.turn.take(turn):
             life.after_turn(self._submit)
@@ -156,6 +157,9 @@ class Ending:
         error: Exception | None = None
         identity = id(life.client)
         try:
+            # With the turn: nobody hears any more of a client that was let go of.
+            while life.asks():
+                pause(INSIDE)
             # The fork waits for its own closes itself.
             gate = self.slot.engine.gate
             with nullcontext() if self.reason == "fork" else gate.closing():
@@ -212,14 +216,15 @@ class Ending:
 
     def _waits_for_an_answer(self) -> bool:
         late = clock.system_now() - self.started > ANSWER
-        return late and bool(self.life.asking)
+        return late and self.life.asks()
 
     def abandon(self) -> None:
         """Give up a close that hangs: its thread is a daemon, and leaks the client.
 
-        One that waits for an answer to `life.asking` does not hang: it ends by itself.
+        One that waits for the answer to a metadata request does not hang: it ends by
+        itself, and the client is destroyed then.
         """
-        asking = bool(self.life.asking)
+        asking = self.life.asks()
         if asking:
             self.slot.engine.note_traffic()  # what it releases is not measured
         if self.finish() and not asking:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import weakref
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import confluent_kafka
@@ -151,8 +152,11 @@ class Factory:
             conf.pop(name, None)
         reports.linger = self.linger
         life.answers_before = reports.diagnosis.answers
+        # Weakly: the client, which the life has, keeps its callbacks, and the collector
+        # would have to find each closed one (test_cycles_are_flat).
+        heard_by = weakref.ref(life)
         conf["error_cb"] = self._beside(
-            conf, "error_cb", partial(reports.client_error, life=life)
+            conf, "error_cb", lambda error: reports.client_error(error, heard_by())
         )
         conf["logger"] = LogBridge(self._emitter, conf.get("logger"))
         if life.statistics or "stats_cb" in conf:

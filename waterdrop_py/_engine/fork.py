@@ -80,6 +80,7 @@ def _idle_enough(slot: ClientSlot) -> bool:
     return (
         wait is not None
         and life is not None
+        and not life.asks()  # it would be destroyed behind a native call
         and clock.now() - life.last_activity >= wait
     )
 

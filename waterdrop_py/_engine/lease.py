@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.life import Life, Pin
@@ -17,18 +17,6 @@ if TYPE_CHECKING:
     from waterdrop_py.typing import KafkaClient
 
 _T = TypeVar("_T")
-
-
-def list_topics(
-    client: KafkaClient, topic: str | None = None, *, timeout: float
-) -> Any:
-    """The cluster's metadata, of all topics or of one; `timeout` in seconds."""
-    # Imported here and not by the call, which turns a Ctrl-C in the middle of that
-    # import into an ImportError. By the statement: up to Python 3.10 `import_module`
-    # takes the module's lock each time, and a Ctrl-C as that is dropped is lost.
-    import confluent_kafka.admin  # noqa: F401
-
-    return client.list_topics(topic, timeout=timeout)
 
 
 class Pinned:

@@ -20,6 +20,7 @@ from waterdrop_py.errors import ProduceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.metadata import Request
     from waterdrop_py._engine.reports import ReportDesk
     from waterdrop_py.typing import KafkaClient
 
@@ -53,7 +54,6 @@ class Life:
         plain: a successful report concerns nobody but its handle.
         noted: the reaper was told of it, so its deadline is kept.
         last_activity: seconds on the clock, written by whoever serves reports.
-        heard_at: when a message was acknowledged for the last time.
         sent: numbers the messages; `refused` counts those that were not taken.
         report: the one that is being settled; whoever is torn leaves it here.
         spoilt: a message of a transaction was refused. librdkafka then skips numbers of
@@ -62,15 +62,15 @@ class Life:
             is when, in seconds on the clock.
         registration: what a transactional client registers.
         fatal: the error that has ended the client, once it is known.
-        topic: of the message that ended the last quiet.
-        asking: who asks for metadata. The slot may let go of the client meanwhile, and
-            only its destruction waits.
         ask_at: seconds on the clock from which on a report has `ask` called.
         blocked: of the stand-in for a client that a deferred message has: whether
             the calling thread is what it waits for.
         torn: an exception came out of a send, so a number may belong to no message.
         answers_before: the answers of brokers that the clients before it had.
         lost: why every handle that is still open will never get a report.
+        asking: requests for metadata in progress, by topic.
+        returned: reports to be settled by whoever serves next; see `Resending`.
+        between: who has the turn is between two polls, and not inside one.
     """
 
     __slots__ = (
@@ -83,11 +83,11 @@ class Life:
         "ask_at",
         "asking",
         "begun_at",
+        "between",
         "blocked",
         "client",
         "failed",
         "fatal",
-        "heard_at",
         "inuse",
         "last_activity",
         "lost",
@@ -107,10 +107,10 @@ class Life:
         "registration",
         "report",
         "reports",
+        "returned",
         "sent",
         "spoilt",
         "statistics",
-        "topic",
         "torn",
         "transacting",
         "turn",
@@ -125,6 +125,9 @@ class Life:
         self.reports = reports
         self.report: tuple[Any, Any, Any] | None = None
         self.arm = arm
+        self.between = False
+        self.asking: dict[str, Request] = {}
+        self.returned: deque[tuple[Any, Any, Any]] = deque()
         self.on_settled: Callable[[], None] | None = None
         self.on_unpinned: Callable[[], None] | None = None
         # A deque: a list gives its memory back with the last mark, and takes it anew
@@ -137,7 +140,7 @@ class Life:
         self.plain = False
         self.statistics = False
         self.noted = False
-        self.opened_at = self.last_activity = self.heard_at = clock.now()
+        self.opened_at = self.last_activity = clock.now()
         self.poll_at = self.progress_at = 0.0
         self.sent = count()
         self.refused = count()
@@ -145,10 +148,8 @@ class Life:
         self.fatal: Fatal | None = None
         self.registration: Registration | None = None
         self.begun_at = 0.0
-        self.topic: str | None = None
         self.ask: Callable[[Life], None] | None = None
         self.ask_at = inf
-        self.asking: deque[None] = deque()
         self.lost: BaseException | None = None
         self.refusals: set[str] = set()
         self.pins: list[Pin] = []
@@ -172,10 +173,10 @@ class Life:
     @poller
     def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
         """The same, by another native call that serves them."""
-        acknowledged = self.acknowledged
-        before = acknowledged + self.failed
+        before = self.acknowledged + self.failed
         try:
             native(timeout)
+            self._settle_returned()
         except KafkaException as error:
             self.reports.poll_raised(self, error)
         except BaseException as error:
@@ -190,9 +191,9 @@ class Life:
                 raise KeyboardInterrupt from error
             raise
         finally:
+            if self.reports.resending.waiting:
+                self._resend()
             self.note_reports(before)
-            if self.acknowledged != acknowledged:
-                self.heard_at = self.last_activity
 
     def note_reports(self, before: int) -> None:
         """Reports may have been served since there were `before`: that is activity."""
@@ -208,6 +209,19 @@ class Life:
         if known is None or code_name(known.native) == "fatal":
             lasted = clock.now() - self.begun_at if self.transacting else None
             self.fatal = Fatal(native, self.registration, lasted)
+
+    def _settle_returned(self) -> None:
+        while self.returned:
+            self.reports.settle(*self.returned[0])
+            self.returned.popleft()
+
+    def _resend(self) -> None:
+        """Have messages handed over again; here and now where no thread starts."""
+        self.between = True
+        try:
+            self.reports.resending.begin()
+        finally:
+            self.between = False
 
     def leave(
         self,
@@ -315,7 +329,16 @@ class Life:
     def busy(self) -> bool:
         """Whether a send is in progress or anything is un-acknowledged."""
         client = self.client
-        return bool(self.inuse) or (client is not None and len(client) > 0)
+        within = self.inuse or self.returned
+        return bool(within) or (client is not None and len(client) > 0)
+
+    def asks(self) -> bool:
+        """Whether a native request for metadata is in progress."""
+        return any(request.running for request in tuple(self.asking.values()))
+
+    def awaited(self) -> int:
+        """How many requests for metadata a caller waits for."""
+        return sum(bool(request.bells) for request in tuple(self.asking.values()))
 
     def native(self) -> KafkaClient:
         """The client, for a caller that keeps no reference to it.

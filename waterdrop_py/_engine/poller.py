@@ -87,6 +87,11 @@ class Poller:
         if not self._lead.taken and not self._post.fill():
             self._run_jobs()
 
+    @property
+    def polls_here(self) -> bool:
+        """Whether the calling thread is the one that polls for all."""
+        return self._lead.mine
+
     def _run_jobs(self) -> None:
         with suppress(Empty):
             for _ in range(len(self.armed)):  # not what is put back

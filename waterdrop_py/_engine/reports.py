@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from waterdrop_py._engine import aside
 from waterdrop_py._engine.diagnosis import Diagnosis, of_connection
@@ -19,6 +19,34 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
 
+
+class Resending(Protocol):
+    """What becomes of a report that its message may be handed over again for."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are such reports; then call `begin`, outside of the poll."""
+
+    def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
+        """Take a report; False when it is to be settled as it is. Inside the poll."""
+
+    def begin(self) -> None:
+        """Hand the messages over again, on a library thread."""
+
+
+class _NoResending:
+    """Of a slot that is not whole yet, and of none."""
+
+    waiting = False
+
+    def take(self, *_: object) -> bool:
+        return False
+
+    def begin(self) -> None:
+        """Nothing waits."""
+
+
+NO_RESENDING: Final = _NoResending()
 PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
 _BY_FATAL: Final = PURGED | FENCING
 
@@ -37,6 +65,7 @@ class ReportDesk:
         linger: seconds that messages wait for company.
         exiting: the process ends, and says itself what it gives up.
         drain: what a closing producer accounts with, while it closes.
+        resending: takes the reports of messages that are handed over once more.
         diagnosis: the most telling connection error since the last success.
     """
 
@@ -51,6 +80,7 @@ class ReportDesk:
         "foreign",
         "hears_sends",
         "linger",
+        "resending",
         "transactional",
     )
 
@@ -66,6 +96,7 @@ class ReportDesk:
         self._purged: dict[int, ProduceError] = {}
         self.drain: Drain | None = None
         self.foreign = False
+        self.resending: Resending = NO_RESENDING
         self.hears_sends = False
         self.transactional = False
         self.exiting = False
@@ -106,6 +137,8 @@ class ReportDesk:
         life = handle._life
         if life.lost is not None or handle.done():
             return  # the outcome was decided without the report
+        if error is not None and self.resending.take(handle, error, native):
+            return
         if self._on_delivery is not None:
             self._call_user(error, native)
         failure = None if error is None else self._failure(life, error)
@@ -171,7 +204,7 @@ class ReportDesk:
             # It comes this once, and never through `error_cb`; `produce` only
             # says `_FATAL` from here on.
             life.doomed(kafka_error)
-            self.client_error(kafka_error)
+            self.client_error(kafka_error, life)
         else:
             self._emitter.error("poller.error", error)
 
@@ -188,7 +221,7 @@ class ReportDesk:
 
         That a broker cannot be reached is not logged for each try: `Reach` decides.
         """
-        self.diagnosis.note(error)
+        self.diagnosis.note(error, life)
         failure = produce_error(error)
         if life is None or not of_connection(failure.code):
             self._emitter.error("librdkafka.error", failure)

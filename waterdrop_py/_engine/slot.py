@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from confluent_kafka import KafkaException
 
@@ -16,7 +16,9 @@ from waterdrop_py._engine.kafka_errors import produce_error, refusal_of
 from waterdrop_py._engine.ledger import Ledger
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.losing import GIVE_UP, give_up
+from waterdrop_py._engine.partitions import Partitions
 from waterdrop_py._engine.reports import ReportDesk
+from waterdrop_py._engine.resending import Resending
 from waterdrop_py._engine.states import MOVES, SlotState, Status, derive_status
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.factory import Factory
 
 _RECHECK: Final = 0.5
+MAX_TOPICS: Final = 1_000
+"""Topics that are remembered, so that an error can name the nearest one."""
 _BY_AGE: Final = frozenset({"idle", "age", "stale"})
 
 
@@ -87,6 +91,11 @@ class ClientSlot:
     produce. Retiring publishes NO_LIFE first and looks at `inuse` second, and puts
     the life back when somebody is in: of a sender and a retirer at the same
     moment, one sees the other (test_send_between_the_look_and_the_close).
+
+    Attributes:
+        partitions: what is known of the topics' partitions; it outlives the clients.
+        topic: the topic of the last message that did not take the fast path; `topics`
+            are those before it, a thousand at most.
     """
 
     __slots__ = (
@@ -115,6 +124,8 @@ class ClientSlot:
         "resets",
         "retiring",
         "state",
+        "topic",
+        "topics",
     )
 
     def __init__(  # noqa: PLR0913 - the engine's parts, and four settings
@@ -139,9 +150,11 @@ class ClientSlot:
         self.state = SlotState.EMPTY
         self.retiring: Ending | None = None
         self.lost: Life | None = None
-        self.reports = ReportDesk(emitter, factory.servers, factory.on_delivery)
+        self.reports = self._new_desk()
         self.ledger = Ledger()
-        self.partitions: dict[str, int] = {}
+        self.partitions = Partitions()
+        self.topic: str | None = None
+        self.topics: dict[str, None] = {}
         self.closing: Closing | None = None
         # What stands against a close beyond the client, and what a client needs
         # before its first use: messages and transactions are not the slot's.
@@ -154,6 +167,12 @@ class ClientSlot:
         self._claim = Claim()
         self._bells: list[Bell] = []
         self._deferred: list[Callable[[], None]] = []
+
+    def _new_desk(self) -> ReportDesk:
+        factory = self.factory
+        desk = ReportDesk(self.emitter, factory.servers, factory.on_delivery)
+        desk.resending = Resending(self)
+        return desk
 
     # -- what it is --------------------------------------------------------
 
@@ -168,6 +187,17 @@ class ClientSlot:
     def mine(self) -> bool:
         """Whether this thread is inside a step of this slot, further down."""
         return self._claim.mine and not self._claim.heal()
+
+    def note_topic(self, topic: str) -> None:
+        """A message is sent to another topic than the one before."""
+        self.topic = topic
+        if len(self.topics) < MAX_TOPICS:
+            self.topics[topic] = None
+
+    def learn(self, life: Life, topic: str, answer: Any) -> None:
+        """Keep what the cluster answered to `life` about a topic, and of itself."""
+        self.partitions.learn(topic, answer)
+        brokers.note(self, life, answer)
 
     def refresh(self) -> None:
         """Somebody subscribed or left: look again at who wants to hear of reports.
@@ -437,7 +467,7 @@ class ClientSlot:
         refusals = []
         # Marks first, messages second: a sender that takes its mark away between
         # the two looks has its message counted by then.
-        calls = len(life.inuse)
+        calls = len(life.inuse) + life.awaited()
         if waiting := life.in_flight():
             age_ms = (clock.now() - life.last_activity) * 1000
             refusals.append(Refusal("in_flight", waiting, age_ms))
@@ -636,9 +666,7 @@ class ClientSlot:
         self.life = NO_LIFE
         self.retiring = None
         transactional = self.reports.transactional
-        self.reports = ReportDesk(
-            self.emitter, self.factory.servers, self.factory.on_delivery
-        )
+        self.reports = self._new_desk()
         self.reports.transactional = transactional
         self._claim = Claim()
         self._bells = []

@@ -29,6 +29,9 @@ PARENT_CHECK_SECONDS = 0.25
 # The mock's thread can miss a command that comes right upon the one before, and then
 # takes it up a second later: measured for one in ten.
 PAUSE_SECONDS = 0.0005
+# The mock takes any name for a topic's, and creates it when it is asked about. This one
+# is refused, as Kafka refuses it: `connect()` asks for it.
+REFUSED_TOPIC, INVALID_TOPIC = b"waterdrop py?", 17
 PRODUCER = 0  # rd_kafka_type_t: RD_KAFKA_PRODUCER
 LOG_ERRORS = b"3"  # syslog level; the parent keeps stderr for the post-mortem only
 
@@ -40,6 +43,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "rd_kafka_mock_cluster_new": (POINTER, [POINTER, INT]),
     "rd_kafka_mock_cluster_bootstraps": (STRING, [POINTER]),
     "rd_kafka_mock_topic_create": (INT, [POINTER, STRING, INT, INT]),
+    "rd_kafka_mock_topic_set_error": (None, [POINTER, STRING, INT]),
     "rd_kafka_mock_partition_set_leader": (
         INT,
         [POINTER, STRING, ctypes.c_int32, ctypes.c_int32],
@@ -83,6 +87,8 @@ class MockCluster:
         self._cluster = functions.rd_kafka_mock_cluster_new(client, brokers)
         if not self._cluster:
             raise RuntimeError("rd_kafka_mock_cluster_new failed")
+        refuse = functions.rd_kafka_mock_topic_set_error
+        refuse(self._cluster, REFUSED_TOPIC, INVALID_TOPIC)
 
     def bootstrap_servers(self) -> str:
         """`host:port` of each broker, in the order of their ids, which start at 1."""

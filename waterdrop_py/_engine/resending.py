@@ -1,0 +1,165 @@
+"""Messages whose partition does not exist, as their report says: handed over again."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaException
+
+from waterdrop_py._engine import clock, metadata, waiting
+from waterdrop_py._engine.kafka_errors import code_name
+from waterdrop_py._engine.partitions import GONE, LOOK_UP, moved
+from waterdrop_py._engine.pause import pause
+from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._settings.defaults import message_timeout_ms
+from waterdrop_py.delivery import Place
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.slot import ClientSlot
+    from waterdrop_py.delivery import DeliveryHandle
+
+_TICK: Final = 0.01
+"""Seconds between two tries to have room in the queue."""
+
+
+class Resending:
+    """Takes reports that say so, and hands their messages over once more.
+
+    The topic was created again with fewer partitions, or grew, or the client's
+    metadata is older than the count. The cluster is asked on a closer, never inside
+    the poll that served the report.
+
+    The message's `message.timeout.ms` begins anew in librdkafka, which has none for a
+    single message; so one that took that long for its refusal is not handed over again.
+    It keeps its number: it is one message in every figure, and in flight
+    until its last report. So its client is neither closed nor let go of meanwhile,
+    unless it is given up (`Life.lost`), and that is the message's outcome.
+
+    No lock: `_right.pop` decides which thread works. A message is added before the look
+    at the right, and the thread that works gives the right back before it looks for
+    messages: one of the two sees the other.
+    """
+
+    __slots__ = ("_refused", "_right", "_slot")
+
+    def __init__(self, slot: ClientSlot) -> None:
+        self._slot = slot
+        self._refused: deque[tuple[DeliveryHandle, Any, Any]] = deque()
+        self._right: list[None] = [None]
+
+    def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
+        """Take the report of `handle`; False when it is to be settled as it is.
+
+        Inside the poll; neither asks nor sends anything.
+        """
+        place = handle._place
+        # A message that was handed over again has a `Moved`.
+        if type(place) is not Place or code_name(error) not in GONE:
+            return False
+        if place.partition is None and place.partition_key is None:
+            return False
+        slot = self._slot
+        timeout = (message_timeout_ms(slot.factory.kafka) or 0) / 1000
+        waited = native.latency() if native is not None else None
+        if slot.reports.transactional or (timeout and (waited or 0.0) >= timeout):
+            return False
+        handle._place = Moved(*place)
+        handle._life.report = None
+        self._refused.append((handle, error, native))
+        return True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether messages wait for a thread that hands them over."""
+        return bool(self._refused and self._right)
+
+    def begin(self) -> None:
+        """Hand over what waits, on a closer.
+
+        Outside of the native poll: where no thread starts (at interpreter exit, from
+        3.12 on) it is done here and now, and confluent-kafka ends the process when a
+        callback of a client makes a native call that serves callbacks
+        (test_a_topic_that_shrank_at_the_exit).
+        """
+        self._slot.engine.closers.submit(self._work)
+
+    def _work(self) -> None:
+        while self._refused:
+            try:
+                self._right.pop()
+            except IndexError:
+                return  # another thread does
+            try:
+                while self._refused:
+                    self._again(*self._refused.popleft())
+            finally:
+                self._right.append(None)
+
+    def _again(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
+        life: Life = handle._life
+        topic, place = handle._topic, handle._place
+        if place is None:
+            return
+        until = clock.system_now() + LOOK_UP
+        partition = moved(
+            self._slot.partitions,
+            topic,
+            place,
+            lambda: metadata.ask_held(self._slot, life, topic, until),
+        )
+        if partition is None or not _hand_over(handle, life, partition, until):
+            _give_back((handle, error, native), life)
+
+
+class Moved(Place):
+    """The place of a message that was handed over again."""
+
+    __slots__ = ()
+
+
+@leaseholder
+def _hand_over(
+    handle: DeliveryHandle, life: Life, partition: int, until: float
+) -> bool:
+    """Produce on the client that refused it; False when it does not take it.
+
+    The mark is set before the look: whoever gives a client up says so before it looks
+    who is inside (test_a_message_is_given_up_as_it_is_sent_again).
+    """
+    place: Any = handle._place
+    while True:
+        try:
+            life.inuse.append(None)
+            if handle.done() or life.produce is None:
+                return False
+            life.quiet = False
+            life.produce(
+                handle._topic,
+                handle._payload,
+                handle._key,
+                partition,
+                handle,
+                handle,
+                place.timestamp or 0,
+                handle._headers,
+            )
+        except BufferError:
+            if clock.system_now() >= until:
+                return False
+        except KafkaException:
+            return False
+        else:
+            return True
+        finally:
+            life.inuse.pop()
+            life.arm(life)
+        pause(_TICK)
+
+
+def _give_back(report: tuple[DeliveryHandle, Any, Any], life: Life) -> None:
+    """Have it settled as it came, by whoever serves the client's reports."""
+    life.returned.append(report)
+    life.arm(life)
+    waiting.hear(life)
