@@ -56,7 +56,8 @@ class KafkaBroker:
         """Write the configuration and start formatting the storage; does not wait."""
         self.configure(properties)
         scram = f"SCRAM-SHA-512=[name={SCRAM_USER},password={SCRAM_PASSWORD}]"
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id]
+        # One argument: an id may begin with "-".
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
         self._run([*tool, "-c", str(self._properties), "--add-scram", scram])
 
     def configure(self, properties: Mapping[str, str]) -> None:
