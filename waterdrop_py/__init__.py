@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from waterdrop_py import errors, testing
 from waterdrop_py._engine.states import Status
@@ -23,6 +24,7 @@ __all__ = [
     "Monitor",
     "Producer",
     "Status",
+    "__version__",
     "errors",
     "monitor",
     "testing",
@@ -31,3 +33,15 @@ __all__ = [
 # Else logging would print librdkafka's own lines to stderr. What the library says
 # itself is to be heard without any set-up.
 logging.getLogger("waterdrop_py.librdkafka").addHandler(logging.NullHandler())
+
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        # Read when asked for: `importlib.metadata` takes 15 ms to import.
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("waterdrop-py")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

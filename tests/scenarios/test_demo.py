@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-COMMAND = [sys.executable, "-m", "waterdrop_py.cli"]
+COMMAND = [sys.executable, "-m", "waterdrop_py"]
 RUN_S = 20.0  # what the demo promises
 UNREACHABLE_S = 10.0
 END_S = 5.0

@@ -1,4 +1,4 @@
-"""`python -m waterdrop_py.cli` is `waterdrop`."""
+"""`python -m waterdrop_py` is the command `waterdrop`."""
 
 from __future__ import annotations
 
