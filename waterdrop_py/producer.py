@@ -16,13 +16,8 @@ from waterdrop_py._engine.lease import Pinned
 from waterdrop_py._engine.partitions import partition_count
 from waterdrop_py._engine.parts import Parts
 from waterdrop_py._engine.slot import NO_LIFE
-from waterdrop_py._settings.properties import check_properties
 from waterdrop_py.config import Config
-from waterdrop_py.errors import (
-    ConfigurationInvalidError,
-    StatisticsNotEnabledError,
-    TransactionalCloseError,
-)
+from waterdrop_py.errors import StatisticsNotEnabledError, TransactionalCloseError
 from waterdrop_py.middleware import Middleware
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.monitor import monitor as shared_monitor
@@ -66,9 +61,6 @@ class Producer(Sender):
         **options: Any,
     ) -> None:
         self._config = Config.of(config, options)
-        errors = check_properties(self._config.kafka)
-        if errors:
-            raise ConfigurationInvalidError(errors)
         me = weakref.ref(self)
         self._monitor = Monitor(
             partial(_weakly, me, Producer._refresh),

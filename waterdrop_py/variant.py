@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from waterdrop_py._settings.durations import milliseconds
 from waterdrop_py._settings.kafka import Properties, copied
-from waterdrop_py._settings.known import TOPIC_DEFAULTS
+from waterdrop_py._settings.known import names_of
 from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.reading import merged
 from waterdrop_py._settings.refusal import RefusedError
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import VariantInvalidError
@@ -33,13 +34,7 @@ PER_TOPIC: Final = frozenset(
         "compression.level",
     }
 )
-_ACKS: Final = frozenset({"acks", "request.required.acks"})
-# Names of one property, of which the last that librdkafka gets would win.
-_SAME: Final = (
-    _ACKS,
-    frozenset({"message.timeout.ms", "delivery.timeout.ms"}),
-    frozenset({"compression.codec", "compression.type"}),
-)
+_ACKS: Final = names_of("acks")
 
 
 class Variant(Sender):
@@ -100,23 +95,8 @@ def parts_of_variant(
 
 
 def _own(parts: Parts, topic_config: Mapping[str, Any]) -> Parts:
-    replaced = set(topic_config).union(*(s for s in _SAME if s & set(topic_config)))
-    others = _without(replaced, parts.slot.factory.kafka)
-    kafka = Properties({**others, **topic_config})
+    kafka = Properties(merged(parts.slot.factory.kafka, topic_config))
     return parts.assemble(parts.config, parts.emitter, parts.middleware, kafka)
-
-
-def _without(names: set[str], kafka: Mapping[str, Any]) -> dict[str, Any]:
-    """`kafka` without these properties, however and wherever they are spelt."""
-    kept = {
-        name: value
-        for name, value in kafka.items()
-        if name.removeprefix("topic.") not in names
-    }
-    inner = kept.pop(TOPIC_DEFAULTS, None)
-    if isinstance(inner, Mapping) and (rest := _without(names, inner)):
-        kept[TOPIC_DEFAULTS] = rest
-    return kept
 
 
 def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:

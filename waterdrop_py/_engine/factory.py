@@ -12,7 +12,8 @@ from confluent_kafka import KafkaError, KafkaException
 from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.tokens import Tokens
-from waterdrop_py._settings.defaults import missing_defaults, own_number
+from waterdrop_py._settings.defaults import missing_defaults
+from waterdrop_py._settings.reading import decimal_of, number_of, text_of, truth_of
 from waterdrop_py._settings.shown import kind
 from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
 
@@ -76,31 +77,22 @@ class Factory:
     @property
     def servers(self) -> str:
         """The bootstrap servers, for messages to people."""
-        kafka = self.kafka
-        return str(
-            kafka.get("bootstrap.servers", kafka.get("metadata.broker.list", ""))
-        )
+        return text_of(self.kafka, "bootstrap.servers") or ""
 
     @property
     def is_transactional(self) -> bool:
         """Whether there is a `transactional.id`."""
-        return bool(self.kafka.get("transactional.id"))
+        return text_of(self.kafka, "transactional.id") is not None
 
     @property
     def is_idempotent(self) -> bool:
         """Whether librdkafka retries without doubling (transactional ones do too)."""
-        value = self.kafka.get("enable.idempotence", False)
-        return self.is_transactional or str(value).lower() == "true"
+        return self.is_transactional or truth_of(self.kafka, "enable.idempotence")
 
     @property
     def lingers(self) -> bool:
         """Whether messages wait for company noticeably (librdkafka's own is 5 ms)."""
-        kafka = self.kafka
-        linger = kafka.get("linger.ms", kafka.get("queue.buffering.max.ms", 0))
-        try:
-            return float(linger) > _NOTICEABLE_LINGER_MS
-        except (TypeError, ValueError):
-            return False
+        return (decimal_of(self.kafka, "linger.ms") or 0) > _NOTICEABLE_LINGER_MS
 
     @property
     def on_delivery(self) -> Callable[[Any, Any], None] | None:
@@ -149,7 +141,7 @@ class Factory:
         known = self._beginning
         if known is None or self._begun is not kafka or known.listens is not listens:
             missing = missing_defaults(kafka, statistics=listens)
-            interval = own_number(kafka.over(missing), "statistics.interval.ms")
+            interval = number_of(kafka.over(missing), "statistics.interval.ms")
             known = _shared(listens, bool(interval), tuple(missing.items()))
             self._beginning, self._begun = known, kafka
         return known

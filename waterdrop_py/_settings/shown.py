@@ -27,6 +27,15 @@ _OPEN = frozenset({"sasl.oauthbearer.client.credentials.client.id"})
 _LOOKS_SECRET = re.compile(r"-----|\n|\r|://[^?]*\?")
 
 
+class SecretText(str):
+    """Text that its owner marked as a secret (pydantic's `SecretStr`): never shown."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
 def is_secret(name: str) -> bool:
     """Whether the property of this name holds, or may hold, a secret."""
     return name not in _OPEN and _SECRET.search(name) is not None
@@ -35,6 +44,8 @@ def is_secret(name: str) -> bool:
 def shown_property(name: str, value: object) -> str:
     """The value of a librdkafka property for people to read, or `[hidden]`."""
     bare = name.removeprefix("topic.")
+    if isinstance(value, SecretText):
+        return HIDDEN
     if value is None or isinstance(value, bool):
         return repr(value)
     if callable(value) or bare in known.CALLBACKS:
@@ -48,6 +59,8 @@ def shown(value: object) -> str:
     """A value for people to read, short, and hidden when it looks like a secret."""
     if value is None or isinstance(value, bool | float):
         return repr(value)
+    if isinstance(value, SecretText):
+        return HIDDEN
     if isinstance(value, Enum):
         return kind(value)
     if isinstance(value, int):
