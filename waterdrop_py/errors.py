@@ -28,7 +28,7 @@ class _FieldErrors(WaterdropError):
         listing = "; ".join(f"{path}: {text}" for path, text in self.errors.items())
         super().__init__(f"invalid {self.subject}: {listing}")
 
-    def __reduce__(self) -> tuple[type[_FieldErrors], tuple[dict[str, str]]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.errors,)
 
 
@@ -39,9 +39,20 @@ class ConfigurationInvalidError(_FieldErrors):
 
 
 class MessageInvalidError(_FieldErrors):
-    """A message breaks its rules. `errors` maps each field to why; nothing was sent."""
+    """A message breaks its rules. `errors` maps each field to why; nothing was sent.
+
+    `indexes` are the places in a batch of the messages at fault, in order; empty where
+    one message was sent.
+    """
 
     subject = "message"
+
+    def __init__(self, errors: Mapping[str, str], indexes: Iterable[int] = ()) -> None:
+        super().__init__(errors)
+        self.indexes: tuple[int, ...] = tuple(indexes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors, self.indexes)
 
 
 class InvalidArgumentError(WaterdropError, ValueError, TypeError):

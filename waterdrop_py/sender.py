@@ -11,6 +11,7 @@ from waterdrop_py._engine.contract import (
     as_message,
     checked_offset,
     plain_headers,
+    snapshot,
     snapshots,
 )
 from waterdrop_py._engine.dispatch import REFUSED
@@ -285,16 +286,16 @@ class Sender:
     ) -> None:
         """Keep a message in the process until the buffer is flushed.
 
-        Neither validates nor opens anything, and never blocks. Thread-safe.
+        Neither validates nor opens anything, and never blocks. Thread-safe. Headers
+        and payload are copied: what the caller changes later is not sent.
 
         Raises:
             ProducerClosedError: the producer is closed.
         """
-        self._parts.flusher.add(
-            Message(
-                topic, payload, key, partition, partition_key, timestamp, headers, label
-            )
+        message = Message(
+            topic, payload, key, partition, partition_key, timestamp, headers, label
         )
+        self._parts.flusher.add(snapshot(message))
 
     def buffer_many(self, messages: Iterable[MessageInput]) -> None:
         """Keep messages in the process until the buffer is flushed, all or none.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from waterdrop_py._settings.durations import milliseconds
 from waterdrop_py._settings.kafka import Properties, copied
 from waterdrop_py._settings.known import names_of
+from waterdrop_py._settings.plain import plain as plain_value
 from waterdrop_py._settings.properties import check_properties
 from waterdrop_py._settings.reading import merged
 from waterdrop_py._settings.refusal import RefusedError
@@ -102,8 +103,8 @@ def _own(parts: Parts, topic_config: Mapping[str, Any]) -> Parts:
 def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
     if not isinstance(topic_config, Mapping) or not topic_config:
         return {
-            "topic_config": f"{shown(topic_config)} is no non-empty mapping of "
-            "per-topic properties; such as {'acks': 1} is"
+            "topic_config": "must be a non-empty mapping of per-topic properties such "
+            f"as {{'acks': 1}}, got {shown(topic_config)}"
         }
     factory = parts.slot.factory
     if factory.is_transactional:
@@ -112,17 +113,18 @@ def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
             "configuration for all topics; only max_wait_timeout may differ"
         }
     errors: dict[str, str] = {}
-    for name in topic_config:
+    for name in map(plain_value, topic_config):
         path = f"topic_config.{name}"
         if name not in PER_TOPIC:
-            errors[path] = f"is not per topic; legal are {', '.join(sorted(PER_TOPIC))}"
+            errors[path] = f"is not per topic; those are {', '.join(sorted(PER_TOPIC))}"
         elif name in _ACKS and factory.is_idempotent:
             errors[path] = "an idempotent producer needs acks=all; leave it out"
     if not errors:
         plain, wrong = copied(topic_config)
         wrong = wrong or check_properties(plain)
-        errors = {
-            f"topic_{path}".replace("topic_kafka.", "topic_config."): text
-            for path, text in wrong.items()
-        }
+        wrong = wrong or check_properties(merged(factory.kafka, plain))
+        for path, sentence in wrong.items():
+            name = path.removeprefix("kafka.")
+            own = name in plain
+            errors[f"topic_config.{name}" if own else "topic_config"] = sentence
     return errors

@@ -138,14 +138,13 @@ def _joined(name: str, value: object) -> str:
     """A question for a list of brokers, and a whole number of another type."""
     if isinstance(value, list | tuple) and name in known.names_of(known.SERVERS):
         return "; did you mean one str with commas between the brokers?"
-    if is_secret(name):
+    if is_secret(name) or isinstance(value, int | float | str | bytes):
         return ""
     try:
         figure = int(value)  # type: ignore[call-overload]
     except Exception:  # noqa: BLE001 - any type of the user's
         return ""
-    same = not isinstance(value, str | bytes) and figure == value
-    return f"; did you mean {figure}?" if same else ""
+    return f"; did you mean {shown(figure)}?" if figure == value else ""
 
 
 def unfit_text(text: str) -> bool:

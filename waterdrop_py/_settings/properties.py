@@ -30,7 +30,6 @@ from waterdrop_py._settings.shown import kind, shown_property
 
 _PROBE = "waterdrop.probe"
 _NONSENSE = "waterdrop-probe"
-_ACKS = known.names_of("acks")
 _RANGE = re.compile(r"outside allowed range (-?\d+)\.\.(-?\d+)")
 # Hashes of the configurations that librdkafka found valid: of no secret can more be
 # kept than 64 bits, and those are salted per process.
@@ -93,9 +92,10 @@ def _misread(name: str, value: object) -> str | None:
     """What is wrong with a value that librdkafka takes, or None."""
     sort = _kind_of(name)
     if sort.number == "whole":
-        if name.removeprefix("topic.") in _ACKS and _is_all(value):
+        if _legal(name, value) and str(value).lower() == "all":
             return None
-        return misread_whole(name, value, sort.low, sort.high)
+        wrong = misread_whole(name, value, sort.low, sort.high)
+        return wrong and f"{wrong}{_legal(name, value)}"
     if sort.number == "decimal":
         return misread_decimal(name, value)
     if sort.enumerated and not str(value).strip(" ,\t\r\n"):
@@ -121,10 +121,6 @@ def _kind_of(name: str) -> _Kind:
         number = "whole" if fraction.startswith("Invalid value") else "decimal"
         return _Kind(number, low=low, high=high)
     return _Kind(enumerated=refused.startswith(f'Invalid value "{_NONSENSE}'))
-
-
-def _is_all(value: object) -> bool:
-    return isinstance(value, str) and value.lower() == "all"
 
 
 def _callback_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from waterdrop_py._settings.defaults import message_timeout_ms
+from waterdrop_py._settings.known import PROPERTIES
 from waterdrop_py._settings.reading import number_of, text_of, word_of
 from waterdrop_py._settings.shown import shown, spaced
 from waterdrop_py.errors import TuningWarning
@@ -55,7 +56,11 @@ def _wait_surprise(config: Config) -> str | None:
 
 def _unused_surprise(config: Config, start: str) -> str | None:
     kafka = config.kafka
-    names = [n for n in kafka if n.startswith(start) and text_of(kafka, n) is not None]
+    names = [
+        name
+        for name in kafka
+        if name.startswith(start) and name in PROPERTIES and text_of(kafka, name)
+    ]
     if not names:
         return None
     protocol = word_of(kafka, "security.protocol", "plaintext")
