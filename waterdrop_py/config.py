@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import confluent_kafka
 
+from waterdrop_py._settings.conflicts import missing_servers, unreadable_files
 from waterdrop_py._settings.kafka import copied
 from waterdrop_py._settings.kinds import (
     REQUIRED,
@@ -37,7 +38,6 @@ from waterdrop_py._settings.kinds import (
     properties,
     steps,
 )
-from waterdrop_py._settings.conflicts import missing_servers, unreadable_files
 from waterdrop_py._settings.options import OptionTable
 from waterdrop_py._settings.plain import opened, plain
 from waterdrop_py._settings.properties import check_properties
@@ -47,8 +47,8 @@ from waterdrop_py._settings.tuning import warn_about
 from waterdrop_py.errors import ConfigurationInvalidError
 from waterdrop_py.typing import ClientFactory
 
-TokenProvider: TypeAlias = Callable[[str], "tuple[Any, ...]"]
-_OptionalProvider: TypeAlias = Option["TokenProvider | None", "TokenProvider | None"]
+TokenProvider: TypeAlias = Callable[[str], tuple[Any, ...]]
+_OptionalProvider: TypeAlias = Option[TokenProvider | None, TokenProvider | None]
 _Factory: TypeAlias = Option[ClientFactory, ClientFactory]
 
 
@@ -218,7 +218,7 @@ class Config(OptionTable):
         except ConfigurationInvalidError as error:
             errors = error.errors
         else:
-            errors = config._unusable()
+            errors = _unusable(config)
             if not errors:
                 return config
         if errors.keys() & {"config", "url"}:
@@ -233,24 +233,6 @@ class Config(OptionTable):
         except ConfigurationInvalidError:
             return {}
         return check_properties(copied(kafka)[0])
-
-    def _unusable(self) -> dict[str, str]:
-        """Why no producer can be built with this."""
-        errors = check_properties(self.kafka)
-        if self._is_for_a_double():
-            return errors
-        if self.deliver:
-            errors = {**missing_servers(self.kafka), **errors}
-        return {**errors, **unreadable_files(self.kafka)}
-
-    def _is_for_a_double(self) -> bool:
-        """Whether the clients are the library's own doubles, which connect to nothing."""
-        doubles = sys.modules.get("waterdrop_py.testing.doubles")
-        if doubles is None:
-            return False
-        make: Any = self.client_factory
-        made = make if isinstance(make, type) else type(make)
-        return issubclass(made, doubles.FakeClient)
 
     @classmethod
     def _of(cls, source: object, options: Mapping[str, Any]) -> Config:
@@ -275,6 +257,23 @@ class Config(OptionTable):
         if "url" in errors:
             others.pop("kafka", None)
         raise ConfigurationInvalidError({**others, **errors})
+
+
+def _unusable(config: Config) -> dict[str, str]:
+    """Why no producer can be built with it."""
+    errors = check_properties(config.kafka)
+    if _is_for_a_double(config.client_factory):
+        return errors
+    if config.deliver:
+        errors = {**missing_servers(config.kafka), **errors}
+    return {**errors, **unreadable_files(config.kafka)}
+
+
+def _is_for_a_double(factory: Any) -> bool:
+    """Whether the clients are the library's own doubles, which connect to nothing."""
+    doubles = sys.modules.get("waterdrop_py.testing.doubles")
+    made = factory if isinstance(factory, type) else type(factory)
+    return doubles is not None and issubclass(made, doubles.FakeClient)
 
 
 def _values_of(source: object, options: Mapping[str, Any]) -> Reading:

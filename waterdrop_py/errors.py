@@ -6,12 +6,12 @@ A native error is always chained: `raise ... from kafka_exception`, so that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from waterdrop_py.delivery import DeliveryHandle
+# Handles need the errors: their annotations name them by way of the package, which is
+# whole by the time somebody asks for the types.
+import waterdrop_py
 
 
 class WaterdropError(Exception):
@@ -137,12 +137,12 @@ class ProduceManyError(ProduceError):
         retriable: bool = False,
         fatal: bool = False,
         checklist: Sequence[str] = (),
-        dispatched: Sequence[DeliveryHandle] = (),
+        dispatched: Sequence[waterdrop_py.DeliveryHandle] = (),
     ) -> None:
         super().__init__(
             message, code=code, retriable=retriable, fatal=fatal, checklist=checklist
         )
-        self.dispatched: list[DeliveryHandle] = list(dispatched)
+        self.dispatched: list[waterdrop_py.DeliveryHandle] = list(dispatched)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (type(self), self.args), {**vars(self), "dispatched": []}

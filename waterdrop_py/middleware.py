@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from waterdrop_py._engine.contract import snapshot
 from waterdrop_py._settings.shown import kind, shown
 from waterdrop_py.errors import InvalidArgumentError, MessageInvalidError
 from waterdrop_py.message import Message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Step: TypeAlias = Callable[[Message], Message]
 

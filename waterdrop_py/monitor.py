@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from inspect import getattr_static, iscoroutinefunction, isfunction
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import EventNotRegisteredError, InvalidArgumentError
 from waterdrop_py.events import EVENTS, did_you_mean, listener_method, require_event
-
-if TYPE_CHECKING:
-    from waterdrop_py.typing import Unsubscribe
+from waterdrop_py.typing import Unsubscribe
 
 _METHODS = {listener_method(name): name for name in EVENTS}
 

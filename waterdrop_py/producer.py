@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from waterdrop_py._engine import clock, closing, connecting, exit, fork
 from waterdrop_py._engine.arguments import count, required_seconds, seconds
 from waterdrop_py._engine.contract import checked_topic
+from waterdrop_py._engine.drain import DrainReport
 from waterdrop_py._engine.emitter import Emitter
+from waterdrop_py._engine.figures import Health, ProducerStats
 from waterdrop_py._engine.idleness import IdleReport, explain_idle
 from waterdrop_py._engine.lease import Pinned
 from waterdrop_py._engine.partitions import partition_count
 from waterdrop_py._engine.parts import Parts
 from waterdrop_py._engine.slot import NO_LIFE
+from waterdrop_py._engine.states import Status
 from waterdrop_py.config import Config
 from waterdrop_py.errors import StatisticsNotEnabledError, TransactionalCloseError
 from waterdrop_py.middleware import Middleware
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.monitor import monitor as shared_monitor
 from waterdrop_py.sender import Sender
+from waterdrop_py.typing import KafkaClient
 from waterdrop_py.variant import Variant, parts_of_variant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
-    from datetime import timedelta
-
-    from waterdrop_py._engine.drain import DrainReport
-    from waterdrop_py._engine.figures import Health, ProducerStats
-    from waterdrop_py._engine.states import Status
-    from waterdrop_py.typing import KafkaClient
 
 fork.install()
 exit.install()

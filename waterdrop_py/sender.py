@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any
 
 from waterdrop_py._engine import clock, flushing, purging
 from waterdrop_py._engine.arguments import seconds
@@ -16,18 +19,11 @@ from waterdrop_py._engine.contract import (
 )
 from waterdrop_py._engine.dispatch import REFUSED
 from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, keyword_only
+from waterdrop_py._engine.parts import Parts
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import ProducerNotTransactionalError, TransactionRequiredError
-from waterdrop_py.message import Message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from contextlib import AbstractContextManager
-    from datetime import datetime, timedelta
-
-    from waterdrop_py._engine.parts import Parts
-    from waterdrop_py.message import HeadersInput, Key, MessageInput, Payload
+from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 
 
 class Sender:

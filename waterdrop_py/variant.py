@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
+# The producer's module needs this one: annotations name it by way of the package.
+import waterdrop_py
+from waterdrop_py._engine.parts import Parts
 from waterdrop_py._settings.durations import milliseconds
 from waterdrop_py._settings.kafka import Properties, copied
 from waterdrop_py._settings.known import names_of
@@ -15,10 +18,6 @@ from waterdrop_py._settings.refusal import RefusedError
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import VariantInvalidError
 from waterdrop_py.sender import Sender
-
-if TYPE_CHECKING:
-    from waterdrop_py._engine.parts import Parts
-    from waterdrop_py.producer import Producer
 
 # librdkafka's per-topic properties of a producer (CONFIGURATION.md, "Topic
 # configuration properties", marked P) that may differ between messages.
@@ -49,12 +48,12 @@ class Variant(Sender):
 
     __slots__ = ("_producer",)
 
-    def __init__(self, producer: Producer, parts: Parts) -> None:
+    def __init__(self, producer: waterdrop_py.Producer, parts: Parts) -> None:
         self._producer = producer
         self._adopt(parts)
 
     @property
-    def producer(self) -> Producer:
+    def producer(self) -> waterdrop_py.Producer:
         """The producer that it is a variant of."""
         return self._producer
 

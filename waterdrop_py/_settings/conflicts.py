@@ -77,7 +77,9 @@ def unreadable_files(kafka: Mapping[str, Any]) -> dict[str, str]:
         path = text_of(kafka, name)
         if path is None or (path == "probe" and name.endswith("ca.location")):
             continue
-        why = _unreadable(path, folder=name.endswith(("ca.location", "engine.location")))
+        why = _unreadable(
+            path, folder=name.endswith(("ca.location", "engine.location"))
+        )
         if why is not None:
             errors[f"kafka.{name}"] = (
                 f"must be a file that can be read, got {shown(path)}: {why}"

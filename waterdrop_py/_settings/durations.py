@@ -40,7 +40,9 @@ def milliseconds(value: object) -> int:
     """The value as int ms, at least 0; `RefusedError` with a sentence."""
     ms = _parsed(value)
     if ms < 0:
-        raise RefusedError(f"must be 0 or more, got {_figure(ms)}; the nearest legal value is 0")
+        raise RefusedError(
+            f"must be 0 or more, got {_figure(ms)}; the nearest legal value is 0"
+        )
     if ms > LONGEST_MS:
         raise RefusedError(
             f"{_figure(ms)} is above the maximum of {_figure(LONGEST_MS)}; "
@@ -95,7 +97,8 @@ def _from_text(text: str) -> int:
         return _whole(scaled, 10 ** len(digits), text)
     if _BARE.fullmatch(text):
         raise RefusedError(
-            f"must have a unit, got {shown(text)}; did you mean '{text}ms' or '{text}s'?"
+            f"must have a unit, got {shown(text)}; "
+            f"did you mean '{text}ms' or '{text}s'?"
         )
     raise RefusedError(
         "must be a duration: a number and one of the units ms, s, m, h, d, such as "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from waterdrop_py._settings import known
 from waterdrop_py._settings.shown import kind

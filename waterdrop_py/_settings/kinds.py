@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as schemas
@@ -19,9 +20,6 @@ from waterdrop_py._settings.durations import connection_milliseconds, millisecon
 from waterdrop_py._settings.plain import plain, whole
 from waterdrop_py._settings.refusal import RefusedError
 from waterdrop_py._settings.shown import kind, shown
-
-if TYPE_CHECKING:
-    from datetime import timedelta
 
 Given_contra = TypeVar("Given_contra", contravariant=True)
 Kept_co = TypeVar("Kept_co", covariant=True)
@@ -56,16 +54,14 @@ class Option(Generic[Given_contra, Kept_co]):
         raise NotImplementedError
 
 
-Duration: TypeAlias = Option["int | timedelta | str", int]
-OptionalDuration: TypeAlias = Option["int | timedelta | str | None", "int | None"]
-OptionalCount: TypeAlias = Option["int | None", "int | None"]
+Duration: TypeAlias = Option[int | timedelta | str, int]
+OptionalDuration: TypeAlias = Option[int | timedelta | str | None, int | None]
+OptionalCount: TypeAlias = Option[int | None, int | None]
 Count: TypeAlias = Option[int, int]
-ErrorNames: TypeAlias = Option["tuple[str, ...] | list[str]", "tuple[str, ...]"]
-Steps: TypeAlias = Option[
-    "Sequence[Callable[..., Any]]", "tuple[Callable[..., Any], ...]"
-]
+ErrorNames: TypeAlias = Option[tuple[str, ...] | list[str], tuple[str, ...]]
+Steps: TypeAlias = Option[Sequence[Callable[..., Any]], tuple[Callable[..., Any], ...]]
 Flag: TypeAlias = Option[bool, bool]
-OptionalText: TypeAlias = Option["str | None", "str | None"]
+OptionalText: TypeAlias = Option[str | None, str | None]
 Labels: TypeAlias = Option[Mapping[str, str], Mapping[str, str]]
 KafkaProperties: TypeAlias = Option[Mapping[str, Any], Mapping[str, Any]]
 
@@ -140,7 +136,7 @@ def function(default: Any, *, contract: str) -> Any:
     return Option(default, schema, expects=f"callable as {contract}")
 
 
-def positional(*, default: Any, kw_only: bool) -> Any:  # noqa: ARG001
+def positional(*, default: Any, kw_only: bool) -> Any:
     """What type checkers are told of an argument that is not an option."""
     raise NotImplementedError
 

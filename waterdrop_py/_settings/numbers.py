@@ -45,7 +45,10 @@ _SIZES = {
     "kbytes": ("bytes", 1 << 10),
 }
 _AMOUNT = re.compile(r"([+-]?[0-9.eE+-]+?)\s*([A-Za-z]*)", re.ASCII)
-_GROUPS = re.compile(r"[+-]?[0-9]{1,3}(?:([, '’\u00a0\u202f])[0-9]{3})(?:\1[0-9]{3})*")
+_UNDERSCORES = re.compile(r"[+-]?[0-9]+(_[0-9]+)+[ A-Za-z]*", re.ASCII)
+_GROUPS = re.compile(
+    r"[+-]?[0-9]{1,3}(?:([, '\u2019\u00a0\u202f])[0-9]{3})(?:\1[0-9]{3})*"
+)
 
 
 def unit_of(name: str) -> str:
@@ -146,21 +149,19 @@ def _of_text(text: str, table: str, size: int) -> float | None:
         return None
     if text.lower().lstrip("+-").startswith(("0x", "0b", "0o")):
         return int(text, 0)
-    if grouped := _GROUPS.fullmatch(text):
-        text = text.replace(grouped[1], "")
-    elif "_" in text and re.fullmatch(r"[+-]?[0-9]+(_[0-9]+)*[ A-Za-z]*", text):
-        text = text.replace("_", "")
+    text = _ungrouped(text)
     if text.lstrip("+-").isdecimal():
         return int(text)  # digits of any alphabet
     match = _AMOUNT.fullmatch(text)
     if match is None:
         return None
-    number = Decimal(match[1])
-    if match[2]:
-        factor = _UNITS.get(table, {}).get(match[2].lower())
-        if factor is None:
-            return None
-        number = number * factor / size
-    return float(number) if number.is_finite() else None
+    factor = _UNITS.get(table, {}).get(match[2].lower()) if match[2] else size
+    number = None if factor is None else Decimal(match[1]) * factor / size
+    return float(number) if number is not None and number.is_finite() else None
 
 
+def _ungrouped(text: str) -> str:
+    """The text without what groups its thousands."""
+    if grouped := _GROUPS.fullmatch(text):
+        return text.replace(grouped[1], "")
+    return text.replace("_", "") if _UNDERSCORES.fullmatch(text) else text

@@ -99,7 +99,9 @@ def _misread(name: str, value: object) -> str | None:
     if sort.number == "decimal":
         return misread_decimal(name, value)
     if sort.enumerated and not str(value).strip(" ,\t\r\n"):
-        return f"must not be blank, got {shown_property(name, value)}{_legal(name, value)}"
+        return (
+            f"must not be blank, got {shown_property(name, value)}{_legal(name, value)}"
+        )
     return None
 
 
@@ -169,17 +171,18 @@ def _sentence(name: str, value: object, refused: str) -> str:
         return f"is not a property of librdkafka{_instead(name)}"
     if "must be set through dedicated" in refused or "not settable" in refused:
         return f"cannot be set here{_did_you_mean(_INSTEAD.get(name))}"
-    given = shown_property(name, value)
     if bounds := _RANGE.search(refused):
         return out_of_range(name, value, int(bounds[1]), int(bounds[2]))
-    sort = _kind_of(name)
-    if refused.startswith("Expected bool value") or refused.startswith("Bool config"):
+    given = shown_property(name, value)
+    if refused.startswith(("Expected bool value", "Bool config")):
         return f"must be true or false, got {given}"
-    if sort.number:
-        decimal = sort.number == "decimal"
-        return f"{not_a_number(name, value, decimal=decimal)}{_legal(name, value)}"
     if refused.startswith("Invalid value") or "empty value" in refused:
-        return f"must be a legal value, got {given}{_legal(name, value)}"
+        number = _kind_of(name).number
+        if number:
+            sentence = not_a_number(name, value, decimal=number == "decimal")
+        else:
+            sentence = f"must be a legal value, got {given}"
+        return f"{sentence}{_legal(name, value)}"
     return refused if str(value) not in refused else f"{given} is refused by librdkafka"
 
 

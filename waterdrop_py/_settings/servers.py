@@ -68,22 +68,23 @@ def _wrong_entry(entry: str, protocol: str) -> str | None:
     return wrong_server(rest)
 
 
+# What probably happened, by what the text holds; the first that fits.
+_REASONS: Final = (
+    (re.compile(r"\s*"), "it is empty; is a variable not set?"),
+    (re.compile(r".*([;|]|%2c|\S\s+\S).*", re.I | re.S), "commas separate brokers"),
+    (re.compile(r"\s.*|.*\s", re.S), "it has blanks around it"),
+    (re.compile(r".*[$%{}<>].*", re.S), "was a placeholder not filled in?"),
+    (re.compile(r"[\"'(\[](?!.*::).*"), "it has quotes or brackets around it"),
+    (re.compile(r".*[\"'].*"), "it has quotes around it"),
+    (re.compile(r".*/.*"), "a path has no place in it"),
+    (re.compile(r".*:.*:.*"), "an IPv6 address is written in brackets: [::1]:9092"),
+)
+
+
 def _why(server: str) -> str:
-    """What probably happened, in a few words."""
-    if not server.strip():
-        return ": it is empty; is a variable not set?"
-    if re.search(r"[;|]|%2c|\s+(?=\S)", server, re.IGNORECASE):
-        return ": commas separate brokers"
-    if server != server.strip():
-        return ": it has blanks around it"
-    if re.search(r"[$%{}<>]", server):
-        return ": was a placeholder not filled in?"
-    if re.search(r"[\"'\[\]]", server) and "::" not in server:
-        return ": it has quotes or brackets around it"
-    if "/" in server:
-        return ": a path has no place in it"
-    if server.count(":") > 1:
-        return ": an IPv6 address is written in brackets, as [::1]:9092"
+    for pattern, reason in _REASONS:
+        if pattern.fullmatch(server):
+            return f": {reason}"
     return ""
 
 

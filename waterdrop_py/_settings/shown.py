@@ -57,19 +57,19 @@ def shown_property(name: str, value: object) -> str:
 
 def shown(value: object) -> str:
     """A value for people to read, short, and hidden when it looks like a secret."""
-    if value is None or isinstance(value, bool | float):
-        return repr(value)
     if isinstance(value, SecretText):
         return HIDDEN
-    if isinstance(value, Enum):
-        return kind(value)
-    if isinstance(value, int):
-        return repr(value) if abs(value) <= _LARGEST else "an int beyond 10**18"
+    if value is None or isinstance(value, bool | float):
+        return repr(value)
+    if isinstance(value, int | str) and not isinstance(value, Enum):
+        return _shown_text(value) if isinstance(value, str) else _shown_int(value)
     if isinstance(value, timedelta):
         return f"{value.total_seconds():g} s"
-    if isinstance(value, str):
-        return _shown_text(value)
     return kind(value)
+
+
+def _shown_int(number: int) -> str:
+    return repr(number) if abs(number) <= _LARGEST else "an int beyond 10**18"
 
 
 def kind(value: object) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
 from waterdrop_py.events import EVENTS, listener_method
-
-if TYPE_CHECKING:
-    from waterdrop_py.monitor import Event
+from waterdrop_py.monitor import Event
 
 # Once per message, or every few seconds.
 _CHATTY = ("message.", "messages.", "statistics.")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import copy
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Callback = Callable[[Any, Any], None]
+Callback: TypeAlias = Callable[[Any, Any], None]
 
 _PARTITIONS: Final = 4
 _DEFAULT_QUEUE: Final = 100_000

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 from waterdrop_py._settings.shown import kind
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.testing._flow import Flow
 from waterdrop_py.testing._proxy_loop import LOOPBACK, ProxyLoop
 from waterdrop_py.testing.cluster import Broker, EmbeddedCluster
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 SUPPORTED_HOSTS = (LOOPBACK, "localhost")
 

@@ -66,11 +66,11 @@ def fill_others(
     """
     found = Violations()
     for index in others:
-        with found.at(index):
+        try:
             batch[index] = fill(as_message(batch[index], null=null, whole=True), limit)
+        except MessageInvalidError as error:
+            found.note(index, error)
     found.end()
-    if errors:
-        raise MessageInvalidError(errors)
     return batch
 
 

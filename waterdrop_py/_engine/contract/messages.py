@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.message import MessageInput
 
-_NO_KEY: Final = (
-    "missing; a tombstone deletes a key: it must be non-empty bytes or str"
-)
+_NO_KEY: Final = "missing; a tombstone deletes a key: it must be non-empty bytes or str"
 
 FIELDS: Final = tuple(field.name for field in fields(Message))
 
@@ -124,10 +122,7 @@ def snapshot(message: Message) -> Message:
     It is not validated: what is wrong stays as it is.
     """
     payload, headers = message.payload, message.headers
-    if not (
-        isinstance(payload, bytearray | memoryview)
-        or isinstance(headers, Mapping | list | tuple)
-    ):
+    if headers is None and not isinstance(payload, bytearray | memoryview):
         return message
     return replace(message, payload=_frozen(payload), headers=_copied(headers))
 
@@ -142,7 +137,7 @@ def _frozen(payload: Any) -> Any:
 def _copied(headers: Any) -> Any:
     if isinstance(headers, Mapping):
         return {name: _own(value) for name, value in headers.items()}
-    if isinstance(headers, list | tuple):
+    if isinstance(headers, Sequence) and not isinstance(headers, str | bytes):
         return [_pair(each) for each in headers]
     return headers
 
@@ -169,8 +164,10 @@ def snapshots(given: Iterable[MessageInput]) -> list[Message | DeliveryHandle]:
     batch, others = recognise(listed(given), headers=False)
     found = Violations()
     for index in others:
-        with found.at(index):
+        try:
             batch[index] = snapshot(as_message(batch[index]))
+        except MessageInvalidError as error:
+            found.note(index, error)
     found.end()
     return batch
 
@@ -184,8 +181,10 @@ def as_messages(given: Iterable[MessageInput], *, null: bool = False) -> list[Me
     messages: list[Message] = []
     found = Violations()
     for index, item in enumerate(listed(given)):
-        with found.at(index):
+        try:
             messages.append(as_message(item, null=null))
+        except MessageInvalidError as error:
+            found.note(index, error)
     found.end()
     return messages
 
@@ -199,15 +198,11 @@ class Violations:
         self._errors: dict[str, str] = {}
         self._indexes: list[int] = []
 
-    @contextmanager
-    def at(self, index: int) -> Iterator[None]:
-        """Note what is wrong with the message at `index`, and go on."""
-        try:
-            yield
-        except MessageInvalidError as error:
-            self._indexes.append(index)
-            for path, text in error.errors.items():
-                self._errors[f"messages[{index}].{path}"] = text
+    def note(self, index: int, error: MessageInvalidError) -> None:
+        """Note what is wrong with the message at `index`."""
+        self._indexes.append(index)
+        for path, text in error.errors.items():
+            self._errors[f"messages[{index}].{path}"] = text
 
     def end(self) -> None:
         """Raise what was noted."""
