@@ -340,7 +340,7 @@ def test_an_unknown_option_may_be_called_self() -> None:
 def test_kafka_is_required() -> None:
     """Without `kafka` the error says what it is."""
     with pytest.raises(ConfigurationInvalidError) as invalid:
-        Config()  # type: ignore[call-arg]
+        Config()
     assert "is required" in invalid.value.errors["kafka"]
 
 

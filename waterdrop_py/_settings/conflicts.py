@@ -43,14 +43,15 @@ def conflicts(kafka: Mapping[str, Any]) -> dict[str, str]:
 
 
 def missing_servers(kafka: Mapping[str, Any]) -> dict[str, str]:
-    """That no broker is named, or what is wrong with how they are."""
+    """That no broker is named."""
+    if (text_of(kafka, known.SERVERS) or "").strip():
+        return {}
     found = given(kafka, known.SERVERS)
-    if not found:
-        return {
-            f"kafka.{known.SERVERS}": "is required: the brokers to connect to first, "
-            "such as 'host:9092,host:9092'"
-        }
-    return dict(wrong_servers(kafka))
+    got = f", got {shown(found[-1][1])}" if found else ""
+    return {
+        path_of(kafka, known.SERVERS): "must name the brokers to connect to first, as "
+        f"'host:9092,host:9092'{got}"
+    }
 
 
 def wrong_servers(kafka: Mapping[str, Any]) -> Found:
@@ -73,7 +74,7 @@ def wrong_servers(kafka: Mapping[str, Any]) -> Found:
 def unreadable_files(kafka: Mapping[str, Any]) -> dict[str, str]:
     """Which of the certificates, keys and the like cannot be read, and why."""
     errors = {}
-    for name in known.FILES:
+    for name in [name for name in known.FILES if name in kafka]:
         path = text_of(kafka, name)
         if path is None or (path == "probe" and name.endswith("ca.location")):
             continue

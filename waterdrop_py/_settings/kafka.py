@@ -12,6 +12,7 @@ from waterdrop_py._settings.plain import opened, plain, whole
 from waterdrop_py._settings.shown import is_secret, kind, shown, shown_property
 
 _LARGEST = 2**63 - 1
+_PLAIN = (str, int, float, bool, type(None))
 
 
 class Properties(Mapping[str, Any]):
@@ -28,6 +29,9 @@ class Properties(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         return self._items[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
@@ -102,17 +106,21 @@ def _copied_value(path: str, name: str, value: Any, errors: dict[str, str]) -> A
         return inner
     if name in known.CALLBACKS:
         return value
-    own = opened(value)
-    own = plain(own.value if isinstance(own, Enum) else own)
-    if not isinstance(own, bool) and (figure := whole(own)) is not None:
-        own = figure  # numpy's
-    elif isinstance(own, float):
-        own = float.__float__(own)
+    own = value if type(value) in _PLAIN else _unwrapped(value)
     refused = _refused(own, value)
     if refused is not None:
         errors[path] = f"{refused}{_joined(name, value)}"
         return None
     return own
+
+
+def _unwrapped(value: Any) -> Any:
+    own = opened(value)
+    own = plain(own.value if isinstance(own, Enum) else own)
+    if isinstance(own, float):
+        return float.__float__(own)
+    figure = whole(own)
+    return own if figure is None else figure  # numpy's
 
 
 def _refused(own: Any, given: object) -> str | None:
@@ -149,6 +157,8 @@ def _joined(name: str, value: object) -> str:
 
 def unfit_text(text: str) -> bool:
     """Whether librdkafka or confluent-kafka would cut it, or not take it."""
+    if text.isascii():
+        return "\0" in text
     return "\0" in text or any("\ud800" <= char <= "\udfff" for char in text)
 
 

@@ -6,6 +6,7 @@ itself (`properties.py`); a property that a newer one brings is accepted unliste
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 # What confluent-kafka takes beside librdkafka's own properties.
@@ -115,7 +116,7 @@ _ALIASES = (
         "sasl.oauthbearer.client.credentials.client.secret",
     ),
 )
-_SAME = {name: frozenset(names) for names in _ALIASES for name in names}
+_SAME = {name: names for names in _ALIASES for name in names}
 
 # What librdkafka reads as it opens a client.
 FILES = (
@@ -164,7 +165,14 @@ FOREIGN_OPTIONS = {
 
 def names_of(name: str) -> frozenset[str]:
     """All names of a property."""
-    return _SAME.get(name) or frozenset({name})
+    return frozenset(_SAME.get(name) or (name,))
+
+
+@functools.cache
+def spellings(name: str) -> tuple[str, ...]:
+    """All names of a property, also with the `topic.` that may stand in front."""
+    names = _SAME.get(name.removeprefix("topic.")) or (name.removeprefix("topic."),)
+    return (name, *{*names, *(f"topic.{each}" for each in names)} - {name})
 
 
 def property_meant(name: str) -> str | None:

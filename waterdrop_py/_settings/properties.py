@@ -30,6 +30,7 @@ from waterdrop_py._settings.shown import kind, shown_property
 
 _PROBE = "waterdrop.probe"
 _NONSENSE = "waterdrop-probe"
+_ACKS = known.names_of("acks")
 _RANGE = re.compile(r"outside allowed range (-?\d+)\.\.(-?\d+)")
 # Hashes of the configurations that librdkafka found valid: of no secret can more be
 # kept than 64 bits, and those are salted per process.
@@ -65,8 +66,9 @@ def check_properties(kafka: Mapping[str, Any]) -> dict[str, str]:
         # its code, would tell: the verdict comes when a client is opened.
         return errors
     wrong = dict(_wrong_values(flat))
-    wrong |= {k: v for k, v in conflicts(kafka).items() if k not in wrong}
-    if not wrong and not errors and (refused := verdict(kafka)):
+    own = dict(kafka)  # many looks at it
+    wrong = {**conflicts(own), **wrong}
+    if not wrong and not errors and (refused := verdict(own)):
         wrong["kafka"] = refused
     if not wrong and not errors:
         if len(_accepted) >= _MOST_ACCEPTED:
@@ -92,7 +94,7 @@ def _misread(name: str, value: object) -> str | None:
     """What is wrong with a value that librdkafka takes, or None."""
     sort = _kind_of(name)
     if sort.number == "whole":
-        if _legal(name, value) and str(value).lower() == "all":
+        if name.removeprefix("topic.") in _ACKS and str(value).lower() == "all":
             return None
         wrong = misread_whole(name, value, sort.low, sort.high)
         return wrong and f"{wrong}{_legal(name, value)}"

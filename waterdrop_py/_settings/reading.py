@@ -10,27 +10,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from waterdrop_py._settings import known
-from waterdrop_py._settings.plain import whole
+from waterdrop_py._settings.plain import plain, whole
 
 _TRUE = frozenset({"true", "t", "1"})
-_TOPIC = "topic."
 
 
 def given(kafka: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
     """Where the user set a property, and to what; the last one counts."""
-    names = known.names_of(name)
-    found: list[tuple[str, Any]] = []
-    inner: object = None
-    for key, value in kafka.items():
-        if key == known.TOPIC_DEFAULTS:
-            inner = value  # confluent-kafka sets these last
-        elif key in names or (
-            key.startswith(_TOPIC) and key.removeprefix(_TOPIC) in names
-        ):
-            found.append((key, value))
-    if isinstance(inner, Mapping):
-        found += [(f"{known.TOPIC_DEFAULTS}.{k}", v) for k, v in given(inner, name)]
-    return found
+    found = [key for key in known.spellings(name) if key in kafka]
+    if len(found) > 1:
+        found = [key for key in kafka if key in found]
+    places = [(key, kafka[key]) for key in found]
+    if known.TOPIC_DEFAULTS in kafka:
+        inner = kafka[known.TOPIC_DEFAULTS]  # confluent-kafka sets these last
+        if isinstance(inner, Mapping):
+            start = f"{known.TOPIC_DEFAULTS}."
+            places += [(start + key, value) for key, value in given(inner, name)]
+    return places
 
 
 def is_set(kafka: Mapping[str, Any], name: str) -> bool:
@@ -88,23 +84,18 @@ def decimal_of(kafka: Mapping[str, Any], name: str) -> float | None:
 
 def without(names: Iterable[str], kafka: Mapping[str, Any]) -> dict[str, Any]:
     """`kafka` without these properties, however and wherever they are spelt."""
-    spelt = frozenset().union(*map(known.names_of, names))
-    kept = {
-        key: value
-        for key, value in kafka.items()
-        if key not in spelt and key.removeprefix(_TOPIC) not in spelt
-    }
-    inner = kept.pop(known.TOPIC_DEFAULTS, None)
+    spelt = {spelling for name in names for spelling in known.spellings(name)}
+    kept = {key: value for key, value in kafka.items() if key not in spelt}
+    inner = kept.get(known.TOPIC_DEFAULTS)
     if isinstance(inner, Mapping):
-        rest = without(names, inner)
-        if rest:
-            kept[known.TOPIC_DEFAULTS] = rest
-    elif inner is not None:
-        kept[known.TOPIC_DEFAULTS] = inner
+        kept[known.TOPIC_DEFAULTS] = rest = without(names, inner)
+        if not rest:
+            del kept[known.TOPIC_DEFAULTS]
     return kept
 
 
 def merged(kafka: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`kafka` with the properties of `over` in place of its own, one by one."""
+    over = {plain(key): value for key, value in over.items()}
     names = [key for key in over if isinstance(key, str)]
     return {**without(names, kafka), **over}

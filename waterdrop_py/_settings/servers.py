@@ -39,7 +39,7 @@ def wrong_servers(servers: object, protocol: str) -> str | None:
     `protocol` is the `security.protocol` in lower case. Each entry may have it in
     front, as `SASL_SSL://host:port`, and blanks before that.
     """
-    if servers is None or not str(servers).strip(", \t\r\n"):
+    if not str(servers).strip(", \t\r\n"):
         return f"must name at least one broker as {_LEGAL}, got {shown(servers)}"
     wrong = []
     for number, entry in enumerate(str(servers).split(","), start=1):
