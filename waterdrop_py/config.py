@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import confluent_kafka
 
-from waterdrop_py._settings.conflicts import missing_servers, unreadable_files
+from waterdrop_py._settings.conflicts import (
+    missing_login,
+    missing_servers,
+    unreadable_files,
+)
 from waterdrop_py._settings.kafka import copied
 from waterdrop_py._settings.kinds import (
     REQUIRED,
@@ -266,6 +270,9 @@ def _unusable(config: Config) -> dict[str, str]:
         return errors
     if config.deliver:
         errors = {**missing_servers(config.kafka), **errors}
+    if config.client_factory is confluent_kafka.Producer:
+        # Any other may know the login by itself.
+        errors = {**missing_login(config.kafka), **errors}
     return {**errors, **unreadable_files(config.kafka)}
 
 

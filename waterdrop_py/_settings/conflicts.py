@@ -8,6 +8,7 @@ probe that ends before any thread starts.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -26,10 +27,14 @@ from waterdrop_py._settings.reading import (
     value_of,
     word_of,
 )
-from waterdrop_py._settings.shown import shown, shown_property
+from waterdrop_py._settings.shown import HIDDEN, shown, shown_property
 
 Found = Iterator[tuple[str, str]]
 # librdkafka refuses the mechanism behind its rules and before it starts a thread.
+# confluent-kafka's own, and a file, which `unreadable_files` looks for.
+_NOT_ASKED: Final = ("delivery.report.only.error", "https.ca.location")
+_NAMED: Final = re.compile(r"`([a-z._]+)`")
+_WITH_LOGIN: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _PROBE: Final = "WATERDROP_PROBE"
 
 
@@ -71,6 +76,19 @@ def wrong_servers(kafka: Mapping[str, Any]) -> Found:
         yield f"kafka.{path}", sentence
 
 
+def missing_login(kafka: Mapping[str, Any]) -> dict[str, str]:
+    """What of the login is missing that the mechanism needs."""
+    protocol = word_of(kafka, "security.protocol", "plaintext")
+    mechanism = (text_of(kafka, "sasl.mechanism") or "").strip()
+    if not (protocol.startswith("sasl_") and mechanism in _WITH_LOGIN):
+        return {}
+    return {
+        path_of(kafka, name): f"must be set where sasl.mechanism is {mechanism!r}"
+        for name in ("sasl.username", "sasl.password")
+        if text_of(kafka, name) is None
+    }
+
+
 def unreadable_files(kafka: Mapping[str, Any]) -> dict[str, str]:
     """Which of the certificates, keys and the like cannot be read, and why."""
     errors = {}
@@ -83,9 +101,14 @@ def unreadable_files(kafka: Mapping[str, Any]) -> dict[str, str]:
         )
         if why is not None:
             errors[f"kafka.{name}"] = (
-                f"must be a file that can be read, got {shown(path)}: {why}"
+                f"must be a file that can be read, got {_shown_path(path)}: {why}"
             )
     return errors
+
+
+def _shown_path(path: str) -> str:
+    """The whole path, unless it looks like a secret (a key in place of its file)."""
+    return HIDDEN if shown(path) == HIDDEN else repr(path)
 
 
 def _unreadable(path: str, *, folder: bool) -> str | None:
@@ -111,7 +134,10 @@ def _of_idempotence(kafka: Mapping[str, Any]) -> Found:
     why = _idempotent(kafka)
     if why is None:
         if truth_of(kafka, "enable.gapless.guarantee"):
-            yield "enable.gapless.guarantee", "needs enable.idempotence true"
+            yield (
+                "enable.gapless.guarantee",
+                "must be false unless enable.idempotence is true",
+            )
         return
     for name, legal, good in (
         ("enable.idempotence", "true", truth_of(kafka, "enable.idempotence")),
@@ -206,15 +232,15 @@ _RULES: Final[tuple[Callable[[Mapping[str, Any]], Found], ...]] = (
 )
 
 
-def verdict(kafka: Mapping[str, Any]) -> str | None:
-    """What librdkafka has against the properties as a whole, or None."""
+def verdict(kafka: Mapping[str, Any]) -> dict[str, str]:
+    """What librdkafka has against the properties as a whole, if anything."""
     whole = {**missing_defaults(kafka, statistics=False), **kafka}
     inner = whole.pop(known.TOPIC_DEFAULTS, None)
     whole = {**whole, **inner} if isinstance(inner, Mapping) else whole
     conf = {
         name: value
         for name, value in whole.items()
-        if name not in known.CALLBACKS and name != "delivery.report.only.error"
+        if name not in known.CALLBACKS and name not in _NOT_ASKED
     }
     for alias in known.names_of("sasl.mechanism"):
         conf.pop(alias, None)
@@ -223,5 +249,8 @@ def verdict(kafka: Mapping[str, Any]) -> str | None:
         cimpl.Producer(conf)
     except KafkaException as error:
         text = str(error.args[0].str()).removeprefix("Failed to create producer: ")
-        return None if _PROBE in text else text
-    return None  # pragma: no cover - no librdkafka knows the mechanism
+        if _PROBE in text:
+            return {}
+        named = _NAMED.search(text)
+        return {path_of(kafka, named[1]) if named else "kafka": text}
+    return {}  # pragma: no cover - no librdkafka knows the mechanism

@@ -112,7 +112,7 @@ def not_a_number(name: str, value: object, *, decimal: bool) -> str:
 def _sentence(name: str, value: object, low: int, high: int) -> str:
     meant = _meant(name, value)
     if meant is not None:
-        meant = min(max(round(meant), low), high)
+        meant = round(min(max(meant, low), high))
     return _must_be("a whole number", name, value, meant)
 
 

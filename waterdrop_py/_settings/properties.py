@@ -68,8 +68,8 @@ def check_properties(kafka: Mapping[str, Any]) -> dict[str, str]:
     wrong = dict(_wrong_values(flat))
     own = dict(kafka)  # many looks at it
     wrong = {**conflicts(own), **wrong}
-    if not wrong and not errors and (refused := verdict(own)):
-        wrong["kafka"] = refused
+    if not wrong and not errors:
+        wrong = verdict(own)
     if not wrong and not errors:
         if len(_accepted) >= _MOST_ACCEPTED:
             _accepted.clear()
@@ -84,7 +84,7 @@ def _wrong_values(flat: list[tuple[str, str, Any]]) -> Iterator[tuple[str, str]]
     for path, name, value in flat:
         refused = None if all_taken else _refusal({name: value})
         sentence = _misread(name, value)
-        if refused is not None:
+        if sentence is None and refused is not None:
             sentence = _sentence(name, value, refused)
         if sentence is not None:
             yield f"kafka.{path}", sentence

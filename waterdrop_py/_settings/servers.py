@@ -12,7 +12,7 @@ from waterdrop_py._settings.shown import shown
 
 LARGEST_PORT: Final = 65_535
 _BRACKETED = r"\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\]"
-_NAMED = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*)"
+_NAMED = r"(?![0-9]+(?:$|:))[A-Za-z0-9_][A-Za-z0-9._-]*"
 _SERVER: Final = re.compile(rf"(?:{_BRACKETED}|{_NAMED})(?::([0-9]{{1,5}}))?")
 _SCHEMES: Final = {
     "plaintext": "kafka",
@@ -39,10 +39,10 @@ def wrong_servers(servers: object, protocol: str) -> str | None:
     `protocol` is the `security.protocol` in lower case. Each entry may have it in
     front, as `SASL_SSL://host:port`, and blanks before that.
     """
-    if not str(servers).strip(", \t\r\n"):
+    if not isinstance(servers, str) or not servers.strip(", \t\r\n"):
         return f"must name at least one broker as {_LEGAL}, got {shown(servers)}"
     wrong = []
-    for number, entry in enumerate(str(servers).split(","), start=1):
+    for number, entry in enumerate(servers.split(","), start=1):
         sentence = _wrong_entry(entry.lstrip(" "), protocol)
         if sentence is not None:
             wrong.append(f"number {number}: {sentence}")
@@ -77,6 +77,8 @@ _REASONS: Final = (
     (re.compile(r"[\"'(\[](?!.*::).*"), "it has quotes or brackets around it"),
     (re.compile(r".*[\"'].*"), "it has quotes around it"),
     (re.compile(r".*/.*"), "a path has no place in it"),
+    (re.compile(r"[^:]+:"), "the port is missing"),
+    (re.compile(r"[0-9]+(:.*)?"), "the host is missing"),
     (re.compile(r".*:.*:.*"), "an IPv6 address is written in brackets: [::1]:9092"),
 )
 
