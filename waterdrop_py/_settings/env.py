@@ -79,9 +79,10 @@ def _under(prefix: object, environ: object, errors: dict[str, str]) -> dict[str,
 
 def _of_a_service(name: str, text: str) -> bool:
     """Whether Kubernetes made this variable, and not the user."""
-    if _SERVICE_PORT.fullmatch(name):
-        return _SERVICE_ADDRESS.fullmatch(text) is not None
-    return _SERVICE.fullmatch(name) is not None
+    if _SERVICE.fullmatch(name):
+        return True
+    named = _SERVICE_PORT.fullmatch(name) is not None
+    return named and _SERVICE_ADDRESS.fullmatch(text) is not None
 
 
 def _property(name: str) -> str:
