@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import sys
 from enum import Enum
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from waterdrop_py import Config, Producer
 from waterdrop_py.errors import ConfigurationInvalidError
 from waterdrop_py.testing import BufferedClient
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MARK = "hunter2"
 KAFKA = {"bootstrap.servers": "h:9092", "acks": 1}
@@ -156,7 +158,7 @@ def test_copy_replace() -> None:
     ],
 )
 def test_names_of_other_clients(options: Any, said: str) -> None:
-    """Arguments of confluent-kafka, kafka-python and aiokafka are answered with ours."""
+    """Arguments of confluent-kafka, kafka-python and aiokafka: ours is named."""
     errors = errors_of(**options)
     assert said in errors[next(iter(options))]
     assert MARK not in str(errors)
