@@ -138,7 +138,7 @@ class Monitor:
             wanted = _methods_of(target)
         else:
             raise InvalidArgumentError(
-                f"the name of an event is a str, not {shown(target)}"
+                f"the name of an event must be a str, got {shown(target)}"
             )
         subscribed = [(name, self._add(name, each)) for name, each in wanted]
         self._changed()
@@ -259,7 +259,7 @@ def _callable(fn: object, name: str) -> Subscriber:
     """The function itself, or an error that says why it cannot subscribe."""
     if not callable(fn):
         raise InvalidArgumentError(
-            f"the subscriber of {name!r} is not callable: {shown(fn)}"
+            f"the subscriber of {name!r} must be callable, got {shown(fn)}"
         )
     if iscoroutinefunction(fn):
         raise InvalidArgumentError(

@@ -196,9 +196,9 @@ class Lines(list):
     def log(self, level, text, *arguments):
         self.append(text % arguments)
 
-VALUES = ["30s", "5", "05", " 5", "5 ", "1e2", "5.0", "0x5", "-1", "true", "t", "1", "F",
-          "yes", " true", "all", "gzip", " gzip", "ssl", "", " ", 5, 5.0, 5.5, True,
-          False, 2**31, 2**32 + 5, "4294967301", float("inf")]
+VALUES = ["30s", "5", "05", " 5", "5 ", "1e2", "5.0", "0x5", "-1", "true", "t", "1",
+          "F", "yes", " true", "all", "gzip", " gzip", "ssl", "", " ", 5, 5.0, 5.5,
+          True, False, 2**31, 2**32 + 5, "4294967301", float("inf")]
 wrong = []
 taken = 0
 for name in sys.argv[1:]:

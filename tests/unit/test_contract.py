@@ -79,7 +79,8 @@ def test_topics_by_enum() -> None:
 )
 def test_a_plain_enum_is_not_its_value(field: str) -> None:
     """An Enum that is not a str is refused; the sentence says what was meant."""
-    said = errors_of(**{field: Plain.ORDERS})
+    given: dict[str, Any] = {field: Plain.ORDERS}
+    said = errors_of(**given)
     assert list(said) == [field]
     assert "did you mean Plain.ORDERS.value?" in said[field]
 

@@ -82,10 +82,10 @@ def _refuse_useless(conf: Mapping[str, Any]) -> None:
     if mechanism != "OAUTHBEARER" or not protocol.startswith("sasl_"):
         raise ConfigurationInvalidError(
             {
-                "oauth_token_provider": "gives tokens that nobody asks for: it needs "
-                "kafka['sasl.mechanism'] 'OAUTHBEARER', not "
-                f"{mechanism!r}, and kafka['security.protocol'] 'sasl_ssl' or "
-                f"'sasl_plaintext', not {protocol!r}"
+                "oauth_token_provider": "no client would ask for its tokens: "
+                f"kafka['sasl.mechanism'] must be 'OAUTHBEARER', got {mechanism!r}, "
+                "and kafka['security.protocol'] must be 'sasl_ssl' or "
+                f"'sasl_plaintext', got {protocol!r}"
             }
         )
 

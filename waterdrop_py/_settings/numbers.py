@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal, InvalidOperation
 
 from waterdrop_py._settings.plain import whole
 from waterdrop_py._settings.shown import shown_property
@@ -140,7 +139,7 @@ def _meant(name: str, value: object) -> float | None:
     text = value.strip().strip("\"'").strip()
     try:
         return _of_text(text, *_SIZES.get(unit_of(name), ("", 1)))
-    except (ValueError, InvalidOperation, OverflowError):
+    except (ValueError, ArithmeticError):
         return None
 
 
@@ -152,6 +151,8 @@ def _of_text(text: str, table: str, size: int) -> float | None:
     text = _ungrouped(text)
     if text.lstrip("+-").isdecimal():
         return int(text)  # digits of any alphabet
+    from decimal import Decimal  # only who gave a bad number pays for it
+
     match = _AMOUNT.fullmatch(text)
     if match is None:
         return None

@@ -33,8 +33,8 @@ class DroppingProxy:
     def __init__(self, cluster: EmbeddedCluster | str) -> None:
         if not isinstance(cluster, EmbeddedCluster | str):
             raise InvalidArgumentError(
-                f"cluster: {kind(cluster)} is neither an EmbeddedCluster nor the "
-                "host:port,... of one"
+                "cluster: must be an EmbeddedCluster, or the host:port,... of one, got "
+                f"{kind(cluster)}"
             )
         self._cluster = cluster
         self._lock = threading.Lock()  # protects `_loop`, so that only one is started
