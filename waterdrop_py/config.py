@@ -270,7 +270,7 @@ def _unusable(config: Config) -> dict[str, str]:
         return errors
     if config.deliver:
         errors = {**missing_servers(config.kafka), **errors}
-    if config.client_factory is confluent_kafka.Producer:
+    if config.client_factory in (None, confluent_kafka.Producer):
         # Any other may know the login by itself.
         errors = {**missing_login(config.kafka), **errors}
     return {**errors, **unreadable_files(config.kafka)}

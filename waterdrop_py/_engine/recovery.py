@@ -8,6 +8,7 @@ from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._settings.kafka import EditableProperties, copied
+from waterdrop_py._settings.properties import check_properties
 from waterdrop_py.errors import ConfigurationInvalidError
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Recovery:
             "producer.reload", {"attempt": attempt, "error": error, "kafka": editable}
         )
         properties, errors = copied(editable)
+        errors = errors or check_properties(properties)
         if errors:
             self._emitter.error("librdkafka.error", ConfigurationInvalidError(errors))
         else:

@@ -15,6 +15,8 @@ def plain(value: Any) -> Any:
 
     What a subclass overrides has no say in it. Anything else comes back as it is.
     """
+    if type(value) is str or type(value) is bytes:
+        return value
     if isinstance(value, Enum) and isinstance(value, str | bytes):
         value = value.value if isinstance(value.value, str | bytes) else value
     if isinstance(value, SecretText):
@@ -22,7 +24,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, bytes):
-        return value if type(value) is bytes else bytes(memoryview(value))
+        return bytes(memoryview(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return int.__index__(value)
     return value
@@ -33,6 +35,8 @@ def whole(value: Any) -> int | None:
 
     A bool stands for none.
     """
+    if type(value) is int:
+        return value
     if isinstance(value, bool) or type(value).__name__.startswith("bool"):
         return None
     try:

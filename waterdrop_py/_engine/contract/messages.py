@@ -124,7 +124,19 @@ def snapshot(message: Message) -> Message:
     payload, headers = message.payload, message.headers
     if headers is None and not isinstance(payload, bytearray | memoryview):
         return message
-    return replace(message, payload=_frozen(payload), headers=_copied(headers))
+    payload, headers = _frozen(payload), _copied(headers)
+    if type(message) is not Message:
+        return replace(message, payload=payload, headers=headers)
+    return Message(  # `replace` takes three times as long
+        message.topic,
+        payload,
+        message.key,
+        message.partition,
+        message.partition_key,
+        message.timestamp,
+        headers,
+        message.label,
+    )
 
 
 def _frozen(payload: Any) -> Any:
