@@ -130,6 +130,20 @@ def test_texts_are_what_they_hold(value: Any) -> None:
     assert {type(name) for name, _ in handle._headers} == {str}
 
 
+@pytest.mark.parametrize("name", [Text.VALUE, LoudText("orders")])
+def test_header_names_on_every_way(producer: Producer, name: Any) -> None:
+    """Also where values are plain bytes, which is the quick way."""
+    message = {"topic": "t", "payload": b"x", "headers": {name: b"1"}}
+    for _ in range(2):  # the second time the topic is known
+        producer.produce_async("t", b"x", headers={name: b"1"})
+        producer.produce_async("t", b"x", headers=[(name, b"1")])
+        producer.produce_many_async([message, message])
+        producer.buffer_many([message])
+    found = [headers for _, headers, _ in sent(producer)]
+    assert found == [[("orders", b"1")]] * 10
+    assert {type(headers[0][0]) for headers in found} == {str}
+
+
 @pytest.mark.parametrize("value", [Bytes.VALUE, LoudBytes(b"orders")])
 def test_bytes_are_what_they_hold(value: Any) -> None:
     """A bytes-Enum is its value and a subclass what it holds."""

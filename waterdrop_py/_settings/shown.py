@@ -44,8 +44,6 @@ def is_secret(name: str) -> bool:
 def shown_property(name: str, value: object) -> str:
     """The value of a librdkafka property for people to read, or `[hidden]`."""
     bare = name.removeprefix("topic.")
-    if isinstance(value, SecretText):
-        return HIDDEN
     if value is None or isinstance(value, bool):
         return repr(value)
     if callable(value) or bare in known.CALLBACKS:
