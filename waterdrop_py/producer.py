@@ -38,9 +38,10 @@ exit.install()
 class Producer(Sender):
     """A Kafka producer that costs nothing while it is idle.
 
-    `Producer(config)` takes a `Config`, a mapping of its options, or a URL; or the
-    options as keywords. Constructing one opens no socket and starts no thread; the
-    first send does. With an `idle_disconnect_timeout`, the client (sockets,
+    `Producer(config)` takes a `Config`, a mapping of its options, or a URL, and options
+    beside either, which win (`kafka` is merged, property by property); or the options
+    as keywords. Constructing one opens no socket and starts no thread; the first send
+    does. With an `idle_disconnect_timeout`, the client (sockets,
     librdkafka's threads, descriptors) is destroyed once nothing was sent for that
     long, and the next send opens a new one. Thread-safe. A context manager that
     closes on leaving. It can be neither copied nor pickled.
@@ -185,7 +186,7 @@ class Producer(Sender):
         callbacks or verbs it closes in the background, and says `complete=False`.
 
         Raises:
-            InvalidArgumentError: `timeout` is no duration.
+            InvalidArgumentError: `timeout` is not a duration.
             TransactionalCloseError: called inside a transaction of the producer.
         """
         bound = seconds("timeout", timeout)
@@ -283,7 +284,7 @@ class Producer(Sender):
         Blocks for at most 5 s for the first look-up, and opens the client for it.
 
         Raises:
-            MessageInvalidError: `topic` is no topic's name.
+            MessageInvalidError: `topic` is not a topic's name.
             ProduceError: the topic is unknown, or no broker answered.
         """
         return partition_count(self._slot, checked_topic(topic))
