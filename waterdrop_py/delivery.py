@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from waterdrop_py._engine import aside, waiting
@@ -12,13 +14,10 @@ from waterdrop_py._engine.unbroken import unbroken
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import DeliveryTimeoutError, InvalidArgumentError
 from waterdrop_py.message import Message
+from waterdrop_py.typing import Headers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from datetime import timedelta
-
     from waterdrop_py._engine.life import Life
-    from waterdrop_py.typing import Headers
 
 
 class Place(NamedTuple):
@@ -140,7 +139,8 @@ class DeliveryHandle:
     _headers: Headers | None
     _key: bytes | None
     _label: Any
-    _life: Life
+    if TYPE_CHECKING:  # of the engine, for which no type is looked up at run time
+        _life: Life
     _native: Any
     _payload: bytes | None
     _place: Place | None
@@ -223,7 +223,7 @@ class DeliveryHandle:
                 wait returns the report.
             ReentrantCallError: the report could only be served by a call that
                 this one interrupted.
-            InvalidArgumentError: `timeout` is no duration.
+            InvalidArgumentError: `timeout` is not a duration.
         """
         native = self._native
         if native is None:
@@ -349,7 +349,9 @@ def report_of(
 
 def _check_callable(fn: object) -> None:
     if not callable(fn):
-        raise InvalidArgumentError(f"fn: {shown(fn)} is not callable; fn(handle) is")
+        raise InvalidArgumentError(
+            f"fn: must be callable as fn(handle), got {shown(fn)}"
+        )
 
 
 def _raise(error: BaseException) -> NoReturn:

@@ -6,12 +6,12 @@ A native error is always chained: `raise ... from kafka_exception`, so that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from waterdrop_py.delivery import DeliveryHandle
+# Handles need the errors: their annotations name them by way of the package, which is
+# whole by the time somebody asks for the types.
+import waterdrop_py
 
 
 class WaterdropError(Exception):
@@ -28,7 +28,7 @@ class _FieldErrors(WaterdropError):
         listing = "; ".join(f"{path}: {text}" for path, text in self.errors.items())
         super().__init__(f"invalid {self.subject}: {listing}")
 
-    def __reduce__(self) -> tuple[type[_FieldErrors], tuple[dict[str, str]]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.errors,)
 
 
@@ -39,9 +39,20 @@ class ConfigurationInvalidError(_FieldErrors):
 
 
 class MessageInvalidError(_FieldErrors):
-    """A message breaks its rules. `errors` maps each field to why; nothing was sent."""
+    """A message breaks its rules. `errors` maps each field to why; nothing was sent.
+
+    `indexes` are the places in a batch of the messages at fault, in order; empty where
+    one message was sent.
+    """
 
     subject = "message"
+
+    def __init__(self, errors: Mapping[str, str], indexes: Iterable[int] = ()) -> None:
+        super().__init__(errors)
+        self.indexes: tuple[int, ...] = tuple(indexes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors, self.indexes)
 
 
 class InvalidArgumentError(WaterdropError, ValueError, TypeError):
@@ -127,12 +138,12 @@ class ProduceManyError(ProduceError):
         retriable: bool = False,
         fatal: bool = False,
         checklist: Sequence[str] = (),
-        dispatched: Sequence[DeliveryHandle] = (),
+        dispatched: Sequence[waterdrop_py.DeliveryHandle] = (),
     ) -> None:
         super().__init__(
             message, code=code, retriable=retriable, fatal=fatal, checklist=checklist
         )
-        self.dispatched: list[DeliveryHandle] = list(dispatched)
+        self.dispatched: list[waterdrop_py.DeliveryHandle] = list(dispatched)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (type(self), self.args), {**vars(self), "dispatched": []}

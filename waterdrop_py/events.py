@@ -8,15 +8,13 @@ are there as far as they are known when the event is sent.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import EventNotRegisteredError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)

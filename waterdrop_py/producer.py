@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from waterdrop_py._engine import clock, closing, connecting, exit, fork
 from waterdrop_py._engine.arguments import count, required_seconds, seconds
 from waterdrop_py._engine.contract import checked_topic
+from waterdrop_py._engine.drain import DrainReport
 from waterdrop_py._engine.emitter import Emitter
+from waterdrop_py._engine.figures import Health, ProducerStats
 from waterdrop_py._engine.idleness import IdleReport, explain_idle
 from waterdrop_py._engine.lease import Pinned
 from waterdrop_py._engine.partitions import partition_count
 from waterdrop_py._engine.parts import Parts
 from waterdrop_py._engine.slot import NO_LIFE
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._engine.states import Status
 from waterdrop_py.config import Config
-from waterdrop_py.errors import (
-    ConfigurationInvalidError,
-    StatisticsNotEnabledError,
-    TransactionalCloseError,
-)
+from waterdrop_py.errors import StatisticsNotEnabledError, TransactionalCloseError
 from waterdrop_py.middleware import Middleware
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.monitor import monitor as shared_monitor
 from waterdrop_py.sender import Sender
+from waterdrop_py.typing import KafkaClient
 from waterdrop_py.variant import Variant, parts_of_variant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
-    from datetime import timedelta
-
-    from waterdrop_py._engine.drain import DrainReport
-    from waterdrop_py._engine.figures import Health, ProducerStats
-    from waterdrop_py._engine.states import Status
-    from waterdrop_py.typing import KafkaClient
 
 fork.install()
 exit.install()
@@ -46,9 +38,10 @@ exit.install()
 class Producer(Sender):
     """A Kafka producer that costs nothing while it is idle.
 
-    `Producer(config)` takes a `Config`, a mapping of its options, or a URL; or the
-    options as keywords. Constructing one opens no socket and starts no thread; the
-    first send does. With an `idle_disconnect_timeout`, the client (sockets,
+    `Producer(config)` takes a `Config`, a mapping of its options, or a URL, and options
+    beside either, which win (`kafka` is merged, property by property); or the options
+    as keywords. Constructing one opens no socket and starts no thread; the first send
+    does. With an `idle_disconnect_timeout`, the client (sockets,
     librdkafka's threads, descriptors) is destroyed once nothing was sent for that
     long, and the next send opens a new one. Thread-safe. A context manager that
     closes on leaving. It can be neither copied nor pickled.
@@ -66,9 +59,6 @@ class Producer(Sender):
         **options: Any,
     ) -> None:
         self._config = Config.of(config, options)
-        errors = check_properties(self._config.kafka)
-        if errors:
-            raise ConfigurationInvalidError(errors)
         me = weakref.ref(self)
         self._monitor = Monitor(
             partial(_weakly, me, Producer._refresh),
@@ -196,7 +186,7 @@ class Producer(Sender):
         callbacks or verbs it closes in the background, and says `complete=False`.
 
         Raises:
-            InvalidArgumentError: `timeout` is no duration.
+            InvalidArgumentError: `timeout` is not a duration.
             TransactionalCloseError: called inside a transaction of the producer.
         """
         bound = seconds("timeout", timeout)
@@ -296,7 +286,7 @@ class Producer(Sender):
         Blocks for at most 5 s for the first look-up, and opens the client for it.
 
         Raises:
-            MessageInvalidError: `topic` is no topic's name.
+            MessageInvalidError: `topic` is not a topic's name.
             ProduceError: the topic is unknown, no broker answered, or a fatal error
                 stays.
         """

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any
 
 from waterdrop_py._engine import clock, flushing, purging
 from waterdrop_py._engine.arguments import seconds
@@ -11,22 +14,16 @@ from waterdrop_py._engine.contract import (
     as_message,
     checked_offset,
     plain_headers,
+    snapshot,
     snapshots,
 )
 from waterdrop_py._engine.dispatch import REFUSED
 from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, keyword_only
+from waterdrop_py._engine.parts import Parts
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import ProducerNotTransactionalError, TransactionRequiredError
-from waterdrop_py.message import Message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from contextlib import AbstractContextManager
-    from datetime import datetime, timedelta
-
-    from waterdrop_py._engine.parts import Parts
-    from waterdrop_py.message import HeadersInput, Key, MessageInput, Payload
+from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 
 
 class Sender:
@@ -154,7 +151,7 @@ class Sender:
         Blocks for at most `timeout` seconds (None: `max_wait_timeout`). Thread-safe.
 
         Raises:
-            InvalidArgumentError: `timeout` is no duration; nothing was sent.
+            InvalidArgumentError: `timeout` is not a duration; nothing was sent.
             MessageInvalidError: with every violation; nothing was sent.
             ProduceError: it was not delivered; `__cause__` is the Kafka error.
             DeliveryTimeoutError: the time is over; delivery goes on.
@@ -211,7 +208,7 @@ class Sender:
         un-acknowledged.
 
         Raises:
-            InvalidArgumentError: `timeout` is no duration.
+            InvalidArgumentError: `timeout` is not a duration.
             ProducerClosedError: the producer is closed.
             ReentrantCallError: called inside a callback of the same client.
         """
@@ -285,16 +282,16 @@ class Sender:
     ) -> None:
         """Keep a message in the process until the buffer is flushed.
 
-        Neither validates nor opens anything, and never blocks. Thread-safe.
+        Neither validates nor opens anything, and never blocks. Thread-safe. Headers
+        and payload are copied: what the caller changes later is not sent.
 
         Raises:
             ProducerClosedError: the producer is closed.
         """
-        self._parts.flusher.add(
-            Message(
-                topic, payload, key, partition, partition_key, timestamp, headers, label
-            )
+        message = Message(
+            topic, payload, key, partition, partition_key, timestamp, headers, label
         )
+        self._parts.flusher.add(snapshot(message))
 
     def buffer_many(self, messages: Iterable[MessageInput]) -> None:
         """Keep messages in the process until the buffer is flushed, all or none.

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 Headers: TypeAlias = list[tuple[str, bytes | None]]
-ClientFactory: TypeAlias = Callable[[dict[str, Any]], "KafkaClient"]
 
 
 @runtime_checkable
@@ -73,6 +72,9 @@ class KafkaClient(Protocol):
 
     def __len__(self) -> int:
         """Messages and events that wait, are in flight, or are not yet polled."""
+
+
+ClientFactory: TypeAlias = Callable[[dict[str, Any]], KafkaClient]
 
 
 class Clock(Protocol):

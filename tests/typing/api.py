@@ -61,7 +61,14 @@ def configuring() -> None:
     assert_type(config.id, "str | None")
     assert_type(Config.from_url("kafka://h:9092", id="x"), Config)
     assert_type(Config.from_env(), Config)
+    assert_type(Config({"kafka": kafka, "id": "x"}, id="y"), Config)
+    assert_type(Config(config, max_wait_timeout="5m"), Config)
+    assert_type(config.replace(id="other"), Config)
+    Config(5)  # type: ignore[arg-type]
+    Config(kafka=kafka, id=5)  # type: ignore[arg-type]
+    Config(kafka=kafka, idd="x")  # type: ignore[call-arg]
     Producer(config)
+    Producer(config, id="other", kafka={"acks": 1})
     Producer({"kafka": kafka, "id": "orders"})
     Producer("kafka://localhost:9092/?idle_disconnect_timeout=5m")
     Producer(kafka=kafka, idle_disconnect_timeout=300_000)

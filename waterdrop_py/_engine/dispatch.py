@@ -14,6 +14,7 @@ from waterdrop_py._engine.kafka_errors import queue_full_error, refusal_of
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.partitions import partition_of
 from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._settings.reading import number_of
 from waterdrop_py.delivery import ANYWHERE
 from waterdrop_py.errors import (
     ProduceError,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 # out of the call (a signal handler's exception) leaves that open: it may not be sent
 # again, and its number is settled when the client has nothing left (`Life.torn`).
 REFUSED: Final = (BufferError, KafkaException)
+
+
+_QUEUE_SIZE: Final = "queue.buffering.max.kbytes"
 
 
 def _nobody(_: Life) -> None:
@@ -313,6 +317,7 @@ class Dispatch:
         Without the lease, and serving them itself: a callback on the poller that
         sends would otherwise wait for the poller.
         """
+        self._refuse_larger_than_the_queue(handle, full)
         now = clock.system_now()
         error = queue_full_error(full)
         if not self._config.wait_on_queue_full or now >= give_up:
@@ -334,6 +339,21 @@ class Dispatch:
         )
         if backoff == 0:
             waiting.hear(life)
+
+    def _refuse_larger_than_the_queue(
+        self, handle: DeliveryHandle, full: BufferError
+    ) -> None:
+        """Raise for a message that no wait makes room for: only its payload counts."""
+        size = len(handle._payload or b"")
+        kbytes = number_of(self._slot.factory.kafka, _QUEUE_SIZE)
+        if kbytes is not None and size > kbytes * 1024:
+            raise ProduceError(
+                f"a payload of {size} bytes is larger than the client's whole queue: "
+                f"{_QUEUE_SIZE} is {kbytes} ({kbytes * 1024} bytes); nothing was sent "
+                "(msg_size_too_large)",
+                code="msg_size_too_large",
+                checklist=(f"raise kafka[{_QUEUE_SIZE!r}], or send less at once",),
+            ) from full
 
     def _recover(self, life: Life, refused: KafkaException) -> None:
         """Replace a lost client: the message goes to the next. Else raise the error."""

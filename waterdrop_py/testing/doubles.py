@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from waterdrop_py._settings.reading import number_of, text_of
 
-    Callback = Callable[[Any, Any], None]
+Callback: TypeAlias = Callable[[Any, Any], None]
 
 _PARTITIONS: Final = 4
 _DEFAULT_QUEUE: Final = 100_000
@@ -137,9 +137,9 @@ class FakeClient:
     ) -> None:
         """Queue a message; it is acknowledged by the next poll."""
         self._refuse_closed()
-        if "transactional.id" in self._conf and not self._in_transaction:
+        if text_of(self._conf, "transactional.id") and not self._in_transaction:
             raise _state("produce outside a transaction")
-        limit = int(self._conf.get("queue.buffering.max.messages", _DEFAULT_QUEUE))
+        limit = number_of(self._conf, "queue.buffering.max.messages") or _DEFAULT_QUEUE
         if len(self._waiting) >= limit:
             raise BufferError("Local: Queue full")
         place = max(0, partition)

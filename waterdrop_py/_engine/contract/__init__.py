@@ -16,7 +16,7 @@ from waterdrop_py._engine.contract.messages import (
     as_message,
     as_messages,
     listed,
-    located,
+    snapshot,
     snapshots,
 )
 from waterdrop_py._engine.contract.offsets import checked_offset
@@ -33,7 +33,7 @@ __all__ = [
     "fill_all",
     "fill_others",
     "listed",
-    "located",
     "plain_headers",
+    "snapshot",
     "snapshots",
 ]

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from waterdrop_py._engine.contract.fields import MAX_PARTITION, shown
 from waterdrop_py._settings.kafka import unfit_text
+from waterdrop_py._settings.shown import kind
 from waterdrop_py.errors import TransactionalOffsetInvalidError
 
 _MAX_OFFSET: Final = 2**63 - 2  # the one behind it is an int64 on the wire
@@ -22,15 +23,15 @@ def checked_offset(consumer: Any, message: Any, metadata: Any) -> TopicPartition
     errors: dict[str, str] = {}
     if not callable(getattr(consumer, "consumer_group_metadata", None)):
         errors["consumer"] = (
-            f"{type(consumer).__name__} has no consumer_group_metadata(); a "
-            "confluent_kafka.Consumer is legal"
+            "must be a confluent_kafka.Consumer, got "
+            f"{kind(consumer)}, which has no consumer_group_metadata()"
         )
     wrong = _wrong_message(message)
     if wrong is not None:
-        errors["message"] = f"{wrong}; a message that a consumer returned is legal"
+        errors["message"] = f"must be a message that a consumer returned: {wrong}"
     if metadata is not None and (not isinstance(metadata, str) or unfit_text(metadata)):
         errors["metadata"] = (
-            f"{shown(metadata)} is no metadata; a str without NUL, or None, is"
+            f"must be a str without NUL, or None, got {shown(metadata)}"
         )
     if errors:
         raise TransactionalOffsetInvalidError(errors)
