@@ -9,7 +9,8 @@ from waterdrop_py._engine.arguments import seconds
 from waterdrop_py._engine.contract import (
     KNOWN_TOPICS,
     as_message,
-    checked_offset,
+    checked_positions,
+    listed_consumed,
     plain_headers,
     snapshots,
 )
@@ -377,24 +378,37 @@ class Sender:
         return transactions is not None and transactions.current() is not None
 
     def mark_as_consumed(
-        self, consumer: Any, message: Any, metadata: str | None = None
+        self, consumer: Any, messages: Any, metadata: str | None = None
     ) -> None:
-        """Commit a consumed message's offset with the transaction, and only with it.
+        """Commit consumed messages with the transaction, and only with it.
 
-        `consumer` is the `confluent_kafka.Consumer` (its group counts), `message` what
-        it returned: its offset + 1 is stored. Blocks for the broker's answer.
+        `consumer` is the `confluent_kafka.Consumer` (its group counts), `messages` a
+        message that it returned, or an iterable of them. The positions are collected,
+        which asks no broker. Before the commit the highest of each partition, with its
+        metadata, is sent once for each consumer, whose group metadata is read then.
+        A refusal, a rebalance since the first mark and a consumer that was closed
+        meanwhile abort the transaction and are raised at the end of its block.
+        Never blocks. Thread-safe.
 
         Raises:
             TransactionRequiredError: not inside a transaction.
             TransactionalOffsetInvalidError: with every violation; also for a message
                 that is an error of the consumer, and for a consumer that is closed.
-            ProduceError: the broker did not take it.
+                Nothing was collected.
         """
         transactions = self._parts.transactions
         running = None if transactions is None else transactions.current()
         if transactions is None or running is None:
             raise TransactionRequiredError(
-                "mark_as_consumed() is for the inside of `with producer.transaction():`"
+                "mark_as_consumed() must be called inside `with "
+                "producer.transaction():`"
             )
-        offset = checked_offset(consumer, message, metadata)
-        transactions.mark(running, consumer, message, offset)
+        marked = listed_consumed(messages)
+        single = len(marked) == 1 and marked[0] is messages
+        positions = checked_positions(consumer, marked, metadata, single=single)
+        transactions.mark(running, consumer, positions)
+        if self._parts.emitter.listens("transaction.marked_as_consumed"):
+            self._parts.emitter.emit(
+                "transaction.marked_as_consumed",
+                {"messages": marked, "metadata": metadata},
+            )
