@@ -17,6 +17,7 @@ from waterdrop_py._engine.kafka_errors import (
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.partitions import partition_of
 from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._engine.subjects import limit_of, subject_of
 from waterdrop_py.delivery import ANYWHERE
 from waterdrop_py.errors import (
     ProduceError,
@@ -97,14 +98,14 @@ class Dispatch:
         partition = self._partition(handle, deadline)
         try:
             while True:
-                life = self._ready(deadline)
+                life = self._ready(handle, deadline)
                 try:
                     if self._produce(handle, life, partition, serves=serves):
                         return
                 except BufferError as full:
                     self._wait_for_room(handle, life, verb, full, give_up)
                 except KafkaException as refused:
-                    self._recover(life, refused)
+                    self._recover(handle, life, refused)
                 finally:
                     if life.refusals:
                         self._slot.look_again()
@@ -186,16 +187,17 @@ class Dispatch:
                 self.send_or_defer(handle, verb)
         except Exception as error:  # noqa: BLE001 - the handle tells of it
             self._emitter.error(verb, error, message=handle.message)
-            handle._error = error
+            handle._error = error.with_traceback(None)  # its frames have the handle
             aside.notify(handle)
 
-    def _ready(self, deadline: float | None) -> Life:
+    def _ready(self, handle: DeliveryHandle, deadline: float | None) -> Life:
         try:
             return self._slot.open(deadline)
         except KafkaException as error:
             raise produce_error(
                 kafka_error_of(error),
-                subject="the client could not be opened; nothing was sent: ",
+                subject=f"{subject_of(handle)}: the client could not be opened; nothing "
+                "was sent: ",
                 checklist=self._slot.reports.checklist(),
             ) from error
 
@@ -227,6 +229,7 @@ class Dispatch:
             life.inuse.append(None)
             if self._slot.life is not life:
                 return False
+            self._slot.reports.note_topic(handle._topic)
             if life.quiet:
                 woken = True
                 life.quiet = False
@@ -325,7 +328,13 @@ class Dispatch:
         sends would otherwise wait for the poller.
         """
         now = clock.system_now()
-        error = queue_full_error(full)
+        wait_ms = self._config.wait_timeout_on_queue_full
+        error = queue_full_error(
+            full,
+            subject_of(handle),
+            f"{limit_of('queue_full', self._slot.reports.kafka)}, "
+            f"wait_timeout_on_queue_full is {wait_ms} ms",
+        )
         if not self._config.wait_on_queue_full or now >= give_up:
             raise error
         if life.held_here():
@@ -345,9 +354,11 @@ class Dispatch:
         if backoff == 0:
             waiting.hear(life)
 
-    def _recover(self, life: Life, refused: KafkaException) -> None:
+    def _recover(
+        self, handle: DeliveryHandle, life: Life, refused: KafkaException
+    ) -> None:
         """Replace a lost client: the message goes to the next. Else raise the error."""
-        error = self._refusal(life, refused)
+        error = self._refusal(handle, life, refused)
         recovery = self._recovery
         if recovery is None or not error.fatal:
             raise error from refused
@@ -356,7 +367,9 @@ class Dispatch:
         if not recovery.reload(life, error, "librdkafka.idempotent_fatal_error"):
             raise error from refused
 
-    def _refusal(self, life: Life, refused: KafkaException) -> ProduceError:
+    def _refusal(
+        self, handle: DeliveryHandle, life: Life, refused: KafkaException
+    ) -> ProduceError:
         """What `produce` refused a message with, and the real code of a fatal error."""
         error: Any = kafka_error_of(refused)
         lost = error.code() == error._FATAL
@@ -367,6 +380,6 @@ class Dispatch:
                     life, lambda: life.fatal is not None, clock.system_now() + 0.2
                 )
             error = life.fatal or error
-        raised = produce_error(error)
+        raised = self._slot.reports.refused(handle, error)
         raised.fatal = raised.fatal or lost or life.fatal is not None
         return raised

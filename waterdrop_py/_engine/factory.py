@@ -120,6 +120,7 @@ class Factory:
         """
         kafka = self.kafka  # once: another thread may replace it
         beginning = self._begin(kafka)
+        reports.kafka = kafka
         conf = kafka.over(beginning.missing)
         life.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:

@@ -50,6 +50,7 @@ class Life:
         noted: the reaper was told of it, so its deadline is kept.
         last_activity: seconds on the clock, written by whoever serves reports.
         sent: numbers the messages; `refused` counts those that were not taken.
+        reached: a broker has answered, as far as was noted by who serves reports.
         report: the one that is being settled; whoever is torn leaves it here.
         spoilt: a message of a transaction was refused. librdkafka then skips numbers of
             its sequence, and loses the next transaction to that (measured, 2.16).
@@ -83,6 +84,7 @@ class Life:
         "produce",
         "progress_at",
         "quiet",
+        "reached",
         "refusals",
         "refused",
         "report",
@@ -111,6 +113,7 @@ class Life:
         self.waiters: list[Callable[[], None]] = []
         self._after_turn: list[Callable[[], None]] = []
         self.quiet = True
+        self.reached = False
         self.plain = False
         self.statistics = False
         self.noted = False
@@ -140,6 +143,8 @@ class Life:
         """Serve reports and callbacks for at most `timeout` seconds. Turn held."""
         if self.client is not None:
             self.serve_with(self.client.poll, timeout)
+            if not self.reached and not self.quiet:
+                self._look_who_answered()
 
     def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
         """The same, by another native call that serves them."""
@@ -163,6 +168,21 @@ class Life:
             if self.acknowledged + self.failed != before:
                 self.last_activity = clock.now()
                 self.progress_at = clock.system_now()
+
+    def _look_who_answered(self) -> None:
+        """Note whether a broker has answered: for errors, which come too late to ask.
+
+        Turn held, and outside of any callback: confluent-kafka aborts the process for
+        a second native call inside one. librdkafka gives the cluster's id that it
+        remembers, or raises, in 10 us; it sends nothing.
+        """
+        remembered = getattr(self.client, "cluster_id", None)
+        try:
+            self.reached = self.acknowledged > 0 or (
+                remembered is not None and bool(remembered(0.0))
+            )
+        except (KafkaException, RuntimeError):
+            return
 
     def leave(
         self,

@@ -8,16 +8,20 @@ from waterdrop_py._engine import aside
 from waterdrop_py._engine.diagnosis import Diagnosis
 from waterdrop_py._engine.drain import Drain
 from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
+from waterdrop_py._engine.subjects import limit_of, nearest, subject_of
 from waterdrop_py.delivery import DeliveryHandle, report_of
-from waterdrop_py.errors import ProduceError
+from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
 
 PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
+_UNKNOWN: Final = frozenset({"unknown_topic", "unknown_topic_or_part"})
+_MOST_TOPICS: Final = 1_000
+"""Topics that a producer remembers to have sent to, for the names in errors."""
 
 
 class ReportDesk:
@@ -30,6 +34,7 @@ class ReportDesk:
         hears_sends: somebody listens to `message.produced_async`.
         drain: what a closing producer accounts with, while it closes.
         diagnosis: the most telling connection error since the last success.
+        kafka: the properties that the open client was made of.
     """
 
     __slots__ = (
@@ -37,9 +42,11 @@ class ReportDesk:
         "_on_delivery",
         "_purged",
         "_servers",
+        "_topics",
         "diagnosis",
         "drain",
         "hears_sends",
+        "kafka",
         "transactional",
     )
 
@@ -53,6 +60,8 @@ class ReportDesk:
         self._servers = servers
         self._on_delivery = on_delivery
         self._purged: dict[int, ProduceError] = {}
+        self._topics: set[str] = set()
+        self.kafka: Mapping[str, Any] = {}
         self.drain: Drain | None = None
         self.hears_sends = False
         self.transactional = False
@@ -77,9 +86,28 @@ class ReportDesk:
             and not self._emitter.listens("message.acknowledged")
         )
 
-    def checklist(self) -> tuple[str, ...]:
-        """What to look at when nothing gets through."""
-        return self.diagnosis.checklist(self._servers)
+    def checklist(
+        self, life: Life | None = None, topic: str | None = None, *, missing: bool = False
+    ) -> tuple[str, ...]:
+        """What to look at when nothing gets through: on `life`, where there is one, for
+        a message to `topic`; `missing`: the cluster does not know that."""
+        hint = "" if topic is None else nearest(topic, self._topics)
+        return self.diagnosis.checklist(
+            self._servers,
+            reached=life is not None and (life.reached or life.acknowledged > 0),
+            topic=None if topic is None else f"{topic!r}{hint}",
+            missing=missing,
+        )
+
+    def note_topic(self, topic: str) -> None:
+        """A message goes to `topic`: it may be what a misspelt one should have been."""
+        if len(self._topics) < _MOST_TOPICS:
+            self._topics.add(topic)
+
+    def refused(self, handle: DeliveryHandle, error: Any) -> ProduceError:
+        """The error of a message that the client did not take."""
+        missing = code_name(error) in _UNKNOWN
+        return self._told(handle, error, None, missing=missing)
 
     def settle(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
         """Resolve `handle`, after everybody who wants to know it first."""
@@ -88,7 +116,7 @@ class ReportDesk:
             return  # the outcome was decided without the report
         if self._on_delivery is not None:
             self._call_user(error, native)
-        failure = None if error is None else self._failure(error)
+        failure = None if error is None else self._failure(handle, error, native)
         if failure is None:
             self._announce_success(handle, native)
         else:
@@ -123,15 +151,18 @@ class ReportDesk:
         if torn is not None:
             handle, error, native = torn
             if not handle.done():
-                failure = None if error is None else self._failure(error)
+                failure = (
+                    None if error is None else self._failure(handle, error, native)
+                )
                 self._finish(handle, failure, native)
 
     def resolve_lost(self, handles: list[DeliveryHandle]) -> None:
         """Resolve handles whose report was torn beyond mending."""
         for handle in handles:
             error = ProduceError(
-                "a signal handler raised while the report of this message was served, "
-                "and it is lost: whether it was delivered is not known (report_lost)",
+                f"{subject_of(handle)}: a signal handler raised while the report was "
+                "served, and it is lost: whether the message was delivered is not "
+                "known (report_lost)",
                 code="report_lost",
             )
             self._finish(handle, error, None)
@@ -173,16 +204,44 @@ class ReportDesk:
         except Exception as raised:  # noqa: BLE001 - contained, and told of
             self.callback_raised("on_delivery", raised)
 
-    def _failure(self, error: Any) -> ProduceError:
+    def _failure(
+        self, handle: DeliveryHandle, error: Any, native: Any
+    ) -> ProduceError:
         # A purge ends a hundred thousand messages at once: they share their error.
-        shared = self._purged.get(error.code())
-        if shared is not None:
-            return shared
-        if code_name(error) in PURGED:
-            shared = self._purged[error.code()] = produce_error(error)
-            return shared
-        listed = self.checklist() if self.diagnosis.code else ()
-        return produce_error(error, checklist=listed)
+        purged = self._purged.get(error.code())
+        if purged is not None:
+            return purged
+        code = code_name(error)
+        if code in PURGED:
+            purged = self._purged[error.code()] = shared(produce_error(error))
+            return purged
+        # librdkafka gives a message its partition once it knows the topic's (measured:
+        # on a cluster that does not create topics, it times out without one).
+        place = None if native is None else native.partition()
+        unplaced = place is None or place < 0
+        missing = unplaced and (
+            code in _UNKNOWN
+            or (code == "msg_timed_out" and handle._life.reached)
+        )
+        return self._told(handle, error, place, missing=missing)
+
+    def _told(
+        self, handle: DeliveryHandle, error: Any, place: int | None, *, missing: bool
+    ) -> ProduceError:
+        code, topic = code_name(error), handle._topic
+        limit = limit_of(code, self.kafka)
+        if missing:
+            self._topics.discard(topic)
+            limit += f"; topic {topic!r} does not exist{nearest(topic, self._topics)}"
+        listed: tuple[str, ...] = ()
+        if missing or code == "msg_timed_out" or self.diagnosis.code:
+            listed = self.checklist(handle._life, topic, missing=missing)
+        return produce_error(
+            error,
+            checklist=listed,
+            subject=f"{subject_of(handle, place)}: ",
+            limit=limit,
+        )
 
     def _announce_success(self, handle: DeliveryHandle, native: Any) -> None:
         self.diagnosis.clear()
