@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from waterdrop_py._engine import aside, waiting
+from waterdrop_py._engine.answers import HANDLE, REPORT, no_attribute
 from waterdrop_py._engine.arguments import seconds
 from waterdrop_py._engine.subjects import subject_of
 from waterdrop_py._engine.unbroken import unbroken
@@ -48,6 +49,11 @@ class DeliveryReport:
     _error: BaseException | None
     _handle: DeliveryHandle
     _native: Any
+
+    if not TYPE_CHECKING:  # else a type checker would accept every name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            no_attribute(self, name, REPORT)
 
     @property
     def topic(self) -> str:
@@ -216,10 +222,12 @@ class DeliveryHandle:
     _seq: int
     _topic: str
 
-    def __getattr__(self, name: str) -> None:
-        if name in DeliveryHandle.__slots__:
-            return  # a slot that this message does not use
-        raise AttributeError(name)
+    if not TYPE_CHECKING:  # else a type checker would accept every name
+
+        def __getattr__(self, name: str) -> None:
+            if name in DeliveryHandle.__slots__:
+                return  # a slot that this message does not use
+            no_attribute(self, name, HANDLE)
 
     def __call__(self, error: Any, native: Any) -> None:
         """Take the delivery report. librdkafka's, on whichever thread polls.

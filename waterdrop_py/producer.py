@@ -15,7 +15,6 @@ from waterdrop_py._engine.idleness import IdleReport, explain_idle
 from waterdrop_py._engine.lease import Pinned
 from waterdrop_py._engine.partitions import partition_count
 from waterdrop_py._engine.parts import Parts
-from waterdrop_py._engine.slot import NO_LIFE
 from waterdrop_py._settings.properties import check_properties
 from waterdrop_py.config import Config
 from waterdrop_py.errors import (
@@ -265,7 +264,7 @@ class Producer(Sender):
     @property
     def is_connected(self) -> bool:
         """Whether a client is open."""
-        return self._slot.life is not NO_LIFE
+        return self._slot.known is not None
 
     @property
     def is_transactional(self) -> bool:
@@ -285,8 +284,8 @@ class Producer(Sender):
     @property
     def idle_ms(self) -> float | None:
         """Milliseconds since the last activity of the open client; None without."""
-        life = self._slot.life
-        return None if life is NO_LIFE else (clock.now() - life.last_activity) * 1000
+        life = self._slot.known
+        return None if life is None else (clock.now() - life.last_activity) * 1000
 
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
@@ -338,8 +337,8 @@ class Producer(Sender):
             each.slot.refresh()
 
     def _guard_subscription(self, name: str) -> None:
-        life = self._slot.life
-        if name == "statistics.emitted" and life is not NO_LIFE and not life.statistics:
+        life = self._slot.known
+        if name == "statistics.emitted" and life is not None and not life.statistics:
             raise StatisticsNotEnabledError(
                 "the open client was built while nobody listened to "
                 "statistics.emitted, and emits none; subscribe before the first send, "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from waterdrop_py._engine import clock, flushing, purging
+from waterdrop_py._engine.answers import PRODUCER, answering, no_attribute, refuse
 from waterdrop_py._engine.arguments import seconds
 from waterdrop_py._engine.contract import (
     KNOWN_TOPICS,
@@ -15,7 +16,7 @@ from waterdrop_py._engine.contract import (
     snapshots,
 )
 from waterdrop_py._engine.dispatch import REFUSED
-from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, keyword_only
+from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, implemented_by
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import ProducerNotTransactionalError, TransactionRequiredError
@@ -33,7 +34,30 @@ if TYPE_CHECKING:
 class Sender:
     """What sends. `Producer` and `Variant` are the two there are. Thread-safe."""
 
-    __slots__ = ("__weakref__", "_middleware", "_parts", "_plain", "_slot", "_verbs")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_middleware",
+        "_parts",
+        "_plain",
+        "_slot",
+        "_verbs",
+    )
+
+    if not TYPE_CHECKING:  # else a type checker would accept every name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            no_attribute(self, name, PRODUCER)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # The instance has a `__dict__` so that tests can patch its methods.
+        if not hasattr(type(self), name):
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r} to set",
+                name=name,
+                obj=self,
+            )
+        object.__setattr__(self, name, value)
 
     def _adopt(self, parts: Parts) -> None:
         self._parts = parts
@@ -46,12 +70,11 @@ class Sender:
 
     # -- sending -----------------------------------------------------------
 
-    @keyword_only
     @leaseholder
-    def produce_async(  # noqa: PLR0915 - the hot path, in one piece
+    def _produce_async(  # noqa: PLR0915 - the hot path, in one piece
         self,
-        topic: str,
-        payload: Payload,
+        topic: Any = BY_KEYWORD,
+        payload: Any = BY_KEYWORD,
         _: ByKeyword = BY_KEYWORD,
         key: Key = None,
         partition: int | None = None,
@@ -59,27 +82,13 @@ class Sender:
         timestamp: int | datetime | None = None,
         headers: HeadersInput = None,
         label: Any = None,
+        **wrong: Any,
     ) -> DeliveryHandle:
-        """Hand a message to librdkafka; the handle resolves with its report.
-
-        Returns at once. It blocks only to open the client (about a millisecond),
-        for a full queue (at most `wait_timeout_on_queue_full`), and for the first
-        look-up of a topic's partitions for a `partition_key` (at most 5 s).
-        Thread-safe, and callable from callbacks, subscribers and signal handlers:
-        where the call that it interrupted has to end first, the message is sent then.
-
-        Raises:
-            MessageInvalidError: with every violation; nothing was sent.
-            ProduceError: librdkafka did not take it; `queue_full` after the wait,
-                `too_many_clients` where no client could be opened for it.
-            ProducerClosedError: the producer is closed.
-            ConfigurationInvalidError: the properties contradict each other, which
-                shows as the client is opened.
-        """
         # The fast path: a message that is plainly legal, on a client that is open
         # and busy. See `ClientSlot` and `Dispatch` for what the steps protect.
         if (
             _ is BY_KEYWORD
+            and not wrong
             and type(payload) is bytes
             and type(topic) is str
             and topic in KNOWN_TOPICS
@@ -126,17 +135,47 @@ class Sender:
                 raise
             finally:
                 inuse.pop()
-        if _ is not BY_KEYWORD:
-            raise TypeError(
-                "produce_async() takes topic and payload by position, and everything "
-                "else by keyword"
-            )
+        if _ is not BY_KEYWORD or wrong or topic is BY_KEYWORD or payload is BY_KEYWORD:
+            given = (each for each in (self, topic, payload) if each is not BY_KEYWORD)
+            extra = () if _ is BY_KEYWORD else (_,)
+            refuse(Sender.produce_async, *given, *extra, **wrong)
         return self._verbs.produce_async(
             Message(
                 topic, payload, key, partition, partition_key, timestamp, headers, label
             )
         )
 
+    @implemented_by(_produce_async)
+    def produce_async(  # type: ignore[empty-body]
+        self,
+        topic: str,
+        payload: Payload,
+        *,
+        key: Key = None,
+        partition: int | None = None,
+        partition_key: Key = None,
+        timestamp: int | datetime | None = None,
+        headers: HeadersInput = None,
+        label: Any = None,
+    ) -> DeliveryHandle:
+        """Hand a message to librdkafka; the handle resolves with its report.
+
+        Returns at once. It blocks only to open the client (about a millisecond),
+        for a full queue (at most `wait_timeout_on_queue_full`), and for the first
+        look-up of a topic's partitions for a `partition_key` (at most 5 s).
+        Thread-safe, and callable from callbacks, subscribers and signal handlers:
+        where the call that it interrupted has to end first, the message is sent then.
+
+        Raises:
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceError: librdkafka did not take it; `queue_full` after the wait,
+                `too_many_clients` where no client could be opened for it.
+            ProducerClosedError: the producer is closed.
+            ConfigurationInvalidError: the properties contradict each other, which
+                shows as the client is opened.
+        """
+
+    @answering
     def produce_sync(
         self,
         topic: str,
@@ -171,6 +210,7 @@ class Sender:
             bound,
         )
 
+    @answering
     def produce_many_async(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryHandle]:
@@ -186,6 +226,7 @@ class Sender:
         """
         return self._verbs.produce_many_async(messages)
 
+    @answering
     def produce_many_sync(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryReport]:
@@ -202,6 +243,7 @@ class Sender:
         """
         return self._verbs.produce_many_sync(messages)
 
+    @answering
     def flush(self, timeout: float | timedelta | None = None) -> int:
         """Hand the buffer over, and wait until everything in flight has its outcome.
 
@@ -225,6 +267,7 @@ class Sender:
 
     # -- tombstones --------------------------------------------------------
 
+    @answering
     def tombstone_async(
         self,
         topic: str,
@@ -237,6 +280,7 @@ class Sender:
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
         return self._verbs.produce_async(self._tombstone(given))
 
+    @answering
     def tombstone_sync(
         self,
         topic: str,
@@ -249,6 +293,7 @@ class Sender:
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
         return self._verbs.produce_sync(self._tombstone(given), None)
 
+    @answering
     def tombstone_many_async(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryHandle]:
@@ -258,6 +303,7 @@ class Sender:
         """
         return self._verbs.produce_many_async(messages, null=True)
 
+    @answering
     def tombstone_many_sync(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryReport]:
@@ -272,6 +318,7 @@ class Sender:
 
     # -- the buffer --------------------------------------------------------
 
+    @answering
     def buffer(
         self,
         topic: str,
@@ -297,6 +344,7 @@ class Sender:
             )
         )
 
+    @answering
     def buffer_many(self, messages: Iterable[MessageInput]) -> None:
         """Keep messages in the process until the buffer is flushed, all or none.
 

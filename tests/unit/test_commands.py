@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py import Producer
-from waterdrop_py.errors import ProduceError, TransactionalOffsetInvalidError
+from waterdrop_py.errors import ProduceError
 from waterdrop_py.testing import FakeClient, record
 
 if TYPE_CHECKING:

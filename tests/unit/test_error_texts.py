@@ -192,7 +192,9 @@ def test_a_missing_topic_names_the_nearest_one(
 
 def purged(producer: Producer, count: int) -> list[DeliveryHandle]:
     """Handles that a purge has ended; they share their error."""
-    handles = [producer.produce_async("orders", b"x", key=b"k%d" % n) for n in range(count)]
+    handles = [
+        producer.produce_async("orders", b"x", key=b"k%d" % n) for n in range(count)
+    ]
     producer.purge()
     assert {handle.exception(0) is handles[0].exception(0) for handle in handles} == {
         True
@@ -233,7 +235,9 @@ def test_a_shared_error_collects_no_frames(producer: Producer) -> None:
     assert len(errors) < 10
 
 
-def test_one_handle_asked_again_and_again(producer: Producer) -> None:
+def test_one_handle_asked_again_and_again(  # noqa: C901 - two threads, and then one
+    producer: Producer,
+) -> None:
     """From two threads at once too, and through its future: the traceback does not
     grow, and no cycle of references is left."""
     (handle,) = purged(producer, 1)

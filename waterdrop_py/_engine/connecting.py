@@ -116,7 +116,7 @@ def prove(slot: ClientSlot, deadline: float) -> BrokerUnreachableError | None:
 
 def health(slot: ClientSlot, timeout: float | None) -> Health:
     """The shallow check, or with a `timeout` in seconds the deep one."""
-    status, life = slot.status, slot.life
+    status, life = slot.status, slot.known or NO_LIFE
     try:
         slot.refuse_closed()
     except ProducerClosedError as closed:

@@ -1,4 +1,4 @@
-"""Positions of consumed messages: collected in a transaction, sent before its commit."""
+"""Positions of consumed messages, collected for the commit of a transaction."""
 
 from __future__ import annotations
 

@@ -196,8 +196,8 @@ class Dispatch:
         except KafkaException as error:
             raise produce_error(
                 kafka_error_of(error),
-                subject=f"{subject_of(handle)}: the client could not be opened; nothing "
-                "was sent: ",
+                subject=f"{subject_of(handle)}: nothing was sent, as the client could "
+                "not be opened: ",
                 checklist=self._slot.reports.checklist(),
             ) from error
 

@@ -98,7 +98,9 @@ class Life:
         "waiters",
     )
 
-    def __init__(self, reports: ReportDesk, arm: Callable[[Life], None]) -> None:
+    def __init__(  # noqa: PLR0915 - one attribute a line
+        self, reports: ReportDesk, arm: Callable[[Life], None]
+    ) -> None:
         self.client: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
         self.reports = reports

@@ -87,7 +87,11 @@ class ReportDesk:
         )
 
     def checklist(
-        self, life: Life | None = None, topic: str | None = None, *, missing: bool = False
+        self,
+        life: Life | None = None,
+        topic: str | None = None,
+        *,
+        missing: bool = False,
     ) -> tuple[str, ...]:
         """What to look at when nothing gets through: on `life`, where there is one, for
         a message to `topic`; `missing`: the cluster does not know that."""
@@ -204,9 +208,7 @@ class ReportDesk:
         except Exception as raised:  # noqa: BLE001 - contained, and told of
             self.callback_raised("on_delivery", raised)
 
-    def _failure(
-        self, handle: DeliveryHandle, error: Any, native: Any
-    ) -> ProduceError:
+    def _failure(self, handle: DeliveryHandle, error: Any, native: Any) -> ProduceError:
         # A purge ends a hundred thousand messages at once: they share their error.
         purged = self._purged.get(error.code())
         if purged is not None:
@@ -220,8 +222,7 @@ class ReportDesk:
         place = None if native is None else native.partition()
         unplaced = place is None or place < 0
         missing = unplaced and (
-            code in _UNKNOWN
-            or (code == "msg_timed_out" and handle._life.reached)
+            code in _UNKNOWN or (code == "msg_timed_out" and handle._life.reached)
         )
         return self._told(handle, error, place, missing=missing)
 

@@ -118,9 +118,7 @@ class Verbs:
         try:
             self._dispatch.refuse_inside_callback()
             with self.block(deadline):
-                report = self._send_and_serve(
-                    handle, verb, started, deadline, limit
-                )
+                report = self._send_and_serve(handle, verb, started, deadline, limit)
         except ProduceError as error:
             self._failed(verb, error, message=message)
             raise

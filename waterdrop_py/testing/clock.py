@@ -33,10 +33,13 @@ class FakeClock:
         step = _seconds("duration", duration)
         if step < 0:
             raise InvalidArgumentError(
-                f"duration: {shown(duration)} is negative; time does not turn"
+                f"duration: must not be negative, got {shown(duration)}"
             )
         self._now += step
         clock.announce()
+
+    def __repr__(self) -> str:
+        return f"<FakeClock now={self._now!r}>"
 
     def __enter__(self) -> FakeClock:
         clock.replace(self)
@@ -50,9 +53,11 @@ def _seconds(name: str, value: float | timedelta) -> float:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidArgumentError(f"{name}: {shown(value)} is no number of seconds")
+        raise InvalidArgumentError(
+            f"{name}: must be a number of seconds or a timedelta, got {shown(value)}"
+        )
     if not abs(value) <= _FARTHEST:  # also what is not a number
         raise InvalidArgumentError(
-            f"{name}: {shown(value)} is out of range; up to {_FARTHEST:g} s are legal"
+            f"{name}: must be at most {_FARTHEST:g} s, got {shown(value)}"
         )
     return value

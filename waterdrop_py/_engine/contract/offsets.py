@@ -107,7 +107,9 @@ def _is_message(value: Any) -> bool:
 
 
 def _named(value: Any) -> str:
-    return f"class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    return (
+        f"class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    )
 
 
 def _answer(message: Any, name: str) -> Any:
