@@ -53,7 +53,7 @@ class DeliveryReport:
     if not TYPE_CHECKING:  # else a type checker would accept every name
 
         def __getattr__(self, name: str) -> NoReturn:
-            no_attribute(self, name, REPORT)
+            no_attribute(self, name, REPORT.get(name))
 
     @property
     def topic(self) -> str:
@@ -227,7 +227,7 @@ class DeliveryHandle:
         def __getattr__(self, name: str) -> None:
             if name in DeliveryHandle.__slots__:
                 return  # a slot that this message does not use
-            no_attribute(self, name, HANDLE)
+            no_attribute(self, name, HANDLE.get(name))
 
     def __call__(self, error: Any, native: Any) -> None:
         """Take the delivery report. librdkafka's, on whichever thread polls.

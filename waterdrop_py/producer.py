@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from waterdrop_py._engine import clock, closing, connecting, exit, fork
 from waterdrop_py._engine.arguments import count, required_seconds, seconds
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.drain import DrainReport
     from waterdrop_py._engine.figures import Health, ProducerStats
     from waterdrop_py._engine.states import Status
-    from waterdrop_py.typing import KafkaClient
+    from waterdrop_py.typing import NativeClient
 
 fork.install()
 exit.install()
@@ -160,7 +160,7 @@ class Producer(Sender):
             ending.wait(self._config.close_timeout / 1000)
         return True
 
-    def native(self) -> AbstractContextManager[KafkaClient]:
+    def native(self) -> AbstractContextManager[NativeClient]:
         """The open confluent_kafka client itself, which stays open inside the block.
 
         `with producer.native() as client: client.list_topics()`. Opens one if need
@@ -174,7 +174,7 @@ class Producer(Sender):
             ProducerClosedError: the producer is closed.
             WaterdropError: this block is entered already.
         """
-        return Pinned(self._slot)
+        return cast("AbstractContextManager[NativeClient]", Pinned(self._slot))
 
     def explain_idle(self) -> IdleReport:
         """Why the client is, or is not, disconnectable, and the ms to its deadline.
@@ -344,6 +344,15 @@ class Producer(Sender):
                 "statistics.emitted, and emits none; subscribe before the first send, "
                 "subscribe a listener object, or disconnect() first"
             )
+
+
+Variant.answer(
+    {
+        name: f"a variant only sends; it is variant.producer.{name}"
+        for name in vars(Producer)
+        if not name.startswith("_")
+    }
+)
 
 
 def _weakly(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine import clock, flushing, purging
-from waterdrop_py._engine.answers import PRODUCER, answering, no_attribute, refuse
+from waterdrop_py._engine.answers import (
+    PRODUCER,
+    Answering,
+    answering,
+    refuse,
+)
 from waterdrop_py._engine.arguments import seconds
 from waterdrop_py._engine.contract import (
     KNOWN_TOPICS,
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from waterdrop_py.message import HeadersInput, Key, MessageInput, Payload
 
 
-class Sender:
+class Sender(metaclass=Answering, answers=PRODUCER):
     """What sends. `Producer` and `Variant` are the two there are. Thread-safe."""
 
     __slots__ = (
@@ -44,10 +49,8 @@ class Sender:
         "_verbs",
     )
 
-    if not TYPE_CHECKING:  # else a type checker would accept every name
-
-        def __getattr__(self, name: str) -> NoReturn:
-            no_attribute(self, name, PRODUCER)
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(type(self)), *vars(self)})
 
     def __setattr__(self, name: str, value: object) -> None:
         # The instance has a `__dict__` so that tests can patch its methods.

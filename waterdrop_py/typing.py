@@ -67,6 +67,17 @@ class KafkaClient(Protocol):
         """Messages and events that wait, are in flight, or are not yet polled."""
 
 
+@runtime_checkable
+class NativeClient(KafkaClient, Protocol):
+    """What `Producer.native()` gives: the client, with what the engine does not use."""
+
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Use these from the next authentication on, as long as this client lives."""
+
+    def cluster_id(self, timeout: float = -1) -> str | None:
+        """The cluster's id, within `timeout` seconds."""
+
+
 class Clock(Protocol):
     """Where the library gets its time from: monotonic seconds that count suspension."""
 

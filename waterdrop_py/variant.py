@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from waterdrop_py._engine.answers import PRODUCER, no_attribute
 from waterdrop_py._settings.durations import milliseconds
 from waterdrop_py._settings.kafka import Properties, copied
 from waterdrop_py._settings.known import TOPIC_DEFAULTS
@@ -57,14 +56,6 @@ class Variant(Sender):
     def __init__(self, producer: Producer, parts: Parts) -> None:
         self._producer = producer
         self._adopt(parts)
-
-    if not TYPE_CHECKING:  # else a type checker would accept every name
-
-        def __getattr__(self, name: str) -> NoReturn:
-            if name != "_producer" and hasattr(type(self._producer), name):
-                answer = f"a variant only sends; it is variant.producer.{name}"
-                no_attribute(self, name, {name: answer})
-            no_attribute(self, name, PRODUCER)
 
     @property
     def producer(self) -> Producer:

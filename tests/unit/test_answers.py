@@ -180,8 +180,14 @@ def test_an_autospec() -> None:
     spec.produce_sync("t", b"x", key="k")
     with pytest.raises(TypeError):
         spec.produce_async("t", b"x", value=b"y")
-    with pytest.raises(AttributeError):
-        spec.produce("t", b"x")
+    for name in ("produce", "poll"):
+        with pytest.raises(AttributeError):
+            getattr(spec, name)
+        for one in (Producer, Producer(kafka={"bootstrap.servers": "h:1"})):
+            assert name not in dir(one)
+        with pytest.raises(AttributeError, match="type object 'Producer' has no"):
+            getattr(Producer, name)
+    assert "produce_sync" in dir(Producer)
 
 
 def test_a_status_in_json(producer: Producer) -> None:

@@ -202,6 +202,15 @@ class FakeClient:
         self._refuse_closed()
         return _Metadata(topic)
 
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Accept credentials, and forget them."""
+        self._refuse_closed()
+
+    def cluster_id(self, timeout: float = -1) -> str:
+        """The id of a cluster that there is not."""
+        self._refuse_closed()
+        return "fake"
+
     def close(self) -> bool:
         """Destroy the client."""
         self._closed = True
