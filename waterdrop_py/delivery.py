@@ -300,7 +300,7 @@ class DeliveryHandle:
                 wait returns the report.
             ReentrantCallError: the report could only be served by a call that
                 this one interrupted.
-            InvalidArgumentError: `timeout` is no duration.
+            InvalidArgumentError: `timeout` is not a duration.
         """
         native = self._native
         if native is None:

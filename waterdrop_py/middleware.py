@@ -47,8 +47,8 @@ class Middleware:
             if not isinstance(message, Message):
                 raise MessageInvalidError(
                     {
-                        "middleware": f"{step!r} returned {type(message).__name__}; "
-                        "a Message is legal"
+                        "middleware": f"must be a Message, got "
+                        f"{type(message).__name__} returned by {step!r}"
                     }
                 )
         return message
@@ -57,6 +57,6 @@ class Middleware:
 def _checked(step: Step) -> Step:
     if not callable(step):
         raise InvalidArgumentError(
-            f"step: {shown(step)} is not callable; step(message) is"
+            f"step: must be callable as step(message), got {shown(step)}"
         )
     return step

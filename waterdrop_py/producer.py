@@ -195,7 +195,7 @@ class Producer(Sender):
         callbacks or verbs it closes in the background, and says `complete=False`.
 
         Raises:
-            InvalidArgumentError: `timeout` is no duration.
+            InvalidArgumentError: `timeout` is not a duration.
             TransactionalCloseError: called inside a transaction of the producer.
         """
         bound = seconds("timeout", timeout)
@@ -222,7 +222,7 @@ class Producer(Sender):
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the producer works.
 
-        Shallow: opens nothing, sends nothing, never blocks, is no activity; an idle
+        Shallow: opens nothing, sends nothing, never blocks, is not activity; an idle
         producer is healthy. Deep: opens the client and asks the cluster for its
         metadata, within `timeout` seconds. Raises nothing for a broker that is away or
         a client that cannot be opened: the answer has the error.
@@ -293,7 +293,7 @@ class Producer(Sender):
         Blocks for at most 5 s for the first look-up, and opens the client for it.
 
         Raises:
-            MessageInvalidError: `topic` is no topic's name.
+            MessageInvalidError: `topic` is not a topic's name.
             ProduceError: the topic is unknown, or no broker answered.
         """
         return partition_count(self._slot, checked_topic(topic))

@@ -197,7 +197,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         Blocks for at most `timeout` seconds (None: `max_wait_timeout`). Thread-safe.
 
         Raises:
-            InvalidArgumentError: `timeout` is no duration; nothing was sent.
+            InvalidArgumentError: `timeout` is not a duration; nothing was sent.
             MessageInvalidError: with every violation; nothing was sent.
             ProduceError: it was not delivered; `__cause__` is the Kafka error.
             DeliveryTimeoutError: the time is over; delivery goes on.
@@ -257,7 +257,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         un-acknowledged.
 
         Raises:
-            InvalidArgumentError: `timeout` is no duration.
+            InvalidArgumentError: `timeout` is not a duration.
             ProducerClosedError: the producer is closed.
             ReentrantCallError: called inside a callback of the same client.
         """

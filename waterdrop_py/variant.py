@@ -122,8 +122,8 @@ def _without(names: set[str], kafka: Mapping[str, Any]) -> dict[str, Any]:
 def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
     if not isinstance(topic_config, Mapping) or not topic_config:
         return {
-            "topic_config": f"{shown(topic_config)} is no non-empty mapping of "
-            "per-topic properties; such as {'acks': 1} is"
+            "topic_config": "must be a non-empty mapping of per-topic properties, such "
+            f"as {{'acks': 1}}, got {shown(topic_config)}"
         }
     factory = parts.slot.factory
     if factory.is_transactional:
@@ -135,7 +135,9 @@ def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
     for name in topic_config:
         path = f"topic_config.{name}"
         if name not in PER_TOPIC:
-            errors[path] = f"is not per topic; legal are {', '.join(sorted(PER_TOPIC))}"
+            errors[path] = (
+                f"is not per topic; must be one of {', '.join(sorted(PER_TOPIC))}"
+            )
         elif name in _ACKS and factory.is_idempotent:
             errors[path] = "an idempotent producer needs acks=all; leave it out"
     if not errors:

@@ -27,23 +27,22 @@ def seconds(name: str, value: float | timedelta | None) -> float | None:
             number = math.inf if value > 0 else -math.inf
     else:
         raise InvalidArgumentError(
-            f"{name}: {shown(value)} is not a duration; a number of seconds, a "
-            "timedelta or None is legal"
+            f"{name}: must be a number of seconds, a timedelta or None, got "
+            f"{shown(value)}"
         )
     if math.isnan(number) or number < 0:
         raise InvalidArgumentError(
-            f"{name}: {shown(value)} is out of range; 0 or more seconds are legal"
+            f"{name}: must be 0 or more seconds, got {shown(value)}"
         )
     return number
 
 
 def required_seconds(name: str, value: float | timedelta) -> float:
-    """Like `seconds`, where None is no legal value."""
+    """Like `seconds`, where None is not legal."""
     number = seconds(name, value)
     if number is None:
         raise InvalidArgumentError(
-            f"{name}: None is not a duration; a number of seconds or a timedelta "
-            "is legal"
+            f"{name}: must be a number of seconds or a timedelta, got None"
         )
     return number
 
@@ -57,6 +56,5 @@ def count(name: str, value: int | None) -> int | None:
     if value is None or (type(value) is int and value >= 0):
         return value
     raise InvalidArgumentError(
-        f"{name}: {shown(value)} is no number of times; an int from 0 on, or None, is "
-        "legal"
+        f"{name}: must be an int, 0 or more, or None, got {shown(value)}"
     )

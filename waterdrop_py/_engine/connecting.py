@@ -45,8 +45,8 @@ class Retries:
     ) -> None:
         if errback is not None and not callable(errback):
             raise InvalidArgumentError(
-                f"errback: {shown(errback)} is not callable; errback(error, interval) "
-                "is"
+                "errback: must be callable as errback(error, interval), got "
+                f"{shown(errback)}"
             )
         self._most = most
         self._interval, self._step, self._max = start, step, longest

@@ -18,7 +18,7 @@ class FakeClock:
     idleness and age, in the whole process, until the block ends; `time.advance(300)`
     then lets five minutes pass, and the reaper closes what fell due. Waits stay real:
     a thread that waits for a broker waits in real time. Thread-safe. A time
-    that is no number of seconds, or would turn back, is an `InvalidArgumentError`.
+    that is not a number of seconds, or would turn back, is an `InvalidArgumentError`.
     """
 
     def __init__(self, start: float = 1_000_000.0) -> None:
