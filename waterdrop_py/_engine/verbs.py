@@ -285,12 +285,12 @@ class Verbs:
         """
         first: ProduceError | None = None
         for handle in handles:
-            left = max(0.0, deadline - clock.system_now())
-            if not handle.done() and not waiting.wait_for(handle, left):
+            if not handle.done() and not waiting.wait_until(handle, deadline):
                 return overdue(handle, self._patience, "max_wait_timeout")
-            error = handle.exception(0)
-            if first is None and isinstance(error, ProduceError):
-                first = about_message(error, subject_of(handle))
+            if first is None and handle._native is None:
+                error = handle.exception(0)
+                if isinstance(error, ProduceError):
+                    first = about_message(error, subject_of(handle))
         return first
 
     def _failed(self, verb: str, error: WaterdropError, **about: Any) -> None:
