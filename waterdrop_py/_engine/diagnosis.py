@@ -119,8 +119,8 @@ _TOKEN: Final = [
     "what it raised is in error.occurred, with type callbacks.oauth_cb.error",
 ]
 _SILENT: Final = [
-    "no broker has answered this client: is a firewall or a security group dropping "
-    "packets to this port, or is this the port of something else?",
+    "no answer: is a firewall or a security group dropping packets to this port? no "
+    "broker has ever answered this client",
     "advertised.listeners of the broker must name an address that this host can reach",
     "with sasl.mechanism OAUTHBEARER: is there an oauth_token_provider? without a "
     "token librdkafka waits, and reports nothing",
