@@ -228,9 +228,9 @@ def _require_protocol(client: object) -> None:
     if missing:
         raise ConfigurationInvalidError(
             {
-                "client_factory": "must make an object of the protocol "
-                f"typing.KafkaClient, got {kind(client)}, which has no "
-                f"{', '.join(missing)}"
+                "client_factory": f"made {kind(client)}, which has no "
+                f"{', '.join(missing)}; it must make an object of the protocol "
+                "typing.KafkaClient"
             }
         )
 
