@@ -113,9 +113,8 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
         "transaction.committed": EventSpec("A transaction was committed.", timed=True),
         "transaction.aborted": EventSpec("A transaction was aborted.", timed=True),
         "transaction.marked_as_consumed": EventSpec(
-            "A consumed message's offset is part of the transaction.",
-            ("message", "metadata"),
-            timed=True,
+            "Positions of consumed messages are committed with the transaction.",
+            ("messages", "metadata"),
         ),
         "transaction.finished": EventSpec(
             "A transaction has ended as its block meant it to.", timed=True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from waterdrop_py._engine import clock, closing, connecting, exit, fork
 from waterdrop_py._engine.arguments import count, required_seconds, seconds
@@ -20,7 +20,6 @@ from waterdrop_py._engine.idleness import IdleReport, explain_idle
 from waterdrop_py._engine.lease import Pinned
 from waterdrop_py._engine.partitions import partition_count
 from waterdrop_py._engine.parts import Parts
-from waterdrop_py._engine.slot import NO_LIFE
 from waterdrop_py._engine.states import Status
 from waterdrop_py.config import Config
 from waterdrop_py.errors import StatisticsNotEnabledError, TransactionalCloseError
@@ -28,7 +27,7 @@ from waterdrop_py.middleware import Middleware
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.monitor import monitor as shared_monitor
 from waterdrop_py.sender import Sender
-from waterdrop_py.typing import KafkaClient
+from waterdrop_py.typing import NativeClient
 from waterdrop_py.variant import Variant, parts_of_variant
 
 fork.install()
@@ -151,7 +150,7 @@ class Producer(Sender):
             ending.wait(self._config.close_timeout / 1000)
         return True
 
-    def native(self) -> AbstractContextManager[KafkaClient]:
+    def native(self) -> AbstractContextManager[NativeClient]:
         """The open confluent_kafka client itself, which stays open inside the block.
 
         `with producer.native() as client: client.list_topics()`. Opens one if need
@@ -165,7 +164,7 @@ class Producer(Sender):
             ProducerClosedError: the producer is closed.
             WaterdropError: this block is entered already.
         """
-        return Pinned(self._slot)
+        return cast("AbstractContextManager[NativeClient]", Pinned(self._slot))
 
     def explain_idle(self) -> IdleReport:
         """Why the client is, or is not, disconnectable, and the ms to its deadline.
@@ -213,7 +212,7 @@ class Producer(Sender):
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the producer works.
 
-        Shallow: opens nothing, sends nothing, never blocks, is no activity; an idle
+        Shallow: opens nothing, sends nothing, never blocks, is not activity; an idle
         producer is healthy. Not healthy are a fatal error that stays, and, while
         messages are un-acknowledged, an error as the newest thing heard from the
         brokers. Deep: opens the client and asks the cluster for its metadata, within
@@ -257,7 +256,7 @@ class Producer(Sender):
     @property
     def is_connected(self) -> bool:
         """Whether a client is open."""
-        return self._slot.life is not NO_LIFE
+        return self._slot.known is not None
 
     @property
     def is_transactional(self) -> bool:
@@ -277,8 +276,8 @@ class Producer(Sender):
     @property
     def idle_ms(self) -> float | None:
         """Milliseconds since the last activity of the open client; None without."""
-        life = self._slot.life
-        return None if life is NO_LIFE else (clock.now() - life.last_activity) * 1000
+        life = self._slot.known
+        return None if life is None else (clock.now() - life.last_activity) * 1000
 
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
@@ -332,13 +331,22 @@ class Producer(Sender):
             each.slot.refresh()
 
     def _guard_subscription(self, name: str) -> None:
-        life = self._slot.life
-        if name == "statistics.emitted" and life is not NO_LIFE and not life.statistics:
+        life = self._slot.known
+        if name == "statistics.emitted" and life is not None and not life.statistics:
             raise StatisticsNotEnabledError(
                 "the open client was built while nobody listened to "
                 "statistics.emitted, and emits none; subscribe before the first send, "
                 "subscribe a listener object, or disconnect() first"
             )
+
+
+Variant.answer(
+    {
+        name: f"a variant only sends; it is variant.producer.{name}"
+        for name in vars(Producer)
+        if not name.startswith("_")
+    }
+)
 
 
 def _weakly(

@@ -116,7 +116,9 @@ def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
     for name in map(plain_value, topic_config):
         path = f"topic_config.{name}"
         if name not in PER_TOPIC:
-            errors[path] = f"is not per topic; those are {', '.join(sorted(PER_TOPIC))}"
+            errors[path] = (
+                f"is not per topic; must be one of {', '.join(sorted(PER_TOPIC))}"
+            )
         elif name in _ACKS and factory.is_idempotent:
             errors[path] = "an idempotent producer needs acks=all; leave it out"
     if not errors:

@@ -62,5 +62,5 @@ def count(name: str, value: int | None) -> int | None:
     if number is not None and number >= 0:
         return number
     raise InvalidArgumentError(
-        f"{name}: must be an int from 0 on, or None, got {shown(value)}"
+        f"{name}: must be an int, 0 or more, or None, got {shown(value)}"
     )

@@ -139,7 +139,7 @@ def _unanswered(slot: ClientSlot, life: Life) -> BrokerUnreachableError | None:
 
 def health(slot: ClientSlot, timeout: float | None) -> Health:
     """The shallow check, or with a `timeout` in seconds the deep one."""
-    status, life = slot.status, slot.life
+    status, life = slot.status, slot.known or NO_LIFE
     try:
         slot.refuse_closed()
     except ProducerClosedError as closed:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock, waiting
-from waterdrop_py._engine.fatal import refusal_error
 from waterdrop_py._engine.kafka_errors import queue_full_error, refusal_of
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.partitions import partition_of
 from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._engine.subjects import limit_of, subject_of
 from waterdrop_py._settings.reading import number_of
 from waterdrop_py.delivery import ANYWHERE
 from waterdrop_py.errors import (
     ProduceError,
     ReentrantCallError,
+    about,
+    shared,
 )
 
 if TYPE_CHECKING:
@@ -98,14 +100,14 @@ class Dispatch:
         partition = self._partition(handle, deadline)
         try:
             while True:
-                life = self._slot.open(deadline)
+                life = self._ready(handle, deadline)
                 try:
                     if self._produce(handle, life, partition, serves=serves):
                         return
                 except BufferError as full:
                     self._wait_for_room(handle, life, verb, full, give_up)
                 except KafkaException as refused:
-                    self._recover(life, refused)
+                    self._recover(handle, life, refused)
                 finally:
                     if life.refusals:
                         self._slot.look_again()
@@ -187,8 +189,14 @@ class Dispatch:
                 self.send_or_defer(handle, verb)
         except Exception as error:  # noqa: BLE001 - the handle tells of it
             self._emitter.error(verb, error, message=handle.message)
-            handle._error = error
+            handle._error = error.with_traceback(None)  # its frames have the handle
             aside.notify(handle)
+
+    def _ready(self, handle: DeliveryHandle, deadline: float | None) -> Life:
+        try:
+            return self._slot.open(deadline)
+        except ProduceError as error:
+            raise about(shared(error), subject_of(handle)) from error.__cause__
 
     def _partition(self, handle: DeliveryHandle, deadline: float | None) -> int:
         place = handle._place
@@ -218,6 +226,7 @@ class Dispatch:
             life.inuse.append(None)
             if self._slot.life is not life:
                 return False
+            self._slot.reports.note_topic(handle._topic)
             if life.quiet:
                 woken = True
                 life.quiet = False
@@ -319,7 +328,13 @@ class Dispatch:
         """
         self._refuse_larger_than_the_queue(handle, full)
         now = clock.system_now()
-        error = queue_full_error(full)
+        wait_ms = self._config.wait_timeout_on_queue_full
+        error = queue_full_error(
+            full,
+            subject_of(handle),
+            f"{limit_of('queue_full', self._slot.reports.kafka)}, "
+            f"wait_timeout_on_queue_full is {wait_ms} ms",
+        )
         if not self._config.wait_on_queue_full or now >= give_up:
             raise error
         if life.held_here():
@@ -348,23 +363,27 @@ class Dispatch:
         kbytes = number_of(self._slot.factory.kafka, _QUEUE_SIZE)
         if kbytes is not None and size > kbytes * 1024:
             raise ProduceError(
-                f"a payload of {size} bytes is larger than the client's whole queue: "
-                f"{_QUEUE_SIZE} is {kbytes} ({kbytes * 1024} bytes); nothing was sent "
-                "(msg_size_too_large)",
+                f"{subject_of(handle)}: a payload of {size} bytes is larger than the "
+                f"client's whole queue: {_QUEUE_SIZE} is {kbytes} ({kbytes * 1024} "
+                "bytes); nothing was sent (msg_size_too_large)",
                 code="msg_size_too_large",
                 checklist=(f"raise kafka[{_QUEUE_SIZE!r}], or send less at once",),
             ) from full
 
-    def _recover(self, life: Life, refused: KafkaException) -> None:
+    def _recover(
+        self, handle: DeliveryHandle, life: Life, refused: KafkaException
+    ) -> None:
         """Replace a lost client: the message goes to the next. Else raise the error."""
-        error = self._refusal(life, refused)
+        error = self._refusal(handle, life, refused)
         recovery = self._recovery
         if recovery is None or not error.fatal:
             raise error from refused
         if not recovery.reload(life, error, "librdkafka.idempotent_fatal_error"):
             raise error from refused
 
-    def _refusal(self, life: Life, refused: KafkaException) -> ProduceError:
+    def _refusal(
+        self, handle: DeliveryHandle, life: Life, refused: KafkaException
+    ) -> ProduceError:
         """What `produce` refused a message with, and the real code of a fatal error."""
         error: Any = refusal_of(refused)
         lost = error.code() == error._FATAL
@@ -377,7 +396,7 @@ class Dispatch:
             if life.fatal is None:
                 life.doomed(error)
             if life.fatal is not None:
-                return life.fatal.error()
-        raised = refusal_error(error, life.registration)
+                return about(shared(life.fatal.error()), subject_of(handle))
+        raised = self._slot.reports.refused(handle, life, error)
         raised.fatal = raised.fatal or life.fatal is not None
         return raised

@@ -133,6 +133,7 @@ class Factory:
         """
         kafka = self.kafka  # once: another thread may replace it
         beginning = self._begin(kafka)
+        reports.kafka = kafka
         conf = kafka.over(beginning.missing)
         self.brokers.add_to(conf)
         if name := text_of(kafka, "transactional.id"):

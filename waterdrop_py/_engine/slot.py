@@ -165,6 +165,16 @@ class ClientSlot:
         )
 
     @property
+    def known(self) -> Life | None:
+        """The open client, also at the instant at which it is judged, when it is out
+        of the slot (test_a_client_that_is_judged_is_connected). For what is said of
+        the producer, and not for sends."""
+        life = self.life
+        if life is not NO_LIFE:
+            return life
+        return self.ledger.book[1] if self.state is SlotState.OPEN else None
+
+    @property
     def mine(self) -> bool:
         """Whether this thread is inside a step of this slot, further down."""
         return self._claim.mine and not self._claim.heal()
@@ -504,8 +514,10 @@ class ClientSlot:
     def due_at(self) -> float | None:
         """When the client falls due, in seconds on the clock; None when it cannot."""
         life = self.life
-        if life is NO_LIFE:
-            return None
+        return None if life is NO_LIFE else self.due_of(life)
+
+    def due_of(self, life: Life) -> float | None:
+        """The same for a client that need not be in the slot just now."""
         deadlines = []
         if self.idle_timeout > 0:
             deadlines.append(life.last_activity + self.idle_timeout)

@@ -33,10 +33,13 @@ class FakeClock:
         step = _seconds("duration", duration)
         if step < 0:
             raise InvalidArgumentError(
-                f"duration: {shown(duration)} is negative; time does not turn"
+                f"duration: must not be negative, got {shown(duration)}"
             )
         self._now += step
         clock.announce()
+
+    def __repr__(self) -> str:
+        return f"<FakeClock now={self._now!r}>"
 
     def __enter__(self) -> FakeClock:
         clock.replace(self)
@@ -51,7 +54,7 @@ def _seconds(name: str, value: float | timedelta) -> float:
         return value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidArgumentError(
-            f"{name}: must be a number of seconds, got {shown(value)}"
+            f"{name}: must be a number of seconds or a timedelta, got {shown(value)}"
         )
     if not abs(value) <= _FARTHEST:  # also what is not a number
         raise InvalidArgumentError(

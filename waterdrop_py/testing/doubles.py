@@ -52,6 +52,13 @@ class FakeMessage:
         self._offset: int | None = None
         self._error: Any = None
 
+    def __repr__(self) -> str:
+        """Where it is, and no content."""
+        return (
+            f"<FakeMessage topic={self._topic!r} partition={self._partition} "
+            f"offset={self._offset}>"
+        )
+
     def acknowledge(self, offset: int) -> None:
         """It was delivered, to `offset`."""
         self._offset = offset
@@ -196,6 +203,15 @@ class FakeClient:
         self._refuse_closed()
         return _Metadata(topic)
 
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Accept credentials, and forget them."""
+        self._refuse_closed()
+
+    def cluster_id(self, timeout: float = -1) -> str:
+        """The id of a cluster that there is not."""
+        self._refuse_closed()
+        return "fake"
+
     def close(self) -> bool:
         """Destroy the client."""
         self._closed = True
@@ -203,6 +219,13 @@ class FakeClient:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._figures()}>"
+
+    def _figures(self) -> str:
+        shut = " closed" if self._closed else ""
+        return f"waiting={len(self._waiting)}{shut}"
 
     # -- transactions ------------------------------------------------------
 
@@ -268,6 +291,9 @@ class BufferedClient(FakeClient):
     def messages_for(self, topic: str) -> list[FakeMessage]:
         """What was sent to `topic`, in order."""
         return [message for message in self._kept if message.topic() == topic]
+
+    def _figures(self) -> str:
+        return f"{super()._figures()} messages={len(self._kept)}"
 
     def reset(self) -> None:
         """Forget everything that was sent."""

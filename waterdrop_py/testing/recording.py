@@ -21,8 +21,8 @@ def record(monitor: Monitor) -> Iterator[list[Event]]:
     """
     if not isinstance(monitor, Monitor):
         raise InvalidArgumentError(
-            "monitor: must be a Monitor, as producer.monitor and waterdrop_py.monitor, "
-            f"got {kind(monitor)}"
+            "monitor: must be a Monitor, as producer.monitor and waterdrop_py.monitor "
+            f"are, got {kind(monitor)}"
         )
     events: list[Event] = []
     methods = {listener_method(name): events.append for name in EVENTS}

@@ -19,7 +19,7 @@ from waterdrop_py._engine.contract.messages import (
     snapshot,
     snapshots,
 )
-from waterdrop_py._engine.contract.offsets import checked_offset
+from waterdrop_py._engine.contract.offsets import checked_positions, listed_consumed
 from waterdrop_py._engine.contract.plain import plain_headers
 
 __all__ = [
@@ -27,12 +27,13 @@ __all__ = [
     "KNOWN_TOPICS",
     "as_message",
     "as_messages",
-    "checked_offset",
+    "checked_positions",
     "checked_topic",
     "fill",
     "fill_all",
     "fill_others",
     "listed",
+    "listed_consumed",
     "plain_headers",
     "snapshot",
     "snapshots",

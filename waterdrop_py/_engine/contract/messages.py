@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _NO_KEY: Final = "missing; a tombstone deletes a key: it must be non-empty bytes or str"
 
+_FOREIGN: Final = {"value": "payload", "msg": "payload", "timestamp_ms": "timestamp"}
+"""Names of confluent-kafka's and kafka-python's."""
 FIELDS: Final = tuple(field.name for field in fields(Message))
 
 
@@ -92,8 +94,8 @@ def _unknown(name: Any) -> str:
     from difflib import get_close_matches  # only who mistyped pays for it
 
     near = get_close_matches(str(name), FIELDS, n=1)
-    if name == "value":
-        near = ["payload"]
+    if name in _FOREIGN:
+        near = [_FOREIGN[name]]
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"a message has no such field; {hint}its fields are {', '.join(FIELDS)}"
 
