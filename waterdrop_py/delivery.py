@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import pickle
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -122,6 +121,8 @@ class DeliveryReport:
         return _restored(*self._kept(label))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        import pickle  # at hand for who pickles
+
         label = self.label
         try:
             pickle.dumps(label)

@@ -12,7 +12,6 @@ from waterdrop_py._settings.durations import milliseconds
 from waterdrop_py._settings.kafka import Properties, copied
 from waterdrop_py._settings.known import names_of
 from waterdrop_py._settings.plain import plain as plain_value
-from waterdrop_py._settings.properties import check_properties
 from waterdrop_py._settings.reading import merged
 from waterdrop_py._settings.refusal import RefusedError
 from waterdrop_py._settings.shown import shown
@@ -122,6 +121,8 @@ def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
         elif name in _ACKS and factory.is_idempotent:
             errors[path] = "an idempotent producer needs acks=all; leave it out"
     if not errors:
+        from waterdrop_py._settings.properties import check_properties
+
         plain, wrong = copied(topic_config)
         wrong = wrong or check_properties(plain)
         wrong = wrong or check_properties(merged(factory.kafka, plain))

@@ -9,7 +9,6 @@ from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._settings.kafka import EditableProperties, copied
 from waterdrop_py._settings.known import SERVERS
-from waterdrop_py._settings.properties import check_properties
 from waterdrop_py._settings.reading import value_of
 from waterdrop_py.errors import ConfigurationInvalidError
 
@@ -138,6 +137,8 @@ class Recovery:
         self._emitter.emit(
             "producer.reload", {"attempt": attempt, "error": error, "kafka": editable}
         )
+        from waterdrop_py._settings.properties import check_properties
+
         properties, errors = copied(editable)
         errors = errors or check_properties(properties)
         if errors:
