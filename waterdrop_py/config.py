@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
+import confluent_kafka
+
 from waterdrop_py._settings.kafka import copied
 from waterdrop_py._settings.kinds import (
+    REQUIRED,
     Count,
     Duration,
     ErrorNames,
@@ -29,29 +33,30 @@ from waterdrop_py._settings.kinds import (
     optional_count,
     optional_duration,
     optional_text,
+    positional,
     properties,
     steps,
 )
 from waterdrop_py._settings.options import OptionTable
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.plain import opened, plain
 from waterdrop_py._settings.shown import kind
+from waterdrop_py._settings.text import Reading, override
 from waterdrop_py._settings.tuning import warn_about
 from waterdrop_py.errors import ConfigurationInvalidError
+from waterdrop_py.typing import ClientFactory
 
-if TYPE_CHECKING:
-    from waterdrop_py._settings.text import Reading
-    from waterdrop_py.typing import ClientFactory
-
-TokenProvider: TypeAlias = Callable[[str], "tuple[Any, ...]"]
-_OptionalProvider: TypeAlias = Option["TokenProvider | None", "TokenProvider | None"]
-_OptionalFactory: TypeAlias = Option["ClientFactory | None", "ClientFactory | None"]
+TokenProvider: TypeAlias = Callable[[str], tuple[Any, ...]]
+_OptionalProvider: TypeAlias = Option[TokenProvider | None, TokenProvider | None]
+_OptionalFactory: TypeAlias = Option[ClientFactory | None, ClientFactory | None]
 
 
 @final
 class Config(OptionTable):
     """The settings of a producer: its options, and librdkafka's properties.
 
-    `Config(kafka={"bootstrap.servers": "h:9092"}, idle_disconnect_timeout="5m")`
+    `Config(kafka={"bootstrap.servers": "h:9092"}, idle_disconnect_timeout="5m")`, or a
+    mapping of the same, and options beside it: those win, and `kafka` is merged over
+    the mapping's, property by property.
 
     Durations are given as int milliseconds, as a `timedelta`, or as text with a unit
     (`"5m"`, `"30s"`, `"60000ms"`), and come back as int milliseconds. The mapping is
@@ -101,7 +106,11 @@ class Config(OptionTable):
             `confluent_kafka.Producer`, looked up then.
     """
 
-    kafka: KafkaProperties = properties()
+    if TYPE_CHECKING:
+        _source: Config | Mapping[str, Any] | None = positional(
+            default=None, kw_only=False
+        )
+    kafka: KafkaProperties = properties(default=REQUIRED)
     id: OptionalText = optional_text(None)
     idle_disconnect_timeout: Duration = connection_duration(0)
     max_connection_age: Duration = connection_duration(0)
@@ -134,9 +143,18 @@ class Config(OptionTable):
     def _built(self) -> None:
         warn_about(self)
 
+    def replace(self, /, **options: Any) -> Config:
+        """Another configuration, with these options changed; `kafka` as a whole.
+
+        Raises `ConfigurationInvalidError`.
+        """
+        return Config(**{**vars(self), **options})
+
+    __replace__ = replace  # of copy.replace
+
     @classmethod
     def from_url(cls, /, url: str, **options: Any) -> Config:
-        """A configuration from a URL, and from options given beside it.
+        """Build a configuration from a URL, and from options given beside it.
 
         `kafka+sasl_ssl://user:p%40ss@h1:9093,h2/?client.id=x&idle_disconnect_timeout=5m`
 
@@ -145,9 +163,10 @@ class Config(OptionTable):
         is 9092 when missing. A query key that names an option is that option (`true`
         and `false`, durations with a unit, `none`, `tags.<name>=<value>`), any other a
         librdkafka property. With a user name `sasl.mechanism` defaults to `PLAIN`.
-        Raises `ConfigurationInvalidError`, also for what is given twice.
+        Options beside the URL win; `kafka` is merged, property by property.
+        Raises `ConfigurationInvalidError`, also for what the URL gives twice.
         """
-        return cls._from_reading(*_read_url(url, options))
+        return cls._from_reading(*_of_url(url, options))
 
     @classmethod
     def from_env(
@@ -156,56 +175,81 @@ class Config(OptionTable):
         environ: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Config:
-        """A configuration from the environment, and from options given beside it.
+        """Build a configuration from the environment, and from options beside it.
 
         `<prefix>URL` is read as `from_url` does, `<prefix><OPTION>` is an option (tags
         as `name=value,name=value`), `<prefix>KAFKA_<PROPERTY>` a librdkafka property,
-        its dots written as underscores. `environ` defaults to `os.environ`.
+        its dots written as underscores. `environ` defaults to `os.environ`. Options
+        beside it win; `kafka` is merged, property by property. Variables that
+        Kubernetes makes for a Service are ignored.
         Raises `ConfigurationInvalidError`, also for an unknown name under the prefix
-        and for what is given twice.
+        and for what is given twice; it names the variable.
         """
-        from waterdrop_py._settings.env import read_env
+        from waterdrop_py._settings.env import named, read_env
+        from waterdrop_py._settings.properties import check_properties
+        from waterdrop_py._settings.url import add_mechanism
 
         source = os.environ if environ is None else environ
-        return cls._from_reading(*read_env(prefix, source, options, cls.OPTIONS))
+        reading, origins = read_env(prefix, source, cls.OPTIONS)
+        given = {f"kafka.{name}" for name in options.get("kafka") or ()}
+        origins = {k: v for k, v in origins.items() if k not in options.keys() | given}
+        override(reading, options)
+        values, errors = reading
+        if isinstance(kafka := values.get("kafka"), dict) and "url" not in errors:
+            add_mechanism(kafka)
+        verdict = check_properties(copied(values["kafka"])[0]) if kafka else {}
+        try:
+            return cls._from_reading(values, {**verdict, **errors})
+        except ConfigurationInvalidError as error:
+            sentences = named(error.errors, origins)
+        raise ConfigurationInvalidError(sentences)
 
     @classmethod
     def of(cls, source: object, options: Mapping[str, Any]) -> Config:
         """The configuration that a producer's arguments mean.
 
-        `source` is a `Config`, a mapping of options, a URL (with which further
-        options may be given), or None. Raises `ConfigurationInvalidError`, which then
-        has librdkafka's verdict on the properties as well.
+        `source` is a `Config`, a mapping of options, a URL, or None; `options` are
+        those beside it, and win. Raises `ConfigurationInvalidError`, which has
+        librdkafka's verdict on the properties as well.
         """
+        errors: dict[str, str] = {}
         try:
-            return cls._of(source, options)
+            config = cls._of(source, options)
         except ConfigurationInvalidError as error:
             errors = error.errors
-        if not errors.keys() & {"config", "url"}:
-            given = source if isinstance(source, Mapping) else options
-            if isinstance(source, str):
-                given = _read_url(source, options)[0]
-            verdict = check_properties(copied(given.get("kafka"))[0])
-            errors = {**verdict, **errors}
-        raise ConfigurationInvalidError(errors)
+        else:
+            errors = _unusable(config)
+            if not errors:
+                return config
+        if errors.keys() & {"config", "url"}:
+            raise ConfigurationInvalidError(errors)
+        raise ConfigurationInvalidError({**cls._verdict(source, options), **errors})
+
+    @classmethod
+    def _verdict(cls, source: object, options: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with the properties, whatever is wrong beside them."""
+        from waterdrop_py._settings.properties import check_properties
+
+        try:
+            kafka = _values_of(source, options)[0].get("kafka")
+        except ConfigurationInvalidError:
+            return {}
+        return check_properties(copied(kafka)[0])
 
     @classmethod
     def _of(cls, source: object, options: Mapping[str, Any]) -> Config:
-        if isinstance(source, str):
-            return cls._from_reading(*_read_url(source, options))
-        if source is None:
-            return cls(**options)
-        if options:
-            names = ", ".join(sorted(options))
-            raise _not_a_source(f"was given beside the options {names}; give either")
-        if isinstance(source, Config):
+        if isinstance(source, Config) and not options:
             return source
-        if not isinstance(source, Mapping):
-            given = kind(source)
-            raise _not_a_source(f"must be a Config, a mapping or a URL, not {given}")
-        if not all(isinstance(name, str) for name in source):
-            raise _not_a_source("must be a mapping whose keys are names of options")
-        return cls(**source)
+        return cls._from_reading(*_values_of(source, options))
+
+    @classmethod
+    def _options_of(cls, source: object, options: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(source, Config | Mapping):
+            raise _not_a_source(f"must be a mapping of options, got {kind(source)}")
+        values, errors = _values_of(source, options)
+        if errors:
+            raise ConfigurationInvalidError(errors)
+        return values
 
     @classmethod
     def _from_reading(cls, values: dict[str, Any], errors: dict[str, str]) -> Config:
@@ -217,10 +261,64 @@ class Config(OptionTable):
         raise ConfigurationInvalidError({**others, **errors})
 
 
-def _read_url(url: object, options: Mapping[str, Any]) -> Reading:
-    from waterdrop_py._settings.url import read_url
+def _unusable(config: Config) -> dict[str, str]:
+    """Why no producer can be built with it."""
+    # The judges are 4 modules, with 20 patterns: the first producer needs them, and
+    # the import of the package does not.
+    from waterdrop_py._settings.conflicts import (
+        missing_login,
+        missing_servers,
+        unreadable_files,
+    )
+    from waterdrop_py._settings.properties import check_properties
 
-    return read_url(url, options, Config.OPTIONS)
+    errors = check_properties(config.kafka)
+    if _is_for_a_double(config.client_factory):
+        return errors
+    if config.deliver:
+        errors = {**missing_servers(config.kafka), **errors}
+    if config.client_factory in (None, confluent_kafka.Producer):
+        # Any other may know the login by itself.
+        errors = {**missing_login(config.kafka), **errors}
+    return {**errors, **unreadable_files(config.kafka)}
+
+
+def _is_for_a_double(factory: Any) -> bool:
+    """Whether the clients are the library's own doubles, which connect to nothing."""
+    doubles = sys.modules.get("waterdrop_py.testing.doubles")
+    made = factory if isinstance(factory, type) else type(factory)
+    return doubles is not None and issubclass(made, doubles.FakeClient)
+
+
+def _values_of(source: object, options: Mapping[str, Any]) -> Reading:
+    """The options that a source and those beside it make, and what is wrong."""
+    source = plain(opened(source))
+    if isinstance(source, str):
+        return _of_url(source, options)
+    if source is None:
+        return dict(options), {}
+    reading: Reading
+    if isinstance(source, Config):
+        reading = dict(vars(source)), {}
+    elif isinstance(source, Mapping):
+        if not all(isinstance(name, str) for name in source):
+            raise _not_a_source("must be a mapping whose keys are names of options")
+        reading = {plain(name): value for name, value in source.items()}, {}
+    else:
+        raise _not_a_source(f"must be a Config, a mapping or a URL, got {kind(source)}")
+    override(reading, options)
+    return reading
+
+
+def _of_url(url: object, options: Mapping[str, Any]) -> Reading:
+    from waterdrop_py._settings.url import add_mechanism, read_url
+
+    reading = read_url(plain(opened(url)), Config.OPTIONS)
+    override(reading, options)
+    values, errors = reading
+    if "url" not in errors and isinstance(values.get("kafka"), dict):
+        add_mechanism(values["kafka"])
+    return reading
 
 
 def _not_a_source(sentence: str) -> ConfigurationInvalidError:

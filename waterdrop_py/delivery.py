@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from waterdrop_py._engine import aside, waiting
+from waterdrop_py._engine.answers import HANDLE, REPORT, no_attribute
 from waterdrop_py._engine.arguments import seconds
+from waterdrop_py._engine.subjects import subject_of
 from waterdrop_py._engine.unbroken import unbroken
 from waterdrop_py._settings.shown import shown
-from waterdrop_py.errors import DeliveryTimeoutError, InvalidArgumentError
+from waterdrop_py.errors import DeliveryTimeoutError, InvalidArgumentError, about
 from waterdrop_py.message import Message
+from waterdrop_py.typing import Headers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from datetime import timedelta
-
     from waterdrop_py._engine.life import Life
-    from waterdrop_py.typing import Headers
 
 
 class Place(NamedTuple):
@@ -35,7 +38,8 @@ ANYWHERE: Final = Place(None, None, None)
 class DeliveryReport:
     """Where a message ended up. Immutable; its figures are read when asked for.
 
-    Two reports are equal when they are of the same message, sent once.
+    It can be copied and pickled; a label that cannot be is None in the pickle. Two
+    reports are equal when all their values are; of an error those are type and text.
     """
 
     __slots__ = ("_error", "_handle", "_native")
@@ -43,6 +47,11 @@ class DeliveryReport:
     _error: BaseException | None
     _handle: DeliveryHandle
     _native: Any
+
+    if not TYPE_CHECKING:  # else a type checker would accept every name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            no_attribute(self, name, REPORT.get(name))
 
     @property
     def topic(self) -> str:
@@ -93,10 +102,43 @@ class DeliveryReport:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DeliveryReport):
             return NotImplemented
-        return self._handle is other._handle
+        if self._handle is other._handle:
+            return True
+        # A label may not survive pickling, and its comparison may raise.
+        return self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash(self._handle)
+        return hash((self.topic, self.partition, self.offset, self.timestamp))
+
+    def __copy__(self) -> DeliveryReport:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DeliveryReport:
+        try:
+            label = copy.deepcopy(self.label, memo)
+        except Exception:  # noqa: BLE001 - a lock, a socket: it is shared then
+            label = self.label
+        return _restored(*self._kept(label))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import pickle  # at hand for who pickles
+
+        label = self.label
+        try:
+            pickle.dumps(label)
+        except Exception:  # noqa: BLE001 - whatever a foreign object raises
+            label = None
+        return _restored, self._kept(label)
+
+    def _kept(self, label: Any) -> tuple[Any, ...]:
+        figures = None
+        if self._native is not None:
+            figures = (self.partition, self.offset, self.timestamp, self.latency_ms)
+        return replace(self.message, label=label), figures, self._error
+
+    def _values(self) -> tuple[Any, ...]:
+        message, figures, error = self._kept(None)
+        return message, figures, type(error), str(error)
 
     def __repr__(self) -> str:
         shown = (
@@ -104,6 +146,39 @@ class DeliveryReport:
             for name in ("topic", "partition", "offset", "timestamp", "error")
         )
         return f"DeliveryReport({', '.join(shown)})"
+
+
+class _Figures(NamedTuple):
+    """What a restored report reads in place of librdkafka's message."""
+
+    kept: tuple[int | None, int | None, int | None, float | None]
+
+    def partition(self) -> int | None:
+        return self.kept[0]
+
+    def offset(self) -> int | None:
+        return self.kept[1]
+
+    def timestamp(self) -> tuple[int, int | None]:
+        return 0, self.kept[2]
+
+    def latency(self) -> float | None:
+        latency_ms = self.kept[3]
+        return None if latency_ms is None else latency_ms / 1000
+
+
+def _restored(message: Message, figures: Any, error: Any) -> DeliveryReport:
+    """A report of values that were kept."""
+    handle = DeliveryHandle()
+    handle._topic, handle._label = message.topic, message.label
+    handle._payload, handle._key = message.payload, message.key  # type: ignore[assignment]
+    handle._headers = message.headers  # type: ignore[assignment]
+    handle._place = Place(
+        message.partition,
+        message.partition_key,  # type: ignore[arg-type]
+        message.timestamp,  # type: ignore[arg-type]
+    )
+    return report_of(handle, None if figures is None else _Figures(figures), error)
 
 
 def _natural(figure: int | None) -> int | None:
@@ -140,17 +215,20 @@ class DeliveryHandle:
     _headers: Headers | None
     _key: bytes | None
     _label: Any
-    _life: Life
+    if TYPE_CHECKING:  # of the engine, for which no type is looked up at run time
+        _life: Life
     _native: Any
     _payload: bytes | None
     _place: Place | None
     _seq: int
     _topic: str
 
-    def __getattr__(self, name: str) -> None:
-        if name in DeliveryHandle.__slots__:
-            return  # a slot that this message does not use
-        raise AttributeError(name)
+    if not TYPE_CHECKING:  # else a type checker would accept every name
+
+        def __getattr__(self, name: str) -> None:
+            if name in DeliveryHandle.__slots__:
+                return  # a slot that this message does not use
+            no_attribute(self, name, HANDLE.get(name))
 
     def __call__(self, error: Any, native: Any) -> None:
         """Take the delivery report. librdkafka's, on whichever thread polls.
@@ -223,13 +301,13 @@ class DeliveryHandle:
                 wait returns the report.
             ReentrantCallError: the report could only be served by a call that
                 this one interrupted.
-            InvalidArgumentError: `timeout` is no duration.
+            InvalidArgumentError: `timeout` is not a duration.
         """
         native = self._native
         if native is None:
             error = self.exception(timeout)
             if error is not None:
-                _raise(error)
+                _raise(self, error)
             native = self._native
         return report_of(self, native, None)
 
@@ -242,7 +320,7 @@ class DeliveryHandle:
         if self._native is None and not self.done():
             bound = seconds("timeout", timeout)
             if not waiting.wait_for(self, bound):
-                raise overdue(self, bound)
+                raise overdue(self, bound, "timeout")
         return self._failure()
 
     def add_done_callback(self, fn: Callable[[DeliveryHandle], object]) -> None:
@@ -269,7 +347,7 @@ class DeliveryHandle:
             if error is None:
                 future.set_result(handle._report())
             else:
-                future.set_exception(error)
+                future.set_exception(about(error, subject_of(handle)))
 
         aside.watch(self, resolve)
         return future
@@ -328,11 +406,15 @@ _place_of: Final = DeliveryHandle.__dict__["_place"].__get__
 _WATCHED: Final = aside.WATCHED
 
 
-def overdue(handle: DeliveryHandle, bound: float | None) -> DeliveryTimeoutError:
-    """The error of a wait for `handle` that took `bound` seconds."""
+def overdue(
+    handle: DeliveryHandle, bound: float | None, limit: str
+) -> DeliveryTimeoutError:
+    """The error of a wait for `handle` that took `bound` seconds, as `limit` says."""
+    life = handle._life
     return DeliveryTimeoutError(
-        f"no delivery report within {bound:.3g} s; delivery goes on",
-        checklist=handle._life.reports.checklist(),
+        f"no delivery report for {subject_of(handle)} within {bound:.3g} s "
+        f"({limit}); delivery goes on",
+        checklist=life.reports.checklist(life, handle._topic),
     )
 
 
@@ -349,11 +431,14 @@ def report_of(
 
 def _check_callable(fn: object) -> None:
     if not callable(fn):
-        raise InvalidArgumentError(f"fn: {shown(fn)} is not callable; fn(handle) is")
+        raise InvalidArgumentError(
+            f"fn: must be callable as fn(handle), got {shown(fn)}"
+        )
 
 
-def _raise(error: BaseException) -> NoReturn:
+def _raise(handle: DeliveryHandle, error: BaseException) -> NoReturn:
+    """Raise a copy: the handle keeps the error, and may be asked again and again."""
     try:
-        raise error
+        raise about(error, subject_of(handle))
     finally:
         del error  # the traceback would hold the frame that holds the error

@@ -6,12 +6,14 @@ A native error is always chained: `raise ... from kafka_exception`, so that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+# Handles need the errors: their annotations name them by way of the package, which is
+# whole by the time somebody asks for the types.
+import waterdrop_py
 
-    from waterdrop_py.delivery import DeliveryHandle
+_E = TypeVar("_E", bound=BaseException)
 
 
 class WaterdropError(Exception):
@@ -28,7 +30,7 @@ class _FieldErrors(WaterdropError):
         listing = "; ".join(f"{path}: {text}" for path, text in self.errors.items())
         super().__init__(f"invalid {self.subject}: {listing}")
 
-    def __reduce__(self) -> tuple[type[_FieldErrors], tuple[dict[str, str]]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.errors,)
 
 
@@ -39,9 +41,20 @@ class ConfigurationInvalidError(_FieldErrors):
 
 
 class MessageInvalidError(_FieldErrors):
-    """A message breaks its rules. `errors` maps each field to why; nothing was sent."""
+    """A message breaks its rules. `errors` maps each field to why; nothing was sent.
+
+    `indexes` are the places in a batch of the messages at fault, in order; empty where
+    one message was sent.
+    """
 
     subject = "message"
+
+    def __init__(self, errors: Mapping[str, str], indexes: Iterable[int] = ()) -> None:
+        super().__init__(errors)
+        self.indexes: tuple[int, ...] = tuple(indexes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors, self.indexes)
 
 
 class InvalidArgumentError(WaterdropError, ValueError, TypeError):
@@ -107,6 +120,12 @@ class ProduceError(WaterdropError):
     def __str__(self) -> str:
         return with_checklist(super().__str__(), self.checklist)
 
+    def __copy__(self) -> ProduceError:
+        return fresh(self)
+
+    def __deepcopy__(self, _: object) -> ProduceError:
+        return fresh(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (type(self), self.args), vars(self)
 
@@ -114,9 +133,11 @@ class ProduceError(WaterdropError):
 class ProduceManyError(ProduceError):
     """A batch was not delivered whole.
 
-    `dispatched` holds, in input order, the handle of every message that was
-    handed to librdkafka; after a sync verb each of them is final. It is empty in
-    another process: a handle stays in the one that it was made in.
+    Attributes:
+        dispatched: in input order, the handle of every message that was handed to
+            librdkafka; after a sync verb each of them is final. A message that was
+            not handed over has the index `len(dispatched)`. Empty after pickling: a
+            handle stays in the process that it was made in.
     """
 
     def __init__(
@@ -127,12 +148,22 @@ class ProduceManyError(ProduceError):
         retriable: bool = False,
         fatal: bool = False,
         checklist: Sequence[str] = (),
-        dispatched: Sequence[DeliveryHandle] = (),
+        dispatched: Sequence[waterdrop_py.DeliveryHandle] = (),
     ) -> None:
         super().__init__(
             message, code=code, retriable=retriable, fatal=fatal, checklist=checklist
         )
-        self.dispatched: list[DeliveryHandle] = list(dispatched)
+        self.dispatched: list[waterdrop_py.DeliveryHandle] = list(dispatched)
+
+    @property
+    def failed(self) -> list[tuple[int, waterdrop_py.DeliveryHandle]]:
+        """The messages in `dispatched` that failed so far: index in the batch, and
+        handle. Never blocks."""
+        return [
+            (index, handle)
+            for index, handle in enumerate(self.dispatched)
+            if handle.done() and handle.exception(0) is not None
+        ]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (type(self), self.args), {**vars(self), "dispatched": []}
@@ -189,6 +220,39 @@ def _unpickled(kind: type[ProduceError], arguments: tuple[Any, ...]) -> ProduceE
     """An error without its attributes, which pickle sets next: they are keywords."""
     error = kind.__new__(kind)
     error.args = arguments
+    return error
+
+
+def fresh(error: _E) -> _E:
+    """A copy to raise of an error of the library that is kept; others as they are.
+
+    Each raise adds its frames to the traceback of what is raised, and keeps the
+    variables in them alive: an error that is kept and raised 2000 times had 2000
+    frames. The copy has a traceback of its own, also where threads raise at once.
+    """
+    if not isinstance(error, WaterdropError):
+        return error
+    copied = type(error).__new__(type(error))
+    copied.args = error.args
+    vars(copied).update(vars(error))
+    copied.__cause__ = error.__cause__
+    copied.__context__ = error.__context__
+    copied.__suppress_context__ = error.__suppress_context__
+    return copied
+
+
+def about(error: _E, subject: str) -> _E:
+    """The same for an error that many messages share: the copy names its message."""
+    copied = fresh(error)
+    if copied is not error and vars(error).get("shared"):
+        copied.args = (f"{subject}: {error.args[0]}",)
+        del vars(copied)["shared"]
+    return copied
+
+
+def shared(error: _E) -> _E:
+    """Mark an error as one of many messages: see `about`."""
+    vars(error)["shared"] = True
     return error
 
 

@@ -8,15 +8,13 @@ are there as far as they are known when the event is sent.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import EventNotRegisteredError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +113,8 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
         "transaction.committed": EventSpec("A transaction was committed.", timed=True),
         "transaction.aborted": EventSpec("A transaction was aborted.", timed=True),
         "transaction.marked_as_consumed": EventSpec(
-            "A consumed message's offset is part of the transaction.",
-            ("message", "metadata"),
-            timed=True,
+            "Positions of consumed messages are committed with the transaction.",
+            ("messages", "metadata"),
         ),
         "transaction.finished": EventSpec(
             "A transaction has ended as its block meant it to.", timed=True
@@ -191,7 +188,7 @@ def matching(pattern: str) -> list[str]:
     return found
 
 
-def did_you_mean(name: object, known: Mapping[str, object]) -> str:
+def did_you_mean(name: object, known: Collection[str]) -> str:
     """A question that names the nearest known name, or nothing."""
     if not isinstance(name, str):
         return ""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from datetime import datetime
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-Payload: TypeAlias = "bytes | bytearray | memoryview | str | None"
-Key: TypeAlias = "bytes | str | None"
-HeaderValue: TypeAlias = "bytes | str | None | Sequence[bytes | str | None]"  # noqa: RUF036
+Payload: TypeAlias = bytes | bytearray | memoryview | str | None
+Key: TypeAlias = bytes | str | None
+HeaderValue: TypeAlias = bytes | str | Sequence[bytes | str | None] | None
 HeadersInput: TypeAlias = (
-    "Mapping[str, HeaderValue] | Sequence[tuple[str, HeaderValue]] | None"
+    Mapping[str, HeaderValue] | Sequence[tuple[str, HeaderValue]] | None
 )
 
 
@@ -55,4 +53,4 @@ class Message:
         return f"<Message topic={self.topic!r}{place} payload {size}>"
 
 
-MessageInput: TypeAlias = "Message | Mapping[str, Any]"
+MessageInput: TypeAlias = Message | Mapping[str, Any]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
-from waterdrop_py._settings.shown import shown
+from waterdrop_py._engine.contract import snapshot
+from waterdrop_py._settings.shown import kind, shown
 from waterdrop_py.errors import InvalidArgumentError, MessageInvalidError
 from waterdrop_py.message import Message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Step: TypeAlias = Callable[[Message], Message]
 
@@ -42,13 +40,16 @@ class Middleware:
         Raises:
             MessageInvalidError: a step returned no `Message`.
         """
-        for step in tuple(self.steps):
+        steps = tuple(self.steps)
+        if steps:
+            message = snapshot(message)  # a step may change what it finds
+        for step in steps:
             message = step(message)
             if not isinstance(message, Message):
                 raise MessageInvalidError(
                     {
-                        "middleware": f"{step!r} returned {type(message).__name__}; "
-                        "a Message is legal"
+                        "middleware": f"{step!r} must return a Message, got "
+                        f"{kind(message)}"
                     }
                 )
         return message
@@ -57,6 +58,6 @@ class Middleware:
 def _checked(step: Step) -> Step:
     if not callable(step):
         raise InvalidArgumentError(
-            f"step: {shown(step)} is not callable; step(message) is"
+            f"step: must be callable as step(message), got {shown(step)}"
         )
     return step

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from inspect import getattr_static, iscoroutinefunction, isfunction
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 
@@ -20,9 +20,7 @@ from waterdrop_py.events import (
     matching,
     require_event,
 )
-
-if TYPE_CHECKING:
-    from waterdrop_py.typing import Unsubscribe
+from waterdrop_py.typing import Unsubscribe
 
 _METHODS = {listener_method(name): name for name in EVENTS}
 
@@ -167,7 +165,7 @@ class Monitor:
             incidental = getattr(target, "incidental", ())
         else:
             raise InvalidArgumentError(
-                f"the name of an event is a str, not {shown(target)}"
+                f"the name of an event must be a str, got {shown(target)}"
             )
         subscribed = [
             (name, self._add(name, each, asks=name not in incidental))
@@ -310,7 +308,7 @@ def _callable(fn: object, name: str) -> Subscriber:
     """The function itself, or an error that says why it cannot subscribe."""
     if not callable(fn):
         raise InvalidArgumentError(
-            f"the subscriber of {name!r} is not callable: {shown(fn)}"
+            f"the subscriber of {name!r} must be callable, got {shown(fn)}"
         )
     if iscoroutinefunction(fn):
         raise InvalidArgumentError(

@@ -4,40 +4,31 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from waterdrop_py._engine import clock, closing, connecting, exit, fork
 from waterdrop_py._engine.arguments import count, required_seconds, seconds
 from waterdrop_py._engine.contract import checked_topic
+from waterdrop_py._engine.drain import DrainReport
 from waterdrop_py._engine.emitter import Emitter
+from waterdrop_py._engine.figures import Health, ProducerStats
 from waterdrop_py._engine.idleness import IdleReport, explain_idle
 from waterdrop_py._engine.lease import Pinned
 from waterdrop_py._engine.partitions import partition_count
 from waterdrop_py._engine.parts import Parts
-from waterdrop_py._engine.slot import NO_LIFE
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._engine.states import Status
 from waterdrop_py.config import Config
-from waterdrop_py.errors import (
-    ConfigurationInvalidError,
-    StatisticsNotEnabledError,
-    TransactionalCloseError,
-)
+from waterdrop_py.errors import StatisticsNotEnabledError, TransactionalCloseError
 from waterdrop_py.middleware import Middleware
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.monitor import monitor as shared_monitor
 from waterdrop_py.sender import Sender
+from waterdrop_py.typing import NativeClient
 from waterdrop_py.variant import Variant, parts_of_variant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
-    from datetime import timedelta
-
-    from waterdrop_py._engine.drain import DrainReport
-    from waterdrop_py._engine.figures import Health, ProducerStats
-    from waterdrop_py._engine.states import Status
-    from waterdrop_py.typing import KafkaClient
 
 fork.install()
 exit.install()
@@ -46,9 +37,10 @@ exit.install()
 class Producer(Sender):
     """A Kafka producer that costs nothing while it is idle.
 
-    `Producer(config)` takes a `Config`, a mapping of its options, or a URL; or the
-    options as keywords. Constructing one opens no socket and starts no thread; the
-    first send does. With an `idle_disconnect_timeout`, the client (sockets,
+    `Producer(config)` takes a `Config`, a mapping of its options, or a URL, and options
+    beside either, which win (`kafka` is merged, property by property); or the options
+    as keywords. Constructing one opens no socket and starts no thread; the first send
+    does. With an `idle_disconnect_timeout`, the client (sockets,
     librdkafka's threads, descriptors) is destroyed once nothing was sent for that
     long, and the next send opens a new one. Thread-safe. A context manager that
     closes on leaving. It can be neither copied nor pickled.
@@ -66,9 +58,6 @@ class Producer(Sender):
         **options: Any,
     ) -> None:
         self._config = Config.of(config, options)
-        errors = check_properties(self._config.kafka)
-        if errors:
-            raise ConfigurationInvalidError(errors)
         me = weakref.ref(self)
         self._monitor = Monitor(
             partial(_weakly, me, Producer._refresh),
@@ -167,7 +156,7 @@ class Producer(Sender):
             ending.wait(self._config.close_timeout / 1000)
         return True
 
-    def native(self) -> AbstractContextManager[KafkaClient]:
+    def native(self) -> AbstractContextManager[NativeClient]:
         """The open confluent_kafka client itself, which stays open inside the block.
 
         `with producer.native() as client: client.list_topics()`. Opens one if need
@@ -181,7 +170,7 @@ class Producer(Sender):
             ProducerClosedError: the producer is closed.
             WaterdropError: this block is entered already.
         """
-        return Pinned(self._slot)
+        return cast("AbstractContextManager[NativeClient]", Pinned(self._slot))
 
     def explain_idle(self) -> IdleReport:
         """Why the client is, or is not, disconnectable, and the ms to its deadline.
@@ -202,7 +191,7 @@ class Producer(Sender):
         callbacks or verbs it closes in the background, and says `complete=False`.
 
         Raises:
-            InvalidArgumentError: `timeout` is no duration.
+            InvalidArgumentError: `timeout` is not a duration.
             TransactionalCloseError: called inside a transaction of the producer.
         """
         bound = seconds("timeout", timeout)
@@ -229,7 +218,7 @@ class Producer(Sender):
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the producer works.
 
-        Shallow: opens nothing, sends nothing, never blocks, is no activity; an idle
+        Shallow: opens nothing, sends nothing, never blocks, is not activity; an idle
         producer is healthy. Not healthy: a fatal error that stays, and, while messages
         are un-acknowledged, an error as the newest thing heard from the brokers. Deep:
         as `connect`, one try of `timeout` seconds at most. Raises nothing for a broker
@@ -272,7 +261,7 @@ class Producer(Sender):
     @property
     def is_connected(self) -> bool:
         """Whether a client is open."""
-        return self._slot.life is not NO_LIFE
+        return self._slot.known is not None
 
     @property
     def is_transactional(self) -> bool:
@@ -292,8 +281,8 @@ class Producer(Sender):
     @property
     def idle_ms(self) -> float | None:
         """Milliseconds since the last activity of the open client; None without."""
-        life = self._slot.life
-        return None if life is NO_LIFE else (clock.now() - life.last_activity) * 1000
+        life = self._slot.known
+        return None if life is None else (clock.now() - life.last_activity) * 1000
 
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
@@ -303,7 +292,7 @@ class Producer(Sender):
         returned. That a topic is missing is remembered for 2 s.
 
         Raises:
-            MessageInvalidError: `topic` is no topic's name.
+            MessageInvalidError: `topic` is not a topic's name.
             ProduceError: the topic is unknown, no broker answered, or a fatal error
                 stays.
         """
@@ -349,13 +338,22 @@ class Producer(Sender):
             each.slot.refresh()
 
     def _guard_subscription(self, name: str) -> None:
-        life = self._slot.life
-        if name == "statistics.emitted" and life is not NO_LIFE and not life.statistics:
+        life = self._slot.known
+        if name == "statistics.emitted" and life is not None and not life.statistics:
             raise StatisticsNotEnabledError(
                 "the open client was built while nobody listened to "
                 "statistics.emitted, and emits none; subscribe before the first send, "
                 "subscribe a listener object, or disconnect() first"
             )
+
+
+Variant.answer(
+    {
+        name: f"a variant only sends; it is variant.producer.{name}"
+        for name in vars(Producer)
+        if not name.startswith("_")
+    }
+)
 
 
 def _weakly(

@@ -2,37 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any
 
 from waterdrop_py._engine import clock, flushing, purging
+from waterdrop_py._engine.answers import (
+    PRODUCER,
+    Answering,
+    answering,
+    refuse,
+)
 from waterdrop_py._engine.arguments import seconds
 from waterdrop_py._engine.contract import (
     KNOWN_TOPICS,
     as_message,
-    checked_offset,
+    checked_positions,
+    listed_consumed,
     plain_headers,
+    snapshot,
     snapshots,
 )
 from waterdrop_py._engine.dispatch import REFUSED
-from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, keyword_only
+from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, implemented_by
+from waterdrop_py._engine.parts import Parts
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import ProducerNotTransactionalError, TransactionRequiredError
-from waterdrop_py.message import Message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from contextlib import AbstractContextManager
-    from datetime import datetime, timedelta
-
-    from waterdrop_py._engine.parts import Parts
-    from waterdrop_py.message import HeadersInput, Key, MessageInput, Payload
+from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 
 
-class Sender:
+class Sender(metaclass=Answering, answers=PRODUCER):
     """What sends. `Producer` and `Variant` are the two there are. Thread-safe."""
 
-    __slots__ = ("__weakref__", "_middleware", "_parts", "_plain", "_slot", "_verbs")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_middleware",
+        "_parts",
+        "_plain",
+        "_slot",
+        "_verbs",
+    )
+
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(type(self)), *vars(self)})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # The instance has a `__dict__` so that tests can patch its methods.
+        if not hasattr(type(self), name):
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r} to set",
+                name=name,
+                obj=self,
+            )
+        object.__setattr__(self, name, value)
 
     def _adopt(self, parts: Parts) -> None:
         self._parts = parts
@@ -45,12 +70,11 @@ class Sender:
 
     # -- sending -----------------------------------------------------------
 
-    @keyword_only
     @leaseholder
-    def produce_async(  # noqa: PLR0915 - the hot path, in one piece
+    def _produce_async(  # noqa: PLR0915 - the hot path, in one piece
         self,
-        topic: str,
-        payload: Payload,
+        topic: Any = BY_KEYWORD,
+        payload: Any = BY_KEYWORD,
         _: ByKeyword = BY_KEYWORD,
         key: Key = None,
         partition: int | None = None,
@@ -58,27 +82,13 @@ class Sender:
         timestamp: int | datetime | None = None,
         headers: HeadersInput = None,
         label: Any = None,
+        **wrong: Any,
     ) -> DeliveryHandle:
-        """Hand a message to librdkafka; the handle resolves with its report.
-
-        Returns at once. It blocks only to open the client (about a millisecond),
-        for a full queue (at most `wait_timeout_on_queue_full`), and for the first
-        look-up of a topic's partitions for a `partition_key` (at most 5 s).
-        Thread-safe, and callable from callbacks, subscribers and signal handlers:
-        where the call that it interrupted has to end first, the message is sent then.
-
-        Raises:
-            MessageInvalidError: with every violation; nothing was sent.
-            ProduceError: librdkafka did not take it; `queue_full` after the wait,
-                `too_many_clients` where no client could be opened for it.
-            ProducerClosedError: the producer is closed.
-            ConfigurationInvalidError: the properties contradict each other, which
-                shows as the client is opened.
-        """
         # The fast path: a message that is plainly legal, on a client that is open
         # and busy. See `ClientSlot` and `Dispatch` for what the steps protect.
         if (
             _ is BY_KEYWORD
+            and not wrong
             and type(payload) is bytes
             and type(topic) is str
             and topic in KNOWN_TOPICS
@@ -125,17 +135,47 @@ class Sender:
                 raise
             finally:
                 inuse.pop()
-        if _ is not BY_KEYWORD:
-            raise TypeError(
-                "produce_async() takes topic and payload by position, and everything "
-                "else by keyword"
-            )
+        if _ is not BY_KEYWORD or wrong or topic is BY_KEYWORD or payload is BY_KEYWORD:
+            given = (each for each in (self, topic, payload) if each is not BY_KEYWORD)
+            extra = () if _ is BY_KEYWORD else (_,)
+            refuse(Sender.produce_async, *given, *extra, **wrong)
         return self._verbs.produce_async(
             Message(
                 topic, payload, key, partition, partition_key, timestamp, headers, label
             )
         )
 
+    @implemented_by(_produce_async)
+    def produce_async(  # type: ignore[empty-body]
+        self,
+        topic: str,
+        payload: Payload,
+        *,
+        key: Key = None,
+        partition: int | None = None,
+        partition_key: Key = None,
+        timestamp: int | datetime | None = None,
+        headers: HeadersInput = None,
+        label: Any = None,
+    ) -> DeliveryHandle:
+        """Hand a message to librdkafka; the handle resolves with its report.
+
+        Returns at once. It blocks only to open the client (about a millisecond),
+        for a full queue (at most `wait_timeout_on_queue_full`), and for the first
+        look-up of a topic's partitions for a `partition_key` (at most 5 s).
+        Thread-safe, and callable from callbacks, subscribers and signal handlers:
+        where the call that it interrupted has to end first, the message is sent then.
+
+        Raises:
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceError: librdkafka did not take it; `queue_full` after the wait,
+                `too_many_clients` where no client could be opened for it.
+            ProducerClosedError: the producer is closed.
+            ConfigurationInvalidError: the properties contradict each other, which
+                shows as the client is opened.
+        """
+
+    @answering
     def produce_sync(
         self,
         topic: str,
@@ -154,7 +194,7 @@ class Sender:
         Blocks for at most `timeout` seconds (None: `max_wait_timeout`). Thread-safe.
 
         Raises:
-            InvalidArgumentError: `timeout` is no duration; nothing was sent.
+            InvalidArgumentError: `timeout` is not a duration; nothing was sent.
             MessageInvalidError: with every violation; nothing was sent.
             ProduceError: it was not delivered; `__cause__` is the Kafka error.
             DeliveryTimeoutError: the time is over; delivery goes on.
@@ -170,6 +210,7 @@ class Sender:
             bound,
         )
 
+    @answering
     def produce_many_async(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryHandle]:
@@ -185,6 +226,7 @@ class Sender:
         """
         return self._verbs.produce_many_async(messages)
 
+    @answering
     def produce_many_sync(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryReport]:
@@ -201,6 +243,7 @@ class Sender:
         """
         return self._verbs.produce_many_sync(messages)
 
+    @answering
     def flush(self, timeout: float | timedelta | None = None) -> int:
         """Hand the buffer over, and wait until everything in flight has its outcome.
 
@@ -211,7 +254,7 @@ class Sender:
         un-acknowledged.
 
         Raises:
-            InvalidArgumentError: `timeout` is no duration.
+            InvalidArgumentError: `timeout` is not a duration.
             ProducerClosedError: the producer is closed.
             ReentrantCallError: called inside a callback of the same client.
         """
@@ -224,6 +267,7 @@ class Sender:
 
     # -- tombstones --------------------------------------------------------
 
+    @answering
     def tombstone_async(
         self,
         topic: str,
@@ -236,6 +280,7 @@ class Sender:
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
         return self._verbs.produce_async(self._tombstone(given))
 
+    @answering
     def tombstone_sync(
         self,
         topic: str,
@@ -248,6 +293,7 @@ class Sender:
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
         return self._verbs.produce_sync(self._tombstone(given), None)
 
+    @answering
     def tombstone_many_async(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryHandle]:
@@ -257,6 +303,7 @@ class Sender:
         """
         return self._verbs.produce_many_async(messages, null=True)
 
+    @answering
     def tombstone_many_sync(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryReport]:
@@ -271,6 +318,7 @@ class Sender:
 
     # -- the buffer --------------------------------------------------------
 
+    @answering
     def buffer(
         self,
         topic: str,
@@ -285,17 +333,18 @@ class Sender:
     ) -> None:
         """Keep a message in the process until the buffer is flushed.
 
-        Neither validates nor opens anything, and never blocks. Thread-safe.
+        Neither validates nor opens anything, and never blocks. Thread-safe. Headers
+        and payload are copied: what the caller changes later is not sent.
 
         Raises:
             ProducerClosedError: the producer is closed.
         """
-        self._parts.flusher.add(
-            Message(
-                topic, payload, key, partition, partition_key, timestamp, headers, label
-            )
+        message = Message(
+            topic, payload, key, partition, partition_key, timestamp, headers, label
         )
+        self._parts.flusher.add(snapshot(message))
 
+    @answering
     def buffer_many(self, messages: Iterable[MessageInput]) -> None:
         """Keep messages in the process until the buffer is flushed, all or none.
 
@@ -379,24 +428,37 @@ class Sender:
         return transactions is not None and transactions.current() is not None
 
     def mark_as_consumed(
-        self, consumer: Any, message: Any, metadata: str | None = None
+        self, consumer: Any, messages: Any, metadata: str | None = None
     ) -> None:
-        """Commit a consumed message's offset with the transaction, and only with it.
+        """Commit consumed messages with the transaction, and only with it.
 
-        `consumer` is the `confluent_kafka.Consumer` (its group counts), `message` what
-        it returned: its offset + 1 is stored. Blocks for the broker's answer.
+        `consumer` is the `confluent_kafka.Consumer` (its group counts), `messages` a
+        message that it returned, or an iterable of them. The positions are collected,
+        which asks no broker. Before the commit the highest of each partition, with its
+        metadata, is sent once for each consumer, whose group metadata is read then.
+        A refusal, a rebalance since the first mark and a consumer that was closed
+        meanwhile abort the transaction and are raised at the end of its block.
+        Never blocks. Thread-safe.
 
         Raises:
             TransactionRequiredError: not inside a transaction.
             TransactionalOffsetInvalidError: with every violation; also for a message
                 that is an error of the consumer, and for a consumer that is closed.
-            ProduceError: the broker did not take it.
+                Nothing was collected.
         """
         transactions = self._parts.transactions
         running = None if transactions is None else transactions.current()
         if transactions is None or running is None:
             raise TransactionRequiredError(
-                "mark_as_consumed() is for the inside of `with producer.transaction():`"
+                "mark_as_consumed() must be called inside `with "
+                "producer.transaction():`"
             )
-        offset = checked_offset(consumer, message, metadata)
-        transactions.mark(running, consumer, message, offset)
+        marked = listed_consumed(messages)
+        single = len(marked) == 1 and marked[0] is messages
+        positions = checked_positions(consumer, marked, metadata, single=single)
+        transactions.mark(running, consumer, positions)
+        if self._parts.emitter.listens("transaction.marked_as_consumed"):
+            self._parts.emitter.emit(
+                "transaction.marked_as_consumed",
+                {"messages": marked, "metadata": metadata},
+            )

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 Headers: TypeAlias = list[tuple[str, bytes | None]]
-ClientFactory: TypeAlias = Callable[[dict[str, Any]], "KafkaClient"]
 
 
 @runtime_checkable
@@ -73,6 +72,34 @@ class KafkaClient(Protocol):
 
     def __len__(self) -> int:
         """Messages and events that wait, are in flight, or are not yet polled."""
+
+
+ClientFactory: TypeAlias = Callable[[dict[str, Any]], KafkaClient]
+
+
+@runtime_checkable
+class NativeClient(KafkaClient, Protocol):
+    """What `Producer.native()` gives: the client, with what the engine does not use."""
+
+    def produce(
+        self,
+        topic: str,
+        value: str | bytes | None = None,
+        key: str | bytes | None = None,
+        partition: int = -1,
+        callback: Callable[[Any, Any], None] | None = None,
+        on_delivery: Callable[[Any, Any], None] | None = None,
+        timestamp: int = 0,
+        headers: Any = None,
+    ) -> None:
+        """Queue a message, as confluent-kafka does: without a handle or an event.
+        `on_delivery`, or `callback`, takes its report."""
+
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Use these from the next authentication on, as long as this client lives."""
+
+    def cluster_id(self, timeout: float = -1) -> str | None:
+        """The cluster's id, within `timeout` seconds."""
 
 
 class Clock(Protocol):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
+# The producer's module needs this one: annotations name it by way of the package.
+import waterdrop_py
+from waterdrop_py._engine.parts import Parts
 from waterdrop_py._settings.durations import milliseconds
 from waterdrop_py._settings.kafka import Properties, copied
-from waterdrop_py._settings.known import TOPIC_DEFAULTS
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.known import names_of
+from waterdrop_py._settings.plain import plain as plain_value
+from waterdrop_py._settings.reading import merged
 from waterdrop_py._settings.refusal import RefusedError
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import VariantInvalidError
 from waterdrop_py.sender import Sender
-
-if TYPE_CHECKING:
-    from waterdrop_py._engine.parts import Parts
-    from waterdrop_py.producer import Producer
 
 # librdkafka's per-topic properties of a producer (CONFIGURATION.md, "Topic
 # configuration properties", marked P) that may differ between messages.
@@ -33,13 +33,7 @@ PER_TOPIC: Final = frozenset(
         "compression.level",
     }
 )
-_ACKS: Final = frozenset({"acks", "request.required.acks"})
-# Names of one property, of which the last that librdkafka gets would win.
-_SAME: Final = (
-    _ACKS,
-    frozenset({"message.timeout.ms", "delivery.timeout.ms"}),
-    frozenset({"compression.codec", "compression.type"}),
-)
+_ACKS: Final = names_of("acks")
 
 
 class Variant(Sender):
@@ -53,12 +47,12 @@ class Variant(Sender):
 
     __slots__ = ("_producer",)
 
-    def __init__(self, producer: Producer, parts: Parts) -> None:
+    def __init__(self, producer: waterdrop_py.Producer, parts: Parts) -> None:
         self._producer = producer
         self._adopt(parts)
 
     @property
-    def producer(self) -> Producer:
+    def producer(self) -> waterdrop_py.Producer:
         """The producer that it is a variant of."""
         return self._producer
 
@@ -100,31 +94,16 @@ def parts_of_variant(
 
 
 def _own(parts: Parts, topic_config: Mapping[str, Any]) -> Parts:
-    replaced = set(topic_config).union(*(s for s in _SAME if s & set(topic_config)))
-    others = _without(replaced, parts.slot.factory.kafka)
-    kafka = Properties({**others, **topic_config})
+    kafka = Properties(merged(parts.slot.factory.kafka, topic_config))
     brokers = parts.slot.factory.brokers
     return parts.assemble(parts.config, parts.emitter, parts.middleware, kafka, brokers)
-
-
-def _without(names: set[str], kafka: Mapping[str, Any]) -> dict[str, Any]:
-    """`kafka` without these properties, however and wherever they are spelt."""
-    kept = {
-        name: value
-        for name, value in kafka.items()
-        if name.removeprefix("topic.") not in names
-    }
-    inner = kept.pop(TOPIC_DEFAULTS, None)
-    if isinstance(inner, Mapping) and (rest := _without(names, inner)):
-        kept[TOPIC_DEFAULTS] = rest
-    return kept
 
 
 def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
     if not isinstance(topic_config, Mapping) or not topic_config:
         return {
-            "topic_config": f"{shown(topic_config)} is no non-empty mapping of "
-            "per-topic properties; such as {'acks': 1} is"
+            "topic_config": "must be a non-empty mapping of per-topic properties such "
+            f"as {{'acks': 1}}, got {shown(topic_config)}"
         }
     factory = parts.slot.factory
     if factory.is_transactional:
@@ -133,17 +112,22 @@ def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
             "configuration for all topics; only max_wait_timeout may differ"
         }
     errors: dict[str, str] = {}
-    for name in topic_config:
+    for name in map(plain_value, topic_config):
         path = f"topic_config.{name}"
         if name not in PER_TOPIC:
-            errors[path] = f"is not per topic; legal are {', '.join(sorted(PER_TOPIC))}"
+            errors[path] = (
+                f"is not per topic; must be one of {', '.join(sorted(PER_TOPIC))}"
+            )
         elif name in _ACKS and factory.is_idempotent:
             errors[path] = "an idempotent producer needs acks=all; leave it out"
     if not errors:
+        from waterdrop_py._settings.properties import check_properties
+
         plain, wrong = copied(topic_config)
         wrong = wrong or check_properties(plain)
-        errors = {
-            f"topic_{path}".replace("topic_kafka.", "topic_config."): text
-            for path, text in wrong.items()
-        }
+        wrong = wrong or check_properties(merged(factory.kafka, plain))
+        for path, sentence in wrong.items():
+            name = path.removeprefix("kafka.")
+            own = name in plain
+            errors[f"topic_config.{name}" if own else "topic_config"] = sentence
     return errors

@@ -211,7 +211,7 @@ def test_there_is_no_cancel(make_producer: MakeProducer, topic: str) -> None:
     handle = make_producer().produce_async(topic, b"x")
     assert not hasattr(handle, "cancel")
     with pytest.raises(AttributeError):
-        _ = handle.no_such_attribute
+        _ = handle.no_such_attribute  # type: ignore[attr-defined]
     handle.result(BOUND)
 
 

@@ -96,6 +96,7 @@ def test_queue_size_is_what_has_no_outcome(
     assert producer.queue_size == 0
 
 
+@pytest.mark.filterwarnings("ignore::waterdrop_py.errors.TuningWarning")
 def test_what_a_producer_says_of_itself(
     make_producer: MakeProducer, topic: str
 ) -> None:

@@ -291,7 +291,7 @@ def test_max_payload_size_is_in_bytes_and_inclusive(
     assert producer.produce_async(topic, b"1234").exception(BOUND) is None
     assert producer.produce_sync(topic, None).error is None
     for payload in ("üü!", b"12345", bytearray(5)):
-        with pytest.raises(MessageInvalidError, match="5 bytes"):
+        with pytest.raises(MessageInvalidError, match=r"at most 4 bytes .* got 5"):
             producer.produce_async(topic, payload)
 
 

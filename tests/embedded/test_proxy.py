@@ -252,7 +252,7 @@ def test_addresses_elsewhere_are_refused(servers: str) -> None:
 @pytest.mark.parametrize("cluster", [None, 9092, b"127.0.0.1:9092", [], ("h", 1)])
 def test_what_is_no_cluster_is_refused(cluster: Any) -> None:
     """At once, and not when it is started."""
-    with pytest.raises(ValueError, match="neither an EmbeddedCluster nor"):
+    with pytest.raises(ValueError, match="must be an EmbeddedCluster"):
         DroppingProxy(cluster)
 
 

@@ -131,3 +131,30 @@ def test_a_callback_that_sends_into_a_full_queue_does_not_hang(
     assert producer.flush(BOUND) == 0
     assert [handle.exception(BOUND) for handle in more] == [None] * 200
     assert len(cluster.read(topic)) == 400
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_message_larger_than_the_whole_queue(
+    make_producer: MakeProducer, dead: str, waits: bool
+) -> None:
+    """It is refused at once, as it would never fit, and the property is named; one
+    that fits an empty queue is not."""
+    producer = make_producer(
+        dead, kafka={"queue.buffering.max.kbytes": "1"}, wait_on_queue_full=waits
+    )
+    started = time.monotonic()
+    for send in (
+        lambda: producer.produce_async("any", b"x" * 1_025),
+        lambda: producer.produce_sync("any", "x" * 1_025),
+        lambda: producer.produce_many_async(
+            [{"topic": "any", "payload": b"x" * 1_025}]
+        ),
+    ):
+        with pytest.raises(ProduceError) as raised:
+            send()
+        assert raised.value.code == "msg_size_too_large"
+        assert not raised.value.retriable
+        assert "queue.buffering.max.kbytes is 1 (1024 bytes)" in str(raised.value)
+    assert time.monotonic() - started < 5
+    producer.produce_async("any", b"x" * 1_024)
+    producer.close(0, force=True)

@@ -155,6 +155,7 @@ def test_fenced_is_not_reloaded(
     assert producer.stats().opens == 1
 
 
+@pytest.mark.filterwarnings("ignore::waterdrop_py.errors.TuningWarning")
 def test_a_reload_may_change_the_configuration(
     make: Make, cluster: EmbeddedCluster, topic: str
 ) -> None:
@@ -178,6 +179,25 @@ def test_a_reload_may_change_the_configuration(
     assert "geheim" not in shown[0]
     assert producer._slot.factory.kafka["transactional.id"] == "new"  # noqa: SLF001
     assert producer.config.kafka["transactional.id"] == "old"
+
+
+def test_a_reload_takes_nothing_that_is_misread(
+    make: Make, cluster: EmbeddedCluster, topic: str, log: EventLog
+) -> None:
+    """What librdkafka would misread is an event, and the old configuration stays."""
+    producer = make(non_reloadable_errors=(), kafka={"transactional.id": "old"})
+    producer.connect()
+
+    @producer.monitor.on("producer.reload")
+    def change(event: Any) -> None:
+        event["kafka"]["transaction.timeout.ms"] = "30s"
+
+    cluster.push_errors("EndTxn", "producer_fenced")
+    assert fail_commit(producer, topic).code == "fenced"
+    producer.produce_sync(topic, b"after")
+    assert "transaction.timeout.ms" not in producer._slot.factory.kafka  # noqa: SLF001
+    said = [str(e["error"]) for e in log.all("error.occurred")]
+    assert any("did you mean 30000?" in each for each in said)
 
 
 def test_a_slow_coordinator_is_waited_for(

@@ -891,7 +891,7 @@ def test_marking_names_every_bad_argument(producer: Producer, log: EventLog) -> 
     with producer.transaction():
         with pytest.raises(TransactionalOffsetInvalidError) as caught:
             producer.mark_as_consumed(object(), object(), metadata=123)  # type: ignore[arg-type]
-        assert set(caught.value.errors) == {"consumer", "message", "metadata"}
+        assert set(caught.value.errors) == {"consumer", "messages", "metadata"}
     assert not log.all("transaction.marked_as_consumed")
     assert log.all("transaction.committed")
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embedded.support import BOUND, hanging_up, silent
-from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
+from waterdrop_py.errors import (
+    ConfigurationInvalidError,
+    DeliveryTimeoutError,
+    ProduceError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,14 +100,16 @@ def test_an_open_fails_without_harm(make_producer: MakeProducer, topic: str) -> 
     assert producer.stats().opens == 1
 
 
-def test_properties_that_contradict_each_other_show_at_the_open(
+def test_what_only_a_client_can_tell_shows_at_the_open(
     make_producer: MakeProducer,
 ) -> None:
-    """Each is legal alone, so construction passes; sending names them."""
-    producer = make_producer(kafka={"enable.idempotence": True, "acks": 0})
-    with pytest.raises(Exception, match="acks") as raised:
+    """A mechanism that librdkafka was not built with: construction passes, as it starts
+    nothing that would tell; sending names it."""
+    producer = make_producer(
+        kafka={"security.protocol": "sasl_plaintext", "sasl.mechanism": "XYZ"}
+    )
+    with pytest.raises(ConfigurationInvalidError, match="XYZ"):
         producer.produce_async("any", b"x")
-    assert not isinstance(raised.value, AssertionError)
     assert not producer.is_connected
 
 
@@ -147,3 +153,41 @@ def test_an_unknown_topic_is_an_error_of_the_look_up(
         producer.produce_async("absent-for-good", b"x", partition_key=b"k")
     assert raised.value.__cause__ is not None
     assert producer.stats().produced == 0
+
+
+def test_connected_and_silent(
+    cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
+) -> None:
+    """A broker has answered, and then nothing more: other points than where none ever
+    did."""
+    producer = make_producer().connect(BOUND)
+    cluster.set_rtt(10_000)
+    try:
+        with pytest.raises(DeliveryTimeoutError) as raised:
+            producer.produce_sync(topic, b"x", timeout=1)
+    finally:
+        cluster.set_rtt(0)
+    assert "a broker has answered this client" in raised.value.checklist[0]
+    assert any(f"topic '{topic}' exist" in point for point in raised.value.checklist)
+    assert not any("firewall" in point for point in raised.value.checklist)
+    producer.close(force=True)
+
+
+def test_a_topic_that_is_not_created(make_producer: MakeProducer, topic: str) -> None:
+    """Its message times out without a word of librdkafka's: the error says that the
+    cluster does not know the topic, and which one may be meant; also with a key."""
+    kafka = {"allow.auto.create.topics": False, "message.timeout.ms": 1000}
+    producer = make_producer(kafka=kafka)
+    producer.produce_sync(topic, b"x")
+    with pytest.raises(ProduceError) as raised:
+        producer.produce_sync(f"{topic}s", b"x", key="k")
+    error = raised.value
+    assert error.code == "msg_timed_out"
+    assert f"topic '{topic}s' does not exist; did you mean '{topic}'?" in str(error)
+    assert "message.timeout.ms is 1000 (kafka)" in str(error)
+    assert any("auto.create.topics.enable" in point for point in error.checklist)
+    first = make_producer(kafka=kafka)
+    with pytest.raises(ProduceError, match="does not exist") as raised:
+        first.produce_sync(f"{topic}s", b"x")
+    assert "did you mean" not in str(raised.value)
+    assert producer.produce_sync(topic, b"y").error is None

@@ -176,7 +176,7 @@ def test_a_consumed_offset_is_committed_with_its_transaction(
             raise AbortTransaction
         assert consumer.committed(where, 10)[0].offset == 1
         (marked,) = [e for e in events if e.name == "transaction.marked_as_consumed"]
-        assert marked["message"] is consumed[1]
+        assert marked["messages"] == [consumed[1]]
 
 
 def message_of(consumer: Consumer) -> Any:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     # Needs no installation: type checkers know it.
     from typing_extensions import assert_type
 
-    from waterdrop_py.typing import Unsubscribe
+    from waterdrop_py.typing import KafkaClient, Unsubscribe
 
 
 class Topics(str, Enum):
@@ -61,7 +61,14 @@ def configuring() -> None:
     assert_type(config.id, "str | None")
     assert_type(Config.from_url("kafka://h:9092", id="x"), Config)
     assert_type(Config.from_env(), Config)
+    assert_type(Config({"kafka": kafka, "id": "x"}, id="y"), Config)
+    assert_type(Config(config, max_wait_timeout="5m"), Config)
+    assert_type(config.replace(id="other"), Config)
+    Config(5)  # type: ignore[arg-type]
+    Config(kafka=kafka, id=5)  # type: ignore[arg-type]
+    Config(kafka=kafka, idd="x")  # type: ignore[call-arg]
     Producer(config)
+    Producer(config, id="other", kafka={"acks": 1})
     Producer({"kafka": kafka, "id": "orders"})
     Producer("kafka://localhost:9092/?idle_disconnect_timeout=5m")
     Producer(kafka=kafka, idle_disconnect_timeout=300_000)
@@ -105,6 +112,12 @@ def producing(producer: Producer) -> None:
     producer.produce_sync("orders", 5)  # type: ignore[arg-type]
     producer.produce_sync("orders", b"x", b"key")  # type: ignore[call-arg]
     producer.produce_async("orders", b"x", timeout=5)  # type: ignore[call-arg]
+    producer.produce_async("orders", value=b"x")  # type: ignore[call-arg]
+    producer.produce_sync("orders", b"x", on_delivery=print)  # type: ignore[call-arg]
+    producer.produce("orders", b"x")  # type: ignore[attr-defined]
+    producer.variant().poll(0)  # type: ignore[attr-defined]
+    report.value()  # type: ignore[attr-defined]
+    producer.produce_async("orders", b"x").get()  # type: ignore[attr-defined]
 
 
 def waiting(handle: DeliveryHandle) -> None:
@@ -128,7 +141,7 @@ async def awaiting(handle: DeliveryHandle) -> None:
     assert_type(await wrapped, DeliveryReport)
 
 
-def living(producer: Producer) -> None:
+def living(producer: Producer) -> None:  # noqa: PLR0915 - each in a line
     """The client's life, and what a producer says of itself."""
     assert_type(producer.connect(5.0, max_retries=3, interval_start=0.5), Producer)
     producer.connect(errback=lambda error, interval: (error, interval))
@@ -144,6 +157,8 @@ def living(producer: Producer) -> None:
     assert_type(stats.disconnects["idle"], int)
     assert_type(stats.reopen_ms, "float | None")
     assert_type(producer.status, Status)
+    text: str = producer.status
+    assert_type(text.upper(), str)
     assert_type(producer.idle_ms, "float | None")
     assert_type(producer.partition_count("orders"), int)
     assert_type(
@@ -154,6 +169,14 @@ def living(producer: Producer) -> None:
     assert_type(drained.complete, bool)
     with Producer(kafka={"bootstrap.servers": "h:9092"}) as inside:
         assert_type(inside, Producer)
+    with producer.native() as client:
+        client.set_sasl_credentials("user", "password")
+        assert_type(client.list_topics("orders", timeout=5), Any)
+        assert_type(client.cluster_id(5), "str | None")
+        client.produce("orders", "value", b"key", on_delivery=print)
+        same: KafkaClient = client
+        assert_type(len(same), int)
+        client.anything()  # type: ignore[attr-defined]
     producer.id = "x"  # type: ignore[misc]
     producer.status = Status.CLOSED  # type: ignore[misc]
 
@@ -187,6 +210,7 @@ def failing(producer: Producer) -> None:
     try:
         producer.produce_many_sync([])
     except errors.ProduceManyError as error:
+        assert_type(error.failed, "list[tuple[int, DeliveryHandle]]")
         assert_type(error.dispatched, "list[DeliveryHandle]")
     except errors.DeliveryTimeoutError as error:
         late: TimeoutError = error

@@ -138,29 +138,29 @@ def test_durations_come_back_as_int_ms(name: str, value: Any, ms: int) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (-1, "-1 ms is negative; the nearest legal value is 0"),
-        ("-5s", "-5 000 ms is negative; the nearest legal value is 0"),
-        (timedelta(seconds=-1), "-1 000 ms is negative"),
+        (-1, "must be 0 or more, got -1 ms; the nearest legal value is 0"),
+        ("-5s", "must be 0 or more, got -5 000 ms; the nearest legal value is 0"),
+        (timedelta(seconds=-1), "must be 0 or more, got -1 000 ms"),
         (LONGEST_MS + 1, "2 147 483 648 ms is above the maximum of 2 147 483 647 ms"),
         ("25d", "the nearest legal value is 2_147_483_647 (24.9 days)"),
         pytest.param(10**5000, "more than 10**18 ms is above", id="huge"),
-        ("300", "'300' has no unit; did you mean '300ms' or '300s'?"),
+        ("300", "must have a unit, got '300'; did you mean '300ms' or '300s'?"),
         ("0", "did you mean '0ms' or '0s'?"),
-        (5.0, "5.0 is no duration"),
-        (float("nan"), "nan is no duration"),
-        (True, "True is no duration"),
-        (False, "False is no duration"),
-        (b"5m", "a bytes is no duration"),
-        ([], "a list is no duration"),
-        ("", "'' is no duration"),
-        ("5M", "'5M' is no duration"),
-        ("5 m", "'5 m' is no duration"),
-        ("5m ", "'5m ' is no duration"),
-        ("1e3s", "'1e3s' is no duration"),
-        ("\u0665m", "is no duration"),
-        ("m", "'m' is no duration"),
-        ("5w", "write a number and one of the units ms, s, m, h, d"),
-        ("60000.5ms", "no whole number of milliseconds; the nearest legal value is"),
+        (5.0, ", got 5.0"),
+        (float("nan"), ", got nan"),
+        (True, ", got True"),
+        (False, ", got False"),
+        (b"5m", "got a bytes"),
+        ([], "got a list"),
+        ("", ", got ''"),
+        ("5M", ", got '5M'"),
+        ("5 m", "got '5 m'"),
+        ("5m ", "got '5m '"),
+        ("1e3s", ", got '1e3s'"),
+        ("\u0665m", "must be a duration"),
+        ("m", ", got 'm'"),
+        ("5w", "a number and one of the units ms, s, m, h, d"),
+        ("60000.5ms", "; the nearest legal value is"),
         (timedelta(seconds=60, microseconds=600), "nearest legal value is 60001 ms"),
     ],
 )
@@ -223,14 +223,14 @@ def test_flags(name: str) -> None:
     assert getattr(build(**{name: False}), name) is False
     assert getattr(build(**{name: True}), name) is True
     for value, seen in [(1, "1"), (0, "0"), ("true", "'true'"), (None, "None")]:
-        assert sentence(name, value) == f"must be True or False, not {seen}"
+        assert sentence(name, value) == f"must be True or False, got {seen}"
 
 
 def test_close_before_fork_may_be_none() -> None:
     """None is legal where it means never, and only there."""
     assert build(close_before_fork=None).close_before_fork is None
     for name in PLAIN_DURATIONS[1:] + CONNECTION_DURATIONS:
-        assert "None is no duration" in sentence(name, None)
+        assert ", got None" in sentence(name, None)
 
 
 def test_max_payload_size() -> None:
@@ -240,7 +240,7 @@ def test_max_payload_size() -> None:
     for value in (0, -1):
         said = sentence("max_payload_size", value)
         assert said == (
-            f"must be an int of bytes, at least 1, or None, not {value}; "
+            f"must be an int of bytes, at least 1, or None, got {value}; "
             "the nearest legal value is 1"
         )
     for other in (True, 1.0, "1", "1MB", b"1"):
@@ -263,9 +263,7 @@ def test_tags_are_copied_and_read_only() -> None:
     with pytest.raises(TypeError):
         config.tags["team"] = "x"  # type: ignore[index]
     for value in (5, [("a", "b")], {"a": 1}, {1: "a"}, {"": "a"}, None, {"a": None}):
-        assert "must be a" in sentence("tags", value) or "no non-empty str" in sentence(
-            "tags", value
-        )
+        assert "must " in sentence("tags", value)
 
 
 def test_callables() -> None:
@@ -289,7 +287,7 @@ def test_counts(name: str) -> None:
     assert getattr(build(**{name: 10**6}), name) == 10**6
     for value in (0, -1):
         assert sentence(name, value) == (
-            f"must be an int of attempts, at least 1, not {value}; "
+            f"must be an int of attempts, at least 1, got {value}; "
             "the nearest legal value is 1"
         )
     for other in (True, 1.0, "1", b"1", None, [1], float("nan")):
@@ -308,7 +306,7 @@ def test_non_reloadable_errors() -> None:
         assert "must be a tuple or list of error names" in said
     for wrong in ("FENCED", "", 144, "_fenced", "fenced ", None):
         said = sentence("non_reloadable_errors", ["fenced", wrong])
-        assert "is no error name" in said
+        assert "must be lower-case error names" in said
 
 
 def test_middleware() -> None:
@@ -322,7 +320,7 @@ def test_middleware() -> None:
     for value in (abs, None, "abs", {abs}, 5):
         assert "must be a sequence of callables" in sentence("middleware", value)
     for wrong in ("abs", None, 5):
-        assert "is not callable" in sentence("middleware", [abs, wrong])
+        assert "must be callable" in sentence("middleware", [abs, wrong])
 
 
 def test_unknown_options() -> None:
@@ -342,7 +340,7 @@ def test_an_unknown_option_may_be_called_self() -> None:
 def test_kafka_is_required() -> None:
     """Without `kafka` the error says what it is."""
     with pytest.raises(ConfigurationInvalidError) as invalid:
-        Config()  # type: ignore[call-arg]
+        Config()
     assert "is required" in invalid.value.errors["kafka"]
 
 
@@ -416,7 +414,7 @@ def test_short_timeouts_nest_and_end() -> None:
         with lift, allow_short_idle_timeouts():
             assert build(idle_disconnect_timeout=1).idle_disconnect_timeout == 1
         assert build(max_connection_age="50ms").max_connection_age == 50
-        assert "negative" in sentence("idle_disconnect_timeout", -1)
+        assert "must be 0 or more" in sentence("idle_disconnect_timeout", -1)
     assert "minimum of 30 000 ms" in sentence("idle_disconnect_timeout", 1)
 
 

@@ -68,11 +68,21 @@ def test_legal_topics(topic: str) -> None:
     assert checked_topic(topic) == topic
 
 
-@pytest.mark.parametrize("topic", [Name.ORDERS, Plain.ORDERS])
-def test_topics_by_enum(topic: Any) -> None:
-    """An Enum's value is the name, and goes to the client as a plain str."""
-    sent = filled(topic=topic)._topic  # noqa: SLF001 - what the client gets
+def test_topics_by_enum() -> None:
+    """A str-Enum's value is the name, and goes to the client as a plain str."""
+    sent = filled(topic=Name.ORDERS)._topic  # noqa: SLF001 - what the client gets
     assert (sent, type(sent)) == ("orders", str)
+
+
+@pytest.mark.parametrize(
+    "field", ["topic", "payload", "key", "partition_key", "partition", "timestamp"]
+)
+def test_a_plain_enum_is_not_its_value(field: str) -> None:
+    """An Enum that is not a str is refused; the sentence says what was meant."""
+    given: dict[str, Any] = {field: Plain.ORDERS}
+    said = errors_of(**given)
+    assert list(said) == [field]
+    assert "did you mean Plain.ORDERS.value?" in said[field]
 
 
 @pytest.mark.parametrize(
@@ -285,7 +295,9 @@ def test_payload_limit(size: int, *, legal: bool) -> None:
     if legal:
         filled(3, payload=payload)
     else:
-        assert errors_of(3, payload=payload)["payload"].startswith("4 bytes are more")
+        assert errors_of(3, payload=payload)["payload"] == (
+            "must be at most 3 bytes (max_payload_size), got 4"
+        )
     filled(3, payload=None)
 
 

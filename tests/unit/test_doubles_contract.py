@@ -535,6 +535,8 @@ def test_what_is_no_client(factory: Any) -> None:
         assert isinstance(lacking, ConfigurationInvalidError)
         assert "has no produce, poll, close" in lacking.errors["client_factory"]
         for use in (producer.connect, partial(producer.produce_async, "t", b"x")):
-            with pytest.raises(ConfigurationInvalidError, match="client_factory: made"):
+            with pytest.raises(
+                ConfigurationInvalidError, match="client_factory: must make"
+            ):
                 use()
         assert producer.stats().opens == 0

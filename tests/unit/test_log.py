@@ -101,6 +101,14 @@ def test_an_error_that_nothing_hears_is_logged(
     assert line.producer_id == "p1"  # type: ignore[attr-defined]
 
 
+def test_a_topic_is_named_once(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
+    """Most errors name their message themselves."""
+    error = ValueError("'orders' (key 'k'): gone")
+    bed.emitter.error("librdkafka.dispatch_error", error, topic="orders")
+    [line] = caplog.records
+    assert line.getMessage().endswith("ValueError: 'orders' (key 'k'): gone")
+
+
 @pytest.mark.parametrize(
     "subscribe",
     [

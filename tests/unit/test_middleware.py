@@ -155,7 +155,7 @@ def test_a_step_returns_a_message(
     producer = make(lambda _: returned)
     with pytest.raises(MessageInvalidError, match=type(returned).__name__) as invalid:
         producer.produce_async("t", b"x")
-    assert "returned" in invalid.value.errors["middleware"]
+    assert "must return a Message" in invalid.value.errors["middleware"]
     assert not client.messages
 
 

@@ -251,12 +251,18 @@ async def coroutine(_: Event) -> None:
     [
         (
             (NAME, None),
-            "the subscriber of 'producer.disconnected' is not callable: None",
+            "the subscriber of 'producer.disconnected' must be callable, got None",
         ),
-        ((NAME, 7), "the subscriber of 'producer.disconnected' is not callable: 7"),
-        ((NAME,), "the subscriber of 'producer.disconnected' is not callable: None"),
+        (
+            (NAME, 7),
+            "the subscriber of 'producer.disconnected' must be callable, got 7",
+        ),
+        (
+            (NAME,),
+            "the subscriber of 'producer.disconnected' must be callable, got None",
+        ),
         ((NAME, coroutine), "coroutine function"),
-        ((7, print), "the name of an event is a str, not 7"),
+        ((7, print), "the name of an event must be a str, got 7"),
         ((print,), "has no method named after an event"),
     ],
 )

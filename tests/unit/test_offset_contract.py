@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from waterdrop_py._engine.contract import checked_offset
+from waterdrop_py._engine.contract import checked_positions, listed_consumed
 from waterdrop_py.errors import TransactionalOffsetInvalidError
 from waterdrop_py.testing.doubles import FakeMessage
 
@@ -22,37 +22,79 @@ def consumed(topic: Any = "t", partition: Any = 1, offset: Any = 41) -> Any:
     )
 
 
+def positions_of(messages: Any, metadata: Any = None, consumer: Any = CONSUMER) -> Any:
+    """What is kept of `messages`."""
+    marked = listed_consumed(messages)
+    single = len(marked) == 1 and marked[0] is messages
+    return checked_positions(consumer, marked, metadata, single=single)
+
+
 @pytest.mark.parametrize("metadata", [None, "", "why"])
-def test_the_offset_is_the_next_one(metadata: str | None) -> None:
+def test_the_position_is_the_next_one(metadata: str | None) -> None:
     """Topic and partition of the message, its offset + 1, and the metadata, if any."""
-    place = checked_offset(CONSUMER, consumed(), metadata)
-    assert (place.topic, place.partition, place.offset) == ("t", 1, 42)
-    assert (place.metadata or None) == (metadata or None)
+    assert positions_of(consumed(), metadata) == {("t", 1): (42, metadata, None)}
+
+
+def test_the_leader_epoch_is_carried() -> None:
+    """Where a message offers one; -1 and None are none."""
+    for given, kept in ((7, 7), (0, 0), (-1, None), (None, None)):
+        message = consumed()
+        message.leader_epoch = lambda given=given: given
+        assert positions_of(message) == {("t", 1): (42, None, kept)}
+
+
+def test_the_highest_of_each_partition_is_kept() -> None:
+    """Of any iterable, in any order."""
+    batch = [
+        consumed("t", 0, 5),
+        consumed("t", 1, 7),
+        consumed("t", 0, 9),
+        consumed("u", 0, 1),
+        consumed("t", 0, 6),
+    ]
+    expected = {("t", 0): 10, ("t", 1): 8, ("u", 0): 2}
+    for given in (batch, tuple(batch), iter(batch), dict(enumerate(batch)).values()):
+        found = positions_of(given, "m")
+        assert {place: each.offset for place, each in found.items()} == expected
+    assert positions_of([]) == {}
 
 
 BAD: dict[str, tuple[Any, Any, Any, set[str]]] = {
     "consumer": (object(), consumed(), None, {"consumer"}),
-    "message": (CONSUMER, object(), None, {"message"}),
-    "no offset": (CONSUMER, consumed(offset=None), None, {"message"}),
-    "no offset yet": (CONSUMER, consumed(offset=-1001), None, {"message"}),
-    "largest offset": (CONSUMER, consumed(offset=2**63 - 1), None, {"message"}),
-    "no partition": (CONSUMER, consumed(partition=-1), None, {"message"}),
-    "bool": (CONSUMER, consumed(partition=True), None, {"message"}),
-    "class": (CONSUMER, FakeMessage, None, {"message"}),
+    "message": (CONSUMER, object(), None, {"messages"}),
+    "no offset": (CONSUMER, consumed(offset=None), None, {"messages"}),
+    "no offset yet": (CONSUMER, consumed(offset=-1001), None, {"messages"}),
+    "largest offset": (CONSUMER, consumed(offset=2**63 - 1), None, {"messages"}),
+    "no partition": (CONSUMER, consumed(partition=-1), None, {"messages"}),
+    "bool": (CONSUMER, consumed(partition=True), None, {"messages"}),
+    "class": (CONSUMER, FakeMessage, None, {"messages"}),
+    "text": (CONSUMER, "text", None, {"messages"}),
+    "mapping": (CONSUMER, {"topic": "t"}, None, {"messages"}),
+    "none": (CONSUMER, None, None, {"messages"}),
+    "one of many": (CONSUMER, [consumed(), None], None, {"messages[1]"}),
     "metadata": (CONSUMER, consumed(), 123, {"metadata"}),
     "cut metadata": (CONSUMER, consumed(), "a\0b", {"metadata"}),
     "torn metadata": (CONSUMER, consumed(), "\ud800", {"metadata"}),
-    "all": (None, None, b"x", {"consumer", "message", "metadata"}),
+    "all": (None, None, b"x", {"consumer", "messages", "metadata"}),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_every_bad_argument_is_named(name: str) -> None:
     """All of them at once."""
-    consumer, message, metadata, expected = BAD[name]
+    consumer, messages, metadata, expected = BAD[name]
     with pytest.raises(TransactionalOffsetInvalidError) as caught:
-        checked_offset(consumer, message, metadata)
+        positions_of(messages, metadata, consumer)
     assert set(caught.value.errors) == expected
+    assert all("must be" in text for text in caught.value.errors.values())
+
+
+def test_the_faults_of_many_are_bounded() -> None:
+    """The first ten of a batch are named, and the others counted."""
+    with pytest.raises(TransactionalOffsetInvalidError) as caught:
+        positions_of([None] * 5000)
+    assert len(caught.value.errors) == 11
+    assert "5000" in caught.value.errors["messages"]
 
 
 def test_the_end_of_a_partition_is_no_message() -> None:
@@ -60,7 +102,8 @@ def test_the_end_of_a_partition_is_no_message() -> None:
     partition would skip the message to come."""
     end = consumed()
     end.error = lambda: KafkaError(KafkaError._PARTITION_EOF)  # noqa: SLF001
-    with pytest.raises(TransactionalOffsetInvalidError, match="error of the consumer"):
-        checked_offset(CONSUMER, end, None)
+    for given in (end, [consumed(), end]):
+        with pytest.raises(TransactionalOffsetInvalidError, match="error of the cons"):
+            positions_of(given)
     end.error = lambda: None
-    assert checked_offset(CONSUMER, end, None).offset == 42
+    assert positions_of(end) == {("t", 1): (42, None, None)}

@@ -113,7 +113,7 @@ def test_in_a_url(secret: str, tail: str) -> None:
 def test_in_the_servers(name: str, url: str) -> None:
     """A login there would be in librdkafka's log lines, and in each error of a
     connection: it is refused before a client is opened."""
-    with pytest.raises(ConfigurationInvalidError, match="holds a login") as caught:
+    with pytest.raises(ConfigurationInvalidError, match="without a login") as caught:
         Producer(kafka={name: url.format(MARK)})
     assert MARK not in "".join(shown(caught.value))
 

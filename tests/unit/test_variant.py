@@ -81,11 +81,11 @@ def test_every_per_topic_property(
 ) -> None:
     """Each is accepted, and is what its client is opened with; the rest of the
     configuration is the producer's."""
-    variant = make(kafka={"linger.ms": 7}).variant(topic_config={name: LEGAL[name]})
+    variant = make(kafka={"retries": 7}).variant(topic_config={name: LEGAL[name]})
     variant.produce_sync("t", b"x")
     [client] = bench.clients
     assert client.conf[name] == LEGAL[name]
-    assert client.conf["linger.ms"] == 7
+    assert client.conf["retries"] == 7
 
 
 def test_the_table_is_complete() -> None:
@@ -102,14 +102,14 @@ def test_the_table_is_complete() -> None:
         ({"nonsense": 1}, "topic_config.nonsense", "not per topic"),
         ({5: 1}, "topic_config.5", "not per topic"),
         ({"acks": "many"}, "topic_config.acks", "many"),
-        ({"acks": []}, "topic_config.acks", "not a list"),
-        ({"acks": timedelta(1)}, "topic_config.acks", "not a timedelta"),
+        ({"acks": []}, "topic_config.acks", "got a list"),
+        ({"acks": timedelta(1)}, "topic_config.acks", "got a timedelta"),
         ({"acks": "1\0"}, "topic_config.acks", "NUL"),
         ({"acks": 10**5_000}, "topic_config.acks", "beyond"),
         ({"message.timeout.ms": -1}, "topic_config.message.timeout.ms", "-1"),
         ({"compression.type": "rar"}, "topic_config.compression.type", "rar"),
         ({}, "topic_config", "non-empty mapping"),
-        ([("acks", 1)], "topic_config", "a list is no non-empty mapping"),
+        ([("acks", 1)], "topic_config", "got a list"),
         ("acks=1", "topic_config", "non-empty mapping"),
         (5, "topic_config", "non-empty mapping"),
     ],

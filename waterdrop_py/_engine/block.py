@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.claim import Ticket
+from waterdrop_py._engine.consumed import Consumed
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ class Transaction:
         last: the one of a close, which refuses all others.
         open: what is sent now belongs to it; no longer so from the first step of
             its end, so that a subscriber's message finds a transaction of its own.
+        consumed: the positions that are committed with it.
     """
 
     __slots__ = (
+        "consumed",
         "deadline",
         "doomed",
         "last",
@@ -53,6 +56,7 @@ class Transaction:
         self.started = clock.now()
         self.doomed: BaseException | None = None
         self.open = False
+        self.consumed = Consumed()
 
     def doom(self, error: BaseException) -> None:
         """Have it aborted when it ends, for the first error of what was inside."""

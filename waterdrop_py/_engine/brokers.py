@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from waterdrop_py._engine import clock, metadata
 from waterdrop_py._engine.foreign_client import native_of
 from waterdrop_py._settings.known import SERVERS
+from waterdrop_py._settings.reading import given
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
@@ -85,13 +86,13 @@ class Brokers:
     def add_to(self, conf: dict[str, Any]) -> None:
         """Append them to the servers of a client's properties, behind the user's."""
         learned = self.servers
-        names = [name for name in conf if name in SERVERS]
-        if not learned or not names:
+        places = given(conf, SERVERS)
+        if not learned or not places:
             return
-        given = str(conf[names[-1]])  # of two names of the property the last one wins
-        own = {_address(server) for server in given.split(",")}
+        name, value = places[-1]
+        own = {_address(server) for server in str(value).split(",")}
         others = [server for server in learned if _address(server) not in own]
-        conf[names[-1]] = ",".join([given, *others])
+        conf[name] = ",".join([str(value), *others])
 
 
 def watch(slot: ClientSlot, life: Life) -> None:

@@ -44,8 +44,8 @@ class Retries:
     ) -> None:
         if errback is not None and not callable(errback):
             raise InvalidArgumentError(
-                f"errback: {shown(errback)} is not callable; errback(error, interval) "
-                "is"
+                "errback: must be callable as errback(error, interval), got "
+                f"{shown(errback)}"
             )
         self._most = most
         self._interval, self._step, self._max = start, step, longest
@@ -227,7 +227,7 @@ def _unanswered(slot: ClientSlot, life: Life) -> BrokerUnreachableError | None:
 
 def health(slot: ClientSlot, timeout: float | None) -> Health:
     """The shallow check, or with a `timeout` in seconds the deep one."""
-    status, life = slot.status, slot.life
+    status, life = slot.status, slot.known or NO_LIFE
     try:
         slot.refuse_closed()
     except ProducerClosedError as closed:

@@ -10,6 +10,8 @@ from waterdrop_py._engine.kafka_errors import code_name
 if TYPE_CHECKING:
     from waterdrop_py._engine.life import Life
 
+_LONGEST: Final = 500
+"""Characters of a report, or of the servers, that a checklist repeats."""
 # The cause of a failed connection comes only through `error_cb`, and the last
 # word is often "all brokers down": the most specific report is kept.
 _RANK: Final[dict[str, int]] = {
@@ -142,12 +144,32 @@ class Diagnosis:
             return True
         return code in _FINAL and not any(word in text for word in _PASSING)
 
-    def checklist(self, servers: str) -> tuple[str, ...]:
-        """What to look at first, most likely cause first."""
+    def checklist(
+        self,
+        servers: str,
+        *,
+        reached: bool = False,
+        topic: str | None = None,
+        missing: bool = False,
+    ) -> tuple[str, ...]:
+        """What to look at first, most likely cause first.
+
+        `reached`: a broker has answered the client;
+        `topic`: what a message was for, ready to be shown; `missing`: the cluster does
+        not know it.
+        """
         code, text = self.code, self.text
-        points = [f"librdkafka reported: {text}"] if text else []
-        points += _SILENT if code is None else _points(code, text.lower())
-        return (*points, f"bootstrap.servers is {servers!r}: is it right?")
+        points = [f"librdkafka reported: {text[:_LONGEST]}"] if text else []
+        if missing:
+            points += [each.format(topic=topic) for each in _MISSING]
+            return tuple(points)
+        if code is not None:
+            points += _points(code, text.lower())
+        elif reached:
+            points += [each.format(topic=topic or "") for each in _CONNECTED]
+        else:
+            points += _SILENT
+        return (*points, f"bootstrap.servers is {servers[:_LONGEST]!r}: is it right?")
 
 
 def of_connection(code: str) -> bool:
@@ -202,10 +224,24 @@ _TOKEN: Final = [
     "what it raised is in error.occurred, with type callbacks.oauth_cb.error",
 ]
 _SILENT: Final = [
-    "no answer: is a firewall or a security group dropping packets to this port?",
+    "no answer: is a firewall or a security group dropping packets to this port? no "
+    "broker has ever answered this client",
     "advertised.listeners of the broker must name an address that this host can reach",
     "with sasl.mechanism OAUTHBEARER: is there an oauth_token_provider? without a "
     "token librdkafka waits, and reports nothing",
+]
+_CONNECTED: Final = [
+    "a broker has answered this client, and no report has come since: is the leader of "
+    "the partition up, and reachable at its advertised.listeners?",
+    "with acks=all the report waits for the replicas: are there min.insync.replicas?",
+    "does the topic {topic} exist? where auto.create.topics.enable is false, it is "
+    "not created",
+]
+_MISSING: Final = [
+    "the cluster does not know the topic {topic}",
+    "it is not created by sending where auto.create.topics.enable of the brokers, or "
+    "allow.auto.create.topics of this producer, is false: create it",
+    "without the ACL to DESCRIBE a topic, it looks as if it did not exist",
 ]
 _DROPPED: Final = [
     "the broker ended the connection at once: a TLS listener does so to a plaintext "

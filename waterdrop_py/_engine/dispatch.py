@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock, metadata, waiting
-from waterdrop_py._engine.fatal import refusal_error
 from waterdrop_py._engine.kafka_errors import (
     code_name,
     queue_full_error,
@@ -25,10 +24,14 @@ from waterdrop_py._engine.partitions import (
 )
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py._engine.resending import Moved
+from waterdrop_py._engine.subjects import limit_of, subject_of
+from waterdrop_py._settings.reading import number_of
 from waterdrop_py.delivery import ANYWHERE, Place
 from waterdrop_py.errors import (
     ProduceError,
     ReentrantCallError,
+    about,
+    shared,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 # out of the call (a signal handler's exception) leaves that open: it may not be sent
 # again, and its number is settled when the client has nothing left (`Life.torn`).
 REFUSED: Final = (BufferError, KafkaException)
+
+
+_QUEUE_SIZE: Final = "queue.buffering.max.kbytes"
 
 
 def _nobody(_: Life) -> None:
@@ -103,7 +109,7 @@ class Dispatch:
         partition = self._partition(handle, deadline)
         try:
             while True:
-                life = self._slot.open(deadline)
+                life = self._ready(handle, deadline)
                 try:
                     if self._produce(handle, life, partition, serves=serves):
                         return
@@ -112,7 +118,7 @@ class Dispatch:
                 except KafkaException as refused:
                     elsewhere = self._moved(handle, refused, deadline)
                     if elsewhere is None:
-                        self._recover(life, refused)
+                        self._recover(handle, life, refused)
                     else:
                         partition = elsewhere
                 finally:
@@ -131,8 +137,7 @@ class Dispatch:
         slot, place = self._slot, handle._place
         if not serves:
             slot.introduce()
-        if slot.topic != handle._topic:
-            slot.note_topic(handle._topic)
+        slot.topic = handle._topic
         if place is not None and place.partition_key is not None:
             refresh(slot, handle._topic)
 
@@ -210,8 +215,14 @@ class Dispatch:
                 self.send_or_defer(handle, verb)
         except Exception as error:  # noqa: BLE001 - the handle tells of it
             self._emitter.error(verb, error, message=handle.message)
-            handle._error = error
+            handle._error = error.with_traceback(None)  # its frames have the handle
             aside.notify(handle)
+
+    def _ready(self, handle: DeliveryHandle, deadline: float | None) -> Life:
+        try:
+            return self._slot.open(deadline)
+        except ProduceError as error:
+            raise about(shared(error), subject_of(handle)) from error.__cause__
 
     def _partition(self, handle: DeliveryHandle, deadline: float | None) -> int:
         place = handle._place
@@ -262,6 +273,7 @@ class Dispatch:
             life.inuse.append(None)
             if self._slot.life is not life:
                 return False
+            self._slot.reports.note_topic(handle._topic)
             if life.quiet:
                 woken = True
                 life.quiet = False
@@ -360,8 +372,15 @@ class Dispatch:
         Without the lease, and serving them itself: a callback on the poller that
         sends would otherwise wait for the poller.
         """
+        self._refuse_larger_than_the_queue(handle, full)
         now = clock.system_now()
-        error = queue_full_error(full)
+        wait_ms = self._config.wait_timeout_on_queue_full
+        error = queue_full_error(
+            full,
+            subject_of(handle),
+            f"{limit_of('queue_full', self._slot.reports.kafka)}, "
+            f"wait_timeout_on_queue_full is {wait_ms} ms",
+        )
         if not self._config.wait_on_queue_full or now >= give_up:
             raise error
         if life.held_here():
@@ -382,16 +401,35 @@ class Dispatch:
         if backoff == 0:
             waiting.hear(life)
 
-    def _recover(self, life: Life, refused: KafkaException) -> None:
+    def _refuse_larger_than_the_queue(
+        self, handle: DeliveryHandle, full: BufferError
+    ) -> None:
+        """Raise for a message that no wait makes room for: only its payload counts."""
+        size = len(handle._payload or b"")
+        kbytes = number_of(self._slot.factory.kafka, _QUEUE_SIZE)
+        if kbytes is not None and size > kbytes * 1024:
+            raise ProduceError(
+                f"{subject_of(handle)}: a payload of {size} bytes is larger than the "
+                f"client's whole queue: {_QUEUE_SIZE} is {kbytes} ({kbytes * 1024} "
+                "bytes); nothing was sent (msg_size_too_large)",
+                code="msg_size_too_large",
+                checklist=(f"raise kafka[{_QUEUE_SIZE!r}], or send less at once",),
+            ) from full
+
+    def _recover(
+        self, handle: DeliveryHandle, life: Life, refused: KafkaException
+    ) -> None:
         """Replace a lost client: the message goes to the next. Else raise the error."""
-        error = self._refusal(life, refused)
+        error = self._refusal(handle, life, refused)
         recovery = self._recovery
         if recovery is None or not error.fatal:
             raise error from refused
         if not recovery.reload(life, error, "librdkafka.idempotent_fatal_error"):
             raise error from refused
 
-    def _refusal(self, life: Life, refused: KafkaException) -> ProduceError:
+    def _refusal(
+        self, handle: DeliveryHandle, life: Life, refused: KafkaException
+    ) -> ProduceError:
         """What `produce` refused a message with, and the real code of a fatal error."""
         error: Any = refusal_of(refused)
         lost = error.code() == error._FATAL
@@ -404,7 +442,7 @@ class Dispatch:
             if life.fatal is None:
                 life.doomed(error)
             if life.fatal is not None:
-                return life.fatal.error()
-        raised = refusal_error(error, life.registration)
+                return about(shared(life.fatal.error()), subject_of(handle))
+        raised = self._slot.reports.refused(handle, life, error)
         raised.fatal = raised.fatal or life.fatal is not None
         return raised

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
+from waterdrop_py.message import Message
+
 if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.errors import ProduceError
-    from waterdrop_py.message import Message
 
 Placed: TypeAlias = "tuple[float, Message]"
 """A message that was never sent, and its place among the numbers of those that were."""

@@ -18,7 +18,8 @@ from waterdrop_py._engine.fatal import Registration
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.librdkafka_log import LogBridge
 from waterdrop_py._engine.tokens import Tokens
-from waterdrop_py._settings.defaults import missing_defaults, own_number
+from waterdrop_py._settings.defaults import missing_defaults
+from waterdrop_py._settings.reading import decimal_of, number_of, text_of, truth_of
 from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
 
 if TYPE_CHECKING:
@@ -93,21 +94,17 @@ class Factory:
     @property
     def servers(self) -> str:
         """The bootstrap servers, for messages to people."""
-        kafka = self.kafka
-        return str(
-            kafka.get("bootstrap.servers", kafka.get("metadata.broker.list", ""))
-        )
+        return text_of(self.kafka, "bootstrap.servers") or ""
 
     @property
     def is_transactional(self) -> bool:
         """Whether there is a `transactional.id`."""
-        return bool(self.kafka.get("transactional.id"))
+        return text_of(self.kafka, "transactional.id") is not None
 
     @property
     def is_idempotent(self) -> bool:
         """Whether librdkafka retries without doubling (transactional ones do too)."""
-        value = self.kafka.get("enable.idempotence", False)
-        return self.is_transactional or str(value).lower() == "true"
+        return self.is_transactional or truth_of(self.kafka, "enable.idempotence")
 
     @property
     def lingers(self) -> bool:
@@ -117,12 +114,7 @@ class Factory:
     @property
     def linger(self) -> float:
         """Seconds that messages wait for company; 0 unless the user said so."""
-        kafka = self.kafka
-        linger = kafka.get("linger.ms", kafka.get("queue.buffering.max.ms", 0))
-        try:
-            return float(linger) / 1000
-        except (TypeError, ValueError):
-            return 0.0
+        return (decimal_of(self.kafka, "linger.ms") or 0) / 1000
 
     @property
     def on_delivery(self) -> Callable[[Any, Any], None] | None:
@@ -142,11 +134,12 @@ class Factory:
         """
         kafka = self.kafka  # once: another thread may replace it
         beginning = self._begin(kafka)
+        reports.kafka = kafka
         conf = kafka.over(beginning.missing)
         self.brokers.add_to(conf)
-        if name := kafka.get("transactional.id"):
-            timeout_ms = own_number(conf, "transaction.timeout.ms") or 0
-            life.registration = Registration(str(name), timeout_ms)
+        if name := text_of(kafka, "transactional.id"):
+            timeout_ms = number_of(conf, "transaction.timeout.ms") or 0
+            life.registration = Registration(name, timeout_ms)
         life.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
@@ -177,7 +170,7 @@ class Factory:
         reports.take_client(foreign=foreign_client.is_foreign(client))
         life.client = self._whole(client)
         if reports.foreign:
-            limit = own_number(conf, _QUEUE)
+            limit = number_of(conf, _QUEUE)
             room = _DEFAULT_QUEUE if limit is None else limit
             life.produce = foreign_client.by_keyword(life, room)
         else:
@@ -200,7 +193,7 @@ class Factory:
         known = self._beginning
         if known is None or self._begun is not kafka or known.listens is not listens:
             missing = missing_defaults(kafka, statistics=listens)
-            interval = own_number(kafka.over(missing), "statistics.interval.ms")
+            interval = number_of(kafka.over(missing), "statistics.interval.ms")
             known = _shared(listens, bool(interval), tuple(missing.items()))
             self._beginning, self._begun = known, kafka
         return known

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.states import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from waterdrop_py._engine.slot import ClientSlot
-    from waterdrop_py._engine.states import Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ def whole(client: object, *, transactional: bool) -> KafkaClient:
         missing = _missing(client, transactional=transactional)
         if missing:
             raise _refused(
-                f"made {kind(client)}, which has no {', '.join(missing)}; it must be "
-                "an object with the protocol of typing.KafkaClient"
+                "must make an object with the protocol of typing.KafkaClient, got "
+                f"{kind(client)}, which has no {', '.join(missing)}"
             )
         return cast("KafkaClient", client)
     found = {
@@ -68,10 +68,11 @@ def whole(client: object, *, transactional: bool) -> KafkaClient:
         [inner] = found.values()
         return cast("KafkaClient", Proxy(client, whole(inner, transactional=False)))
     if not is_foreign(client):
-        raise _refused("made a Producer that is closed; it must make a new one")
+        raise _refused("must make a new Producer, got one that is closed")
     raise _refused(
-        f"made {kind(client)}, which is a confluent_kafka.Producer that was never "
-        f"opened or is closed, and wraps {len(found)} others instead of one; "
+        f"must make an open client, got {kind(client)}, which is a "
+        "confluent_kafka.Producer that was never opened or is closed, and wraps "
+        f"{len(found)} others instead of one; "
         f"{_WHAT_WORKS}"
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.reentrance import leaseholder
-from waterdrop_py._engine.slot import NO_LIFE, Refusal
+from waterdrop_py._engine.slot import Refusal
 from waterdrop_py._engine.states import SlotState
 
 if TYPE_CHECKING:
@@ -36,17 +36,17 @@ class IdleReport:
 
 def explain_idle(slot: ClientSlot) -> IdleReport:
     """The report on `slot`. Takes no lock, opens nothing."""
-    life = slot.life
+    life = slot.known
     if slot.state in {SlotState.CLOSING, SlotState.CLOSED}:
         return IdleReport(False, None, (Refusal("closed", 0),))
-    if life is NO_LIFE:
+    if life is None:
         return IdleReport(False, None, (Refusal("not_connected", 0),))
     reasons = slot.obstacles(life)
     if not reasons and (theirs := _theirs(slot, life)):
         reasons.append(Refusal("in_flight", theirs))
     disconnectable = not reasons
     due_in_ms: float | None = None
-    due = slot.due_at()
+    due = slot.due_of(life)
     if due is None:
         reasons.append(Refusal("disabled", 0))
     else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py.errors import ProduceError
+
+_LONGEST: Final = 500
+"""Characters of librdkafka's text that an error repeats."""
 
 
 def code_name(error: Any) -> str:
@@ -30,17 +33,18 @@ def refusal_of(error: KafkaException) -> Any:
 
 
 def produce_error(
-    error: Any, *, checklist: tuple[str, ...] = (), subject: str = ""
+    error: Any, *, checklist: tuple[str, ...] = (), subject: str = "", limit: str = ""
 ) -> ProduceError:
     """A `ProduceError` for a `KafkaError`, chained to the `KafkaException` of it.
 
-    A `KafkaException` may carry none: that is `fail`, as librdkafka calls it.
+    `subject` stands before librdkafka's text, and `limit` behind it. A
+    `KafkaException` may carry no error: that is `fail`, as librdkafka calls it.
     """
     if error is None:
         error = KafkaError(KafkaError._FAIL)
     code = code_name(error)
     raised = ProduceError(
-        f"{subject}{error.str()} ({code})",
+        f"{subject}{str(error.str())[:_LONGEST]} ({code}){limit}",
         code=code,
         retriable=bool(error.retriable()),
         fatal=bool(error.fatal()),
@@ -50,10 +54,11 @@ def produce_error(
     return raised
 
 
-def queue_full_error(cause: BaseException) -> ProduceError:
+def queue_full_error(cause: BaseException, subject: str, limit: str) -> ProduceError:
     """The client's queue is full (confluent-kafka says so with a `BufferError`)."""
     raised = ProduceError(
-        "the client's queue is full, and nothing drained it in time (queue_full)",
+        f"{subject}: the client's queue is full, and nothing drained it in time "
+        f"(queue_full){limit}; nothing was sent",
         code="queue_full",
         retriable=True,
         checklist=(

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 from waterdrop_py._engine import aside, clock
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.fatal import Fatal, Registration
+from waterdrop_py._engine.foreign_client import NATIVE, native_of
 from waterdrop_py._engine.kafka_errors import code_name
 from waterdrop_py._engine.reentrance import poller
 from waterdrop_py.errors import ProduceError
@@ -55,6 +56,7 @@ class Life:
         noted: the reaper was told of it, so its deadline is kept.
         last_activity: seconds on the clock, written by whoever serves reports.
         sent: numbers the messages; `refused` counts those that were not taken.
+        reached: a broker has answered, as far as was noted by who serves reports.
         report: the one that is being settled; whoever is torn leaves it here.
         spoilt: a message of a transaction was refused. librdkafka then skips numbers of
             its sequence, and loses the next transaction to that (measured, 2.16).
@@ -102,6 +104,7 @@ class Life:
         "produce",
         "progress_at",
         "quiet",
+        "reached",
         "refusals",
         "refused",
         "registration",
@@ -137,6 +140,7 @@ class Life:
         self.waiters: list[Callable[[], None]] = []
         self._after_turn: list[Callable[[], None]] = []
         self.quiet = True
+        self.reached = False
         self.plain = False
         self.statistics = False
         self.noted = False
@@ -169,6 +173,8 @@ class Life:
         """Serve reports and callbacks for at most `timeout` seconds. Turn held."""
         if self.client is not None:
             self.serve_with(self.client.poll, timeout)
+            if not self.reached and not self.quiet:
+                self._look_who_answered()
 
     @poller
     def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
@@ -222,6 +228,21 @@ class Life:
             self.reports.resending.begin()
         finally:
             self.between = False
+
+    def _look_who_answered(self) -> None:
+        """Note whether a broker has answered: for errors, which come too late to ask.
+
+        Turn held, and outside of any callback: confluent-kafka aborts the process for
+        a second native call inside one. librdkafka gives the cluster's id that it
+        remembers, or raises, in 10 us; it sends nothing.
+        """
+        native = native_of(self.client)  # of a wrapper: its own method may trace
+        try:
+            self.reached = self.acknowledged > 0 or (
+                native is not None and bool(NATIVE.cluster_id(native, 0.0))
+            )
+        except (KafkaException, RuntimeError):
+            return
 
     def leave(
         self,

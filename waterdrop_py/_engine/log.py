@@ -272,7 +272,7 @@ def _sentence(
     if "subscriber" in about:
         text += f"; raised by {about['subscriber']}, which heard {_heard(about)}"
     topic = about.get("topic", getattr(about.get("message"), "topic", None))
-    if topic is not None:
+    if topic is not None and repr(str(topic)) not in text:
         text += f"; of topic {str(topic)!r}"
     if "messages" in about and hasattr(about["messages"], "__len__"):
         text += f"; of {len(about['messages'])} messages"

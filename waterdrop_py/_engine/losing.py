@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine import aside, waiting
-from waterdrop_py.errors import ProduceError
+from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.life import Life
@@ -30,9 +30,11 @@ def give_up(life: Life, deadline: float) -> list[DeliveryHandle]:
 def lose(life: Life) -> list[DeliveryHandle]:
     """Resolve every open handle of `life`: its report is held up, for too long."""
     lost = aside.open_handles(life)
-    life.lost = ProduceError(
-        "given up: the report was not served in time (purge_inflight)",
-        code="purge_inflight",
+    life.lost = shared(
+        ProduceError(
+            "given up: the report was not served in time (purge_inflight)",
+            code="purge_inflight",
+        )
     )
     for handle in aside.handles_of(life):
         aside.notify(handle)

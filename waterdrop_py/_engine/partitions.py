@@ -15,8 +15,8 @@ from waterdrop_py._engine.kafka_errors import (
     refusal_of,
 )
 from waterdrop_py._engine.pause import pause
+from waterdrop_py._engine.subjects import nearest
 from waterdrop_py.errors import ProduceError
-from waterdrop_py.events import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,11 +239,10 @@ def _unanswered(slot: ClientSlot, topic: str) -> ProduceError:
 
 
 def _missing(slot: ClientSlot, topic: str) -> ProduceError:
-    names = dict.fromkeys([*slot.partitions.topics(), *slot.topics])
-    names.pop(topic, None)
+    names = {*slot.partitions.topics(), *slot.reports.topics}
     return produce_error(
         slot.partitions.missing(topic),
-        subject=f"there is no topic {topic!r}{did_you_mean(topic, names)}; nothing was "
+        subject=f"there is no topic {topic!r}{nearest(topic, names)}; nothing was "
         "sent: ",
     )
 

@@ -9,6 +9,7 @@ from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._settings.kafka import EditableProperties, copied
 from waterdrop_py._settings.known import SERVERS
+from waterdrop_py._settings.reading import value_of
 from waterdrop_py.errors import ConfigurationInvalidError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from waterdrop_py.errors import ProduceError
 
 _TICK = 0.01
-_WHERE = (*SERVERS, "security.protocol")
+_WHERE = (SERVERS, "security.protocol")
 
 
 class ReloadPolicy(NamedTuple):
@@ -136,11 +137,14 @@ class Recovery:
         self._emitter.emit(
             "producer.reload", {"attempt": attempt, "error": error, "kafka": editable}
         )
+        from waterdrop_py._settings.properties import check_properties
+
         properties, errors = copied(editable)
+        errors = errors or check_properties(properties)
         if errors:
             self._emitter.error("librdkafka.error", ConfigurationInvalidError(errors))
             return
         before = factory.kafka
         factory.kafka = properties
-        if any(before.get(name) != properties.get(name) for name in _WHERE):
+        if any(value_of(before, each) != value_of(properties, each) for each in _WHERE):
             factory.brokers.forget()  # they may be of another cluster or listener

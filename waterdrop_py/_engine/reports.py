@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from waterdrop_py._engine import aside
@@ -10,11 +11,12 @@ from waterdrop_py._engine.drain import Drain
 from waterdrop_py._engine.fatal import FENCING, advice
 from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
 from waterdrop_py._engine.reach import REACH
+from waterdrop_py._engine.subjects import limit_of, nearest, subject_of
 from waterdrop_py.delivery import DeliveryHandle, report_of
-from waterdrop_py.errors import ProduceError
+from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
@@ -49,6 +51,11 @@ class _NoResending:
 NO_RESENDING: Final = _NoResending()
 PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
 _BY_FATAL: Final = PURGED | FENCING
+_UNKNOWN: Final = frozenset({"unknown_topic", "unknown_topic_or_part"})
+_MOST_TOPICS: Final = 15
+"""Topics that a producer remembers to have sent to, for the names in errors. A tuple of
+them is small; a set takes 0.2 KB for each producer."""
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class ReportDesk:
@@ -67,6 +74,8 @@ class ReportDesk:
         drain: what a closing producer accounts with, while it closes.
         resending: takes the reports of messages that are handed over once more.
         diagnosis: the most telling connection error since the last success.
+        kafka: the properties that the open client was made of.
+        topics: those that messages took the long way to, the last few.
     """
 
     __slots__ = (
@@ -79,8 +88,10 @@ class ReportDesk:
         "exiting",
         "foreign",
         "hears_sends",
+        "kafka",
         "linger",
         "resending",
+        "topics",
         "transactional",
     )
 
@@ -94,6 +105,8 @@ class ReportDesk:
         self._servers = servers
         self._on_delivery = on_delivery
         self._purged: dict[int, ProduceError] = {}
+        self.topics: tuple[str, ...] = ()
+        self.kafka: Mapping[str, Any] = _NOTHING
         self.drain: Drain | None = None
         self.foreign = False
         self.resending: Resending = NO_RESENDING
@@ -128,9 +141,35 @@ class ReportDesk:
             and not self._emitter.listens("message.acknowledged")
         )
 
-    def checklist(self) -> tuple[str, ...]:
-        """What to look at when nothing gets through."""
-        return self.diagnosis.checklist(self._servers)
+    def checklist(
+        self,
+        life: Life | None = None,
+        topic: str | None = None,
+        *,
+        missing: bool = False,
+    ) -> tuple[str, ...]:
+        """What to look at when nothing gets through: on `life`, where there is one, for
+        a message to `topic`; `missing`: the cluster does not know that."""
+        hint = "" if topic is None else nearest(topic, self.topics)
+        answers = self.diagnosis.answers
+        return self.diagnosis.checklist(
+            self._servers,
+            reached=life is not None
+            and (life.reached or life.acknowledged + answers > life.answers_before),
+            topic=None if topic is None else f"{topic!r}{hint}",
+            missing=missing,
+        )
+
+    def note_topic(self, topic: str) -> None:
+        """A message goes to `topic`: it may be what a misspelt one should have been."""
+        topics = self.topics
+        if topic not in topics:
+            self.topics = (*topics[-_MOST_TOPICS:], topic)
+
+    def refused(self, handle: DeliveryHandle, life: Life, error: Any) -> ProduceError:
+        """The error of a message that the client of `life` did not take."""
+        missing = code_name(error) in _UNKNOWN
+        return self._told(handle, life, error, None, missing=missing)
 
     def settle(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
         """Resolve `handle`, after everybody who wants to know it first."""
@@ -141,7 +180,7 @@ class ReportDesk:
             return
         if self._on_delivery is not None:
             self._call_user(error, native)
-        failure = None if error is None else self._failure(life, error)
+        failure = None if error is None else self._failure(handle, error, native)
         if failure is None:
             self._announce_success(handle, native)
         else:
@@ -176,7 +215,9 @@ class ReportDesk:
         if torn is not None:
             handle, error, native = torn
             if not handle.done():
-                failure = None if error is None else self._failure(life, error)
+                failure = (
+                    None if error is None else self._failure(handle, error, native)
+                )
                 self._finish(handle, failure, native)
 
     def resolve_lost(self, handles: list[DeliveryHandle]) -> None:
@@ -190,8 +231,8 @@ class ReportDesk:
             )
         for handle in handles:
             error = ProduceError(
-                f"{why}; the report is lost, and whether the message was delivered is "
-                "not known (report_lost)",
+                f"{subject_of(handle)}: {why}; the report is lost, and whether the "
+                "message was delivered is not known (report_lost)",
                 code="report_lost",
             )
             self._finish(handle, error, None)
@@ -240,25 +281,54 @@ class ReportDesk:
         except Exception as raised:  # noqa: BLE001 - contained, and told of
             self.callback_raised("on_delivery", raised)
 
-    def _failure(self, life: Life, error: Any) -> ProduceError:
+    def _failure(self, handle: DeliveryHandle, error: Any, native: Any) -> ProduceError:
+        life, code = handle._life, code_name(error)
         # librdkafka purges what a fatal error has left, and the reports of a fenced
         # producer name the epoch only.
         fatal = life.fatal
-        if fatal is not None and self.drain is None and code_name(error) in _BY_FATAL:
-            return fatal.error()
+        if fatal is not None and self.drain is None and code in _BY_FATAL:
+            return shared(fatal.error())
         # A purge ends a hundred thousand messages at once: they share their error.
-        shared = self._purged.get(error.code())
-        if shared is not None:
-            return shared
+        purged = self._purged.get(error.code())
+        if purged is not None:
+            return purged
         if error.code() > 0:
             self.diagnosis.heard()
-        if code_name(error) in PURGED:
-            shared = self._purged[error.code()] = produce_error(error)
-            return shared
-        listed = advice(code_name(error), life.registration)
-        if not listed and self.diagnosis.code:
-            listed = self.checklist()
-        return produce_error(error, checklist=listed)
+        if code in PURGED:
+            purged = self._purged[error.code()] = shared(produce_error(error))
+            return purged
+        # librdkafka gives a message its partition once it knows the topic's (measured:
+        # on a cluster that does not create topics, it times out without one).
+        place = None if native is None else native.partition()
+        unplaced = place is None or place < 0
+        missing = unplaced and (
+            code in _UNKNOWN or (code == "msg_timed_out" and life.reached)
+        )
+        return self._told(handle, life, error, place, missing=missing)
+
+    def _told(
+        self,
+        handle: DeliveryHandle,
+        life: Life,
+        error: Any,
+        place: int | None,
+        *,
+        missing: bool,
+    ) -> ProduceError:
+        code, topic = code_name(error), handle._topic
+        limit = limit_of(code, self.kafka)
+        if missing:
+            self.topics = tuple(each for each in self.topics if each != topic)
+            limit += f"; topic {topic!r} does not exist{nearest(topic, self.topics)}"
+        listed = advice(code, life.registration)
+        if not listed and (missing or code == "msg_timed_out" or self.diagnosis.code):
+            listed = self.checklist(life, topic, missing=missing)
+        return produce_error(
+            error,
+            checklist=listed,
+            subject=f"{subject_of(handle, place)}: ",
+            limit=limit,
+        )
 
     def _announce_success(self, handle: DeliveryHandle, native: Any) -> None:
         self.diagnosis.clear()

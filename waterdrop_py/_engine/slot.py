@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.factory import Factory
 
 _RECHECK: Final = 0.5
-MAX_TOPICS: Final = 1_000
-"""Topics that are remembered, so that an error can name the nearest one."""
 _BY_AGE: Final = frozenset({"idle", "age", "stale"})
 
 
@@ -94,8 +92,7 @@ class ClientSlot:
 
     Attributes:
         partitions: what is known of the topics' partitions; it outlives the clients.
-        topic: the topic of the last message that did not take the fast path; `topics`
-            are those before it, a thousand at most.
+        topic: the topic of the last message that did not take the fast path.
     """
 
     __slots__ = (
@@ -125,7 +122,6 @@ class ClientSlot:
         "retiring",
         "state",
         "topic",
-        "topics",
     )
 
     def __init__(  # noqa: PLR0913 - the engine's parts, and four settings
@@ -154,7 +150,6 @@ class ClientSlot:
         self.ledger = Ledger()
         self.partitions = Partitions()
         self.topic: str | None = None
-        self.topics: dict[str, None] = {}
         self.closing: Closing | None = None
         # What stands against a close beyond the client, and what a client needs
         # before its first use: messages and transactions are not the slot's.
@@ -184,15 +179,19 @@ class ClientSlot:
         )
 
     @property
+    def known(self) -> Life | None:
+        """The open client, also at the instant at which it is judged, when it is out
+        of the slot (test_a_client_that_is_judged_is_connected). For what is said of
+        the producer, and not for sends."""
+        life = self.life
+        if life is not NO_LIFE:
+            return life
+        return self.ledger.book[1] if self.state is SlotState.OPEN else None
+
+    @property
     def mine(self) -> bool:
         """Whether this thread is inside a step of this slot, further down."""
         return self._claim.mine and not self._claim.heal()
-
-    def note_topic(self, topic: str) -> None:
-        """A message is sent to another topic than the one before."""
-        self.topic = topic
-        if len(self.topics) < MAX_TOPICS:
-            self.topics[topic] = None
 
     def learn(self, life: Life, topic: str, answer: Any) -> None:
         """Keep what the cluster answered to `life` about a topic, and of itself."""
@@ -534,8 +533,10 @@ class ClientSlot:
     def due_at(self) -> float | None:
         """When the client falls due, in seconds on the clock; None when it cannot."""
         life = self.life
-        if life is NO_LIFE:
-            return None
+        return None if life is NO_LIFE else self.due_of(life)
+
+    def due_of(self, life: Life) -> float | None:
+        """The same for a client that need not be in the slot just now."""
         deadlines = []
         if self.idle_timeout > 0:
             deadlines.append(life.last_activity + self.idle_timeout)

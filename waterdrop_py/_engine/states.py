@@ -29,8 +29,8 @@ MOVES: Final[dict[SlotState, frozenset[SlotState]]] = {
 }
 
 
-class Status(Enum):
-    """What a producer is doing. `str(status)` is the lower-case name."""
+class Status(str, Enum):
+    """What a producer is doing. `str(status)` is the lower-case name, as in JSON."""
 
     CONFIGURED = "configured"
     CONNECTING = "connecting"
@@ -41,7 +41,7 @@ class Status(Enum):
     CLOSED = "closed"
 
     def __str__(self) -> str:
-        return self.value
+        return str(self.value)
 
 
 STATUS_MOVES: Final[dict[Status, frozenset[Status]]] = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine import clock
+from waterdrop_py._settings.reading import text_of, word_of
 from waterdrop_py.errors import ConfigurationInvalidError
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.emitter import Emitter
 
+# Seconds. An expiry further away is one in milliseconds.
+_FARTHEST: Final = 100 * 365.25 * 86_400
 _SHORTEST: Final = 2
 _LONGEST: Final = 4
 
@@ -38,11 +41,14 @@ class Tokens:
 
         Raises:
             ConfigurationInvalidError: this client would never ask for a token.
-            KafkaException: the provider raised, or gave no token.
+            KafkaException: the provider raised, or gave no token, or one whose expiry
+                is over 100 years away.
         """
         _refuse_useless(conf)
         try:
-            token = self._fetch(conf.get("sasl.oauthbearer.config"))
+            token = self._fetch(text_of(conf, "sasl.oauthbearer.config"))
+        except KafkaException:
+            raise
         except Exception as error:
             raise _no_token(f"raised {type(error).__name__}") from error
         if not _is_token(token):
@@ -50,7 +56,7 @@ class Tokens:
                 f"returned {type(token).__name__}, not (token, expiry in epoch "
                 "seconds[, principal[, extensions]])"
             )
-        if token[1] <= clock.wall_now():
+        if not token[1] > clock.wall_now():  # nan neither
             raise _no_token("returned a token that has expired")
         self._first.append(token)
 
@@ -61,23 +67,25 @@ class Tokens:
     def _fetch(self, config: Any) -> Any:
         self._emitter.emit("oauthbearer.token_refresh")
         try:
-            return self._provider(config)
+            token = self._provider(config)
+            _refuse_milliseconds(token)
         except Exception as error:
             self._emitter.error("callbacks.oauth_cb.error", error)
             raise  # librdkafka has to know that there is no token
+        return token
 
 
 def _refuse_useless(conf: Mapping[str, Any]) -> None:
     # The constructor would wait for 10 s for a token that nobody asks for.
-    mechanism = conf.get("sasl.mechanism", conf.get("sasl.mechanisms"))
-    protocol = str(conf.get("security.protocol", "plaintext")).lower()
+    mechanism = (text_of(conf, "sasl.mechanism") or "").strip() or None
+    protocol = word_of(conf, "security.protocol", "plaintext")
     if mechanism != "OAUTHBEARER" or not protocol.startswith("sasl_"):
         raise ConfigurationInvalidError(
             {
-                "oauth_token_provider": "gives tokens that nobody asks for: it needs "
-                "kafka['sasl.mechanism'] 'OAUTHBEARER', not "
-                f"{mechanism!r}, and kafka['security.protocol'] 'sasl_ssl' or "
-                f"'sasl_plaintext', not {protocol!r}"
+                "oauth_token_provider": "no client would ask for its tokens: "
+                f"kafka['sasl.mechanism'] must be 'OAUTHBEARER', got {mechanism!r}, "
+                "and kafka['security.protocol'] must be 'sasl_ssl' or "
+                f"'sasl_plaintext', got {protocol!r}"
             }
         )
 
@@ -89,6 +97,18 @@ def _is_token(given: Any) -> bool:
         and isinstance(given[0], str)
         and isinstance(given[1], int | float)
     )
+
+
+def _refuse_milliseconds(token: Any) -> None:
+    """Refuse an expiry in milliseconds: librdkafka would never ask for a new token."""
+    if not _is_token(token):
+        return
+    expiry = token[1]
+    if expiry - clock.wall_now() > _FARTHEST:
+        raise _no_token(
+            f"must return the expiry in seconds since the epoch, got {expiry:g}, which "
+            f"is over 100 years away; did you mean {expiry / 1000:.0f}?"
+        )
 
 
 def _no_token(why: str) -> KafkaException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,12 +20,13 @@ from waterdrop_py.errors import (
     ProduceError,
     ProducerClosedError,
     ReentrantCallError,
-    TransactionalOffsetInvalidError,
+    TransactionRequiredError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.contract.offsets import Positions
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.recovery import Recovery
@@ -324,6 +326,7 @@ class Transactions:
             push=True,
         )
         try:
+            transaction.consumed.send(partial(self._command, transaction))
             self._command(
                 transaction,
                 "commit",
@@ -401,30 +404,15 @@ class Transactions:
             raise failed.error from failed.__cause__
 
     def mark(
-        self, transaction: Transaction, consumer: Any, message: Any, offset: Any
+        self, transaction: Transaction, consumer: Any, positions: Positions
     ) -> None:
-        """Make a consumed message's offset part of the transaction."""
-        started = clock.system_now()
-        try:
-            group = consumer.consumer_group_metadata()
-        except RuntimeError as error:  # it is closed
-            raise TransactionalOffsetInvalidError({"consumer": str(error)}) from error
-        try:
-            self._command(
-                transaction,
-                "store_offset",
-                lambda life, slice_: life.native().send_offsets_to_transaction(
-                    [offset], group, slice_
-                ),
+        """Collect positions of a consumer, for the commit of the transaction."""
+        transaction.consumed.add(consumer, positions)
+        if not transaction.open:
+            raise TransactionRequiredError(
+                "the transaction ended in another thread as a message was marked as "
+                "consumed"
             )
-        except CommandError as failed:
-            raise failed.error from failed.__cause__
-        took_ms = (clock.system_now() - started) * 1000
-        self._emitter.emit(
-            "transaction.marked_as_consumed",
-            {"message": message, "metadata": offset.metadata},
-            duration_ms=took_ms,
-        )
 
     def _command(
         self,

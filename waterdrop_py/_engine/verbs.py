@@ -16,6 +16,7 @@ from waterdrop_py._engine.contract import (
     listed,
 )
 from waterdrop_py._engine.life import SLICE
+from waterdrop_py._engine.subjects import subject_of
 from waterdrop_py.delivery import DeliveryHandle, overdue
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
@@ -24,6 +25,7 @@ from waterdrop_py.errors import (
     ReentrantCallError,
     WaterdropError,
 )
+from waterdrop_py.errors import about as about_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,11 +113,12 @@ class Verbs:
         handle = fill(message, self._limit)
         handle._native = handle._error = None  # asked for several times
         started = clock.system_now()
+        limit = "max_wait_timeout" if timeout is None else "timeout"
         deadline = started + (self._patience if timeout is None else timeout)
         try:
             self._dispatch.refuse_inside_callback()
             with self.block(deadline):
-                report = self._send_and_serve(handle, verb, started, deadline)
+                report = self._send_and_serve(handle, verb, started, deadline, limit)
         except ProduceError as error:
             self._failed(verb, error, message=message)
             raise
@@ -133,7 +136,12 @@ class Verbs:
         return report
 
     def _send_and_serve(
-        self, handle: DeliveryHandle, verb: str, started: float, deadline: float
+        self,
+        handle: DeliveryHandle,
+        verb: str,
+        started: float,
+        deadline: float,
+        limit: str,
     ) -> DeliveryReport:
         try:
             self._dispatch.send(handle, verb, deadline, serves=True)
@@ -143,7 +151,7 @@ class Verbs:
                 waiting.wait_until(handle, soon)
                 self._dispatch.introduce(handle)
             if not waiting.wait_until(handle, deadline):
-                raise overdue(handle, deadline - started)
+                raise overdue(handle, deadline - started, limit)
             return handle.result(0)
         finally:
             self._dispatch.introduce(handle)
@@ -189,16 +197,19 @@ class Verbs:
         """
         deadline = clock.system_now() + self._patience
         self.send_all(handles, verb, deadline)
-        failure = _first_failure(handles, deadline)
+        failure = self._first_failure(handles, deadline)
         if failure is None:
             return
         sent = [handle.message for handle in handles]
-        if isinstance(failure, DeliveryTimeoutError):
-            self._failed(verb, failure, messages=sent)
-            raise failure
-        error = _many(failure, handles)
+        error = failure
+        if not isinstance(failure, DeliveryTimeoutError):
+            error = _many(failure, handles)
+            error.__cause__ = failure.__cause__ or failure
         self._failed(verb, error, messages=sent)
-        raise error from failure.__cause__ or failure
+        try:
+            raise error
+        finally:
+            del error, failure  # its traceback has this frame
 
     def fill_entries(self, entries: list[Entry]) -> list[DeliveryHandle]:
         """Handles for buffered messages; each goes through the middleware once, and
@@ -254,12 +265,33 @@ class Verbs:
             except ProduceError as failure:
                 dispatched = handles[:count]
                 if deadline is not None:
-                    _first_failure(dispatched, deadline)
+                    self._first_failure(dispatched, deadline)
                 error = _many(failure, dispatched)
                 sent = [each.message for each in handles]
                 self._failed(verb, error, messages=sent)
-                raise error from failure.__cause__ or failure
+                error.__cause__ = failure.__cause__ or failure
+                try:
+                    raise error
+                finally:
+                    del error
             count += 1
+
+    def _first_failure(
+        self, handles: list[DeliveryHandle], deadline: float
+    ) -> ProduceError | None:
+        """Wait for every handle; the first one's error, in input order.
+
+        `DeliveryTimeoutError` when the time is over and not every handle is final.
+        """
+        first: ProduceError | None = None
+        for handle in handles:
+            if not handle.done() and not waiting.wait_until(handle, deadline):
+                return overdue(handle, self._patience, "max_wait_timeout")
+            if first is None and handle._native is None:
+                error = handle.exception(0)
+                if isinstance(error, ProduceError):
+                    first = about_message(error, subject_of(handle))
+        return first
 
     def _failed(self, verb: str, error: WaterdropError, **about: Any) -> None:
         self._emitter.error(verb, error, **about)
@@ -273,24 +305,6 @@ def about(message: Message) -> dict[str, Any]:
         "label": message.label,
         "message": message,
     }
-
-
-def _first_failure(
-    handles: list[DeliveryHandle], deadline: float
-) -> ProduceError | None:
-    """Wait for every handle; the first one's error, in input order.
-
-    `DeliveryTimeoutError` when the time is over and not every handle is final.
-    """
-    first: ProduceError | None = None
-    for handle in handles:
-        try:
-            error = handle.exception(max(0.0, deadline - clock.system_now()))
-        except DeliveryTimeoutError as timed_out:
-            return timed_out
-        if first is None and isinstance(error, ProduceError):
-            first = error
-    return first
 
 
 def _many(failure: ProduceError, dispatched: list[DeliveryHandle]) -> ProduceManyError:

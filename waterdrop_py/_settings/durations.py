@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+from waterdrop_py._settings.plain import plain, whole
 from waterdrop_py._settings.refusal import RefusedError
 from waterdrop_py._settings.shown import shown, spaced
 
@@ -31,7 +32,7 @@ _LIKELY_SECONDS = 3_600
 
 
 def connection_floor_ms() -> int:
-    """The lowest legal figure, besides 0, of what closes an open connection."""
+    """The lowest legal figure, other than 0, of what closes an open connection."""
     return 1 if short_connections_allowed else SHORTEST_CONNECTION_MS
 
 
@@ -39,7 +40,9 @@ def milliseconds(value: object) -> int:
     """The value as int ms, at least 0; `RefusedError` with a sentence."""
     ms = _parsed(value)
     if ms < 0:
-        raise RefusedError(f"{_figure(ms)} is negative; the nearest legal value is 0")
+        raise RefusedError(
+            f"must be 0 or more, got {_figure(ms)}; the nearest legal value is 0"
+        )
     if ms > LONGEST_MS:
         raise RefusedError(
             f"{_figure(ms)} is above the maximum of {_figure(LONGEST_MS)}; "
@@ -72,15 +75,16 @@ def in_words(ms: int) -> str:
 
 
 def _parsed(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value)
+    if (figure := whole(value)) is not None:
+        return figure
     if isinstance(value, timedelta):
         return _whole(value // timedelta(microseconds=1), 1_000, value)
+    value = plain(value)
     if isinstance(value, str):
         return _from_text(value)
     raise RefusedError(
-        f"{shown(value)} is no duration; give an int of milliseconds, a timedelta, "
-        "or text with a unit such as '5m', '30s' or '60000ms'"
+        "must be a duration: an int of milliseconds, a timedelta, or text with a unit "
+        f"such as '5m', '30s' or '60000ms', got {shown(value)}"
     )
 
 
@@ -93,11 +97,12 @@ def _from_text(text: str) -> int:
         return _whole(scaled, 10 ** len(digits), text)
     if _BARE.fullmatch(text):
         raise RefusedError(
-            f"{shown(text)} has no unit; did you mean '{text}ms' or '{text}s'?"
+            f"must have a unit, got {shown(text)}; "
+            f"did you mean '{text}ms' or '{text}s'?"
         )
     raise RefusedError(
-        f"{shown(text)} is no duration; write a number and one of the units "
-        "ms, s, m, h, d, such as '5m', '30s' or '60000ms'"
+        "must be a duration: a number and one of the units ms, s, m, h, d, such as "
+        f"'5m', '30s' or '60000ms', got {shown(text)}"
     )
 
 
@@ -105,7 +110,7 @@ def _whole(scaled: int, divisor: int, value: object) -> int:
     ms, rest = divmod(scaled, divisor)
     if rest:
         raise RefusedError(
-            f"{shown(value)} is no whole number of milliseconds; "
+            f"must be a whole number of milliseconds, got {shown(value)}; "
             f"the nearest legal value is {ms + (2 * rest >= divisor)} ms"
         )
     return ms

@@ -2,58 +2,87 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
 
 from waterdrop_py._settings import known
-from waterdrop_py._settings.properties import check_properties
 from waterdrop_py._settings.shown import kind
-from waterdrop_py._settings.text import Reading, Rows, merge, read_option
+from waterdrop_py._settings.text import Reading, Rows, join, read_option
 from waterdrop_py._settings.url import read_url
 
 _URL = "URL"
 _KAFKA = "KAFKA_"
+# What Kubernetes, and Docker's links, inject for a Service called like the prefix, or
+# like the prefix and more words.
+_SERVICE = re.compile(
+    r"(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
+    r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_SERVICE_PORT = re.compile(r"(?:[A-Z0-9_]+_)?PORT")
+_SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://\S+")
 
 
 def read_env(
-    prefix: str, environ: Mapping[str, str], options: Mapping[str, Any], rows: Rows
-) -> Reading:
-    """The options that the environment and those given beside it make."""
+    prefix: str, environ: Mapping[str, str], rows: Rows
+) -> tuple[Reading, dict[str, str]]:
+    """The options that the environment makes; and the variable of each path."""
     reading: Reading = ({}, {})
     values, errors = reading
+    origins: dict[str, str] = {}
     url = None
     for variable, text in _under(prefix, environ, errors).items():
         name = variable.removeprefix(prefix)
         if name == _URL:
             url = text
+            origins["url"] = variable
+        elif _of_a_service(name, text):
+            continue
         elif name.startswith(_KAFKA) and name.isupper() and name != _KAFKA:
             property_name = _property(name.removeprefix(_KAFKA))
             values.setdefault("kafka", {})[property_name] = text
+            origins[f"kafka.{property_name}"] = variable
         elif name.isupper() and name.lower() in rows and name.lower() != "kafka":
             read_option(rows, name.lower(), text, reading)
+            origins[name.lower()] = variable
         else:
             errors[variable] = _unknown(prefix, name, rows)
-    errors.update(check_properties(values.get("kafka", {})))
-    merge(reading, options, "the environment")
     if url is None:
-        return reading
-    values, url_errors = read_url(url, values, rows)
-    return values, {**errors, **url_errors}
+        return reading, origins
+    read = read_url(url, rows)
+    join(read, values, "the URL")
+    read[1].update({**errors, **read[1]})
+    return read, origins
+
+
+def named(errors: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, str]:
+    """The errors, each with the variable that it comes from."""
+    return {
+        path: f"{sentence} (from {origins[path]})" if path in origins else sentence
+        for path, sentence in errors.items()
+    }
 
 
 def _under(prefix: object, environ: object, errors: dict[str, str]) -> dict[str, str]:
     """The variables under the prefix, sorted; and what is wrong with what was given."""
     if not isinstance(prefix, str):
-        errors["prefix"] = f"must be a str, not {kind(prefix)}"
+        errors["prefix"] = f"must be a str, got {kind(prefix)}"
     if not isinstance(environ, Mapping):
-        errors["environ"] = f"must be a mapping of str to str, not {kind(environ)}"
+        errors["environ"] = f"must be a mapping of str to str, got {kind(environ)}"
     if not isinstance(prefix, str) or not isinstance(environ, Mapping):
         return {}
     names = [name for name in environ if isinstance(name, str)]
     found = {name: environ[name] for name in sorted(names) if name.startswith(prefix)}
     for name in [name for name, text in found.items() if not isinstance(text, str)]:
-        errors[name] = f"must be a str, not {kind(found.pop(name))}"
+        errors[name] = f"must be a str, got {kind(found.pop(name))}"
     return found
+
+
+def _of_a_service(name: str, text: str) -> bool:
+    """Whether Kubernetes made this variable, and not the user."""
+    if _SERVICE.fullmatch(name):
+        return True
+    named = _SERVICE_PORT.fullmatch(name) is not None
+    return named and _SERVICE_ADDRESS.fullmatch(text) is not None
 
 
 def _property(name: str) -> str:

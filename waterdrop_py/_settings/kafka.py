@@ -8,9 +8,11 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from waterdrop_py._settings import known
-from waterdrop_py._settings.shown import kind, shown, shown_property
+from waterdrop_py._settings.plain import opened, plain, whole
+from waterdrop_py._settings.shown import is_secret, kind, shown, shown_property
 
 _LARGEST = 2**63 - 1
+_PLAIN = (str, int, float, bool, type(None))
 
 
 class Properties(Mapping[str, Any]):
@@ -27,6 +29,9 @@ class Properties(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         return self._items[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
@@ -75,7 +80,7 @@ def copied(value: object) -> tuple[Properties, dict[str, str]]:
     if not isinstance(value, Mapping):
         return Properties({}), {
             "kafka": "must be a mapping of librdkafka properties such as "
-            f"{{'bootstrap.servers': 'host:9092'}}, not {kind(value)}"
+            f"{{'bootstrap.servers': 'host:9092'}}, got {kind(value)}"
         }
     if not value:
         return Properties({}), {
@@ -83,11 +88,12 @@ def copied(value: object) -> tuple[Properties, dict[str, str]]:
         }
     items: dict[str, Any] = {}
     errors: dict[str, str] = {}
-    for name, given in value.items():
+    for key, given in value.items():
+        name = plain(key)
         if isinstance(name, str) and not unfit_text(name):
-            items[str(name)] = _copied_value(f"kafka.{name}", name, given, errors)
+            items[name] = _copied_value(f"kafka.{name}", name, given, errors)
         else:
-            errors["kafka"] = f"has a key that is no property name: {kind(name)}"
+            errors["kafka"] = f"must have names of properties as keys, got {kind(key)}"
     return Properties(items), errors
 
 
@@ -106,35 +112,59 @@ def _copied_value(path: str, name: str, value: Any, errors: dict[str, str]) -> A
             f"SerializingProducer({{**conf, {name!r}: ...}})"
         )
         return None
-    plain = value.value if isinstance(value, Enum) else value
-    refused = _refused(plain, value)
+    own = value if type(value) in _PLAIN else _unwrapped(value)
+    refused = _refused(own, value)
     if refused is not None:
-        errors[path] = refused
+        errors[path] = f"{refused}{_joined(name, value)}"
         return None
-    return str(plain) if isinstance(plain, str) else plain
+    return own
 
 
-def _refused(plain: Any, given: object) -> str | None:
+def _unwrapped(value: Any) -> Any:
+    own = opened(value)
+    own = plain(own.value if isinstance(own, Enum) else own)
+    if isinstance(own, float):
+        return float.__float__(own)
+    figure = whole(own)
+    return own if figure is None else figure  # numpy's
+
+
+def _refused(own: Any, given: object) -> str | None:
     """Why librdkafka would not get what was meant, or None."""
-    if isinstance(plain, str):
+    if isinstance(own, str):
         # librdkafka would cut the text at a NUL, and confluent-kafka raises a
         # SystemError for a lone surrogate.
         sentence = "holds a NUL character or text that is not valid Unicode"
-        return sentence if unfit_text(plain) else None
-    if isinstance(plain, int):
-        beyond = abs(plain) > _LARGEST  # and, further up, than str() would convert
-        return f"{shown(plain)} is beyond any property's range" if beyond else None
-    if isinstance(plain, float):
+        return sentence if unfit_text(own) else None
+    if isinstance(own, int):
+        beyond = abs(own) > _LARGEST  # and, further up, than str() would convert
+        return f"{shown(own)} is beyond any property's range" if beyond else None
+    if isinstance(own, float):
         # librdkafka would take it: it is outside of no range.
-        return "nan is no number" if math.isnan(plain) else None
-    if plain is None:
+        return "must be a number, got nan" if math.isnan(own) else None
+    if own is None:
         return None
     # confluent-kafka would take its str(): b'x' as "b'x'", a list as "['x']".
-    return f"must be a str, int, float or bool, not {kind(given)}"
+    return f"must be a str, int, float or bool, got {kind(given)}"
+
+
+def _joined(name: str, value: object) -> str:
+    """A question for a list of brokers, and a whole number of another type."""
+    if isinstance(value, list | tuple) and name in known.names_of(known.SERVERS):
+        return "; did you mean one str with commas between the brokers?"
+    if is_secret(name) or isinstance(value, int | float | str | bytes):
+        return ""
+    try:
+        figure = int(value)  # type: ignore[call-overload]
+    except Exception:  # noqa: BLE001 - any type of the user's
+        return ""
+    return f"; did you mean {shown(figure)}?" if figure == value else ""
 
 
 def unfit_text(text: str) -> bool:
     """Whether librdkafka or confluent-kafka would cut it, or not take it."""
+    if text.isascii():
+        return "\0" in text
     return "\0" in text or any("\ud800" <= char <= "\udfff" for char in text)
 
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as schemas
 
 from waterdrop_py._settings import kafka
 from waterdrop_py._settings.durations import connection_milliseconds, milliseconds
+from waterdrop_py._settings.plain import plain, whole
 from waterdrop_py._settings.refusal import RefusedError
 from waterdrop_py._settings.shown import kind, shown
-
-if TYPE_CHECKING:
-    from datetime import timedelta
 
 Given_contra = TypeVar("Given_contra", contravariant=True)
 Kept_co = TypeVar("Kept_co", covariant=True)
@@ -55,16 +54,14 @@ class Option(Generic[Given_contra, Kept_co]):
         raise NotImplementedError
 
 
-Duration: TypeAlias = Option["int | timedelta | str", int]
-OptionalDuration: TypeAlias = Option["int | timedelta | str | None", "int | None"]
-OptionalCount: TypeAlias = Option["int | None", "int | None"]
+Duration: TypeAlias = Option[int | timedelta | str, int]
+OptionalDuration: TypeAlias = Option[int | timedelta | str | None, int | None]
+OptionalCount: TypeAlias = Option[int | None, int | None]
 Count: TypeAlias = Option[int, int]
-ErrorNames: TypeAlias = Option["tuple[str, ...] | list[str]", "tuple[str, ...]"]
-Steps: TypeAlias = Option[
-    "Sequence[Callable[..., Any]]", "tuple[Callable[..., Any], ...]"
-]
+ErrorNames: TypeAlias = Option[tuple[str, ...] | list[str], tuple[str, ...]]
+Steps: TypeAlias = Option[Sequence[Callable[..., Any]], tuple[Callable[..., Any], ...]]
 Flag: TypeAlias = Option[bool, bool]
-OptionalText: TypeAlias = Option["str | None", "str | None"]
+OptionalText: TypeAlias = Option[str | None, str | None]
 Labels: TypeAlias = Option[Mapping[str, str], Mapping[str, str]]
 KafkaProperties: TypeAlias = Option[Mapping[str, Any], Mapping[str, Any]]
 
@@ -87,15 +84,15 @@ def connection_duration(default: int) -> Any:
 
 def optional_count(default: int | None, *, minimum: int, unit: str) -> Any:
     """An int of `unit`, or None."""
-    schema = schemas.nullable_schema(schemas.int_schema(strict=True, ge=minimum))
+    schema = schemas.nullable_schema(_int_schema(minimum))
     expects = f"an int of {unit}, at least {minimum}, or None"
     return Option(default, schema, expects=expects, from_text=_none_or(_count))
 
 
 def count(default: int, *, minimum: int, unit: str) -> Any:
     """An int of `unit`."""
-    schema = schemas.int_schema(strict=True, ge=minimum)
     expects = f"an int of {unit}, at least {minimum}"
+    schema = _int_schema(minimum)
     return Option(default, schema, expects=expects, from_text=_count)
 
 
@@ -117,7 +114,10 @@ def flag(default: bool) -> Any:
 
 def optional_text(default: str | None) -> Any:
     """A non-empty str, or None."""
-    schema = schemas.nullable_schema(schemas.str_schema(strict=True, min_length=1))
+    schema = schemas.no_info_before_validator_function(
+        plain,
+        schemas.nullable_schema(schemas.str_schema(strict=True, min_length=1)),
+    )
     expects = "a non-empty str, or None"
     return Option(default, schema, expects=expects, from_text=str)
 
@@ -136,9 +136,25 @@ def function(default: Any, *, contract: str) -> Any:
     return Option(default, schema, expects=f"callable as {contract}")
 
 
-def properties() -> Any:
+def positional(*, default: Any, kw_only: bool) -> Any:
+    """What type checkers are told of an argument that is not an option."""
+    raise NotImplementedError
+
+
+def properties(*, default: Any) -> Any:
     """librdkafka's properties, copied and read-only."""
-    return Option(REQUIRED, schemas.no_info_plain_validator_function(_properties))
+    return Option(default, schemas.no_info_plain_validator_function(_properties))
+
+
+def _int_schema(minimum: int) -> schemas.CoreSchema:
+    return schemas.no_info_before_validator_function(
+        _index, schemas.int_schema(strict=True, ge=minimum)
+    )
+
+
+def _index(value: Any) -> Any:
+    figure = whole(value)
+    return value if figure is None else figure
 
 
 _ERROR_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -146,13 +162,14 @@ _ERROR_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 def _error_names(value: object) -> tuple[str, ...]:
     if not isinstance(value, tuple | list):
-        raise RefusedError(f"must be a tuple or list of error names, not {kind(value)}")
-    for name in value:
+        raise RefusedError(f"must be a tuple or list of error names, got {kind(value)}")
+    names = tuple(plain(name) for name in value)
+    for name in names:
         if not isinstance(name, str) or not _ERROR_NAME.fullmatch(name):
             raise RefusedError(
-                f"{shown(name)} is no error name; lower-case ones such as 'fenced' are"
+                f"must be lower-case error names such as 'fenced', got {shown(name)}"
             )
-    return tuple(value)
+    return names
 
 
 def _names_of_text(text: str) -> tuple[str, ...]:
@@ -161,10 +178,10 @@ def _names_of_text(text: str) -> tuple[str, ...]:
 
 def _steps(value: object) -> tuple[Callable[..., Any], ...]:
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        raise RefusedError(f"must be a sequence of callables, not {kind(value)}")
+        raise RefusedError(f"must be a sequence of callables, got {kind(value)}")
     for step in value:
         if not callable(step):
-            raise RefusedError(f"{kind(step)} is not callable; step(message) is")
+            raise RefusedError(f"must be callable as step(message), got {kind(step)}")
     return tuple(value)
 
 
@@ -190,32 +207,33 @@ def _properties(value: object) -> kafka.Properties:
 
 def _labels(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
-        raise RefusedError(f"must be a mapping of str to str, not {shown(value)}")
-    for name, text in value.items():
+        raise RefusedError(f"must be a mapping of str to str, got {shown(value)}")
+    copy = {plain(name): plain(text) for name, text in value.items()}
+    for name, text in copy.items():
         if not isinstance(name, str) or not name:
-            raise RefusedError(f"has a name that is no non-empty str: {shown(name)}")
+            raise RefusedError(f"must have non-empty str as names, got {shown(name)}")
         if not isinstance(text, str):
-            raise RefusedError(f"{name!r} must be a str, not {shown(text)}")
-    return MappingProxyType(dict(value))
+            raise RefusedError(f"{name!r} must be a str, got {shown(text)}")
+    return MappingProxyType(copy)
 
 
 def _labels_of_text(text: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(name and equals for name, equals, _ in pairs):
+    if not all(name.strip() and equals for name, equals, _ in pairs):
         raise RefusedError("must be written as name=value, with commas between them")
-    return {name: value for name, _, value in pairs}
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _flag(text: str) -> bool:
     if text not in {"true", "false"}:
-        raise RefusedError(f"must be true or false, not {shown(text)}")
+        raise RefusedError(f"must be true or false, got {shown(text)}")
     return text == "true"
 
 
 def _count(text: str) -> int:
     # 18 digits: past any size, and short of what int() refuses to read.
     if not (text.isascii() and text.isdigit() and len(text) <= 18):  # noqa: PLR2004
-        raise RefusedError(f"must be a whole number, not {shown(text)}")
+        raise RefusedError(f"must be a whole number, got {shown(text)}")
     return int(text)
 
 

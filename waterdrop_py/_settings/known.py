@@ -6,10 +6,8 @@ itself (`properties.py`); a property that a newer one brings is accepted unliste
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+import functools
+from collections.abc import Iterable
 
 # What confluent-kafka takes beside librdkafka's own properties.
 CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "oauth_cb", "on_delivery", "logger")
@@ -21,7 +19,7 @@ SERIALIZERS = (
 )
 """What `SerializingProducer` takes beside librdkafka's properties."""
 TOPIC_DEFAULTS = "default.topic.config"
-SERVERS = ("bootstrap.servers", "metadata.broker.list")
+SERVERS = "bootstrap.servers"
 PLUGINS = "plugin.library.paths"
 
 # Source: librdkafka 2.16, CONFIGURATION.md, the rows marked `P` and `*`.
@@ -107,12 +105,90 @@ VALUES = {
 }
 VALUES["acks"] = VALUES["request.required.acks"] = "all, or -1 to 1000"
 
+MECHANISMS = ("GSSAPI", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+
+# Same source: the rows that say "Alias for".
+_ALIASES = (
+    ("acks", "request.required.acks"),
+    ("bootstrap.servers", "metadata.broker.list"),
+    ("compression.type", "compression.codec"),
+    ("linger.ms", "queue.buffering.max.ms"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("message.timeout.ms", "delivery.timeout.ms"),
+    ("retries", "message.send.max.retries"),
+    ("sasl.mechanism", "sasl.mechanisms"),
+    ("sasl.oauthbearer.client.id", "sasl.oauthbearer.client.credentials.client.id"),
+    (
+        "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.client.credentials.client.secret",
+    ),
+)
+_SAME = {name: names for names in _ALIASES for name in names}
+
+# What librdkafka reads as it opens a client.
+FILES = (
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+    "ssl.crl.location",
+    "ssl.engine.location",
+    "https.ca.location",
+    "sasl.kerberos.keytab",
+    "sasl.oauthbearer.assertion.file",
+    "sasl.oauthbearer.assertion.jwt.template.file",
+    "sasl.oauthbearer.assertion.private.key.file",
+)
+
+# What other clients call them: kafka-python's and aiokafka's arguments, Java's
+# properties. The rest of theirs differ by an underscore only, or mean something else.
+FOREIGN = {
+    "buffer.memory": "queue.buffering.max.kbytes",
+    "max.request.size": "message.max.bytes",
+    "receive.buffer.bytes": "socket.receive.buffer.bytes",
+    "send.buffer.bytes": "socket.send.buffer.bytes",
+    "reconnect.backoff.max": "reconnect.backoff.max.ms",
+    "sasl.plain.username": "sasl.username",
+    "sasl.plain.password": "sasl.password",
+    "ssl.cafile": "ssl.ca.location",
+    "ssl.cadata": "ssl.ca.pem",
+    "ssl.certfile": "ssl.certificate.location",
+    "ssl.keyfile": "ssl.key.location",
+    "ssl.crlfile": "ssl.crl.location",
+    "ssl.password": "ssl.key.password",
+    "ssl.ciphers": "ssl.cipher.suites",
+    "ssl.check.hostname": "ssl.endpoint.identification.algorithm",
+    "ssl.truststore.location": "ssl.ca.location",
+    "brokers": "bootstrap.servers",
+    "servers": "bootstrap.servers",
+    "hosts": "bootstrap.servers",
+}
+# The same for what is an option here. Serializers have no counterpart.
+FOREIGN_OPTIONS = {
+    "max.block.ms": "wait_timeout_on_queue_full",
+    "sasl.oauth.token.provider": "oauth_token_provider",
+}
+
+
+def names_of(name: str) -> frozenset[str]:
+    """All names of a property."""
+    return frozenset(_SAME.get(name) or (name,))
+
+
+@functools.cache
+def spellings(name: str) -> tuple[str, ...]:
+    """All names of a property, also with the `topic.` that may stand in front."""
+    names = _SAME.get(name.removeprefix("topic.")) or (name.removeprefix("topic."),)
+    return (name, *{*names, *(f"topic.{each}" for each in names)} - {name})
+
 
 def property_meant(name: str) -> str | None:
     """The librdkafka property that somebody who wrote `name` may have meant."""
     dotted = name.lower().replace("_", ".").replace("-", ".")
     if dotted in PROPERTIES:
         return dotted
+    if dotted in FOREIGN:
+        return FOREIGN[dotted]
     return closest(dotted, PROPERTIES)
 
 

@@ -18,13 +18,15 @@ from pydantic_core import core_schema as schemas
 from typing_extensions import dataclass_transform
 
 from waterdrop_py._settings import kafka, known
-from waterdrop_py._settings.kinds import REQUIRED, Option, properties
+from waterdrop_py._settings.kinds import REQUIRED, Option, positional, properties
 from waterdrop_py._settings.shown import shown, shown_property
 from waterdrop_py.errors import ConfigurationInvalidError
 
 
 @dataclass_transform(
-    kw_only_default=True, frozen_default=True, field_specifiers=(properties,)
+    kw_only_default=True,
+    frozen_default=True,
+    field_specifiers=(properties, positional),
 )
 class OptionTable:
     """A class whose body is a table of options, and whose instances never change.
@@ -53,12 +55,19 @@ class OptionTable:
         schema = schemas.typed_dict_schema(fields, extra_behavior="forbid")
         cls._validator = SchemaValidator(schema)
 
-    def __init__(self, /, **options: Any) -> None:
+    def __init__(self, source: object = None, /, **options: Any) -> None:
+        if source is not None:
+            options = self._options_of(source, options)
         values, errors = self.checked(options)
         if errors:
             raise ConfigurationInvalidError(errors)
         self.__dict__.update(values)
         self._built()
+
+    @classmethod
+    def _options_of(cls, source: object, options: dict[str, Any]) -> dict[str, Any]:
+        """For a subclass: the options that a source and those beside it make."""
+        raise NotImplementedError
 
     def _built(self) -> None:
         """For a subclass: what follows a construction that succeeded."""
@@ -139,21 +148,35 @@ def _sentences(
 def _expected(
     option: Option[Any, Any], value: object, context: Mapping[str, Any]
 ) -> str:
-    sentence = f"must be {option.expects}, not {shown(value)}"
+    sentence = f"must be {option.expects}, got {shown(value)}"
     if "ge" in context:
         sentence += f"; the nearest legal value is {context['ge']}"
     return sentence
 
 
 def _unknown(name: str, rows: Mapping[str, Option[Any, Any]]) -> str:
+    dotted = name.lower().replace("_", ".").replace("-", ".")
+    if dotted.endswith("serializer"):
+        return (
+            f"unknown option {name!r}; payloads and keys are bytes or str: serialize "
+            "them before the call, or in a middleware"
+        )
+    if meant := known.FOREIGN_OPTIONS.get(dotted):
+        return f"unknown option {name!r}; did you mean {meant!r}?"
+    if dotted in known.FOREIGN or dotted in known.PROPERTIES:
+        return _is_a_property(name, known.FOREIGN.get(dotted, dotted))
     if meant := option_meant(name.lower().replace(".", "_").replace("-", "_"), rows):
         return f"unknown option {name!r}; did you mean {meant!r}?"
     if meant := _property(name):
-        return (
-            f"unknown option {name!r}; it is a property of librdkafka: "
-            f"did you mean kafka={{{meant!r}: ...}}?"
-        )
+        return _is_a_property(name, meant)
     return f"unknown option {name!r}; the options are {', '.join(sorted(rows))}"
+
+
+def _is_a_property(name: str, meant: str) -> str:
+    return (
+        f"unknown option {name!r}; it is a property of librdkafka: "
+        f"did you mean kafka={{{meant!r}: ...}}?"
+    )
 
 
 def option_meant(name: str, rows: Iterable[str]) -> str | None:

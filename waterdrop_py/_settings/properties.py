@@ -3,22 +3,34 @@
 `confluent_kafka.Producer` sets one property after the other and stops at the first
 that it refuses. A bogus one at the end therefore says, when it is the one refused,
 that all before it are fine, and that no client was made: no thread, socket or
-descriptor. (Conflicts between properties show when a client is opened.)
+descriptor. What librdkafka takes and misreads is found by the kind of the property,
+which its refusal of a nonsensical value tells.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaException, cimpl
 
 from waterdrop_py._settings import known
+from waterdrop_py._settings.conflicts import conflicts, verdict, wrong_servers
+from waterdrop_py._settings.numbers import (
+    misread_decimal,
+    misread_whole,
+    not_a_number,
+    out_of_range,
+)
 from waterdrop_py._settings.options import option_meant
+from waterdrop_py._settings.reading import text_of
 from waterdrop_py._settings.shown import kind, shown_property
 
 _PROBE = "waterdrop.probe"
+_NONSENSE = "waterdrop-probe"
+_ACKS = known.names_of("acks")
 _RANGE = re.compile(r"outside allowed range (-?\d+)\.\.(-?\d+)")
 # Hashes of the configurations that librdkafka found valid: of no secret can more be
 # kept than 64 bits, and those are salted per process.
@@ -27,34 +39,92 @@ _MOST_ACCEPTED = 1_024
 _INSTEAD = {"dr_cb": "on_delivery", "dr_msg_cb": "on_delivery", "log_cb": "logger"}
 
 
+class _Kind(NamedTuple):
+    """What sort of value a property takes, as far as librdkafka tells."""
+
+    number: str = ""  # "whole" or "decimal"
+    enumerated: bool = False
+    low: int = 0
+    high: int = 0
+
+
 def check_properties(kafka: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the properties: `kafka.<property>` to a sentence.
 
-    Never blocks and opens nothing. Safe to call from any thread. A few microseconds
-    for a configuration that was found valid before.
+    Also what contradicts something else. Never blocks and opens nothing. Safe to call
+    from any thread. A few microseconds for a configuration that was found valid before.
     """
-    errors = dict(_callback_errors(kafka)) | dict(_server_errors(kafka))
-    if known.PLUGINS in kafka:
-        # A plugin may bring properties of its own, and only loading it, which runs
-        # its code, would tell: the verdict comes when a client is opened.
-        return errors
+    errors = dict(_callback_errors(kafka))
     flat = list(_flattened(kafka))
     mark = hash(frozenset((path, type(value), str(value)) for path, _, value in flat))
     if mark in _accepted:
         return errors
-    refused = _refusal({name: value for _, name, value in flat})
-    if refused is None:
+    if (text_of(kafka, known.SERVERS) or "").strip():
+        errors.update(wrong_servers(kafka))  # else it is missing; doubles need none
+    if known.PLUGINS in kafka:
+        # A plugin may bring properties of its own, and only loading it, which runs
+        # its code, would tell: the verdict comes when a client is opened.
+        return errors
+    wrong = dict(_wrong_values(flat))
+    own = dict(kafka)  # many looks at it
+    wrong = {**conflicts(own), **wrong}
+    if not wrong and not errors:
+        wrong = verdict(own)
+    if not wrong and not errors:
         if len(_accepted) >= _MOST_ACCEPTED:
             _accepted.clear()
         _accepted.add(mark)
-        return errors
+    return {**errors, **wrong}
+
+
+def _wrong_values(flat: list[tuple[str, str, Any]]) -> Iterator[tuple[str, str]]:
     # An error names a property by librdkafka's name and not by the alias that was
     # given, and only the first: so each is asked about by itself.
+    all_taken = _refusal({name: value for _, name, value in flat}) is None
     for path, name, value in flat:
-        refused = _refusal({name: value})
-        if refused is not None:
-            errors[f"kafka.{path}"] = _sentence(name, value, refused)
-    return errors
+        refused = None if all_taken else _refusal({name: value})
+        sentence = _misread(name, value)
+        if sentence is None and refused is not None:
+            sentence = _sentence(name, value, refused)
+        if sentence is not None:
+            yield f"kafka.{path}", sentence
+
+
+def _misread(name: str, value: object) -> str | None:
+    """What is wrong with a value that librdkafka takes, or None."""
+    sort = _kind_of(name)
+    if sort.number == "whole":
+        if name.removeprefix("topic.") in _ACKS and str(value).lower() == "all":
+            return None
+        wrong = misread_whole(name, value, sort.low, sort.high)
+        return wrong and f"{wrong}{_legal(name, value)}"
+    if sort.number == "decimal":
+        return misread_decimal(name, value)
+    if sort.enumerated and not str(value).strip(" ,\t\r\n"):
+        return (
+            f"must not be blank, got {shown_property(name, value)}{_legal(name, value)}"
+        )
+    return None
+
+
+@functools.lru_cache(maxsize=512)
+def _kind_of(name: str) -> _Kind:
+    refused = _refusal({name: _NONSENSE}) or ""
+    if refused.startswith("Invalid value for"):
+        bounds = [
+            _RANGE.search(_refusal({name: figure}) or "")
+            for figure in (-(2**31), 2**31 - 1)
+        ]
+        found = bounds[0] or bounds[1]
+        if found is None:
+            # Its range is all that fits, or it is no number (a partitioner).
+            taken = _refusal({name: 2**31 - 1}) is None
+            return _Kind("whole", low=-(2**31), high=2**31 - 1) if taken else _Kind()
+        low, high = int(found[1]), int(found[2])
+        fraction = _refusal({name: ".5"}) or ""
+        number = "whole" if fraction.startswith("Invalid value") else "decimal"
+        return _Kind(number, low=low, high=high)
+    return _Kind(enumerated=refused.startswith(f'Invalid value "{_NONSENSE}'))
 
 
 def _callback_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -66,23 +136,10 @@ def _callback_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if not callable(getattr(value, "log", None)):
                 yield (
                     f"kafka.{name}",
-                    f"must have a method log, as Logger; is {kind(value)}",
+                    f"must have a method log, as Logger, got {kind(value)}",
                 )
         elif not callable(value):
-            yield f"kafka.{name}", f"must be callable, not {kind(value)}"
-
-
-def _server_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """A login has no place in them, and would be in each of librdkafka's log lines."""
-    for name in known.SERVERS:
-        value = kafka.get(name)
-        if isinstance(value, str) and "@" in value:
-            yield (
-                f"kafka.{name}",
-                f"{shown_property(name, value)} holds a login; host:port,host:port is "
-                "legal: give a URL as Producer(url) or Config.from_url(url), or the "
-                "login as sasl.username and sasl.password",
-            )
+            yield f"kafka.{name}", f"must be callable, got {kind(value)}"
 
 
 def _flattened(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
@@ -113,38 +170,30 @@ def _refusal(kafka: dict[str, Any]) -> str | None:
 
 def _sentence(name: str, value: object, refused: str) -> str:
     if refused.startswith("No such configuration property"):
-        return f"is no property of librdkafka{_instead(name)}"
+        return f"is not a property of librdkafka{_instead(name)}"
     if "must be set through dedicated" in refused or "not settable" in refused:
         return f"cannot be set here{_did_you_mean(_INSTEAD.get(name))}"
-    given = shown_property(name, value)
     if bounds := _RANGE.search(refused):
-        low, high = int(bounds[1]), int(bounds[2])
-        nearest = low if isinstance(value, int) and value < low else high
-        if isinstance(value, str) and value.lstrip().startswith("-"):
-            nearest = low
-        return (
-            f"{given} is outside {low} to {high}{_unit(name)}; "
-            f"the nearest legal value is {nearest}"
-        )
-    if refused.startswith("Expected bool value"):
-        return f"must be true or false, not {given}"
+        return out_of_range(name, value, int(bounds[1]), int(bounds[2]))
+    given = shown_property(name, value)
+    if refused.startswith(("Expected bool value", "Bool config")):
+        return f"must be true or false, got {given}"
     if refused.startswith("Invalid value") or "empty value" in refused:
-        number = refused.startswith("Invalid value for")
-        return f"{given} is no legal value{_legal(name, value, number=number)}"
+        number = _kind_of(name).number
+        if number:
+            sentence = not_a_number(name, value, decimal=number == "decimal")
+        else:
+            sentence = f"must be a legal value, got {given}"
+        return f"{sentence}{_legal(name, value)}"
     return refused if str(value) not in refused else f"{given} is refused by librdkafka"
 
 
-def _legal(name: str, value: object, *, number: bool) -> str:
+def _legal(name: str, value: object) -> str:
     legal = known.VALUES.get(name.removeprefix("topic."))
     if legal is None:
-        return "; it takes a number" if number else ""
-    meant = known.closest(str(value).lower(), legal.split(", "))
+        return ""
+    meant = known.closest(str(value).strip().lower(), legal.split(", "))
     return f"; legal are {legal}{_did_you_mean(meant)}"
-
-
-def _unit(name: str) -> str:
-    _, dot, last = name.rpartition(".")
-    return f" {last}" if dot and last in {"ms", "bytes", "kbytes", "seconds"} else ""
 
 
 def _instead(name: str) -> str:
@@ -154,7 +203,8 @@ def _instead(name: str) -> str:
     meant = None if name in Config.OPTIONS else known.property_meant(name)
     if meant is not None:
         return _did_you_mean(meant)
-    option = option_meant(name, Config.OPTIONS)
+    dotted = name.lower().replace("_", ".")
+    option = known.FOREIGN_OPTIONS.get(dotted) or option_meant(name, Config.OPTIONS)
     return f"; did you mean the option {option!r}?" if option else ""
 
 

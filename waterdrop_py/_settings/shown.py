@@ -27,6 +27,15 @@ _OPEN = frozenset({"sasl.oauthbearer.client.credentials.client.id"})
 _LOOKS_SECRET = re.compile(r"-----|\n|\r|://[^?]*\?")
 
 
+class SecretText(str):
+    """Text that its owner marked as a secret (pydantic's `SecretStr`): never shown."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
 def is_secret(name: str) -> bool:
     """Whether the property of this name holds, or may hold, a secret."""
     return name not in _OPEN and _SECRET.search(name) is not None
@@ -46,17 +55,19 @@ def shown_property(name: str, value: object) -> str:
 
 def shown(value: object) -> str:
     """A value for people to read, short, and hidden when it looks like a secret."""
+    if isinstance(value, SecretText):
+        return HIDDEN
     if value is None or isinstance(value, bool | float):
         return repr(value)
-    if isinstance(value, Enum):
-        return kind(value)
-    if isinstance(value, int):
-        return repr(value) if abs(value) <= _LARGEST else "an int beyond 10**18"
+    if isinstance(value, int | str) and not isinstance(value, Enum):
+        return _shown_text(value) if isinstance(value, str) else _shown_int(value)
     if isinstance(value, timedelta):
         return f"{value.total_seconds():g} s"
-    if isinstance(value, str):
-        return _shown_text(value)
     return kind(value)
+
+
+def _shown_int(number: int) -> str:
+    return repr(number) if abs(number) <= _LARGEST else "an int beyond 10**18"
 
 
 def kind(value: object) -> str:

@@ -1,10 +1,11 @@
-"""Options given as text, in a URL or the environment, and beside other options."""
+"""Options given as text, in a URL or the environment, and beside a source."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from waterdrop_py._settings.reading import is_set, merged
 from waterdrop_py._settings.refusal import RefusedError
 from waterdrop_py._settings.shown import kind
 
@@ -29,26 +30,36 @@ def read_option(rows: Rows, name: str, text: str, into: Reading) -> None:
         errors[name] = str(error)
 
 
-def merge(into: Reading, options: Mapping[str, Any], where: str) -> None:
+def join(into: Reading, options: Mapping[str, Any], where: str) -> None:
     """Add options; one that is there already is an error, `where` says from where."""
     values, errors = into
     for name, value in options.items():
         if name == "kafka":
-            _merge_properties(into, value, where)
+            own = values.setdefault("kafka", {})
+            for inner, each in value.items():
+                if is_set(own, inner):
+                    errors[f"kafka.{inner}"] = (
+                        f"is given twice, in {where} and beside it"
+                    )
+                else:
+                    own[inner] = each
         elif name in values or name in errors:
             errors[name] = f"is given twice, in {where} and beside it"
         else:
             values[name] = value
 
 
-def _merge_properties(into: Reading, kafka: object, where: str) -> None:
+def override(into: Reading, options: Mapping[str, Any]) -> None:
+    """Put options over the values; `kafka` is merged, property by property."""
     values, errors = into
-    if not isinstance(kafka, Mapping):
-        errors["kafka"] = f"must be a mapping, not {kind(kafka)}"
-        return
-    own = values.setdefault("kafka", {})
-    for name, value in kafka.items():
-        if name in own:
-            errors[f"kafka.{name}"] = f"is given twice, in {where} and beside it"
+    for name, value in options.items():
+        own = values.get(name)
+        if name != "kafka":
+            values[name] = value
+            errors.pop(name, None)
+        elif not isinstance(value, Mapping):
+            errors["kafka"] = f"must be a mapping, got {kind(value)}"
+        elif isinstance(own, Mapping):
+            values[name] = merged(own, value)
         else:
-            own[name] = value
+            values[name] = value

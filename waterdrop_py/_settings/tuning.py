@@ -6,8 +6,10 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from waterdrop_py._settings.defaults import message_timeout_ms, own_number
-from waterdrop_py._settings.shown import spaced
+from waterdrop_py._settings.defaults import message_timeout_ms
+from waterdrop_py._settings.known import PROPERTIES
+from waterdrop_py._settings.reading import number_of, text_of, word_of
+from waterdrop_py._settings.shown import shown, spaced
 from waterdrop_py.errors import TuningWarning
 
 if TYPE_CHECKING:
@@ -18,13 +20,18 @@ _PACKAGE = "waterdrop_py."
 
 def warn_about(config: Config) -> None:
     """Issue a `TuningWarning`, at the line outside the library, for each surprise."""
-    for surprise in (_idle_surprise(config), _wait_surprise(config)):
+    for surprise in (
+        _idle_surprise(config),
+        _wait_surprise(config),
+        _unused_surprise(config, "sasl."),
+        _unused_surprise(config, "ssl."),
+    ):
         if surprise:
             warnings.warn(surprise, TuningWarning, stacklevel=_callers_level())
 
 
 def _idle_surprise(config: Config) -> str | None:
-    native = own_number(config.kafka, "connections.max.idle.ms") or 0
+    native = number_of(config.kafka, "connections.max.idle.ms") or 0
     idle = config.idle_disconnect_timeout
     if native <= 0 or not 0 < idle <= native:
         return None
@@ -44,6 +51,28 @@ def _wait_surprise(config: Config) -> str | None:
     return (
         f"message.timeout.ms ({figure}) is above max_wait_timeout ({spaced(wait)} ms): "
         "a sync call would give up before the outcome of its message is known"
+    )
+
+
+def _unused_surprise(config: Config, start: str) -> str | None:
+    kafka = config.kafka
+    names = [
+        name
+        for name in kafka
+        if name.startswith(start) and name in PROPERTIES and text_of(kafka, name)
+    ]
+    if not names:
+        return None
+    protocol = word_of(kafka, "security.protocol", "plaintext")
+    layer = start.removesuffix(".")
+    if layer in protocol.split("_"):
+        return None
+    meant = {"plaintext": layer, "ssl": "sasl_ssl"}.get(protocol, "sasl_ssl")
+    if layer == "sasl" and protocol == "plaintext":
+        meant = "sasl_plaintext' or 'sasl_ssl"
+    return (
+        f"{', '.join(sorted(names))} {'is' if len(names) == 1 else 'are'} set and "
+        f"not used: security.protocol is {shown(protocol)}; did you mean '{meant}'?"
     )
 
 

@@ -11,11 +11,13 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from waterdrop_py._settings.reading import is_set
+from waterdrop_py._settings.servers import LARGEST_PORT, wrong_server
 from waterdrop_py._settings.shown import kind
-from waterdrop_py._settings.text import Reading, Rows, merge, read_option
+from waterdrop_py._settings.text import join, read_option
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from waterdrop_py._settings.text import Reading, Rows
 
 DEFAULT_PORT = 9092
 SCHEMES = {
@@ -25,22 +27,18 @@ SCHEMES = {
     "kafka+sasl_ssl": "sasl_ssl",
 }
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%25[^\]]+)?\]|[^\s:\[\]@]+)(?::([0-9]{1,5}))?")
-_LARGEST_PORT = 65_535
+_TAG = "tags."
 _ENCODE = "in a password, '/', '?', '#' and '@' are written %2F, %3F, %23 and %40"
-_MECHANISMS = ("sasl.mechanism", "sasl.mechanisms")
 
 
-def read_url(url: object, options: Mapping[str, Any], rows: Rows) -> Reading:
-    """The options that a URL and those given beside it make, and what is wrong."""
+def read_url(url: object, rows: Rows) -> Reading:
+    """The options that a URL makes, and what is wrong with it."""
     reading: Reading = ({}, {})
     wrong: list[str] = []
     if isinstance(url, str):
         _read(url, rows, reading, wrong)
     else:
-        wrong.append(f"must be a str, not {kind(url)}")
-    merge(reading, options, "the URL")
-    if not wrong:
-        _default_mechanism(reading[0]["kafka"])
+        wrong.append(f"must be a str, got {kind(url)}")
     if wrong:
         reading[1]["url"] = "; ".join(wrong)
     return reading
@@ -73,13 +71,14 @@ def _servers(hosts: str, wrong: list[str]) -> list[str]:
     servers = []
     for number, host in enumerate(hosts.split(","), start=1):
         match = _HOST.fullmatch(host)
-        port = int(match[2] or DEFAULT_PORT) if match else 0
-        if match and 0 < port <= _LARGEST_PORT:
-            servers.append(f"{unquote(match[1])}:{port}")
+        server = f"{unquote(match[1])}:{match[2] or DEFAULT_PORT}" if match else ""
+        if match and wrong_server(server) is None:
+            servers.append(server)
         else:
             wrong.append(
                 f"host number {number} is not of the form host, host:port or "
-                f"[IPv6]:port with a port from 1 to {_LARGEST_PORT} ({_ENCODE})"
+                f"[IPv6]:port with a port from 1 to {LARGEST_PORT}; commas separate "
+                f"hosts ({_ENCODE})"
             )
     return servers
 
@@ -112,24 +111,26 @@ def _read_query(query: str, rows: Rows, reading: Reading, wrong: list[str]) -> N
                 f"query parameter number {number} is not of the form name=value"
             )
         elif name in seen:
-            path = name if name in rows else f"kafka.{name}"
+            own = name in rows or name.startswith(_TAG)
+            path = name if own else f"kafka.{name}"
             errors[path] = "is given twice in the URL"
-        elif name.startswith("tags."):
-            tags[name.removeprefix("tags.")] = value
+        elif name.startswith(_TAG):
+            tags[name.removeprefix(_TAG).strip()] = value.strip()
         elif name == "kafka":
             errors[name] = "give each librdkafka property by its own name in a URL"
         elif name in rows:
             read_option(rows, name, value, reading)
         else:
-            merge(reading, {"kafka": {name: value}}, "the URL")
+            join(reading, {"kafka": {name: value}}, "the URL")
         seen.add(name)
     if tags:
-        merge(reading, {"tags": tags}, "the URL")
+        join(reading, {"tags": tags}, "the URL")
     values.setdefault("kafka", {})
 
 
-def _default_mechanism(kafka: dict[str, Any]) -> None:
-    if "sasl.username" in kafka and not any(name in kafka for name in _MECHANISMS):
+def add_mechanism(kafka: dict[str, Any]) -> None:
+    """Add the default mechanism of a user name, where none is given."""
+    if is_set(kafka, "sasl.username") and not is_set(kafka, "sasl.mechanism"):
         kafka["sasl.mechanism"] = "PLAIN"
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from waterdrop_py.events import EVENTS, listener_method
-
-if TYPE_CHECKING:
-    from waterdrop_py.monitor import Event
+from waterdrop_py.monitor import Event
 
 PER_MESSAGE: Final = ("message.", "messages.")
 _STATISTICS: Final = "statistics.emitted"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.listeners._base import EventLogger, fields_of
-
-if TYPE_CHECKING:
-    from waterdrop_py.monitor import Event
+from waterdrop_py.monitor import Event
 
 
 class LoggingListener(EventLogger):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
 from waterdrop_py.listeners._base import EventLogger, fields_of
-
-if TYPE_CHECKING:
-    from waterdrop_py.monitor import Event
+from waterdrop_py.monitor import Event
 
 
 class StructlogListener(EventLogger):

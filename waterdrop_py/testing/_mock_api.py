@@ -83,7 +83,7 @@ def _code_of(error: int | str, known: dict[str, int]) -> int:
 def whole_number(value: int, what: str, low: int, high: int) -> int:
     """`value`, an int (and no bool) within the limits."""
     if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{what} must be an int from {low} to {high}, not {value!r}")
+        raise ValueError(f"{what} must be an int from {low} to {high}, got {value!r}")
     return value
 
 

@@ -18,7 +18,7 @@ class FakeClock:
     idleness and age, in the whole process, until the block ends; `time.advance(300)`
     then lets five minutes pass, and the reaper closes what fell due. Waits stay real:
     a thread that waits for a broker waits in real time. Thread-safe. A time
-    that is no number of seconds, or would turn back, is an `InvalidArgumentError`.
+    that is not a number of seconds, or would turn back, is an `InvalidArgumentError`.
     """
 
     def __init__(self, start: float = 1_000_000.0) -> None:
@@ -33,10 +33,13 @@ class FakeClock:
         step = _seconds("duration", duration)
         if step < 0:
             raise InvalidArgumentError(
-                f"duration: {shown(duration)} is negative; time does not turn"
+                f"duration: must not be negative, got {shown(duration)}"
             )
         self._now += step
         clock.announce()
+
+    def __repr__(self) -> str:
+        return f"<FakeClock now={self._now!r}>"
 
     def __enter__(self) -> FakeClock:
         clock.replace(self)
@@ -50,9 +53,11 @@ def _seconds(name: str, value: float | timedelta) -> float:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidArgumentError(f"{name}: {shown(value)} is no number of seconds")
+        raise InvalidArgumentError(
+            f"{name}: must be a number of seconds or a timedelta, got {shown(value)}"
+        )
     if not abs(value) <= _FARTHEST:  # also what is not a number
         raise InvalidArgumentError(
-            f"{name}: {shown(value)} is out of range; up to {_FARTHEST:g} s are legal"
+            f"{name}: must be at most {_FARTHEST:g} s, got {shown(value)}"
         )
     return value

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import timedelta
+from types import TracebackType
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, Message
 
@@ -19,10 +21,6 @@ from waterdrop_py.testing._mock_api import (
     whole_number,
 )
 from waterdrop_py.testing.reading import read_topic
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-    from types import TracebackType
 
 MAX_REPLICAS = 3
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from waterdrop_py._settings.reading import number_of, text_of
 
-    Callback = Callable[[Any, Any], None]
+Callback: TypeAlias = Callable[[Any, Any], None]
 
 _PARTITIONS: Final = 4
 _DEFAULT_QUEUE: Final = 100_000
@@ -51,6 +51,13 @@ class FakeMessage:
         self._headers = headers
         self._offset: int | None = None
         self._error: Any = None
+
+    def __repr__(self) -> str:
+        """Where it is, and no content."""
+        return (
+            f"<FakeMessage topic={self._topic!r} partition={self._partition} "
+            f"offset={self._offset}>"
+        )
 
     def acknowledge(self, offset: int) -> None:
         """It was delivered, to `offset`."""
@@ -137,9 +144,9 @@ class FakeClient:
     ) -> None:
         """Queue a message; it is acknowledged by the next poll."""
         self._refuse_closed()
-        if "transactional.id" in self._conf and not self._in_transaction:
+        if text_of(self._conf, "transactional.id") and not self._in_transaction:
             raise _state("produce outside a transaction")
-        limit = int(self._conf.get("queue.buffering.max.messages", _DEFAULT_QUEUE))
+        limit = number_of(self._conf, "queue.buffering.max.messages") or _DEFAULT_QUEUE
         if len(self._waiting) >= limit:
             raise BufferError("Local: Queue full")
         place = max(0, partition)
@@ -196,6 +203,15 @@ class FakeClient:
         self._refuse_closed()
         return _Metadata(topic)
 
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Accept credentials, and forget them."""
+        self._refuse_closed()
+
+    def cluster_id(self, timeout: float = -1) -> str:
+        """The id of a cluster that there is not."""
+        self._refuse_closed()
+        return "fake"
+
     def close(self) -> bool:
         """Destroy the client."""
         self._closed = True
@@ -203,6 +219,13 @@ class FakeClient:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._figures()}>"
+
+    def _figures(self) -> str:
+        shut = " closed" if self._closed else ""
+        return f"waiting={len(self._waiting)}{shut}"
 
     # -- transactions ------------------------------------------------------
 
@@ -268,6 +291,9 @@ class BufferedClient(FakeClient):
     def messages_for(self, topic: str) -> list[FakeMessage]:
         """What was sent to `topic`, in order."""
         return [message for message in self._kept if message.topic() == topic]
+
+    def _figures(self) -> str:
+        return f"{super()._figures()} messages={len(self._kept)}"
 
     def reset(self) -> None:
         """Forget everything that was sent."""

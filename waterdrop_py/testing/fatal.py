@@ -26,14 +26,16 @@ def trigger_fatal_error(producer: Producer, code: int, reason: str) -> None:
     must be a `confluent_kafka.Producer`.
     """
     if not isinstance(producer, Producer):
-        raise InvalidArgumentError(f"producer: {kind(producer)} is no Producer")
+        raise InvalidArgumentError(
+            f"producer: must be a Producer, got {kind(producer)}"
+        )
     if type(code) is not int or abs(code) > _LARGEST_CODE:
         raise InvalidArgumentError(
-            f"code: {shown(code)} is none of librdkafka's; they are ints, such as 47"
+            f"code: must be an int of librdkafka's, such as 47, got {shown(code)}"
         )
     if not isinstance(reason, str) or unfit_text(reason):
         raise InvalidArgumentError(
-            f"reason: {shown(reason)} is no reason; a str without NUL is"
+            f"reason: must be a str without NUL, got {shown(reason)}"
         )
     with producer.native() as client:
         native = native_of(client)

@@ -6,15 +6,12 @@ imports nothing of the library until a test asks for a fixture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from waterdrop_py.monitor import Event
-    from waterdrop_py.testing.cluster import EmbeddedCluster
+from waterdrop_py.monitor import Event
+from waterdrop_py.testing.cluster import EmbeddedCluster
 
 
 @pytest.fixture(scope="session")

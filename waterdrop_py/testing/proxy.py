@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 from waterdrop_py._settings.shown import kind
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.testing._flow import Flow
 from waterdrop_py.testing._proxy_loop import LOOPBACK, ProxyLoop
 from waterdrop_py.testing.cluster import Broker, EmbeddedCluster
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 SUPPORTED_HOSTS = (LOOPBACK, "localhost")
 
@@ -36,8 +33,8 @@ class DroppingProxy:
     def __init__(self, cluster: EmbeddedCluster | str) -> None:
         if not isinstance(cluster, EmbeddedCluster | str):
             raise InvalidArgumentError(
-                f"cluster: {kind(cluster)} is neither an EmbeddedCluster nor the "
-                "host:port,... of one"
+                "cluster: must be an EmbeddedCluster, or the host:port,... of one, got "
+                f"{kind(cluster)}"
             )
         self._cluster = cluster
         self._lock = threading.Lock()  # protects `_loop`, so that only one is started

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -14,9 +15,6 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 BATCH = 1_000
 SLICE_SECONDS = 0.2  # a blocking native call is deaf to Ctrl-C for as long as it lasts

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from waterdrop_py._settings.shown import kind
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.events import EVENTS, listener_method
-from waterdrop_py.monitor import Monitor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from waterdrop_py.monitor import Event
+from waterdrop_py.monitor import Event, Monitor
 
 
 @contextmanager
@@ -26,8 +21,8 @@ def record(monitor: Monitor) -> Iterator[list[Event]]:
     """
     if not isinstance(monitor, Monitor):
         raise InvalidArgumentError(
-            f"monitor: {kind(monitor)} is no Monitor; producer.monitor is one, and "
-            "waterdrop_py.monitor"
+            "monitor: must be a Monitor, as producer.monitor and waterdrop_py.monitor "
+            f"are, got {kind(monitor)}"
         )
     events: list[Event] = []
     methods = {listener_method(name): events.append for name in EVENTS}

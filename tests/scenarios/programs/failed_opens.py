@@ -1,4 +1,4 @@
-"""Opens a client whose properties contradict each other, many times over."""
+"""Opens a client that librdkafka refuses as it is made, many times over."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from confluent_kafka import KafkaException
 from tests.scenarios.kit import SERVERS, WORDS, library_threads, make_producer, say
 from waterdrop_py.errors import WaterdropError
 
-CONFLICT = {"transactional.id": "t", "enable.idempotence": False}
+REFUSED = {"security.protocol": "ssl", "ssl.ca.pem": "nonsense"}
 
 
 def main() -> None:
     """Nothing stays of a client that was refused."""
-    producer = make_producer(SERVERS, kafka=CONFLICT)
+    producer = make_producer(SERVERS, kafka=REFUSED)
     failures = 0
 
     def attempt() -> int:

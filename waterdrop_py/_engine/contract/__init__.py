@@ -16,10 +16,10 @@ from waterdrop_py._engine.contract.messages import (
     as_message,
     as_messages,
     listed,
-    located,
+    snapshot,
     snapshots,
 )
-from waterdrop_py._engine.contract.offsets import checked_offset
+from waterdrop_py._engine.contract.offsets import checked_positions, listed_consumed
 from waterdrop_py._engine.contract.plain import plain_headers
 
 __all__ = [
@@ -27,13 +27,14 @@ __all__ = [
     "KNOWN_TOPICS",
     "as_message",
     "as_messages",
-    "checked_offset",
+    "checked_positions",
     "checked_topic",
     "fill",
     "fill_all",
     "fill_others",
     "listed",
-    "located",
+    "listed_consumed",
     "plain_headers",
+    "snapshot",
     "snapshots",
 ]

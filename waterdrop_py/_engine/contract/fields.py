@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from enum import Enum
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from waterdrop_py._settings.plain import plain, value_hint, whole
+from waterdrop_py._settings.refusal import RefusedError
 from waterdrop_py._settings.shown import kind
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 MAX_PARTITION: Final = 2**31 - 1  # an int32 on the wire
 PAIR: Final = len(("name", "value"))
 _MAX_TIMESTAMP: Final = 2**63 - 1  # an int64 on the wire
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 KNOWN_TOPICS: Final[set[str]] = set()
 """Topics that passed, so that a send need not match them again. Bounded."""
@@ -27,15 +29,14 @@ _MAX_KNOWN_TOPICS: Final = 10_000
 
 
 def topic(value: Any, errors: dict[str, str]) -> str:
-    if isinstance(value, Enum) and isinstance(value.value, str):
-        value = value.value
+    given, value = value, plain(value)
     if isinstance(value, str) and _TOPIC.fullmatch(value):
-        topic = str(value)
         if len(KNOWN_TOPICS) < _MAX_KNOWN_TOPICS:
-            KNOWN_TOPICS.add(topic)
-        return topic
+            KNOWN_TOPICS.add(value)
+        return value
     errors["topic"] = (
-        f"{shown(value)} is no topic name; 1 to 249 of A-Z a-z 0-9 . _ - are legal"
+        "must be a str of 1 to 249 of A-Z a-z 0-9 . _ -, "
+        f"got {shown(given)}{value_hint(given)}"
     )
     return ""
 
@@ -43,17 +44,18 @@ def topic(value: Any, errors: dict[str, str]) -> str:
 def payload(value: Any, errors: dict[str, str]) -> bytes | None:
     if value is None or type(value) is bytes:
         return value
+    given, value = value, plain(value)
     try:
         if isinstance(value, str):
             return value.encode()
         if isinstance(value, bytes | bytearray | memoryview):
-            return bytes(value)
+            return _exactly(value)
     except ValueError as error:  # a lone surrogate, or a released memoryview
-        errors["payload"] = f"{type(value).__name__} cannot be sent: {error}"
+        errors["payload"] = f"{type(given).__name__} cannot be sent: {error}"
         return None
     errors["payload"] = (
-        f"{type(value).__name__} is no payload; bytes, bytearray, memoryview, str "
-        "(sent as UTF-8) or None are legal"
+        "must be bytes, bytearray, memoryview, str (sent as UTF-8) or None, got "
+        f"{kind(given)}{value_hint(given)}"
     )
     return None
 
@@ -61,47 +63,59 @@ def payload(value: Any, errors: dict[str, str]) -> bytes | None:
 def key(name: str, value: Any, errors: dict[str, str]) -> bytes | None:
     if value is None:
         return None
+    given, value = value, plain(value)
     if isinstance(value, bytes | str) and value:
         try:
-            return value.encode() if isinstance(value, str) else bytes(value)
+            return value.encode() if isinstance(value, str) else value
         except UnicodeEncodeError as error:
-            errors[name] = f"str cannot be sent: {error.reason}; UTF-8 text is legal"
+            errors[name] = f"must be text that UTF-8 can hold: {error.reason}"
             return None
-    errors[name] = f"{shown(value)} is no key; non-empty bytes or str, or None, is"
+    errors[name] = (
+        f"must be non-empty bytes or str, or None, got {shown(given)}"
+        f"{value_hint(given)}"
+    )
     return None
 
 
 def partition(value: Any, errors: dict[str, str]) -> int | None:
-    if value is None or (type(value) is int and value == -1):
+    if value is None:
         return None
-    if isinstance(value, int) and not isinstance(value, bool):
-        if 0 <= value <= MAX_PARTITION:
-            return int(value)
-        errors["partition"] = (
-            f"{shown(value)} is out of range; 0 to {MAX_PARTITION}, or -1 or None for "
-            "the partitioner, are legal"
-        )
+    number = whole(value)
+    if number == -1:
         return None
-    errors["partition"] = f"{shown(value)} is no partition; an int, -1 or None is"
+    if number is not None and 0 <= number <= MAX_PARTITION:
+        return number
+    errors["partition"] = (
+        f"must be an int from 0 to {MAX_PARTITION}, or -1 or None for the partitioner, "
+        f"got {shown(value)}{value_hint(value)}"
+    )
     return None
 
 
 def timestamp(value: Any, errors: dict[str, str]) -> int | None:
     if value is None:
         return None
-    legal = "int milliseconds since the epoch (1 or more), or an aware datetime, is"
+    aware = True
     if isinstance(value, datetime):
-        if value.tzinfo is None or value.utcoffset() is None:
-            errors["timestamp"] = f"{value!r} has no time zone; {legal} legal"
-            return None
-        value = round(value.timestamp() * 1000)
-    elif isinstance(value, bool) or not isinstance(value, int):
-        errors["timestamp"] = f"{shown(value)} is no timestamp; {legal} legal"
-        return None
-    if 1 <= value <= _MAX_TIMESTAMP:
-        return int(value)
-    errors["timestamp"] = f"{shown(value)} ms is out of range; {legal} legal"
+        aware = value.tzinfo is not None and value.utcoffset() is not None
+        number = _milliseconds(value) if aware else None
+    else:
+        number = whole(value)
+    if number is not None and 1 <= number <= _MAX_TIMESTAMP:
+        return number
+    errors["timestamp"] = (
+        "must be int milliseconds since the epoch (1 or more), or an aware datetime, "
+        f"got {shown(value)}{value_hint(value)}"
+        f"{'' if aware else ', which has no time zone'}"
+    )
     return None
+
+
+def _milliseconds(moment: datetime) -> int | None:
+    try:
+        return (moment - _EPOCH) // timedelta(milliseconds=1)
+    except OverflowError:  # the very ends of the calendar, in another time zone
+        return None
 
 
 def headers(value: Any, errors: dict[str, str]) -> Headers | None:
@@ -109,13 +123,12 @@ def headers(value: Any, errors: dict[str, str]) -> Headers | None:
         return None
     pairs: Any
     if isinstance(value, Mapping):
-        pairs = value.items()
+        pairs = list(value.items())
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
-        pairs = value
+        pairs = list(value)
     else:
         errors["headers"] = (
-            f"{type(value).__name__} is no headers; a mapping or a list of "
-            "(name, value) pairs is"
+            f"must be a mapping or a list of (name, value) pairs, got {kind(value)}"
         )
         return None
     headers: Headers = []
@@ -123,9 +136,9 @@ def headers(value: Any, errors: dict[str, str]) -> Headers | None:
         for pair in pairs:
             headers += _header(pair)
     except UnicodeEncodeError as error:
-        errors["headers"] = f"str cannot be sent: {error.reason}; UTF-8 text is legal"
+        errors["headers"] = f"must be text that UTF-8 can hold: {error.reason}"
         return None
-    except TypeError as error:
+    except RefusedError as error:
         errors["headers"] = str(error)
         return None
     return headers or None
@@ -134,27 +147,36 @@ def headers(value: Any, errors: dict[str, str]) -> Headers | None:
 def _header(pair: Any) -> Headers:
     """One header, or as many as its value has items."""
     if not (isinstance(pair, tuple | list) and len(pair) == PAIR):
-        raise TypeError(f"{type(pair).__name__} is no (name, value) pair")
-    name, content = pair
+        raise RefusedError(f"must be (name, value) pairs, got {kind(pair)}")
+    given, content = pair
+    name = plain(given)
     # A NUL would silently cut the name: the C client reads up to it.
     if not isinstance(name, str) or "\0" in name:
-        raise TypeError(f"{shown(name)} is no header name; a str without NUL is")
+        raise RefusedError(
+            f"must have str without NUL as names, got {shown(given)}{value_hint(given)}"
+        )
     name.encode()
     values = content if isinstance(content, list | tuple) else [content]
-    return [(str(name), _header_value(name, value)) for value in values]
+    return [(name, _header_value(name, value)) for value in values]
 
 
 def _header_value(name: str, value: Any) -> bytes | None:
     if value is None:
         return None
+    given, value = value, plain(value)
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, bytes):
-        return bytes(value)
-    raise TypeError(
-        f"header {name!r}: {type(value).__name__} is no value; bytes, str (UTF-8), "
-        "None or a list of those is"
+        return value
+    raise RefusedError(
+        f"header {name!r} must be bytes, str (UTF-8), None or a list of those, got "
+        f"{kind(given)}{value_hint(given)}"
     )
+
+
+def _exactly(value: bytes | bytearray | memoryview) -> bytes:
+    """The bytes, whatever a subclass overrides."""
+    return bytes(value if isinstance(value, memoryview) else memoryview(value))
 
 
 _CHECKS: Final[dict[str, Callable[[Any, dict[str, str]], object]]] = {
@@ -180,5 +202,5 @@ def field_errors(values: Mapping[str, Any]) -> dict[str, str]:
 def shown(value: Any) -> str:
     try:
         return reprlib.repr(value)
-    except ValueError:  # an int of more digits than str() converts
+    except Exception:  # noqa: BLE001 - a repr of the user's, or an int too long for one
         return kind(value)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.contract import fields
 from waterdrop_py._engine.contract.fields import KNOWN_TOPICS
-from waterdrop_py._engine.contract.messages import as_message, located
+from waterdrop_py._engine.contract.messages import Violations, as_message
 from waterdrop_py._engine.contract.plain import recognise
 from waterdrop_py.delivery import ANYWHERE, DeliveryHandle, Place
 from waterdrop_py.errors import MessageInvalidError
@@ -64,14 +64,13 @@ def fill_others(
     Raises:
         MessageInvalidError: with every violation of every message.
     """
-    errors: dict[str, str] = {}
+    found = Violations()
     for index in others:
         try:
             batch[index] = fill(as_message(batch[index], null=null, whole=True), limit)
         except MessageInvalidError as error:
-            errors.update(located(index, error))
-    if errors:
-        raise MessageInvalidError(errors)
+            found.note(index, error)
+    found.end()
     return batch
 
 
@@ -93,8 +92,7 @@ def _fill_checked(handle: DeliveryHandle, message: Message, limit: int | None) -
     # The size is judged of a message that is right otherwise.
     if not errors and limit is not None and sent is not None and len(sent) > limit:
         errors["payload"] = (
-            f"{len(sent)} bytes are more than max_payload_size; at most "
-            f"{limit} bytes are legal"
+            f"must be at most {limit} bytes (max_payload_size), got {len(sent)}"
         )
     if errors:
         raise MessageInvalidError(errors)

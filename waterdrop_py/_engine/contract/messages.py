@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine.contract.fields import field_errors, shown
+from waterdrop_py._engine.contract.fields import PAIR, field_errors, shown
 from waterdrop_py._engine.contract.plain import recognise
+from waterdrop_py._settings.plain import plain
+from waterdrop_py._settings.shown import kind
 from waterdrop_py.errors import MessageInvalidError
 from waterdrop_py.message import Message
 
@@ -15,10 +18,10 @@ if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.message import MessageInput
 
-_NO_KEY: Final = (
-    "missing; a tombstone deletes a key, so non-empty bytes or str are legal"
-)
+_NO_KEY: Final = "missing; a tombstone deletes a key: it must be non-empty bytes or str"
 
+_FOREIGN: Final = {"value": "payload", "msg": "payload", "timestamp_ms": "timestamp"}
+"""Names of confluent-kafka's and kafka-python's."""
 FIELDS: Final = tuple(field.name for field in fields(Message))
 
 
@@ -48,7 +51,8 @@ def _wrong_values(given: object, *, null: bool) -> dict[str, str]:
         given = {name: getattr(given, name) for name in FIELDS}
     if not isinstance(given, Mapping):
         return {}
-    values = {name: given[name] for name in FIELDS if name in given}
+    whole = {plain(name): value for name, value in given.items()}
+    values = {name: whole[name] for name in FIELDS if name in whole}
     if null:
         values["payload"] = None
     return field_errors(values)
@@ -59,8 +63,9 @@ def _as_message(given: MessageInput, *, null: bool) -> Message:
         return _entombed(given) if null else given
     if not isinstance(given, Mapping):
         raise MessageInvalidError(
-            {"message": f"{shown(given)} is neither a Message nor a mapping"}
+            {"message": f"must be a Message or a mapping, got {shown(given)}"}
         )
+    given = {plain(name): value for name, value in given.items()}
     errors = {str(name): _unknown(name) for name in given if name not in FIELDS}
     if null and given.get("key") is None:
         errors["key"] = _NO_KEY
@@ -89,48 +94,95 @@ def _unknown(name: Any) -> str:
     from difflib import get_close_matches  # only who mistyped pays for it
 
     near = get_close_matches(str(name), FIELDS, n=1)
-    if name == "value":
-        near = ["payload"]
+    if name in _FOREIGN:
+        near = [_FOREIGN[name]]
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"a message has no such field; {hint}legal are {', '.join(FIELDS)}"
+    return f"a message has no such field; {hint}its fields are {', '.join(FIELDS)}"
 
 
 def listed(given: Iterable[MessageInput]) -> list[MessageInput]:
     """A batch as a list.
 
     Raises:
-        MessageInvalidError: `given` is no iterable of messages.
+        MessageInvalidError: `given` is not an iterable of messages.
     """
     if isinstance(given, str | bytes | Mapping | Message) or not isinstance(
         given, Iterable
     ):
         raise MessageInvalidError(
             {
-                "messages": f"{type(given).__name__} is not a sequence of messages; "
-                "a list of Message objects or mappings is legal"
+                "messages": "must be a list of Message objects or mappings, got "
+                f"{kind(given)}"
             }
         )
     return list(given)
 
 
+def snapshot(message: Message) -> Message:
+    """The message as it is now: nothing mutable of it is shared with the caller.
+
+    It is not validated: what is wrong stays as it is.
+    """
+    payload, headers = message.payload, message.headers
+    if headers is None and not isinstance(payload, bytearray | memoryview):
+        return message
+    payload, headers = _frozen(payload), _copied(headers)
+    if type(message) is not Message:
+        return replace(message, payload=payload, headers=headers)
+    return Message(  # `replace` takes three times as long
+        message.topic,
+        payload,
+        message.key,
+        message.partition,
+        message.partition_key,
+        message.timestamp,
+        headers,
+        message.label,
+    )
+
+
+def _frozen(payload: Any) -> Any:
+    if isinstance(payload, bytearray | memoryview):
+        with suppress(ValueError):  # a released one: said when it is validated
+            return bytes(payload)
+    return payload
+
+
+def _copied(headers: Any) -> Any:
+    if isinstance(headers, Mapping):
+        return {name: _own(value) for name, value in headers.items()}
+    if isinstance(headers, Sequence) and not isinstance(headers, str | bytes):
+        return [_pair(each) for each in headers]
+    return headers
+
+
+def _pair(pair: Any) -> Any:
+    if isinstance(pair, list | tuple) and len(pair) == PAIR:
+        return pair[0], _own(pair[1])
+    return pair
+
+
+def _own(value: Any) -> Any:
+    return list(value) if isinstance(value, list) else value
+
+
 def snapshots(given: Iterable[MessageInput]) -> list[Message | DeliveryHandle]:
-    """A batch as it is now: what the caller does to its mappings later is not in it.
+    """A batch as it is now: what the caller changes later is not in it.
 
     What is plainly legal is a handle at once, ready to be sent; but for headers, which
     a middleware is to see as they were written.
 
     Raises:
-        MessageInvalidError: `given` is no iterable of messages, or some are none.
+        MessageInvalidError: `given` is not an iterable of messages, or some are none.
     """
-    errors: dict[str, str] = {}
     batch, others = recognise(listed(given), headers=False)
+    found = Violations()
     for index in others:
         try:
-            batch[index] = as_message(batch[index])
+            batch[index] = snapshot(as_message(batch[index]))
         except MessageInvalidError as error:
-            errors.update(located(index, error))
-    if errors:
-        raise MessageInvalidError(errors)
+            found.note(index, error)
+    found.end()
     return batch
 
 
@@ -138,20 +190,35 @@ def as_messages(given: Iterable[MessageInput], *, null: bool = False) -> list[Me
     """The messages of a batch.
 
     Raises:
-        MessageInvalidError: `given` is no iterable of messages, or some are none.
+        MessageInvalidError: `given` is not an iterable of messages, or some are none.
     """
     messages: list[Message] = []
-    errors: dict[str, str] = {}
+    found = Violations()
     for index, item in enumerate(listed(given)):
         try:
             messages.append(as_message(item, null=null))
         except MessageInvalidError as error:
-            errors.update(located(index, error))
-    if errors:
-        raise MessageInvalidError(errors)
+            found.note(index, error)
+    found.end()
     return messages
 
 
-def located(index: int, error: MessageInvalidError) -> dict[str, str]:
-    """The errors of one message of a batch, with its place in the path."""
-    return {f"messages[{index}].{path}": text for path, text in error.errors.items()}
+class Violations:
+    """What is wrong with the messages of a batch."""
+
+    __slots__ = ("_errors", "_indexes")
+
+    def __init__(self) -> None:
+        self._errors: dict[str, str] = {}
+        self._indexes: list[int] = []
+
+    def note(self, index: int, error: MessageInvalidError) -> None:
+        """Note what is wrong with the message at `index`."""
+        self._indexes.append(index)
+        for path, text in error.errors.items():
+            self._errors[f"messages[{index}].{path}"] = text
+
+    def end(self) -> None:
+        """Raise what was noted."""
+        if self._errors:
+            raise MessageInvalidError(self._errors, self._indexes)

@@ -1,0 +1,81 @@
+"""What a producer says of itself while another thread judges its client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.concurrency.support import IDLE, HookedMarks, slot_of
+from waterdrop_py import Status
+from waterdrop_py._engine.slot import NO_LIFE
+from waterdrop_py.errors import StatisticsNotEnabledError
+
+if TYPE_CHECKING:
+    from tests.concurrency.support import Make
+    from tests.doubles import Bench
+
+
+class Lost:
+    """A fatal error of librdkafka's."""
+
+    def name(self) -> str:
+        """Its name."""
+        return "_FATAL"
+
+    def str(self) -> str:
+        """Its text."""
+        return "lost"
+
+    def fatal(self) -> bool:
+        """It is."""
+        return True
+
+    def retriable(self) -> bool:
+        """It is not."""
+        return False
+
+
+def test_a_client_that_is_judged_is_connected(bench: Bench, make: Make) -> None:
+    """`disconnect()` takes the client out of its slot before it looks whether that is
+    safe, and puts it back where it is not: at that instant it is open as before."""
+    producer = make.quiet(idle_disconnect_timeout=int(IDLE * 1000))
+    producer.produce_sync("t", b"x")
+    slot = slot_of(producer)
+    life = slot.life
+    seen: list[Any] = []
+
+    def look() -> None:
+        if slot.life is not NO_LIFE:  # a look before that instant
+            life.inuse.after_look = look  # type: ignore[attr-defined]
+            return
+        idle = producer.explain_idle()
+        seen.append(
+            (
+                producer.is_connected,
+                producer.status,
+                producer.idle_ms is not None,
+                [reason.code for reason in idle.reasons],
+                idle.due_in_ms is not None,
+                producer.health().healthy,
+            )
+        )
+        with pytest.raises(StatisticsNotEnabledError):
+            producer.monitor.subscribe("statistics.emitted", print)
+
+    life.inuse = HookedMarks(after_look=look)
+    life.inuse.append(None)  # a send is in progress: the client is put back
+    life.doomed(Lost())
+    assert not producer.disconnect()
+    assert slot.life is life
+    life.inuse.pop()
+    assert seen == [
+        (True, Status.CONNECTED, True, ["call", "not_due"], True, False),
+    ]
+    life.fatal = None
+    assert producer.disconnect()
+    assert not bench.open_clients
+    assert not producer.is_connected
+    assert [reason.code for reason in producer.explain_idle().reasons] == [
+        "not_connected"
+    ]

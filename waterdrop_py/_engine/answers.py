@@ -1,0 +1,198 @@
+"""Answers to names of confluent-kafka, kafka-python, aiokafka and futures."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABCMeta
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+_ASYNC: Final = "produce_async(topic, payload) sends without the wait"
+_BLOCK: Final = "`with producer.transaction():` begins, commits and aborts"
+_NATIVE: Final = "`with producer.native() as client:` gives the client that has it"
+_CALLBACK: Final = "use produce_async(...).add_done_callback(fn), or `await` the handle"
+_FUTURE: Final = "as_future() gives a concurrent.futures.Future"
+
+PRODUCER: Final[Mapping[str, str]] = {
+    "produce": f"{_ASYNC}, and produce_sync with it",
+    "send": f"{_ASYNC}, and produce_sync with it",
+    "publish": f"{_ASYNC}, and produce_sync with it",
+    "send_and_wait": "produce_sync(topic, payload) sends and waits",
+    "produce_batch": "produce_many_async(messages) sends many",
+    "send_batch": "produce_many_async(messages) sends many",
+    "produce_many": "it is produce_many_sync or produce_many_async",
+    "tombstone": "it is tombstone_sync or tombstone_async",
+    "flush_buffer": "it is flush_buffer_sync or flush_buffer_async",
+    "poll": "the library serves delivery reports; flush(timeout) waits for all",
+    "list_topics": f"{_NATIVE}; partition_count(topic) counts",
+    "set_sasl_credentials": _NATIVE,
+    "cluster_id": _NATIVE,
+    "partitions_for": "partition_count(topic) counts",
+    "init_transactions": _BLOCK,
+    "begin_transaction": _BLOCK,
+    "commit_transaction": _BLOCK,
+    "abort_transaction": f"{_BLOCK}; raise AbortTransaction in it to abort",
+    "send_offsets_to_transaction": "it is mark_as_consumed(consumer, messages)",
+    "start": "the first send opens the client; connect() does so now",
+    "stop": "it is close(timeout)",
+    "shutdown": "it is close(timeout)",
+    "metrics": "it is stats()",
+    "bootstrap_connected": "it is is_connected, or connect() to prove it",
+}
+HANDLE: Final[Mapping[str, str]] = {
+    "get": "it is result(timeout)",
+    "wait": "result(timeout) and exception(timeout) wait",
+    "poll": "the library serves delivery reports; result(timeout) waits",
+    "cancel": "what librdkafka has accepted cannot be cancelled; see producer.purge()",
+    "cancelled": "a message cannot be cancelled; done() says whether it has an outcome",
+    "running": "it is `not handle.done()`",
+    "is_done": "it is done()",
+    "succeeded": "it is `handle.done() and handle.exception(0) is None`",
+    "failed": "it is `handle.done() and handle.exception(0) is not None`",
+    "add_callback": "it is add_done_callback(fn), with fn(handle)",
+    "add_errback": "it is add_done_callback(fn), with fn(handle)",
+    "remove_done_callback": f"callbacks stay; {_FUTURE}",
+    "set_result": "the delivery report sets the result",
+    "set_exception": "the delivery report sets the exception",
+    "set_running_or_notify_cancel": _FUTURE,
+    "get_loop": "it belongs to no loop: `await` it in any",
+    "_condition": f"{_FUTURE} for concurrent.futures.wait and as_completed",
+    "_state": _FUTURE,
+    "_waiters": _FUTURE,
+    "_done_callbacks": _FUTURE,
+    "_asyncio_future_blocking": f"`await` it, or asyncio.wrap_future of {_FUTURE}",
+    "topic": "it is message.topic",
+    "value": "it is message.payload",
+    "key": "it is message.key",
+    "partition": "it is result(timeout).partition",
+    "offset": "it is result(timeout).offset",
+    "error": "it is exception(timeout)",
+}
+REPORT: Final[Mapping[str, str]] = {
+    "value": "it is message.payload",
+    "key": "it is message.key",
+    "headers": "it is message.headers",
+    "latency": "it is latency_ms",
+}
+ARGUMENTS: Final[Mapping[str, str]] = {
+    "value": "it is payload",
+    "msg": "it is payload",
+    "message": "it is payload; produce_many_sync and _async take Message objects",
+    "timestamp_ms": "it is timestamp, in ms too",
+    "on_delivery": _CALLBACK,
+    "callback": _CALLBACK,
+    "errback": _CALLBACK,
+    "timeout": "only produce_sync waits, for at most timeout seconds",
+}
+
+
+def no_attribute(owner: object, name: str, answer: str | None) -> NoReturn:
+    """Raise the `AttributeError` of a name that `owner` does not have."""
+    if isinstance(owner, type):
+        text = f"type object {owner.__name__!r} has no attribute {name!r}"
+    else:
+        text = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    if answer is not None:
+        text += f"; {answer}"
+    raise AttributeError(text, name=name, obj=owner)
+
+
+class Absent:
+    """A name that a class answers to, and does not have: `hasattr` says no.
+
+    Not `__getattr__`: with one, Python looks every attribute up the slow way, which
+    was a quarter of what `produce_async` adds to librdkafka's own (3.11).
+    """
+
+    __slots__ = ("_answer", "_name")
+
+    def __init__(self, name: str, answer: str) -> None:
+        self._name, self._answer = name, answer
+
+    def __get__(self, owner: object, kind: type) -> NoReturn:
+        no_attribute(kind if owner is None else owner, self._name, self._answer)
+
+
+class Answering(ABCMeta):
+    """A class that answers to names of others; `dir` does not list them, as mocks
+    with a spec have what it lists. An `ABCMeta`, so that subclasses may be abstract."""
+
+    def __new__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        answers: Mapping[str, str] | None = None,
+    ) -> Answering:
+        """Make the class; `answers` has a sentence for each name."""
+        made = super().__new__(cls, name, bases, namespace)
+        made.answer(answers or {})
+        return made
+
+    def answer(cls, answers: Mapping[str, str]) -> None:
+        """Answer to these names too, except those that the class has."""
+        for name, text in answers.items():
+            if not hasattr(cls, name):
+                setattr(cls, name, Absent(name, text))
+
+    def __dir__(cls) -> list[str]:
+        return [
+            name
+            for name in super().__dir__()
+            if not any(isinstance(vars(kind).get(name), Absent) for kind in cls.__mro__)
+        ]
+
+
+def refuse(function: Callable[..., Any], *given: Any, **named: Any) -> NoReturn:
+    """Raise the `TypeError` of a call that does not fit `function`."""
+    parameters = inspect.signature(function).parameters
+    verb = f"{function.__name__}()"
+    for name in named:
+        if name not in parameters:
+            raise TypeError(
+                f"{verb} has no argument {name!r}; {_answer(name, parameters)}"
+            )
+    positional = [
+        each.name for each in parameters.values() if each.kind is not each.KEYWORD_ONLY
+    ]
+    for name, parameter in parameters.items():
+        place = positional.index(name) if name in positional else len(given)
+        required = parameter.default is parameter.empty and name not in named
+        if required and place >= len(given):
+            hint = " (None, for a null payload)" if name == "payload" else ""
+            raise TypeError(f"{verb} needs {name!r}{hint}")
+    raise TypeError(
+        f"{verb} takes {', '.join(positional[1:])} by position, and everything else by "
+        "keyword"
+    )
+
+
+def _answer(name: str, parameters: Iterable[str]) -> str:
+    from difflib import get_close_matches  # only for a call that fails
+
+    if name in ARGUMENTS:
+        return ARGUMENTS[name]
+    legal = [each for each in parameters if each != "self"]
+    near = get_close_matches(name, legal, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"legal are {', '.join(legal)}"
+
+
+def answering(function: _F) -> _F:
+    """Have a call that does not fit answered with the names that do."""
+
+    @wraps(function)
+    def verb(*given: Any, **named: Any) -> Any:
+        try:
+            return function(*given, **named)
+        except TypeError as error:
+            trace = error.__traceback__
+            if trace is None or trace.tb_next is not None:
+                raise  # it comes from inside the call
+        refuse(function, *given, **named)
+
+    return verb  # type: ignore[return-value]

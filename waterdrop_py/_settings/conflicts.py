@@ -1,0 +1,256 @@
+"""Properties that contradict each other, or need what is not there.
+
+The rules are librdkafka's own, which says them when a client is made; the library
+says them when the producer is. What librdkafka knows beyond them it says itself, to a
+probe that ends before any thread starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from confluent_kafka import KafkaException, cimpl
+
+from waterdrop_py._settings import known, servers
+from waterdrop_py._settings.defaults import missing_defaults
+from waterdrop_py._settings.reading import (
+    decimal_of,
+    given,
+    is_set,
+    number_of,
+    path_of,
+    text_of,
+    truth_of,
+    value_of,
+    word_of,
+)
+from waterdrop_py._settings.shown import HIDDEN, shown, shown_property
+
+Found = Iterator[tuple[str, str]]
+# librdkafka refuses the mechanism behind its rules and before it starts a thread.
+# confluent-kafka's own, and a file, which `unreadable_files` looks for.
+_NOT_ASKED: Final = ("delivery.report.only.error", "https.ca.location")
+_NAMED: Final = re.compile(r"`([a-z._]+)`")
+_WITH_LOGIN: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_PROBE: Final = "WATERDROP_PROBE"
+
+
+def conflicts(kafka: Mapping[str, Any]) -> dict[str, str]:
+    """What of the properties contradicts the rest: `kafka.<property>` to a sentence."""
+    errors: dict[str, str] = {}
+    for rule in _RULES:
+        for name, sentence in rule(kafka):
+            errors.setdefault(path_of(kafka, name), sentence)
+    return errors
+
+
+def missing_servers(kafka: Mapping[str, Any]) -> dict[str, str]:
+    """That no broker is named."""
+    if (text_of(kafka, known.SERVERS) or "").strip():
+        return {}
+    found = given(kafka, known.SERVERS)
+    got = f", got {shown(found[-1][1])}" if found else ""
+    return {
+        path_of(kafka, known.SERVERS): "must name the brokers to connect to first, as "
+        f"'host:9092,host:9092'{got}"
+    }
+
+
+def wrong_servers(kafka: Mapping[str, Any]) -> Found:
+    """What is wrong with the brokers' names."""
+    path, value = given(kafka, known.SERVERS)[-1]
+    if isinstance(value, str) and "@" in value:
+        yield (
+            f"kafka.{path}",
+            f"must be host:port,host:port without a login, got "
+            f"{shown_property(path, value)}: give a URL as Producer(url) or "
+            "Config.from_url(url), or the login as sasl.username and sasl.password",
+        )
+        return
+    protocol = word_of(kafka, "security.protocol", "plaintext")
+    sentence = servers.wrong_servers(value, protocol)
+    if sentence is not None:
+        yield f"kafka.{path}", sentence
+
+
+def missing_login(kafka: Mapping[str, Any]) -> dict[str, str]:
+    """What of the login is missing that the mechanism needs."""
+    protocol = word_of(kafka, "security.protocol", "plaintext")
+    mechanism = (text_of(kafka, "sasl.mechanism") or "").strip()
+    if not (protocol.startswith("sasl_") and mechanism in _WITH_LOGIN):
+        return {}
+    return {
+        path_of(kafka, name): f"must be set where sasl.mechanism is {mechanism!r}"
+        for name in ("sasl.username", "sasl.password")
+        if text_of(kafka, name) is None
+    }
+
+
+def unreadable_files(kafka: Mapping[str, Any]) -> dict[str, str]:
+    """Which of the certificates, keys and the like cannot be read, and why."""
+    errors = {}
+    for name in [name for name in known.FILES if name in kafka]:
+        path = text_of(kafka, name)
+        if path is None or (path == "probe" and name.endswith("ca.location")):
+            continue
+        why = _unreadable(
+            path, folder=name.endswith(("ca.location", "engine.location"))
+        )
+        if why is not None:
+            errors[f"kafka.{name}"] = (
+                f"must be a file that can be read, got {_shown_path(path)}: {why}"
+            )
+    return errors
+
+
+def _shown_path(path: str) -> str:
+    """The whole path, unless it looks like a secret (a key in place of its file)."""
+    return HIDDEN if shown(path) == HIDDEN else repr(path)
+
+
+def _unreadable(path: str, *, folder: bool) -> str | None:
+    if folder and os.path.isdir(path):
+        return None if os.access(path, os.R_OK | os.X_OK) else "permission denied"
+    try:
+        with open(path, "rb"):
+            return None
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+
+
+def _idempotent(kafka: Mapping[str, Any]) -> str | None:
+    """What makes the producer idempotent, or None."""
+    if text_of(kafka, "transactional.id"):
+        return "a transactional.id is set"
+    if truth_of(kafka, "enable.idempotence"):
+        return "enable.idempotence is true"
+    return None
+
+
+def _of_idempotence(kafka: Mapping[str, Any]) -> Found:
+    why = _idempotent(kafka)
+    if why is None:
+        if truth_of(kafka, "enable.gapless.guarantee"):
+            yield (
+                "enable.gapless.guarantee",
+                "must be false unless enable.idempotence is true",
+            )
+        return
+    for name, legal, good in (
+        ("enable.idempotence", "true", truth_of(kafka, "enable.idempotence")),
+        ("acks", "'all'", word_of(kafka, "acks", "all") in {"all", "-1"}),
+        ("max.in.flight", "at most 5", _figure(kafka, "max.in.flight", 1) <= 5),  # noqa: PLR2004
+        ("retries", "at least 1", _figure(kafka, "retries", 1) >= 1),
+        (
+            "queuing.strategy",
+            "'fifo'",
+            word_of(kafka, "queuing.strategy", "fifo") == "fifo",
+        ),
+        (
+            "queue.buffering.backpressure.threshold",
+            "1",
+            _figure(kafka, "queue.buffering.backpressure.threshold", 1) <= 1,
+        ),
+    ):
+        if is_set(kafka, name) and not good:
+            value = shown_property(name, value_of(kafka, name))
+            yield name, f"must be {legal} where {why}, got {value}"
+
+
+def _of_timeouts(kafka: Mapping[str, Any]) -> Found:
+    whole = {**missing_defaults(kafka, statistics=False), **kafka}
+    message = number_of(whole, "message.timeout.ms")
+    linger = decimal_of(kafka, "linger.ms")
+    if message and linger is not None and message <= linger:
+        yield (
+            _blamed(kafka, "linger.ms", "message.timeout.ms"),
+            f"linger.ms ({linger:g} ms) must be below message.timeout.ms "
+            f"({message} ms)",
+        )
+    if not text_of(kafka, "transactional.id"):
+        return
+    transaction = number_of(whole, "transaction.timeout.ms")
+    if transaction is None:
+        return
+    if message is not None and message > transaction:
+        yield (
+            _blamed(kafka, "message.timeout.ms", "transaction.timeout.ms"),
+            f"message.timeout.ms ({message} ms) must be at most "
+            f"transaction.timeout.ms ({transaction} ms)",
+        )
+    socket = number_of(kafka, "socket.timeout.ms")
+    if socket is not None and socket > transaction + 100:
+        yield (
+            "socket.timeout.ms",
+            f"must be at most transaction.timeout.ms ({transaction} ms) + 100, "
+            f"got {socket}",
+        )
+
+
+def _of_backoffs(kafka: Mapping[str, Any]) -> Found:
+    low = _figure(kafka, "reconnect.backoff.ms", 100)
+    high = _figure(kafka, "reconnect.backoff.max.ms", 10_000)
+    if low > high:
+        name = _blamed(kafka, "reconnect.backoff.max.ms", "reconnect.backoff.ms")
+        yield (
+            name,
+            f"reconnect.backoff.max.ms ({high} ms) must be at least "
+            f"reconnect.backoff.ms ({low} ms)",
+        )
+
+
+def _of_mechanism(kafka: Mapping[str, Any]) -> Found:
+    mechanism = (text_of(kafka, "sasl.mechanism") or "").strip()
+    if mechanism in known.MECHANISMS:
+        return
+    meant = [each for each in known.MECHANISMS if each == mechanism.upper()]
+    if meant and is_set(kafka, "sasl.mechanism"):
+        yield (
+            "sasl.mechanism",
+            f"must be {meant[0]!r} in this spelling, got {shown(mechanism)}",
+        )
+
+
+def _blamed(kafka: Mapping[str, Any], *names: str) -> str:
+    """The first of these properties that the user set."""
+    return next((name for name in names if is_set(kafka, name)), names[0])
+
+
+def _figure(kafka: Mapping[str, Any], name: str, default: int) -> int:
+    number = number_of(kafka, name)
+    return default if number is None else number
+
+
+_RULES: Final[tuple[Callable[[Mapping[str, Any]], Found], ...]] = (
+    _of_idempotence,
+    _of_timeouts,
+    _of_backoffs,
+    _of_mechanism,
+)
+
+
+def verdict(kafka: Mapping[str, Any]) -> dict[str, str]:
+    """What librdkafka has against the properties as a whole, if anything."""
+    whole = {**missing_defaults(kafka, statistics=False), **kafka}
+    inner = whole.pop(known.TOPIC_DEFAULTS, None)
+    whole = {**whole, **inner} if isinstance(inner, Mapping) else whole
+    conf = {
+        name: value
+        for name, value in whole.items()
+        if name not in known.CALLBACKS and name not in _NOT_ASKED
+    }
+    for alias in known.names_of("sasl.mechanism"):
+        conf.pop(alias, None)
+    conf |= {"security.protocol": "sasl_plaintext", "sasl.mechanism": _PROBE}
+    try:
+        cimpl.Producer(conf)
+    except KafkaException as error:
+        text = str(error.args[0].str()).removeprefix("Failed to create producer: ")
+        if _PROBE in text:
+            return {}
+        named = _NAMED.search(text)
+        return {path_of(kafka, named[1]) if named else "kafka": text}
+    return {}  # pragma: no cover - no librdkafka knows the mechanism
