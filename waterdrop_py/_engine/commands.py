@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException
@@ -94,12 +95,10 @@ def _in_slices(
             life.inuse.append(None)
             _take_turn(life, ticket, give_up)
             life.native()  # it may have been replaced meanwhile
-            before = life.acknowledged + life.failed
             try:
                 left = give_up - clock.system_now()
-                command(life, min(SLICE, max(_TICK, left)))
+                life.run(partial(command, life), min(SLICE, max(_TICK, left)))
             except KafkaException as error:
-                life.reports.mend(life)
                 passing = code_name(kafka_error_of(error)) == "timed_out"
                 if not passing or clock.system_now() >= give_up:
                     raise
@@ -107,8 +106,6 @@ def _in_slices(
                 return
             finally:
                 life.last_activity = clock.now()
-                if life.acknowledged + life.failed != before:
-                    life.progress_at = clock.system_now()
         finally:
             life.inuse.pop()
             life.leave(ticket)

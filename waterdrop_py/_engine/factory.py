@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException
 
+from waterdrop_py._engine.arrival import Arrival
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.exit import watch_exit
+from waterdrop_py._engine.interruption import raise_interruption
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import missing_defaults, own_number
@@ -56,8 +59,8 @@ def _shared(
 class Factory:
     """Opens the clients of one producer. Thread-safe.
 
-    The user's own callbacks run beside ours, and what they raise is contained: an
-    exception that leaves a native callback would tear whatever poll served it.
+    The user's own callbacks run beside ours, behind the native call that called back,
+    and what they raise is contained.
     """
 
     __slots__ = ("_beginning", "_begun", "_config", "_emitter", "_fake", "kafka")
@@ -124,22 +127,25 @@ class Factory:
         life.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
-        conf["error_cb"] = self._beside(conf, "error_cb", reports.client_error)
+        conf["error_cb"] = self._beside(life, conf, "error_cb", reports.client_error)
         conf["logger"] = LogBridge(
             self._emitter.producer_id,
             conf.get("logger"),
             partial(self._raised, "logger"),
         )
         if life.statistics or "stats_cb" in conf:
-            conf["stats_cb"] = self._beside(conf, "stats_cb", self._statistics)
+            conf["stats_cb"] = self._beside(life, conf, "stats_cb", self._statistics)
         if "throttle_cb" in conf:
-            conf["throttle_cb"] = self._beside(conf, "throttle_cb", None)
+            conf["throttle_cb"] = self._beside(life, conf, "throttle_cb", None)
         provider = self._config.oauth_token_provider or conf.get("oauth_cb")
-        tokens = None if provider is None else Tokens(provider, self._emitter)
+        tokens = None if provider is None else Tokens(provider, self._emitter, life)
         if tokens is not None:
             conf["oauth_cb"] = tokens
         watch_exit()
-        client = self._construct(conf, tokens, reports)
+        try:
+            client = self._construct(conf, tokens, reports)
+        finally:
+            life.drain()
         life.client = client
         _require_protocol(client)
         life.produce = client.produce
@@ -167,6 +173,9 @@ class Factory:
                 raise ConfigurationInvalidError({"kafka": refused.str()}) from error
             if refused is not None:
                 reports.diagnosis.note(refused)
+            raise
+        except TypeError as error:
+            raise_interruption(error)
             raise
         except RuntimeError as error:
             if "thread local storage" not in str(error):
@@ -199,7 +208,11 @@ class Factory:
         return self._fake(conf)
 
     def _beside(
-        self, conf: dict[str, Any], name: str, ours: Callable[[Any], None] | None
+        self,
+        life: Life,
+        conf: dict[str, Any],
+        name: str,
+        ours: Callable[[Any], None] | None,
     ) -> Callable[[Any], None]:
         theirs = conf.get(name)
 
@@ -209,12 +222,14 @@ class Factory:
             if theirs is not None:
                 try:
                     theirs(argument)
-                except Exception as error:  # noqa: BLE001 - contained, and told of
+                except BaseException as error:
+                    if from_signal_handler(error):
+                        raise
                     self._raised(name, error)
 
-        return callback
+        return Arrival(life.arrived, callback)
 
-    def _raised(self, name: str, error: Exception) -> None:
+    def _raised(self, name: str, error: BaseException) -> None:
         self._emitter.error(f"callbacks.{name}.error", error)
 
     def _statistics(self, text: str) -> None:

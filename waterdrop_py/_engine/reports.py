@@ -5,19 +5,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine import aside
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.diagnosis import Diagnosis
 from waterdrop_py._engine.drain import Drain
 from waterdrop_py._engine.kafka_errors import code_name, kafka_error_of, produce_error
 from waterdrop_py.delivery import DeliveryHandle, report_of
-from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.life import Life
+    from waterdrop_py.errors import ProduceError
 
 PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
+
+
+class Telling:
+    """How far it is said that a message has its outcome: a signal handler may raise at
+    any moment, and then it goes on from there.
+
+    Attributes:
+        called: the user's `on_delivery` has begun.
+        begun: an entry for each subscriber that has begun to hear of a success.
+        failed: a failure is being told.
+    """
+
+    __slots__ = ("begun", "called", "failed", "failure", "handle")
+
+    def __init__(self, handle: DeliveryHandle, failure: ProduceError | None) -> None:
+        self.handle = handle
+        self.failure = failure
+        self.called = self.failed = False
+        self.begun: list[None] = []
 
 
 class ReportDesk:
@@ -82,63 +102,60 @@ class ReportDesk:
         return self.diagnosis.checklist(self._servers)
 
     def settle(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
-        """Resolve `handle`, after everybody who wants to know it first."""
-        life = handle._life
-        if life.lost is not None or handle.done():
-            return  # the outcome was decided without the report
-        if self._on_delivery is not None:
-            self._call_user(error, native)
-        failure = None if error is None else self._failure(error)
-        if failure is None:
-            self._announce_success(handle, native)
-        else:
-            self._announce_failure(handle, native, failure)
-        self._finish(handle, failure, native)
+        """Resolve `handle`, after everybody who wants to know it first.
 
-    def _finish(
-        self, handle: DeliveryHandle, failure: ProduceError | None, native: Any
-    ) -> None:
+        Again, if a signal handler interrupted it: everybody hears of it once.
+        """
         life = handle._life
-        if self.drain is not None:
-            self.drain.record(handle, failure)
-        if failure is None:
-            life.acknowledged += 1
-            handle._native = native
-        else:
-            life.failed += 1
-            if self.transactional and failure.code not in PURGED:
-                life.spoilt = True
-            handle._error = failure
-        life.report = None
+        if life.lost is None and not handle.done():
+            telling = life.telling
+            if telling is None or telling.handle is not handle:
+                failure = None if error is None else self._failure(error)
+                telling = life.telling = Telling(handle, failure)
+            self._tell(telling, error, native)
+            if life.lost is None:  # else given up meanwhile, or this is a forked child
+                self._resolve(life, telling, native)
         aside.notify(handle)
 
-    def mend(self, life: Life) -> None:
-        """Resolve the handle of the report that an exception tore through.
+    def _resolve(self, life: Life, telling: Telling, native: Any) -> None:
+        """Give the handle its outcome, and count it. Nothing is called in here, so that
+        no signal handler gets in between."""
+        handle, failure, drain = telling.handle, telling.failure, self.drain
+        life.telling = None
+        if failure is None:
+            if drain is not None:
+                drain.delivered += 1
+            life.acknowledged += 1
+            handle._native = native
+            return
+        given_up = failure.code in PURGED
+        if drain is not None:
+            if given_up:
+                drain.undelivered += (handle,)
+            else:
+                drain.failed += 1
+        life.failed += 1
+        if self.transactional and not given_up:
+            life.spoilt = True
+        handle._error = failure
 
-        A signal handler may raise while subscribers are told of a report, and
-        librdkafka has handed it over by then
-        (test_interrupt_inside_the_report_callback).
-        """
-        torn, life.report = life.report, None
-        if torn is not None:
-            handle, error, native = torn
-            if not handle.done():
-                failure = None if error is None else self._failure(error)
-                self._finish(handle, failure, native)
-
-    def resolve_lost(self, handles: list[DeliveryHandle]) -> None:
-        """Resolve handles whose report was torn beyond mending."""
-        for handle in handles:
-            error = ProduceError(
-                "a signal handler raised while the report of this message was served, "
-                "and it is lost: whether it was delivered is not known (report_lost)",
-                code="report_lost",
-            )
-            self._finish(handle, error, None)
+    def _tell(self, telling: Telling, error: Any, native: Any) -> None:
+        """Tell who hears of outcomes, and has not heard of this one yet."""
+        if self._on_delivery is not None and not telling.called:
+            try:
+                telling.called = True
+                self._on_delivery(error, native)
+            except BaseException as raised:
+                if from_signal_handler(raised):
+                    raise
+                self.callback_raised("on_delivery", raised)
+        if telling.failure is None:
+            self._announce_success(telling, native)
+        elif not telling.failed:
+            self._announce_failure(telling, native, telling.failure)
 
     def poll_raised(self, life: Life, error: Exception) -> None:
-        """An exception came out of the poll: a fatal error, or a torn callback."""
-        self.mend(life)
+        """An error came out of the poll: a fatal one, as a rule."""
         kafka_error = kafka_error_of(error)
         if kafka_error is not None and kafka_error.fatal():
             # It comes this once, and never through `error_cb`; `produce` only
@@ -166,13 +183,6 @@ class ReportDesk:
         """A callback of the user's raised; nothing else changes."""
         self._emitter.error(f"callbacks.{name}.error", error)
 
-    def _call_user(self, error: Any, native: Any) -> None:
-        try:
-            if self._on_delivery is not None:
-                self._on_delivery(error, native)
-        except Exception as raised:  # noqa: BLE001 - contained, and told of
-            self.callback_raised("on_delivery", raised)
-
     def _failure(self, error: Any) -> ProduceError:
         # A purge ends a hundred thousand messages at once: they share their error.
         shared = self._purged.get(error.code())
@@ -184,10 +194,10 @@ class ReportDesk:
         listed = self.checklist() if self.diagnosis.code else ()
         return produce_error(error, checklist=listed)
 
-    def _announce_success(self, handle: DeliveryHandle, native: Any) -> None:
+    def _announce_success(self, telling: Telling, native: Any) -> None:
         self.diagnosis.clear()
         if self._emitter.listens("message.acknowledged"):
-            report = report_of(handle, native, None)
+            report = report_of(telling.handle, native, None)
             self._emitter.emit(
                 "message.acknowledged",
                 {
@@ -198,17 +208,18 @@ class ReportDesk:
                     "message": report.message,
                     "delivery_report": report,
                 },
+                begun=telling.begun,
             )
 
     def _announce_failure(
-        self, handle: DeliveryHandle, native: Any, failure: ProduceError
+        self, telling: Telling, native: Any, failure: ProduceError
     ) -> None:
         # What an aborted transaction gave up is no error: it was meant.
         purged = self.transactional and failure.code in PURGED
         name = "message.purged" if purged else "error.occurred"
         if not self._emitter.listens(name):
             return
-        report = report_of(handle, native, failure)
+        report = report_of(telling.handle, native, failure)
         told = {
             "topic": report.topic,
             "partition": report.partition,
@@ -217,6 +228,7 @@ class ReportDesk:
             "message": report.message,
             "delivery_report": report,
         }
+        telling.failed = True
         if purged:
             self._emitter.emit(name, told)
         else:
