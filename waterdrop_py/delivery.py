@@ -171,8 +171,11 @@ class DeliveryHandle:
                     arrived = life.arrived
                     arrived += ((self, None, native),)
             else:
-                arrived = life.arrived
-                arrived += ((self, error, native),)
+                try:  # up to Python 3.10 handlers run after a jump, but not before this
+                    arrived = life.arrived
+                    arrived += ((self, error, native),)
+                finally:
+                    pass
         finally:
             pass
 

@@ -40,7 +40,7 @@ def test_callback_added_while_the_report_arrives(bench: Bench, make: Make) -> No
             eventually(lambda: handle not in aside.WATCHED)
             super().append(item)
 
-    aside.WATCHED[handle] = aside.Entry([], Late())
+    aside.WATCHED[handle] = aside.Entry([], Late())  # type: ignore[arg-type]
     handle.add_done_callback(heard.append)
     assert heard == [handle]
     assert handle not in aside.WATCHED

@@ -73,7 +73,7 @@ def test_two_watchers_around_the_report() -> None:
             aside.watch(handle, lambda _: heard.append("second"))
             super().append(item)
 
-    aside.WATCHED[handle] = aside.Entry([], Late())
+    aside.WATCHED[handle] = aside.Entry([], Late())  # type: ignore[arg-type]
     aside.watch(handle, lambda _: heard.append("first"))
     assert heard == ["second", "first"]
 

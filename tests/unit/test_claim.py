@@ -127,10 +127,11 @@ def test_a_thread_that_goes_on_is_not_robbed(  # noqa: PLR0915 - one interleavin
 
     def frames() -> dict[int, Any]:
         """Those of now; then the thread goes on."""
-        found = current()
+        found: dict[int, Any] = current()
         if not go.is_set():
-            while found[holder.ident].f_code.co_name != "generator":
-                found[holder.ident] = found[holder.ident].f_back
+            thread = holder.ident or 0
+            while found[thread].f_code.co_name != "generator":
+                found[thread] = found[thread].f_back
             go.set()
             assert left.wait(10)
         return found

@@ -115,8 +115,13 @@ def test_an_interrupted_callback_costs_the_others_nothing(
     and in the order of the reports."""
     handles = send(producer, 3)
     heard: list[Any] = []
+
+    def first(handle: DeliveryHandle) -> None:
+        heard.append(handle)
+        interrupt()
+
     for handle in handles:
-        handle.add_done_callback(lambda each: (heard.append(each), interrupt()))
+        handle.add_done_callback(first)
         handle.add_done_callback(heard.append)
     with pytest.raises(Limit):
         producer.slot.life.serve(0.0)
@@ -217,10 +222,13 @@ def test_a_subscriber_hears_once_whatever_interrupts(
     """Not again the one that is interrupted; and those behind it as well."""
     [handle] = send(producer)
     heard: list[str] = []
+
+    def second(_: object) -> None:
+        heard.append("second")
+        interrupt()
+
     producer.monitor.subscribe(ACKNOWLEDGED, lambda _: heard.append("first"))
-    producer.monitor.subscribe(
-        ACKNOWLEDGED, lambda _: (heard.append("second"), interrupt())
-    )
+    producer.monitor.subscribe(ACKNOWLEDGED, second)
     producer.monitor.subscribe(ACKNOWLEDGED, lambda _: heard.append("third"))
     producer.slot.refresh()
     with pytest.raises(Limit):

@@ -1,4 +1,4 @@
-"""A native callback that only stores."""
+"""Native callbacks that only store."""
 
 from __future__ import annotations
 
@@ -34,4 +34,28 @@ class Arrival:
             pass
 
 
+class ArrivingLines:
+    """A logger of librdkafka's that keeps its lines for `Life.drain` likewise."""
+
+    __slots__ = ("_arrived", "_log")
+
+    def __init__(
+        self, arrived: deque[tuple[Any, Any, Any]], log: Callable[..., None]
+    ) -> None:
+        self._arrived = arrived
+        self._log = log
+
+    def log(self, level: int, text: str, *arguments: object) -> None:
+        """Keep it."""
+        try:
+            arrived = self._arrived
+            arrived += ((None, self._pass_on, (level, text, *arguments)),)
+        finally:
+            pass
+
+    def _pass_on(self, line: tuple[Any, ...]) -> None:
+        self._log(*line)
+
+
 unbroken(Arrival.__call__)
+unbroken(ArrivingLines.log)

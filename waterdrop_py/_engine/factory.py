@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException
 
-from waterdrop_py._engine.arrival import Arrival
+from waterdrop_py._engine.arrival import Arrival, ArrivingLines
 from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.interruption import raise_interruption
@@ -128,11 +128,12 @@ class Factory:
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
         conf["error_cb"] = self._beside(life, conf, "error_cb", reports.client_error)
-        conf["logger"] = LogBridge(
+        bridge = LogBridge(
             self._emitter.producer_id,
             conf.get("logger"),
             partial(self._raised, "logger"),
         )
+        conf["logger"] = ArrivingLines(life.arrived, bridge.log)
         if life.statistics or "stats_cb" in conf:
             conf["stats_cb"] = self._beside(life, conf, "stats_cb", self._statistics)
         if "throttle_cb" in conf:

@@ -24,6 +24,9 @@ takes any exception out of it for a wrong type and raises its own: the other one
 (2.16.1; with ten headers, in 11 % of the interrupts of `produce_async`).
 """
 
+_NO_EXCEPTION: Final = "returned NULL without setting an exception"
+"""The end of a SystemError that stands for one: a native callback was interrupted."""
+
 
 def raise_interruption(error: BaseException) -> None:
     """Raise the exception of a signal handler that `error` stands for; return where it
@@ -40,10 +43,12 @@ def raise_interruption(error: BaseException) -> None:
 
 def _own(error: BaseException) -> BaseException | None:
     if isinstance(error, SystemError):
-        return next(filter(from_signal_handler, _behind(error)), None)
-    if isinstance(error, TypeError) and str(error) in _LOST and on_main_thread():
-        return _again()
-    return None
+        behind = next(filter(from_signal_handler, _behind(error)), None)
+        if behind is not None or not str(error).endswith(_NO_EXCEPTION):
+            return behind
+    elif not isinstance(error, TypeError) or str(error) not in _LOST:
+        return None
+    return _again() if on_main_thread() else None
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
@@ -66,8 +71,7 @@ def _again() -> BaseException:
         except BaseException as error:  # noqa: BLE001 - it is raised by the caller
             return error
     return InterruptedError(
-        "a signal handler raised while the message was handed over, and its exception "
-        "is lost; nothing was sent"
+        "a signal handler raised inside of confluent-kafka, which lost its exception"
     )
 
 
