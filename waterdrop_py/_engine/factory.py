@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from waterdrop_py._engine.arrival import Arrival, ArrivingLines
 from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.exit import watch_exit
-from waterdrop_py._engine.interruption import raise_interruption
+from waterdrop_py._engine.interruption import raise_interruption, surface
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import missing_defaults, own_number
@@ -167,7 +167,8 @@ class Factory:
         try:
             if tokens is not None:
                 tokens.prepare(conf)
-            return self._build(conf)
+            client = self._build(conf)
+            surface()
         except KafkaException as error:
             refused = kafka_error_of(error)
             if refused is not None and refused.code() == KafkaError._INVALID_ARG:
@@ -175,7 +176,7 @@ class Factory:
             if refused is not None:
                 reports.diagnosis.note(refused)
             raise
-        except TypeError as error:
+        except (TypeError, SystemError) as error:
             raise_interruption(error)
             raise
         except RuntimeError as error:
@@ -193,6 +194,7 @@ class Factory:
                     "disconnect() those that are not needed now",
                 ),
             ) from error
+        return client
 
     def _build(self, conf: dict[str, Any]) -> KafkaClient:
         build = self._config.client_factory
