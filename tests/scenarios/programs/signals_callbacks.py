@@ -102,7 +102,9 @@ def main() -> None:
     say(pending=sum(not future.done() for future in rounds.futures))
     acknowledged = producer.stats().acknowledged
     say(unheard=acknowledged - len(heard) if SUBSCRIBED else 0)
-    say(in_flight=producer.stats().in_flight, left=producer.flush(5))
+    left = producer.flush(5)
+    eventually(lambda: producer.stats().in_flight == 0, 5)
+    say(in_flight=producer.stats().in_flight, left=left)
     say(complete=producer.close(5).complete)
 
 

@@ -54,7 +54,9 @@ def main() -> None:
         except Interrupt as error:
             ARMED[0] = False
             raised += 1
-            if error.__context__ is not None or error.__cause__ is not None:
+            if isinstance(
+                error.__context__ or error.__cause__, SystemError | TypeError
+            ):
                 others[f"behind: {error.__context__!r} {error.__cause__!r}"] += 1
         except BaseException as error:  # noqa: BLE001 - told, and judged by the test
             ARMED[0] = False
