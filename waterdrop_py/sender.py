@@ -14,6 +14,7 @@ from waterdrop_py._engine.contract import (
     snapshots,
 )
 from waterdrop_py._engine.dispatch import REFUSED
+from waterdrop_py._engine.interruption import raise_interruption
 from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, keyword_only
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
@@ -122,6 +123,7 @@ class Sender:
             except BaseException as error:
                 life.torn = True
                 self._verbs.doom(error)
+                raise_interruption(error)
                 raise
             finally:
                 inuse.pop()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock, waiting
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.fatal import refusal_error
+from waterdrop_py._engine.interruption import raise_interruption
 from waterdrop_py._engine.kafka_errors import queue_full_error, refusal_of
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.partitions import partition_of
@@ -34,10 +36,6 @@ if TYPE_CHECKING:
 # out of the call (a signal handler's exception) leaves that open: it may not be sent
 # again, and its number is settled when the client has nothing left (`Life.torn`).
 REFUSED: Final = (BufferError, KafkaException)
-
-
-def _nobody(_: Life) -> None:
-    """There is no client to serve yet."""
 
 
 def _arm(life: Life) -> None:
@@ -161,7 +159,9 @@ class Dispatch:
         block: Callable[[], AbstractContextManager[object]],
     ) -> None:
         """Send `handle` inside `block()` when `after` says that nothing hinders."""
-        handle._life = waiting_room = Life(self._slot.reports, _nobody)
+        handle._life = waiting_room = Life(
+            self._slot.reports, self._slot.engine.poller.arm
+        )
         waiting_room.blocked = self._inside
         handle._seq = -get_ident()
         after(lambda: self._send_deferred(handle, verb, block))
@@ -181,9 +181,32 @@ class Dispatch:
         try:
             with block():
                 self.send_or_defer(handle, verb)
-        except Exception as error:  # noqa: BLE001 - the handle tells of it
+        except BaseException as error:
+            if from_signal_handler(error):
+                self._after_interruption(handle, verb, block)
+                raise
             self._emitter.error(verb, error, message=handle.message)
             handle._error = error
+            aside.notify(handle)
+
+    def _after_interruption(
+        self,
+        handle: DeliveryHandle,
+        verb: str,
+        block: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        """A deferred send was interrupted: another thread goes on. Not once the message
+        has a number: it is not known then whether it was sent, once or not at all."""
+        if handle._seq < 0:
+            self._slot.engine.closers.submit(
+                lambda: self._send_deferred(handle, verb, block)
+            )
+        elif not handle.done():
+            handle._error = ProduceError(
+                "a signal handler raised as this message was handed over: whether it "
+                "was sent is not known (report_lost)",
+                code="report_lost",
+            )
             aside.notify(handle)
 
     def _partition(self, handle: DeliveryHandle, deadline: float | None) -> int:
@@ -236,8 +259,9 @@ class Dispatch:
                 next(life.refused)
                 del handle._life  # it is in no client
                 raise
-            except BaseException:
+            except BaseException as error:
                 life.torn = True
+                raise_interruption(error)
                 raise
             sent = True
             return True
@@ -293,8 +317,9 @@ class Dispatch:
         except REFUSED:
             next(life.refused)
             del handles[count]._life  # as in `_produce`
-        except BaseException:
+        except BaseException as error:
             life.torn = True
+            raise_interruption(error)
             raise
         finally:
             life.inuse.pop()

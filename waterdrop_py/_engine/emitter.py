@@ -66,15 +66,18 @@ class Emitter:
         payload: Mapping[str, Any] | None = None,
         *,
         duration_ms: float | None = None,
+        begun: list[None] | None = None,
     ) -> None:
         """Send an event to everybody who listens; returns at once if nobody does.
 
         An exception of a subscriber is contained, and reported once as
-        `error.occurred` of type `subscriber.error`. One of a signal handler, such as
-        `KeyboardInterrupt`, goes through.
+        `error.occurred` of type `subscriber.error`. What a signal handler raises goes
+        through, once the others have heard. `begun` gets an entry for each subscriber
+        who has begun to hear; an emission with entries goes on behind those.
         """
         if self.listens(name):
-            _, failures = self._deliver(self._event(name, payload, duration_ms), [])
+            event = self._event(name, payload, duration_ms)
+            _, failures = self._deliver(event, [], begun)
             if failures:
                 self._report(failures)
 
@@ -107,22 +110,39 @@ class Emitter:
         return Event(name, whole, self._tags, duration_ms)
 
     def _deliver(
-        self, event: Event, deaf: list[Callable[..., object]]
+        self,
+        event: Event,
+        deaf: list[Callable[..., object]],
+        begun: list[None] | None = None,
     ) -> tuple[int, list[_Failure]]:
         """Call everybody but the deaf: how many were told, and who raised."""
         told, failures = 0, []
+        interruption: BaseException | None = None
+        begun = [] if begun is None else begun
+        skipped = len(begun)
         sender = self._producer()
         for monitor in (self._own, self._shared):
             for subscriber, call in monitor.receivers(event.name, sender):
                 if subscriber in deaf:
                     continue
+                if skipped:
+                    skipped -= 1
+                    continue
                 try:
-                    told += not only_counts(subscriber)
+                    # No call between the two, so that no signal handler gets in there.
+                    begun += (None,)
                     call(event)
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001 - contained, and told of
                     if from_signal_handler(error):
-                        raise
-                    failures.append(_Failure(subscriber, event, error))
+                        interruption = error
+                    else:
+                        failures.append(_Failure(subscriber, event, error))
+                told += not only_counts(subscriber)
+        if interruption is not None:
+            try:
+                raise interruption
+            finally:
+                del interruption  # the traceback would hold the frame that holds it
         return told, failures
 
     def _report(self, failures: list[_Failure]) -> None:

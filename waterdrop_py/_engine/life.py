@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import deque
 from itertools import count
 from math import inf
-from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock
 from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.fatal import Fatal, Registration
+from waterdrop_py._engine.interruption import raise_interruption
 from waterdrop_py._engine.kafka_errors import code_name
 from waterdrop_py._engine.reentrance import poller
 from waterdrop_py.errors import ProduceError
@@ -20,7 +21,8 @@ from waterdrop_py.errors import ProduceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.reports import ReportDesk
+    from waterdrop_py._engine.reports import ReportDesk, Telling
+    from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.typing import KafkaClient
 
 SLICE: Final = 0.15
@@ -55,7 +57,10 @@ class Life:
         last_activity: seconds on the clock, written by whoever serves reports.
         heard_at: when a message was acknowledged for the last time.
         sent: numbers the messages; `refused` counts those that were not taken.
-        report: the one that is being settled; whoever is torn leaves it here.
+        arrived: what librdkafka has called back with, in its order, until `drain` has
+            settled it: (handle, error, message) for a report, and (None, function,
+            argument) for any other callback.
+        telling: what is being said of the report in front.
         spoilt: a message of a transaction was refused. librdkafka then skips numbers of
             its sequence, and loses the next transaction to that (measured, 2.16).
         transacting: a transaction was begun on it, and has not surely ended; `begun_at`
@@ -68,7 +73,8 @@ class Life:
         ask_at: seconds on the clock from which on a report has `ask` called.
         blocked: of the stand-in for a client that a deferred message has: whether
             the calling thread is what it waits for.
-        torn: an exception came out of a send, so a number may belong to no message.
+        torn: an exception came out of a native call, so a number may belong to no
+            message.
         answers_before: the answers of brokers that the clients before it had.
         lost: why every handle that is still open will never get a report.
     """
@@ -79,6 +85,7 @@ class Life:
         "acknowledged",
         "answers_before",
         "arm",
+        "arrived",
         "ask",
         "ask_at",
         "asking",
@@ -105,11 +112,11 @@ class Life:
         "refusals",
         "refused",
         "registration",
-        "report",
         "reports",
         "sent",
         "spoilt",
         "statistics",
+        "telling",
         "topic",
         "torn",
         "transacting",
@@ -123,7 +130,8 @@ class Life:
         self.client: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
         self.reports = reports
-        self.report: tuple[Any, Any, Any] | None = None
+        self.arrived: deque[tuple[Any, Any, Any]] = deque()
+        self.telling: Telling | None = None
         self.arm = arm
         self.on_settled: Callable[[], None] | None = None
         self.on_unpinned: Callable[[], None] | None = None
@@ -152,11 +160,9 @@ class Life:
         self.lost: BaseException | None = None
         self.refusals: set[str] = set()
         self.pins: list[Pin] = []
-        self.pinned = False
-        self.torn = False
+        self.pinned = self.torn = False
         self.blocked: Callable[[], bool] | None = None
-        self.transacting = False
-        self.spoilt = False
+        self.transacting = self.spoilt = False
 
     def held_here(self) -> bool:
         """Whether this thread is inside a poll of this client, further down."""
@@ -168,27 +174,38 @@ class Life:
         """Serve reports and callbacks for at most `timeout` seconds. Turn held."""
         if self.client is not None:
             self.serve_with(self.client.poll, timeout)
+        elif self.arrived:
+            self.drain()
 
-    @poller
     def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
         """The same, by another native call that serves them."""
+        try:
+            self.run(native, timeout)
+        except KafkaException as error:
+            if from_signal_handler(error):
+                raise
+            self.reports.poll_raised(self, error)
+
+    @poller
+    def run(self, native: Callable[[float], object], timeout: float) -> None:
+        """Make a native call that may call back, and settle what it left. Turn held.
+
+        What an interrupted `drain` left goes first: no report overtakes another one.
+        """
         acknowledged = self.acknowledged
         before = acknowledged + self.failed
         try:
-            native(timeout)
-        except KafkaException as error:
-            self.reports.poll_raised(self, error)
-        except BaseException as error:
-            # A signal handler's, on top of this frame or of a callback in it.
-            self.torn = True
-            self.reports.mend(self)
-            if not isinstance(error, SystemError):
+            if self.arrived:
+                self.drain()
+            try:
+                native(timeout)
+            except BaseException as error:
+                self.torn = True
+                raise_interruption(error)
                 raise
-            # confluent-kafka lost the exception itself (seen with 2.16.1: "returned
-            # NULL without setting an exception"); Ctrl-C is the one there is.
-            if current_thread() is main_thread():
-                raise KeyboardInterrupt from error
-            raise
+            finally:
+                if self.arrived:
+                    self.drain()
         finally:
             self.note_reports(before)
             if self.acknowledged != acknowledged:
@@ -208,6 +225,32 @@ class Life:
         if known is None or code_name(known.native) == "fatal":
             lasted = clock.now() - self.begun_at if self.transacting else None
             self.fatal = Fatal(native, self.registration, lasted)
+
+    @poller
+    def drain(self) -> None:
+        """Settle what has arrived, in its order. Turn held.
+
+        A signal handler may raise anywhere in here, and that is not held up by what is
+        left. So a report stays in front until it is settled, and the next drain, the
+        poller's as a rule, goes on with it.
+        """
+        arrived = self.arrived
+        while arrived:
+            front = arrived[0]
+            handle, first, second = front
+            if handle is None:
+                arrived.popleft()
+                first(second)
+            else:
+                self.reports.settle(handle, first, second)
+                # A subscriber may have forked, and the child has none of it.
+                if arrived and arrived[0] is front:
+                    arrived.popleft()
+
+    def remind(self, handle: DeliveryHandle) -> None:
+        """What watches `handle` could not be called in full: the poller goes on."""
+        self.arrived.append((handle, None, None))
+        self.arm(self)
 
     def leave(
         self,
@@ -278,8 +321,8 @@ class Life:
         `quiet`, and the message counts in `len(client)` after it: the second
         look sees one of the two (test_quiet_is_taken_back_when_a_send_meets_it).
         """
-        if self.client is None:
-            return True  # destroyed, and nobody comes to it any more
+        if self.client is None:  # destroyed, and nobody comes to it any more
+            return not self.arrived
         if self.busy():
             self.quiet = False
             return False
@@ -294,28 +337,30 @@ class Life:
         return True
 
     def _reconcile(self) -> None:
-        """Settle what an exception of a signal handler left open, or a foreign client
-        that reports nothing. Turn held.
+        """Count off what an exception of a signal handler left open, and resolve what
+        a foreign client never reports. Turn held.
 
-        It may have come between the number of a message and its hand-over, or have
-        torn a report. Either is open for good once nothing is left that it could be:
-        numbers and handles are looked at first, and then neither a send is in progress
-        nor does the client have anything.
+        It may have come between the number of a message and its hand-over. That number
+        belongs to no message once none is left that it could be: the numbers are looked
+        at first, and then neither a send is in progress nor has the client anything.
         """
         numbered = figure(self.sent)
-        handles = aside.open_handles(self)
+        open_ = aside.open_handles(self) if self.reports.foreign else []
         if self.busy():
             return
         self.torn = False
-        self.reports.resolve_lost(handles)
+        if open_:
+            self.reports.resolve_lost(self, open_)
         known = figure(self.refused) + self.acknowledged + self.failed
         for _ in range(numbered - known):
             next(self.refused)
 
     def busy(self) -> bool:
-        """Whether a send is in progress or anything is un-acknowledged."""
+        """Whether a send is in progress or anything is un-acknowledged or unsettled."""
         client = self.client
-        return bool(self.inuse) or (client is not None and len(client) > 0)
+        if self.inuse or self.arrived:
+            return True
+        return client is not None and len(client) > 0
 
     def native(self) -> KafkaClient:
         """The client, for a caller that keeps no reference to it.

@@ -460,7 +460,7 @@ class ClientSlot:
             try:
                 if not life.turn.take(ticket):
                     return
-                if life.client is None or not len(life.client):
+                if life.client is None or not (life.arrived or len(life.client)):
                     return
                 life.serve(0.0)
             finally:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py.errors import ConfigurationInvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.life import Life
 
 _SHORTEST: Final = 2
 _LONGEST: Final = 4
@@ -26,11 +28,14 @@ class Tokens:
     client, and a provider that fails is an error at once and with its cause.
     """
 
-    __slots__ = ("_emitter", "_first", "_provider")
+    __slots__ = ("_emitter", "_first", "_life", "_provider")
 
-    def __init__(self, provider: Callable[[str], Any], emitter: Emitter) -> None:
+    def __init__(
+        self, provider: Callable[[str], Any], emitter: Emitter, life: Life
+    ) -> None:
         self._provider = provider
         self._emitter = emitter
+        self._life = life
         self._first: list[Any] = []
 
     def prepare(self, conf: Mapping[str, Any]) -> None:
@@ -43,7 +48,9 @@ class Tokens:
         _refuse_useless(conf)
         try:
             token = self._fetch(conf.get("sasl.oauthbearer.config"))
-        except Exception as error:
+        except BaseException as error:
+            if from_signal_handler(error):
+                raise
             raise _no_token(f"raised {type(error).__name__}") from error
         if not _is_token(token):
             raise _no_token(
@@ -55,16 +62,30 @@ class Tokens:
         self._first.append(token)
 
     def __call__(self, config: str) -> Any:
-        """A token for librdkafka, at first and before each one expires."""
-        return self._first.pop() if self._first else self._fetch(config)
+        """A token for librdkafka, at first and before each one expires.
+
+        What is raised here confluent-kafka forgets. So what a signal handler raised is
+        kept, for the verb that it interrupted to raise it.
+        """
+        try:
+            return self._first.pop() if self._first else self._fetch(config)
+        except BaseException as error:
+            if from_signal_handler(error):
+                self._life.arrived.append((None, _raise, error))
+            raise
 
     def _fetch(self, config: Any) -> Any:
         self._emitter.emit("oauthbearer.token_refresh")
         try:
             return self._provider(config)
-        except Exception as error:
-            self._emitter.error("callbacks.oauth_cb.error", error)
+        except BaseException as error:
+            if not from_signal_handler(error):
+                self._emitter.error("callbacks.oauth_cb.error", error)
             raise  # librdkafka has to know that there is no token
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _refuse_useless(conf: Mapping[str, Any]) -> None:
