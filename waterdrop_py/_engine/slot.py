@@ -261,7 +261,7 @@ class ClientSlot:
             self._move(SlotState.OPEN)
             self.life = life
         except BaseException:
-            self._move(SlotState.EMPTY)
+            self._give_up(life)
             raise
         try:
             self.refresh()
@@ -272,6 +272,18 @@ class ClientSlot:
         finally:
             life.inuse.pop()
         return life
+
+    def _give_up(self, life: Life) -> None:
+        """The opening failed. What there is of a client is destroyed here and now.
+
+        Else the garbage collector would, and what a signal handler raises meanwhile
+        would come out of no verb (test_handler_that_raises).
+        """
+        try:
+            if life.client is not None:
+                destroy_unready(life)
+        finally:
+            self._move(SlotState.EMPTY)
 
     def _construct(self, life: Life) -> None:
         try:
