@@ -167,9 +167,9 @@ class DeliveryHandle:
             if error is None and life.plain:
                 life.acknowledged += 1
                 self._native = native
-                if self in _WATCHED:
+                if _WATCHED and self in _WATCHED:
                     arrived = life.arrived
-                    arrived += ((self, None, native),)
+                    arrived += ((self, None, None),)
             else:
                 try:  # up to Python 3.10 handlers run after a jump, but not before this
                     arrived = life.arrived

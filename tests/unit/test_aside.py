@@ -60,6 +60,20 @@ def test_unwake() -> None:
     assert (first, second) == ([handle], [])
 
 
+def test_the_last_wake_up_takes_the_entry_along() -> None:
+    """A waiter that was woken leaves nothing behind, also before the waking ends."""
+    handle, producer = sent()
+    left: list[bool] = []
+
+    def wake(woken: DeliveryHandle) -> None:
+        aside.unwake(woken, wake)
+        left.append(woken in aside.WATCHED)
+
+    aside.wake(handle, wake)
+    producer.slot.life.serve(0.0)
+    assert left == [False]
+
+
 def test_two_watchers_around_the_report() -> None:
     """Neither takes the other's callback away, nor calls it twice."""
     handle, producer = sent()
@@ -73,7 +87,7 @@ def test_two_watchers_around_the_report() -> None:
             aside.watch(handle, lambda _: heard.append("second"))
             super().append(item)
 
-    aside.WATCHED[handle] = aside.Entry([], Late())  # type: ignore[arg-type]
+    aside.WATCHED[handle] = ([], Late())  # type: ignore[assignment]
     aside.watch(handle, lambda _: heard.append("first"))
     assert heard == ["second", "first"]
 

@@ -206,7 +206,7 @@ def test_a_callback_that_is_interrupted_as_it_is_added(
     heard: list[object] = []
 
     def interrupted(_: object) -> None:
-        aside.WATCHED[handle].callbacks.append(heard.append)
+        aside.WATCHED[handle][1].append(heard.append)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

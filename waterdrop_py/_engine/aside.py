@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from waterdrop_py._engine.contained import from_signal_handler
 
@@ -27,15 +27,10 @@ if TYPE_CHECKING:
 
     from waterdrop_py.delivery import DeliveryHandle
 
-    Watcher = Callable[[DeliveryHandle], object]
-
-
-class Entry(NamedTuple):
-    """What is to be called for one handle: by the library, and by its user."""
-
-    wakes: list[Watcher]
-    callbacks: list[Watcher]
-
+    Watcher: TypeAlias = Callable[[DeliveryHandle], object]
+    # What is to be called for one handle: by the library, and by its user. A plain
+    # tuple, because each handle with a callback has one.
+    Entry: TypeAlias = tuple[list[Watcher], list[Watcher]]
 
 WATCHED: Final[dict[DeliveryHandle, Entry]] = {}
 """Handles with callbacks or waiting threads; looked at by every report."""
@@ -43,24 +38,32 @@ WATCHED: Final[dict[DeliveryHandle, Entry]] = {}
 
 def watch(handle: DeliveryHandle, fn: Watcher) -> None:
     """Call the user's `fn(handle)` when the outcome is known, at once if it is."""
-    entry = WATCHED.setdefault(handle, Entry([], []))
-    entry.callbacks.append(fn)
-    _look(handle, entry)
+    entry = WATCHED.setdefault(handle, ([], []))
+    entry[1].append(fn)
+    if handle.done():
+        _late(handle, entry)
 
 
 def wake(handle: DeliveryHandle, fn: Watcher) -> None:
     """The same for a wake-up, which may come several times."""
-    entry = WATCHED.setdefault(handle, Entry([], []))
-    entry.wakes.append(fn)
-    _look(handle, entry)
+    entry = WATCHED.setdefault(handle, ([], []))
+    entry[0].append(fn)
+    if handle.done():
+        _late(handle, entry)
 
 
 def unwake(handle: DeliveryHandle, fn: Watcher) -> None:
-    """Forget a wake-up."""
+    """Forget a wake-up; with the last one, the entry of a handle that is done.
+
+    Else who was woken would find it, as `_finish` takes it away afterwards.
+    (test_cancelling_one_waiter_leaves_the_others)
+    """
     entry = WATCHED.get(handle)
     if entry is not None:
         with suppress(ValueError):
-            entry.wakes.remove(fn)
+            entry[0].remove(fn)
+        if entry == ([], []) and handle.done():
+            WATCHED.pop(handle, None)
 
 
 def notify(handle: DeliveryHandle) -> None:
@@ -70,24 +73,24 @@ def notify(handle: DeliveryHandle) -> None:
         _finish(handle, entry)
 
 
-def _look(handle: DeliveryHandle, entry: Entry) -> None:
-    if handle.done():
-        try:
-            _finish(handle, entry)
-        except BaseException:
-            handle._life.remind(handle)
-            raise
+def _late(handle: DeliveryHandle, entry: Entry) -> None:
+    try:
+        _finish(handle, entry)
+    except BaseException:
+        handle._life.remind(handle)
+        raise
 
 
 def _finish(handle: DeliveryHandle, entry: Entry) -> None:
-    for wake_up in tuple(entry.wakes):
-        try:
-            wake_up(handle)
-        except BaseException as error:
-            if from_signal_handler(error):
-                raise
-            handle._life.reports.callback_raised("done_callback", error)
-    callbacks = entry.callbacks
+    wakes, callbacks = entry
+    if wakes:
+        for wake_up in tuple(wakes):
+            try:
+                wake_up(handle)
+            except BaseException as error:
+                if from_signal_handler(error):
+                    raise
+                handle._life.reports.callback_raised("done_callback", error)
     while callbacks:
         try:
             fn = callbacks[0]

@@ -58,8 +58,9 @@ class Life:
         heard_at: when a message was acknowledged for the last time.
         sent: numbers the messages; `refused` counts those that were not taken.
         arrived: what librdkafka has called back with, in its order, until `drain` has
-            settled it: (handle, error, message) for a report, and (None, function,
-            argument) for any other callback.
+            settled it: (handle, error, message) for a report, (handle, None, None) for
+            what watches a handle that has its outcome, and (None, function, argument)
+            for any other callback.
         telling: what is being said of the report in front.
         spoilt: a message of a transaction was refused. librdkafka then skips numbers of
             its sequence, and loses the next transaction to that (measured, 2.16).
@@ -234,7 +235,7 @@ class Life:
         left. So a report stays in front until it is settled, and the next drain, the
         poller's as a rule, goes on with it.
         """
-        arrived = self.arrived
+        arrived, notify = self.arrived, aside.notify
         while arrived:
             front = arrived[0]
             handle, first, second = front
@@ -242,7 +243,10 @@ class Life:
                 arrived.popleft()
                 first(second)
             else:
-                self.reports.settle(handle, first, second)
+                if first is second:
+                    notify(handle)
+                else:
+                    self.reports.settle(handle, first, second)
                 # A subscriber may have forked, and the child has none of it.
                 if arrived and arrived[0] is front:
                     arrived.popleft()

@@ -30,7 +30,7 @@ class Telling:
 
     Attributes:
         called: the user's `on_delivery` has begun.
-        begun: an entry for each subscriber that has begun to hear of a success.
+        begun: the subscribers that have begun to hear of a success.
         failed: a failure is being told.
     """
 
@@ -40,7 +40,7 @@ class Telling:
         self.handle = handle
         self.failure = failure
         self.called = self.failed = False
-        self.begun: list[None] = []
+        self.begun: list[Callable[..., object]] = []
 
 
 class ReportDesk:
