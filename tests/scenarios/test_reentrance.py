@@ -56,7 +56,7 @@ def test_no_report_is_lost_to_a_raising_handler(servers: str, topic: str) -> Non
     """
     outcome = run_scenario("torn_reports.py", servers, topic, timeout=40).assert_clean()
 
-    assert outcome.one("raised") > 100
+    assert outcome.one("raised") == 250
     assert outcome.one("failed") == 0
     assert outcome.one("in_flight") == 0
 

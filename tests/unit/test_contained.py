@@ -24,7 +24,7 @@ class Limit(Exception):
 
 
 @pytest.fixture(autouse=True)
-def handler() -> Iterator[None]:
+def reinstalled() -> Iterator[None]:
     """What was installed is installed again."""
     before = signal.getsignal(NUMBER)
     yield
