@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 from waterdrop_py._engine import aside, waiting
 from waterdrop_py._engine.answers import HANDLE, REPORT, no_attribute
 from waterdrop_py._engine.arguments import seconds
+from waterdrop_py._engine.contained import from_signal_handler, on_main_thread
 from waterdrop_py._engine.subjects import subject_of
 from waterdrop_py._engine.unbroken import unbroken
 from waterdrop_py._settings.shown import shown
@@ -233,19 +234,26 @@ class DeliveryHandle:
     def __call__(self, error: Any, native: Any) -> None:
         """Take the delivery report. librdkafka's, on whichever thread polls.
 
-        No signal handler runs here before the report is in safety: not on entering
-        (see `unbroken`), nor between statements that call nothing.
+        It only stores: `Life.drain` does the rest, behind the native call. No signal
+        handler runs in here, and so none can raise: not on entering (see `unbroken`),
+        nor between statements that call nothing. That is why it says `+=`, which is
+        one call of C, where `append` would be a place for handlers
+        (test_no_done_callback_is_lost_to_a_raising_handler).
         """
         try:
             life = self._life
             if error is None and life.plain:
                 life.acknowledged += 1
                 self._native = native
-                if _WATCHED:
-                    aside.notify(self)
+                if _WATCHED and self in _WATCHED:
+                    arrived = life.arrived
+                    arrived += ((self, None, None),)
             else:
-                life.report = (self, error, native)
-                life.reports.settle(self, error, native)
+                try:  # up to Python 3.10 handlers run after a jump, but not before this
+                    arrived = life.arrived
+                    arrived += ((self, error, native),)
+                finally:
+                    pass
         finally:
             pass
 
@@ -341,16 +349,37 @@ class DeliveryHandle:
         `concurrent.futures.wait` and `asyncio.wrap_future`. It cannot be cancelled."""
         future: Future[DeliveryReport] = Future()
         future.set_running_or_notify_cancel()
-
-        def resolve(handle: DeliveryHandle) -> None:
-            error = handle._failure()
-            if error is None:
-                future.set_result(handle._report())
-            else:
-                future.set_exception(about(error, subject_of(handle)))
-
-        aside.watch(self, resolve)
+        if self.done():
+            self._resolve(future)
+        else:
+            aside.wake(self, lambda _: self._resolve_undisturbed(future))
         return future
+
+    def _resolve_undisturbed(self, future: Future[DeliveryReport]) -> None:
+        """Give `future` the outcome where no signal handler runs: one that raised
+        inside its `set_result` would keep from it who waits for it."""
+        if not on_main_thread():
+            self._resolve(future)
+            return
+        from waterdrop_py._engine.engine import ENGINE  # it needs this module itself
+
+        ENGINE.closers.submit(lambda: self._resolve(future))
+
+    def _resolve(self, future: Future[DeliveryReport]) -> None:
+        """Give `future` the outcome; again does no harm."""
+        error = self._failure()
+        try:
+            if error is None:
+                future.set_result(self._report())
+            else:
+                future.set_exception(about(error, subject_of(self)))
+        except InvalidStateError:
+            pass  # it has it
+        except BaseException as raised:
+            # A callback of the future's, and no `Exception`: those it logs itself.
+            if from_signal_handler(raised):
+                raise
+            self._life.reports.callback_raised("done_callback", raised)
 
     def __await__(self) -> Generator[Any, None, DeliveryReport]:
         """Wait inside asyncio; cancelling the wait does not cancel the delivery."""
@@ -370,11 +399,11 @@ class DeliveryHandle:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(wake)
 
-        aside.watch(self, ring)
+        aside.wake(self, ring)
         try:
             await resolved
         finally:
-            aside.unwatch(self, ring)
+            aside.unwake(self, ring)
 
     def _failure(self) -> BaseException | None:
         if self._native is not None:

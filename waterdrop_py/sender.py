@@ -25,6 +25,7 @@ from waterdrop_py._engine.contract import (
     snapshots,
 )
 from waterdrop_py._engine.dispatch import REFUSED
+from waterdrop_py._engine.interruption import raise_interruption
 from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, implemented_by
 from waterdrop_py._engine.parts import Parts
 from waterdrop_py._engine.reentrance import leaseholder
@@ -132,6 +133,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             except BaseException as error:
                 life.torn = True
                 self._verbs.doom(error)
+                raise_interruption(error)
                 raise
             finally:
                 inuse.pop()

@@ -151,7 +151,7 @@ def test_a_report_that_is_given_back_is_settled_without_a_caller(
     life = slot_of(producer).life
     [report] = bench.client.lost()
     eventually(lambda: life.quiet)
-    life.returned.append((handle, KafkaError(TOPIC), report))
+    life.arrived.append((handle, KafkaError(TOPIC), report))
     eventually(handle.done)
     assert getattr(handle.exception(0), "code", None) == "unknown_topic_or_part"
 

@@ -37,13 +37,13 @@ def test_callback_added_while_the_report_arrives(bench: Bench, make: Make) -> No
         def append(self, item: object) -> None:
             bench.client.ack()
             eventually(handle.done)
-            eventually(lambda: id(handle) not in aside.WATCHED)
+            eventually(lambda: handle not in aside.WATCHED)
             super().append(item)
 
-    aside.WATCHED[id(handle)] = (handle, Late())  # type: ignore[assignment]
+    aside.WATCHED[handle] = ([], Late())  # type: ignore[assignment]
     handle.add_done_callback(heard.append)
     assert heard == [handle]
-    assert id(handle) not in aside.WATCHED
+    assert handle not in aside.WATCHED
 
 
 def test_waiters_are_served_by_one_of_them(bench: Bench, make: Make) -> None:
@@ -133,7 +133,7 @@ def test_timed_out_wait_changes_nothing(bench: Bench, make: Make) -> None:
     with pytest.raises(DeliveryTimeoutError):
         handle.result(0.02)
     assert time.monotonic() - started < 0.5
-    assert not aside.WATCHED.get(id(handle), (handle, []))[1]
+    assert not aside.WATCHED.get(handle, ([], []))[0]
     bench.client.ack()
     assert handle.result(5).error is None
 

@@ -33,7 +33,7 @@ def test_called_once_in_order() -> None:
     assert heard == [0, 1, 2]
     aside.notify(handle)
     assert heard == [0, 1, 2]
-    assert id(handle) not in aside.WATCHED
+    assert handle not in aside.WATCHED
 
 
 def test_called_at_once_when_done() -> None:
@@ -43,21 +43,35 @@ def test_called_at_once_when_done() -> None:
     heard: list[DeliveryHandle] = []
     aside.watch(handle, heard.append)
     assert heard == [handle]
-    assert id(handle) not in aside.WATCHED
+    assert handle not in aside.WATCHED
 
 
-def test_unwatch() -> None:
-    """Forgets that callback and no other; forgetting what is not there is nothing."""
+def test_unwake() -> None:
+    """Forgets that wake-up and no other; forgetting what is not there is nothing."""
     handle, producer = sent()
     first: list[DeliveryHandle] = []
     second: list[DeliveryHandle] = []
     keep, forget = first.append, second.append
-    aside.unwatch(handle, forget)
-    aside.watch(handle, keep)
-    aside.watch(handle, forget)
-    aside.unwatch(handle, forget)
+    aside.unwake(handle, forget)
+    aside.wake(handle, keep)
+    aside.wake(handle, forget)
+    aside.unwake(handle, forget)
     producer.slot.life.serve(0.0)
     assert (first, second) == ([handle], [])
+
+
+def test_the_last_wake_up_takes_the_entry_along() -> None:
+    """A waiter that was woken leaves nothing behind, also before the waking ends."""
+    handle, producer = sent()
+    left: list[bool] = []
+
+    def wake(woken: DeliveryHandle) -> None:
+        aside.unwake(woken, wake)
+        left.append(woken in aside.WATCHED)
+
+    aside.wake(handle, wake)
+    producer.slot.life.serve(0.0)
+    assert left == [False]
 
 
 def test_two_watchers_around_the_report() -> None:
@@ -73,7 +87,7 @@ def test_two_watchers_around_the_report() -> None:
             aside.watch(handle, lambda _: heard.append("second"))
             super().append(item)
 
-    aside.WATCHED[id(handle)] = (handle, Late())  # type: ignore[assignment]
+    aside.WATCHED[handle] = ([], Late())  # type: ignore[assignment]
     aside.watch(handle, lambda _: heard.append("first"))
     assert heard == ["second", "first"]
 

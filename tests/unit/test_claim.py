@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.claim import Claim, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pytest
 
 
 def test_one_holder() -> None:
@@ -95,6 +97,54 @@ def test_healing_while_the_looked_at_frame_changes() -> None:
         stop.set()
         holder.join(10)
     assert not holder.is_alive()
+
+
+def test_a_thread_that_goes_on_is_not_robbed(  # noqa: PLR0915 - one interleaving
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It leaves a generator that is looked at, and no way leads down from there.
+
+    The healer has the frame of a generator in its hands; that yields, and its frame is
+    above none then; the healer goes on, and finds the ticket nowhere.
+    """
+    claim, entered, go, left, stop = Claim(), *(threading.Event() for _ in range(4))
+
+    def generator() -> Iterator[None]:
+        entered.set()
+        go.wait(10)
+        yield
+        stop.wait(10)
+
+    def hold() -> None:
+        ticket = Ticket()
+        assert claim.take(ticket)
+        for _ in generator():
+            left.set()
+            stop.wait(10)
+
+    holder = threading.Thread(target=hold)
+    current: Any = sys._current_frames  # noqa: SLF001 - what the claim looks at
+
+    def frames() -> dict[int, Any]:
+        """Those of now; then the thread goes on."""
+        found: dict[int, Any] = current()
+        if not go.is_set():
+            thread = holder.ident or 0
+            while found[thread].f_code.co_name != "generator":
+                found[thread] = found[thread].f_back
+            go.set()
+            assert left.wait(10)
+        return found
+
+    holder.start()
+    try:
+        assert entered.wait(10)
+        monkeypatch.setattr(sys, "_current_frames", frames)
+        assert not claim.heal()
+        assert claim.taken
+    finally:
+        stop.set()
+        holder.join(10)
 
 
 def test_two_threads_release_one_ticket() -> None:

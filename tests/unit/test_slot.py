@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE
 from tests.doubles import Bench
@@ -21,6 +23,24 @@ def idle_producer() -> tuple[StillProducer, list[Event]]:
     refused: list[Event] = []
     producer.monitor.subscribe("producer.disconnect_refused", refused.append)
     return producer, refused
+
+
+def test_an_interrupted_opening_leaves_no_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its client is destroyed at once, and not when the garbage collector comes by."""
+    bench = Bench()
+    slot = StillProducer(bench).slot
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("waterdrop_py._engine.brokers.watch", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            slot.ready(None)
+    assert [client.closed for client in bench.clients] == [True]
+    assert slot.ready(None).client is bench.client
 
 
 def test_a_reason_is_said_once() -> None:

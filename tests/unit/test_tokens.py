@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -34,7 +35,7 @@ class Heard:
 def prepared(expiry: Any, heard: Heard | None = None) -> Tokens:
     """The tokens of a provider with this expiry, the first one fetched."""
     emitter = cast("Emitter", heard or Heard())
-    tokens = Tokens(lambda _: ("token", expiry), emitter)
+    tokens = Tokens(lambda _: ("token", expiry), emitter, deque())
     tokens.prepare(CONF)
     return tokens
 
@@ -60,7 +61,8 @@ def test_a_refresh_in_milliseconds() -> None:
     """So is that of a later token, which is told of and raised to librdkafka."""
     heard = Heard()
     expiries = [clock.wall_now() + 60, (clock.wall_now() + 60) * 1000]
-    tokens = Tokens(lambda _: ("token", expiries.pop(0)), cast("Emitter", heard))
+    emitter = cast("Emitter", heard)
+    tokens = Tokens(lambda _: ("token", expiries.pop(0)), emitter, deque())
     tokens.prepare(CONF)
     tokens("")
     with pytest.raises(KafkaException, match="over 100 years away"):

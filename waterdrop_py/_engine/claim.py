@@ -16,11 +16,24 @@ _HOLDER: Final = 0
 def _is_local_of(thread: int, value: object, own: FrameType) -> bool:
     """Whether a frame of `thread` has `value` as a local variable.
 
-    `own` is where to begin when that thread is the calling one.
+    `own` is where to begin when that thread is the calling one. Another one may go on
+    meanwhile, and leave a frame that is looked at, a generator's even without a way to
+    those below it. So what was not found counts as there when that thread has moved
+    (test_a_thread_that_goes_on_is_not_robbed).
     """
-    frame: FrameType | None = own
     if thread != get_ident():
-        frame = sys._current_frames().get(thread)
+        top = sys._current_frames().get(thread)
+        if top is None:
+            return False
+        place = top.f_lasti
+        found = _is_in(top, value)
+        still = sys._current_frames().get(thread) is top and top.f_lasti == place
+        return found or not still
+    return _is_in(own, value)
+
+
+def _is_in(frame: FrameType | None, value: object) -> bool:
+    """Whether that frame, or one below it, has `value` as a local variable."""
     while frame is not None:
         # A copy, made in one call of C: up to Python 3.12 the dictionary is the frame's
         # own, which goes on (test_healing_while_the_looked_at_frame_changes).

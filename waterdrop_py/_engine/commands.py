@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException
@@ -11,7 +12,7 @@ from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.fatal import refusal_error
 from waterdrop_py._engine.kafka_errors import code_name, refusal_of
 from waterdrop_py._engine.pause import pause
-from waterdrop_py._engine.reentrance import leaseholder, poller
+from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py.errors import ProduceError, ReentrantCallError
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ def run(
             return
 
 
-@poller
 @leaseholder
 def _in_slices(
     life: Life, command: Callable[[Life, float], object], deadline: float
@@ -100,12 +100,10 @@ def _in_slices(
             life.inuse.append(None)
             _take_turn(life, ticket, give_up)
             life.native()  # it may have been replaced meanwhile
-            before = life.acknowledged + life.failed
             try:
                 left = give_up - clock.system_now()
-                command(life, min(SLICE, max(_TICK, left)))
+                life.run(partial(command, life), min(SLICE, max(_TICK, left)))
             except KafkaException as error:
-                life.reports.mend(life)
                 passing = code_name(refusal_of(error)) == "timed_out"
                 if not passing or clock.system_now() >= give_up:
                     raise
@@ -113,8 +111,6 @@ def _in_slices(
                 return
             finally:
                 life.last_activity = clock.now()
-                if life.acknowledged + life.failed != before:
-                    life.progress_at = clock.system_now()
         finally:
             life.inuse.pop()
             life.leave(ticket)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock, metadata, waiting
+from waterdrop_py._engine.contained import from_signal_handler
+from waterdrop_py._engine.interruption import raise_interruption
 from waterdrop_py._engine.kafka_errors import (
     code_name,
     queue_full_error,
@@ -51,10 +53,6 @@ REFUSED: Final = (BufferError, KafkaException)
 
 
 _QUEUE_SIZE: Final = "queue.buffering.max.kbytes"
-
-
-def _nobody(_: Life) -> None:
-    """There is no client to serve yet."""
 
 
 def _arm(life: Life) -> None:
@@ -193,7 +191,9 @@ class Dispatch:
         block: Callable[[], AbstractContextManager[object]],
     ) -> None:
         """Send `handle` inside `block()` when `after` says that nothing hinders."""
-        handle._life = waiting_room = Life(self._slot.reports, _nobody)
+        handle._life = waiting_room = Life(
+            self._slot.reports, self._slot.engine.poller.arm
+        )
         waiting_room.blocked = self._inside
         handle._seq = -get_ident()
         after(lambda: self._send_deferred(handle, verb, block))
@@ -213,7 +213,10 @@ class Dispatch:
         try:
             with block():
                 self.send_or_defer(handle, verb)
-        except Exception as error:  # noqa: BLE001 - the handle tells of it
+        except BaseException as error:
+            if from_signal_handler(error):
+                self._after_interruption(handle, verb, block)
+                raise
             self._emitter.error(verb, error, message=handle.message)
             handle._error = error.with_traceback(None)  # its frames have the handle
             aside.notify(handle)
@@ -223,6 +226,26 @@ class Dispatch:
             return self._slot.open(deadline)
         except ProduceError as error:
             raise about(shared(error), subject_of(handle)) from error.__cause__
+
+    def _after_interruption(
+        self,
+        handle: DeliveryHandle,
+        verb: str,
+        block: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        """A deferred send was interrupted: another thread goes on. Not once the message
+        has a number: it is not known then whether it was sent, once or not at all."""
+        if handle._seq < 0:
+            self._slot.engine.closers.submit(
+                lambda: self._send_deferred(handle, verb, block)
+            )
+        elif not handle.done():
+            handle._error = ProduceError(
+                "a signal handler raised as this message was handed over: whether it "
+                "was sent is not known (report_lost)",
+                code="report_lost",
+            )
+            aside.notify(handle)
 
     def _partition(self, handle: DeliveryHandle, deadline: float | None) -> int:
         place = handle._place
@@ -295,8 +318,9 @@ class Dispatch:
                 next(life.refused)
                 del handle._life  # it is in no client
                 raise
-            except BaseException:
+            except BaseException as error:
                 life.torn = True
+                raise_interruption(error)
                 raise
             sent = True
             return True
@@ -352,8 +376,9 @@ class Dispatch:
         except REFUSED:
             next(life.refused)
             del handles[count]._life  # as in `_produce`
-        except BaseException:
+        except BaseException as error:
             life.torn = True
+            raise_interruption(error)
             raise
         finally:
             life.inuse.pop()

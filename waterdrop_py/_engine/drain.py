@@ -10,12 +10,9 @@ from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
-    from waterdrop_py.errors import ProduceError
 
 Placed: TypeAlias = "tuple[float, Message]"
 """A message that was never sent, and its place among the numbers of those that were."""
-
-_UNDELIVERED = frozenset({"purge_queue", "purge_inflight"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +50,6 @@ class Drain:
         self.unsent: list[Placed] = []
         self.right: list[None] = [None]
         self.runner: int | None = None
-
-    def record(self, handle: DeliveryHandle, failure: ProduceError | None) -> None:
-        """Count the outcome of one message."""
-        if failure is None:
-            self.delivered += 1
-        elif failure.code in _UNDELIVERED:
-            self.undelivered.append(handle)
-        else:
-            self.failed += 1
 
     def report(self, *, complete: bool = True) -> DrainReport:
         """What was collected so far."""

@@ -11,7 +11,7 @@ from waterdrop_py._engine.log import LOG
 from waterdrop_py.monitor import Event, only_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from waterdrop_py.monitor import Monitor
 
@@ -66,15 +66,18 @@ class Emitter:
         payload: Mapping[str, Any] | None = None,
         *,
         duration_ms: float | None = None,
+        begun: list[Callable[..., object]] | None = None,
     ) -> None:
         """Send an event to everybody who listens; returns at once if nobody does.
 
         An exception of a subscriber is contained, and reported once as
-        `error.occurred` of type `subscriber.error`. One of a signal handler, such as
-        `KeyboardInterrupt`, goes through.
+        `error.occurred` of type `subscriber.error`. What a signal handler raises goes
+        through, once the others have heard. `begun` gets each subscriber that has begun
+        to hear; an emission that finds some there goes on behind them.
         """
         if self.listens(name):
-            _, failures = self._deliver(self._event(name, payload, duration_ms), [])
+            event = self._event(name, payload, duration_ms)
+            failures = self._deliver(event, (), [] if begun is None else begun)
             if failures:
                 self._report(failures)
 
@@ -95,10 +98,11 @@ class Emitter:
         if not self.listens(_ERROR):
             return False
         whole = {"type": kind, "error": error, **payload}
-        told, failures = self._deliver(self._event(_ERROR, whole, None), [])
+        begun: list[Callable[..., object]] = []
+        failures = self._deliver(self._event(_ERROR, whole, None), (), begun)
         if failures:
             self._report(failures)
-        return told > 0
+        return not all(map(only_counts, begun))
 
     def _event(
         self, name: str, payload: Mapping[str, Any] | None, duration_ms: float | None
@@ -107,23 +111,38 @@ class Emitter:
         return Event(name, whole, self._tags, duration_ms)
 
     def _deliver(
-        self, event: Event, deaf: list[Callable[..., object]]
-    ) -> tuple[int, list[_Failure]]:
-        """Call everybody but the deaf: how many were told, and who raised."""
-        told, failures = 0, []
+        self,
+        event: Event,
+        deaf: Sequence[Callable[..., object]],
+        begun: list[Callable[..., object]],
+    ) -> list[_Failure]:
+        """Call everybody but the deaf, and note them in `begun`: who raised."""
+        failures: list[_Failure] = []
+        interruption: BaseException | None = None
+        skipped = len(begun)
         sender = self._producer()
         for monitor in (self._own, self._shared):
             for subscriber, call in monitor.receivers(event.name, sender):
                 if subscriber in deaf:
                     continue
+                if skipped:
+                    skipped -= 1
+                    continue
                 try:
-                    told += not only_counts(subscriber)
+                    # No call between the two, so that no signal handler gets in there.
+                    begun += (subscriber,)
                     call(event)
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001 - contained, and told of
                     if from_signal_handler(error):
-                        raise
-                    failures.append(_Failure(subscriber, event, error))
-        return told, failures
+                        interruption = error
+                    else:
+                        failures.append(_Failure(subscriber, event, error))
+        if interruption is not None:
+            try:
+                raise interruption
+            finally:
+                del interruption  # the traceback would hold the frame that holds it
+        return failures
 
     def _report(self, failures: list[_Failure]) -> None:
         """Report each failure once, to those that have not failed to hear of errors.
@@ -140,7 +159,9 @@ class Emitter:
                 deaf.append(subscriber)
             about = {"event": event.name, "subscriber": _name_of(subscriber)}
             whole = {"type": _SUBSCRIBER, "error": error, **about}
-            told, raised = self._deliver(self._event(_ERROR, whole, None), deaf)
+            begun: list[Callable[..., object]] = []
+            raised = self._deliver(self._event(_ERROR, whole, None), deaf, begun)
+            told = sum(not only_counts(each) for each in begun)
             failures += raised
             # Where the reporting of errors itself is broken, being told is not enough.
             if of_an_error:

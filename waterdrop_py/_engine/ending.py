@@ -14,6 +14,7 @@ from waterdrop_py._engine import clock
 from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.census import released, take_census
 from waterdrop_py._engine.claim import Ticket
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reaper import RELIEF
@@ -56,7 +57,15 @@ def destroy_unready(life: Life) -> None:
             # raises that once more. The client is destroyed by then.
             _destroy(life)
     finally:
+        _drop(life, turn)
+
+
+def _drop(life: Life, turn: Ticket) -> None:
+    """Drop the client, before the turn: nobody polls or counts a destroyed one."""
+    try:
         life.client = life.produce = None
+        life.drain()
+    finally:
         life.leave(turn)
 
 
@@ -164,15 +173,15 @@ class Ending:
             gate = self.slot.engine.gate
             with nullcontext() if self.reason == "fork" else gate.closing():
                 _destroy(life)
-        except Exception as raised:  # noqa: BLE001 - contained, and told of
+        except Exception as raised:
+            if from_signal_handler(raised):
+                raise
             error = raised
             native = kafka_error_of(raised)
             if native is not None and native.fatal():
                 life.doomed(native)
         finally:
-            # Dropped before the turn: nobody polls or counts a destroyed client.
-            life.client = life.produce = None
-            life.leave(turn)
+            _drop(life, turn)
         self.finish(error)
         self.slot.engine.leftovers.closed(self.slot, identity)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.closers import Closers
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.ending import Batch
 from waterdrop_py._engine.exit_report import EXIT
 from waterdrop_py._engine.gate import ForkGate
@@ -190,7 +191,9 @@ class _Reap:
     def __call__(self) -> None:
         try:
             self._slot.reap(self._batch)
-        except Exception as error:  # noqa: BLE001 - contained, and told of
+        except Exception as error:
+            if from_signal_handler(error):
+                raise
             self._slot.emitter.error("producer.disconnect.error", error)
 
 

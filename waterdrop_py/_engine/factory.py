@@ -12,9 +12,12 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine import foreign_client
+from waterdrop_py._engine.arrival import Arrival, ArrivingLines
 from waterdrop_py._engine.brokers import Brokers
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.fatal import Registration
+from waterdrop_py._engine.interruption import raise_interruption, surface
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.librdkafka_log import LogBridge
 from waterdrop_py._engine.tokens import Tokens
@@ -61,8 +64,8 @@ def _shared(
 class Factory:
     """Opens the clients of one producer. Thread-safe.
 
-    The user's own callbacks run beside ours, and what they raise is contained: an
-    exception that leaves a native callback would tear whatever poll served it.
+    The user's own callbacks run beside ours, behind the native call that called back,
+    and what they raise is contained.
     """
 
     __slots__ = (
@@ -145,23 +148,36 @@ class Factory:
             conf.pop(name, None)
         reports.linger = self.linger
         life.answers_before = reports.diagnosis.answers
-        # Weakly: the client, which the life has, keeps its callbacks, and the collector
-        # would have to find each closed one (test_cycles_are_flat).
-        heard_by = weakref.ref(life)
-        conf["error_cb"] = self._beside(
-            conf, "error_cb", lambda error: reports.client_error(error, heard_by())
-        )
-        conf["logger"] = LogBridge(self._emitter, conf.get("logger"))
-        if life.statistics or "stats_cb" in conf:
-            conf["stats_cb"] = self._beside(conf, "stats_cb", self._statistics)
-        if "throttle_cb" in conf:
-            conf["throttle_cb"] = self._beside(conf, "throttle_cb", None)
+        self._wire(conf, life, reports)
         provider = self._config.oauth_token_provider or conf.get("oauth_cb")
-        tokens = None if provider is None else Tokens(provider, self._emitter)
+        tokens = (
+            None if provider is None else Tokens(provider, self._emitter, life.arrived)
+        )
         if tokens is not None:
             conf["oauth_cb"] = tokens
         watch_exit()
-        self._take(self._construct(conf, tokens, reports), conf, life, reports)
+        try:
+            client = self._construct(conf, tokens, reports)
+        finally:
+            life.drain()
+        self._take(client, conf, life, reports)
+
+    def _wire(self, conf: dict[str, Any], life: Life, reports: ReportDesk) -> None:
+        """Have the client's callbacks store what they are called with."""
+        # Weakly: the client, which the life has, keeps its callbacks, and the collector
+        # would have to find each closed one (test_cycles_are_flat).
+        heard_by = weakref.ref(life)
+
+        def heard(error: Any) -> None:
+            reports.client_error(error, heard_by())
+
+        conf["error_cb"] = self._beside(life, conf, "error_cb", heard)
+        bridge = LogBridge(self._emitter, conf.get("logger"))
+        conf["logger"] = ArrivingLines(life.arrived, bridge.log)
+        if life.statistics or "stats_cb" in conf:
+            conf["stats_cb"] = self._beside(life, conf, "stats_cb", self._statistics)
+        if "throttle_cb" in conf:
+            conf["throttle_cb"] = self._beside(life, conf, "throttle_cb", None)
 
     def _take(
         self, client: KafkaClient, conf: dict[str, Any], life: Life, reports: ReportDesk
@@ -204,13 +220,17 @@ class Factory:
         try:
             if tokens is not None:
                 tokens.prepare(conf)
-            return self._build(conf)
+            client = self._build(conf)
+            surface()
         except KafkaException as error:
             refused = kafka_error_of(error)
             if refused is not None and refused.code() == KafkaError._INVALID_ARG:
                 raise ConfigurationInvalidError({"kafka": refused.str()}) from error
             if refused is not None:
                 reports.diagnosis.note(refused)
+            raise
+        except (TypeError, SystemError) as error:
+            raise_interruption(error)
             raise
         except RuntimeError as error:
             if "thread local storage" not in str(error):
@@ -227,6 +247,7 @@ class Factory:
                     "disconnect() those that are not needed now",
                 ),
             ) from error
+        return client
 
     def _build(self, conf: dict[str, Any]) -> KafkaClient:
         build = self._config.client_factory
@@ -246,7 +267,11 @@ class Factory:
         return self._fake(conf)
 
     def _beside(
-        self, conf: dict[str, Any], name: str, ours: Callable[[Any], None] | None
+        self,
+        life: Life,
+        conf: dict[str, Any],
+        name: str,
+        ours: Callable[[Any], None] | None,
     ) -> Callable[[Any], None]:
         theirs = conf.get(name)
 
@@ -256,12 +281,14 @@ class Factory:
             if theirs is not None:
                 try:
                     theirs(argument)
-                except Exception as error:  # noqa: BLE001 - contained, and told of
+                except BaseException as error:
+                    if from_signal_handler(error):
+                        raise
                     self._raised(name, error)
 
-        return callback
+        return Arrival(life.arrived, callback)
 
-    def _raised(self, name: str, error: Exception) -> None:
+    def _raised(self, name: str, error: BaseException) -> None:
         self._emitter.error(f"callbacks.{name}.error", error)
 
     def _statistics(self, text: str) -> None:

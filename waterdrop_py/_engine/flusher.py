@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.buffer import message_of
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.life import figure
 from waterdrop_py._engine.slot import Refusal
@@ -167,7 +168,10 @@ class Flusher:
                     [handle] = self._verbs.fill_entries(one)
                     left[0] = one[0]
                     self._dispatch.send(handle, "messages.produce_many_async", deadline)
-                except Exception as error:  # noqa: BLE001 - the report has the message
+                except Exception as error:
+                    if from_signal_handler(error):
+                        raise
+                    # The close goes on: the report has the message.
                     self._emitter.error("messages.produce_many_async", error)
                     # Behind what has a number, before what gets one.
                     unsent.append((figure(self._slot.life.sent) - 0.5, one[0]))
@@ -191,14 +195,20 @@ class Flusher:
             try:
                 handles += self._verbs.fill_entries(one)
                 sound += one
-            except Exception as error:  # noqa: BLE001 - the report has the message
+            except Exception as error:
+                if from_signal_handler(error):
+                    raise
+                # The close goes on: the report has the message.
                 self._emitter.error("messages.produce_many_async", error)
                 unsent += one
             entries[index] = one[0]
         try:
             with transactions.block(deadline, last=True):
                 self._verbs.send_all(handles, "messages.produce_many_async", deadline)
-        except Exception as error:  # noqa: BLE001 - the report has the messages
+        except Exception as error:
+            if from_signal_handler(error):
+                raise
+            # The close goes on: the report has the messages.
             self._emitter.error("messages.produce_many_async", error)
             return _behind_all(unsent + self._rolled_back(sound, handles))
         return _behind_all(unsent)

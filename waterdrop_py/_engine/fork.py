@@ -94,6 +94,7 @@ def _leak(life: Life) -> None:
     if client is not None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
     life.plain = False
+    life.arrived.clear()  # the parent settles it
     life.client = life.produce = None
     if life.lost is None:
         life.lost = ProduceError(

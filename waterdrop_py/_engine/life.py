@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import deque
 from itertools import count
 from math import inf
-from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine import aside, clock
 from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.fatal import Fatal, Registration
 from waterdrop_py._engine.foreign_client import NATIVE, native_of
+from waterdrop_py._engine.interruption import raise_interruption
 from waterdrop_py._engine.kafka_errors import code_name
 from waterdrop_py._engine.reentrance import poller
 from waterdrop_py.errors import ProduceError
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.metadata import Request
-    from waterdrop_py._engine.reports import ReportDesk
+    from waterdrop_py._engine.reports import ReportDesk, Telling
+    from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.typing import KafkaClient
 
 SLICE: Final = 0.15
@@ -57,7 +59,11 @@ class Life:
         last_activity: seconds on the clock, written by whoever serves reports.
         sent: numbers the messages; `refused` counts those that were not taken.
         reached: a broker has answered, as far as was noted by who serves reports.
-        report: the one that is being settled; whoever is torn leaves it here.
+        arrived: what librdkafka has called back with, in its order, until `drain` has
+            settled it: (handle, error, message) for a report, (handle, None, None) for
+            what watches a handle that has its outcome, and (None, function, argument)
+            for any other callback.
+        telling: what is being said of the report in front.
         spoilt: a message of a transaction was refused. librdkafka then skips numbers of
             its sequence, and loses the next transaction to that (measured, 2.16).
         transacting: a transaction was begun on it, and has not surely ended; `begun_at`
@@ -67,11 +73,11 @@ class Life:
         ask_at: seconds on the clock from which on a report has `ask` called.
         blocked: of the stand-in for a client that a deferred message has: whether
             the calling thread is what it waits for.
-        torn: an exception came out of a send, so a number may belong to no message.
+        torn: an exception came out of a native call, so a number may belong to no
+            message.
         answers_before: the answers of brokers that the clients before it had.
         lost: why every handle that is still open will never get a report.
         asking: requests for metadata in progress, by topic.
-        returned: reports to be settled by whoever serves next; see `Resending`.
         between: who has the turn is between two polls, and not inside one.
     """
 
@@ -81,6 +87,7 @@ class Life:
         "acknowledged",
         "answers_before",
         "arm",
+        "arrived",
         "ask",
         "ask_at",
         "asking",
@@ -108,12 +115,11 @@ class Life:
         "refusals",
         "refused",
         "registration",
-        "report",
         "reports",
-        "returned",
         "sent",
         "spoilt",
         "statistics",
+        "telling",
         "torn",
         "transacting",
         "turn",
@@ -126,11 +132,11 @@ class Life:
         self.client: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
         self.reports = reports
-        self.report: tuple[Any, Any, Any] | None = None
+        self.arrived: deque[tuple[Any, Any, Any]] = deque()
+        self.telling: Telling | None = None
         self.arm = arm
         self.between = False
         self.asking: dict[str, Request] = {}
-        self.returned: deque[tuple[Any, Any, Any]] = deque()
         self.on_settled: Callable[[], None] | None = None
         self.on_unpinned: Callable[[], None] | None = None
         # A deque: a list gives its memory back with the last mark, and takes it anew
@@ -157,11 +163,9 @@ class Life:
         self.lost: BaseException | None = None
         self.refusals: set[str] = set()
         self.pins: list[Pin] = []
-        self.pinned = False
-        self.torn = False
+        self.pinned = self.torn = False
         self.blocked: Callable[[], bool] | None = None
-        self.transacting = False
-        self.spoilt = False
+        self.transacting = self.spoilt = False
 
     def held_here(self) -> bool:
         """Whether this thread is inside a poll of this client, further down."""
@@ -175,27 +179,37 @@ class Life:
             self.serve_with(self.client.poll, timeout)
             if not self.reached and not self.quiet:
                 self._look_who_answered()
+        elif self.arrived:
+            self.drain()
 
-    @poller
     def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
         """The same, by another native call that serves them."""
+        try:
+            self.run(native, timeout)
+        except KafkaException as error:
+            if from_signal_handler(error):
+                raise
+            self.reports.poll_raised(self, error)
+
+    @poller
+    def run(self, native: Callable[[float], object], timeout: float) -> None:
+        """Make a native call that may call back, and settle what it left. Turn held.
+
+        What an interrupted `drain` left goes first: no report overtakes another one.
+        """
         before = self.acknowledged + self.failed
         try:
-            native(timeout)
-            self._settle_returned()
-        except KafkaException as error:
-            self.reports.poll_raised(self, error)
-        except BaseException as error:
-            # A signal handler's, on top of this frame or of a callback in it.
-            self.torn = True
-            self.reports.mend(self)
-            if not isinstance(error, SystemError):
+            if self.arrived:
+                self.drain()
+            try:
+                native(timeout)
+            except BaseException as error:
+                self.torn = True
+                raise_interruption(error)
                 raise
-            # confluent-kafka lost the exception itself (seen with 2.16.1: "returned
-            # NULL without setting an exception"); Ctrl-C is the one there is.
-            if current_thread() is main_thread():
-                raise KeyboardInterrupt from error
-            raise
+            finally:
+                if self.arrived:
+                    self.drain()
         finally:
             if self.reports.resending.waiting:
                 self._resend()
@@ -215,11 +229,6 @@ class Life:
         if known is None or code_name(known.native) == "fatal":
             lasted = clock.now() - self.begun_at if self.transacting else None
             self.fatal = Fatal(native, self.registration, lasted)
-
-    def _settle_returned(self) -> None:
-        while self.returned:
-            self.reports.settle(*self.returned[0])
-            self.returned.popleft()
 
     def _resend(self) -> None:
         """Have messages handed over again; here and now where no thread starts."""
@@ -243,6 +252,35 @@ class Life:
             )
         except (KafkaException, RuntimeError):
             return
+
+    @poller
+    def drain(self) -> None:
+        """Settle what has arrived, in its order. Turn held.
+
+        A signal handler may raise anywhere in here, and that is not held up by what is
+        left. So a report stays in front until it is settled, and the next drain, the
+        poller's as a rule, goes on with it.
+        """
+        arrived, notify = self.arrived, aside.notify
+        while arrived:
+            front = arrived[0]
+            handle, first, second = front
+            if handle is None:
+                arrived.popleft()
+                first(second)
+            else:
+                if first is second:
+                    notify(handle)
+                else:
+                    self.reports.settle(handle, first, second)
+                # A subscriber may have forked, and the child has none of it.
+                if arrived and arrived[0] is front:
+                    arrived.popleft()
+
+    def remind(self, handle: DeliveryHandle) -> None:
+        """What watches `handle` could not be called in full: the poller goes on."""
+        self.arrived.append((handle, None, None))
+        self.arm(self)
 
     def leave(
         self,
@@ -313,8 +351,8 @@ class Life:
         `quiet`, and the message counts in `len(client)` after it: the second
         look sees one of the two (test_quiet_is_taken_back_when_a_send_meets_it).
         """
-        if self.client is None:
-            return True  # destroyed, and nobody comes to it any more
+        if self.client is None:  # destroyed, and nobody comes to it any more
+            return not self.arrived
         if self.busy():
             self.quiet = False
             return False
@@ -329,29 +367,30 @@ class Life:
         return True
 
     def _reconcile(self) -> None:
-        """Settle what an exception of a signal handler left open, or a foreign client
-        that reports nothing. Turn held.
+        """Count off what an exception of a signal handler left open, and resolve what
+        a foreign client never reports. Turn held.
 
-        It may have come between the number of a message and its hand-over, or have
-        torn a report. Either is open for good once nothing is left that it could be:
-        numbers and handles are looked at first, and then neither a send is in progress
-        nor does the client have anything.
+        It may have come between the number of a message and its hand-over. That number
+        belongs to no message once none is left that it could be: the numbers are looked
+        at first, and then neither a send is in progress nor has the client anything.
         """
         numbered = figure(self.sent)
-        handles = aside.open_handles(self)
+        open_ = aside.open_handles(self) if self.reports.foreign else []
         if self.busy():
             return
         self.torn = False
-        self.reports.resolve_lost(handles)
+        if open_:
+            self.reports.resolve_lost(self, open_)
         known = figure(self.refused) + self.acknowledged + self.failed
         for _ in range(numbered - known):
             next(self.refused)
 
     def busy(self) -> bool:
-        """Whether a send is in progress or anything is un-acknowledged."""
+        """Whether a send is in progress or anything is un-acknowledged or unsettled."""
         client = self.client
-        within = self.inuse or self.returned
-        return bool(within) or (client is not None and len(client) > 0)
+        if self.inuse or self.arrived:
+            return True
+        return client is not None and len(client) > 0
 
     def asks(self) -> bool:
         """Whether a native request for metadata is in progress."""

@@ -146,7 +146,7 @@ class Poller:
     def _take_in(self, item: Life | Callable[[], None]) -> None:
         if not isinstance(item, Life):
             item()
-        elif item.client is not None:
+        elif item.client is not None or item.arrived:
             self._enlist(item)
 
     def _enlist(self, life: Life) -> None:
@@ -174,7 +174,7 @@ class Poller:
         if now >= self._next_sweep:
             self._next_sweep = now + QUIET_PERIOD
             for life in list(self._lives):
-                if life.client is None:
+                if life.client is None and not life.arrived:
                     self._lives.discard(life)
                 elif life.poll_at < now and not self._look(life, lead):
                     return False

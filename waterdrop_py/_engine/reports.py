@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from waterdrop_py._engine import aside
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.diagnosis import Diagnosis, of_connection
 from waterdrop_py._engine.drain import Drain
 from waterdrop_py._engine.fatal import FENCING, advice
@@ -56,6 +57,25 @@ _MOST_TOPICS: Final = 15
 """Topics that a producer remembers to have sent to, for the names in errors. A tuple of
 them is small; a set takes 0.2 KB for each producer."""
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Telling:
+    """How far it is said that a message has its outcome: a signal handler may raise at
+    any moment, and then it goes on from there.
+
+    Attributes:
+        called: the user's `on_delivery` has begun.
+        begun: the subscribers that have begun to hear of a success.
+        failed: a failure is being told.
+    """
+
+    __slots__ = ("begun", "called", "failed", "failure", "handle")
+
+    def __init__(self, handle: DeliveryHandle, failure: ProduceError | None) -> None:
+        self.handle = handle
+        self.failure = failure
+        self.called = self.failed = False
+        self.begun: list[Callable[..., object]] = []
 
 
 class ReportDesk:
@@ -172,74 +192,83 @@ class ReportDesk:
         return self._told(handle, life, error, None, missing=missing)
 
     def settle(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
-        """Resolve `handle`, after everybody who wants to know it first."""
-        life = handle._life
-        if life.lost is not None or handle.done():
-            return  # the outcome was decided without the report
-        if error is not None and self.resending.take(handle, error, native):
-            return
-        if self._on_delivery is not None:
-            self._call_user(error, native)
-        failure = None if error is None else self._failure(handle, error, native)
-        if failure is None:
-            self._announce_success(handle, native)
-        else:
-            self._announce_failure(handle, native, failure)
-        self._finish(handle, failure, native)
+        """Resolve `handle`, after everybody who wants to know it first.
 
-    def _finish(
-        self, handle: DeliveryHandle, failure: ProduceError | None, native: Any
-    ) -> None:
-        life = handle._life
-        if self.drain is not None:
-            self.drain.record(handle, failure)
-        if failure is None:
-            life.acknowledged += 1
-            handle._native = native
-        else:
-            life.failed += 1
-            if self.transactional and failure.code not in PURGED:
-                life.spoilt = True
-            handle._error = failure
-        life.report = None
-        aside.notify(handle)
-
-    def mend(self, life: Life) -> None:
-        """Resolve the handle of the report that an exception tore through.
-
-        A signal handler may raise while subscribers are told of a report, and
-        librdkafka has handed it over by then
-        (test_interrupt_inside_the_report_callback).
+        Again, if a signal handler interrupted it: everybody hears of it once.
         """
-        torn, life.report = life.report, None
-        if torn is not None:
-            handle, error, native = torn
-            if not handle.done():
+        life = handle._life
+        if life.lost is None and not handle.done():
+            telling = life.telling
+            if telling is None or telling.handle is not handle:
+                if error is not None and self.resending.take(handle, error, native):
+                    return
                 failure = (
                     None if error is None else self._failure(handle, error, native)
                 )
-                self._finish(handle, failure, native)
+                telling = life.telling = Telling(handle, failure)
+            self._tell(telling, error, native)
+            if life.lost is None:  # else given up meanwhile, or this is a forked child
+                self._resolve(life, telling, native)
+        aside.notify(handle)
 
-    def resolve_lost(self, handles: list[DeliveryHandle]) -> None:
-        """Resolve handles whose report was torn beyond mending, or never comes."""
-        why = "a signal handler raised while the report of this message was served"
-        if self.foreign:
-            why = (
-                "the client that client_factory made has nothing left to report: it "
-                "must pass on_delivery on, and an exception in its own callback loses "
-                "a report"
-            )
+    def _resolve(self, life: Life, telling: Telling, native: Any) -> None:
+        """Give the handle its outcome, and count it.
+
+        From the first count to the outcome there is no call and, for Python 3.10, no
+        jump: no signal handler gets in between, and nothing is counted twice.
+        """
+        handle, failure, drain = telling.handle, telling.failure, self.drain
+        if failure is None:
+            if drain is not None:
+                drain.delivered += 1
+            life.acknowledged += 1
+            handle._native = native
+            life.telling = None
+            return
+        given_up = failure.code in PURGED
+        if self.transactional and not given_up:
+            life.spoilt = True
+        if drain is not None:
+            if given_up:
+                drain.undelivered += (handle,)
+            else:
+                drain.failed += 1
+        life.failed += 1
+        handle._error = failure
+        life.telling = None
+
+    def _tell(self, telling: Telling, error: Any, native: Any) -> None:
+        """Tell who hears of outcomes, and has not heard of this one yet."""
+        if self._on_delivery is not None and not telling.called:
+            try:
+                telling.called = True
+                self._on_delivery(error, native)
+            except BaseException as raised:
+                if from_signal_handler(raised):
+                    raise
+                self.callback_raised("on_delivery", raised)
+        if telling.failure is None:
+            self._announce_success(telling, native)
+        elif not telling.failed:
+            self._announce_failure(telling, native, telling.failure)
+
+    def resolve_lost(self, life: Life, handles: list[DeliveryHandle]) -> None:
+        """Resolve handles of a foreign client whose report never comes."""
+        life.arm(life)  # the poller goes on, should a signal handler raise in here
         for handle in handles:
             error = ProduceError(
-                f"{subject_of(handle)}: {why}; the report is lost, and whether the "
-                "message was delivered is not known (report_lost)",
+                f"{subject_of(handle)}: the client that client_factory made has "
+                "nothing left to report: it must pass on_delivery on, and an exception "
+                "in its own callback loses a report; the report is lost, and whether "
+                "the message was delivered is not known (report_lost)",
                 code="report_lost",
             )
-            self._finish(handle, error, None)
+            self._resolve(life, Telling(handle, error), None)
+            life.arrived.append((handle, None, None))
+        life.drain()
 
     def poll_raised(self, life: Life, error: Exception) -> None:
-        """An exception came out of the poll: a fatal error, or a torn callback."""
-        self.mend(life)
+        """An error came out of the poll: a fatal one, as a rule."""
         kafka_error = kafka_error_of(error)
         if kafka_error is not None and kafka_error.fatal():
             # It comes this once, and never through `error_cb`; `produce` only
@@ -273,13 +302,6 @@ class ReportDesk:
     def callback_raised(self, name: str, error: BaseException) -> None:
         """A callback of the user's raised; nothing else changes."""
         self._emitter.error(f"callbacks.{name}.error", error)
-
-    def _call_user(self, error: Any, native: Any) -> None:
-        try:
-            if self._on_delivery is not None:
-                self._on_delivery(error, native)
-        except Exception as raised:  # noqa: BLE001 - contained, and told of
-            self.callback_raised("on_delivery", raised)
 
     def _failure(self, handle: DeliveryHandle, error: Any, native: Any) -> ProduceError:
         life, code = handle._life, code_name(error)
@@ -330,10 +352,10 @@ class ReportDesk:
             limit=limit,
         )
 
-    def _announce_success(self, handle: DeliveryHandle, native: Any) -> None:
+    def _announce_success(self, telling: Telling, native: Any) -> None:
         self.diagnosis.clear()
         if self._emitter.listens("message.acknowledged"):
-            report = report_of(handle, native, None)
+            report = report_of(telling.handle, native, None)
             self._emitter.emit(
                 "message.acknowledged",
                 {
@@ -344,13 +366,16 @@ class ReportDesk:
                     "message": report.message,
                     "delivery_report": report,
                 },
+                begun=telling.begun,
             )
 
     def _announce_failure(
-        self, handle: DeliveryHandle, native: Any, failure: ProduceError
+        self, telling: Telling, native: Any, failure: ProduceError
     ) -> None:
         # What an aborted transaction gave up is no error: it was meant.
+        handle = telling.handle
         given_up = failure.code in PURGED
+        telling.failed = True
         if given_up and self.transactional:
             if self._emitter.listens("message.purged"):
                 self._emitter.emit("message.purged", _told(handle, native, failure))

@@ -52,8 +52,11 @@ class Resending:
     def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
         """Take the report of `handle`; False when it is to be settled as it is.
 
-        Inside the poll; neither asks nor sends anything.
+        Inside the poll; neither asks nor sends anything. Once for each report, also
+        where a signal handler interrupted the drain behind it.
         """
+        if any(taken is native for _, _, taken in tuple(self._refused)):
+            return True
         place = handle._place
         # A message that was handed over again has a `Moved`.
         if type(place) is not Place or code_name(error) not in GONE:
@@ -66,7 +69,6 @@ class Resending:
         if slot.reports.transactional or (timeout and (waited or 0.0) >= timeout):
             return False
         handle._place = Moved(*place)
-        handle._life.report = None
         self._refused.append((handle, error, native))
         return True
 
@@ -160,6 +162,6 @@ def _hand_over(
 
 def _give_back(report: tuple[DeliveryHandle, Any, Any], life: Life) -> None:
     """Have it settled as it came, by whoever serves the client's reports."""
-    life.returned.append(report)
+    life.arrived.append(report)
     life.arm(life)
     waiting.hear(life)

@@ -290,7 +290,7 @@ class ClientSlot:
             self._move(SlotState.OPEN)
             self.life = life
         except BaseException:
-            self._move(SlotState.EMPTY)
+            self._give_up(life)
             raise
         try:
             self.refresh()
@@ -301,6 +301,18 @@ class ClientSlot:
         finally:
             life.inuse.pop()
         return life
+
+    def _give_up(self, life: Life) -> None:
+        """The opening failed. What there is of a client is destroyed here and now.
+
+        Else the garbage collector would, and what a signal handler raises meanwhile
+        would come out of no verb (test_handler_that_raises).
+        """
+        try:
+            if life.client is not None:
+                destroy_unready(life)
+        finally:
+            self._move(SlotState.EMPTY)
 
     def _construct(self, life: Life) -> None:
         try:
@@ -489,7 +501,7 @@ class ClientSlot:
             try:
                 if not life.turn.take(ticket):
                     return
-                if life.client is None or not len(life.client):
+                if life.client is None or not (life.arrived or len(life.client)):
                     return
                 life.serve(0.0)
             finally:

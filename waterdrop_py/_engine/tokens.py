@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._settings.reading import text_of, word_of
 from waterdrop_py.errors import ConfigurationInvalidError
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Mapping
 
     from waterdrop_py._engine.emitter import Emitter
@@ -29,11 +31,17 @@ class Tokens:
     client, and a provider that fails is an error at once and with its cause.
     """
 
-    __slots__ = ("_emitter", "_first", "_provider")
+    __slots__ = ("_arrived", "_emitter", "_first", "_provider")
 
-    def __init__(self, provider: Callable[[str], Any], emitter: Emitter) -> None:
+    def __init__(
+        self,
+        provider: Callable[[str], Any],
+        emitter: Emitter,
+        arrived: deque[tuple[Any, Any, Any]],
+    ) -> None:
         self._provider = provider
         self._emitter = emitter
+        self._arrived = arrived  # `Life.arrived`
         self._first: list[Any] = []
 
     def prepare(self, conf: Mapping[str, Any]) -> None:
@@ -49,7 +57,9 @@ class Tokens:
             token = self._fetch(text_of(conf, "sasl.oauthbearer.config"))
         except KafkaException:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if from_signal_handler(error):
+                raise
             raise _no_token(f"raised {type(error).__name__}") from error
         if not _is_token(token):
             raise _no_token(
@@ -61,18 +71,32 @@ class Tokens:
         self._first.append(token)
 
     def __call__(self, config: str) -> Any:
-        """A token for librdkafka, at first and before each one expires."""
-        return self._first.pop() if self._first else self._fetch(config)
+        """A token for librdkafka, at first and before each one expires.
+
+        What is raised here confluent-kafka forgets. So what a signal handler raised is
+        kept, for the verb that it interrupted to raise it.
+        """
+        try:
+            return self._first.pop() if self._first else self._fetch(config)
+        except BaseException as error:
+            if from_signal_handler(error):
+                self._arrived.append((None, _raise, error))
+            raise
 
     def _fetch(self, config: Any) -> Any:
         self._emitter.emit("oauthbearer.token_refresh")
         try:
             token = self._provider(config)
             _refuse_milliseconds(token)
-        except Exception as error:
-            self._emitter.error("callbacks.oauth_cb.error", error)
+        except BaseException as error:
+            if not from_signal_handler(error):
+                self._emitter.error("callbacks.oauth_cb.error", error)
             raise  # librdkafka has to know that there is no token
         return token
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _refuse_useless(conf: Mapping[str, Any]) -> None:

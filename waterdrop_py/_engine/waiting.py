@@ -130,7 +130,7 @@ def _queue_up(
     """
     bell = Bell()
     if handle is not None:
-        aside.watch(handle, bell)
+        aside.wake(handle, bell)
     life.waiters.append(bell)
     try:
         busy = life.turn.taken or life.client is None
@@ -146,7 +146,7 @@ def _queue_up(
 def _take_down(life: Life, handle: DeliveryHandle | None, bell: Bell) -> bool:
     """Wait no more; whether the turn's bell was rung."""
     if handle is not None:
-        aside.unwatch(handle, bell)
+        aside.unwake(handle, bell)
     try:
         life.waiters.remove(bell)
     except ValueError:
@@ -156,8 +156,8 @@ def _take_down(life: Life, handle: DeliveryHandle | None, bell: Bell) -> bool:
 
 def _listen(handle: DeliveryHandle, wait: float) -> None:
     bell = Bell()
-    aside.watch(handle, bell)
+    aside.wake(handle, bell)
     try:
         bell.wait(wait)
     finally:
-        aside.unwatch(handle, bell)
+        aside.unwake(handle, bell)

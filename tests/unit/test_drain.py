@@ -1,0 +1,346 @@
+"""What librdkafka calls back with is stored first, and settled behind the call."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.concurrency.still import StillProducer
+from tests.doubles import Bench, Run
+from waterdrop_py._engine import aside
+from waterdrop_py._engine.contract import fill
+from waterdrop_py._engine.fork import _leak
+from waterdrop_py.message import Message
+from waterdrop_py.testing import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from waterdrop_py.delivery import DeliveryHandle
+    from waterdrop_py.monitor import Event
+
+ACKNOWLEDGED = "message.acknowledged"
+
+
+class Limit(Exception):
+    """What the handler raises."""
+
+
+class Still(StillProducer):
+    """A producer whose client nobody polls but the test, and its bench."""
+
+    def __init__(self, **options: Any) -> None:
+        self.bench = Bench()
+        super().__init__(self.bench, **options)
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Callable[..., None]]:
+    """Has the signal handler raise, the first time that it is called."""
+    left = [None]
+
+    def on_signal(*_: object) -> None:
+        raise Limit
+
+    def call(*_: object) -> None:
+        if left:
+            left.pop()
+            signal.raise_signal(signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, on_signal)
+    yield call
+    signal.signal(signal.SIGUSR2, before)
+
+
+@pytest.fixture
+def producer() -> Still:
+    """A producer whose client nobody polls but the test."""
+    return Still()
+
+
+def send(producer: Still, count: int = 1) -> list[DeliveryHandle]:
+    """Messages whose reports come with the next poll."""
+    handles = [fill(Message("t", b"x"), None) for _ in range(count)]
+    for handle in handles:
+        producer.dispatch.send(handle, "message.produce_async")
+    return handles
+
+
+def test_reports_are_settled_behind_the_call(producer: Still) -> None:
+    """Nobody is told anything inside the native poll."""
+    inside: list[bool] = []
+    polling = [False]
+    send(producer)
+    life = producer.slot.life
+    producer.monitor.subscribe(ACKNOWLEDGED, lambda _: inside.append(polling[0]))
+    producer.slot.refresh()
+
+    def poll(timeout: float) -> None:
+        polling[0] = True
+        assert life.client is not None
+        life.client.poll(timeout)
+        polling[0] = False
+
+    life.serve_with(poll, 0.0)
+    assert inside == [False]
+
+
+def test_reports_are_settled_when_the_call_raises(producer: Still) -> None:
+    """A handler's exception comes out of the poll, behind the callbacks."""
+    [handle] = send(producer)
+    life = producer.slot.life
+    heard: list[object] = []
+    handle.add_done_callback(heard.append)
+
+    def poll(timeout: float) -> None:
+        assert life.client is not None
+        life.client.poll(timeout)
+        raise Limit
+
+    with pytest.raises(Limit):
+        life.serve_with(poll, 0.0)
+    assert handle.done()
+    assert heard == [handle]
+    assert life.torn  # what it left open is counted off
+
+
+def test_an_interrupted_callback_costs_the_others_nothing(
+    producer: Still, interrupt: Callable[..., None]
+) -> None:
+    """The exception comes out at once; the next poll calls each of the others, once
+    and in the order of the reports."""
+    handles = send(producer, 3)
+    heard: list[Any] = []
+
+    def first(handle: DeliveryHandle) -> None:
+        heard.append(handle)
+        interrupt()
+
+    for handle in handles:
+        handle.add_done_callback(first)
+        handle.add_done_callback(heard.append)
+    with pytest.raises(Limit):
+        producer.slot.life.serve(0.0)
+    assert heard == handles[:1]
+    producer.slot.life.serve(0.0)
+    assert heard == [each for each in handles for _ in range(2)]
+    assert not aside.WATCHED
+
+
+def test_an_interrupted_drain_is_continued_by_the_next(
+    producer: Still, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often; what was told of is told of once."""
+    handles = send(producer, 2)
+    life = producer.slot.life
+    heard: list[Any] = []
+    told: list[Event] = []
+    producer.monitor.subscribe(ACKNOWLEDGED, told.append)
+    producer.slot.refresh()
+    for handle in handles:
+        handle.add_done_callback(heard.append)
+    notify, left = aside.notify, [Limit(), Limit()]
+
+    def torn(handle: DeliveryHandle) -> None:
+        if left:
+            raise left.pop()
+        notify(handle)
+
+    monkeypatch.setattr("waterdrop_py._engine.reports.aside.notify", torn)
+    for _ in range(2):
+        with pytest.raises(Limit):
+            life.serve(0.0)
+    assert heard == []
+    life.serve(0.0)
+    assert heard == handles
+    assert len(told) == 2
+    assert (life.acknowledged, life.in_flight()) == (2, 0)
+
+
+def test_what_is_left_is_a_reason_to_poll(producer: Still) -> None:
+    """The client is not quiet, and not closed, before all is settled."""
+    [handle] = send(producer)
+    life = producer.slot.life
+    assert life.client is not None
+    producer.monitor.subscribe(ACKNOWLEDGED, lambda _: None)
+    producer.slot.refresh()
+    life.client.poll(0.0)
+    assert (len(life.client), handle.done()) == (0, False)
+    assert life.busy()
+    assert not life.settle()
+    assert [each.code for each in producer.slot.obstacles(life)] == ["in_flight"]
+
+
+def test_a_wake_up_is_repeated_until_all_were_done(producer: Still) -> None:
+    """A handler raises inside the second: the next drain does all of them."""
+    [handle] = send(producer)
+    rung: list[str] = []
+    left = [KeyboardInterrupt()]
+
+    def second(_: object) -> None:
+        if left:
+            raise left.pop()
+        rung.append("second")
+
+    aside.wake(handle, lambda _: rung.append("first"))
+    aside.wake(handle, second)
+    aside.wake(handle, lambda _: rung.append("third"))
+    with pytest.raises(KeyboardInterrupt):
+        producer.slot.life.serve(0.0)
+    producer.slot.life.serve(0.0)
+    assert rung == ["first", "first", "second", "third"]
+    assert handle not in aside.WATCHED
+
+
+def test_a_callback_that_is_interrupted_as_it_is_added(
+    producer: Still,
+) -> None:
+    """The outcome is there, so it is called at once; the poller is told of the rest."""
+    [handle] = send(producer)
+    life = producer.slot.life
+    life.serve(0.0)
+    heard: list[object] = []
+
+    def interrupted(_: object) -> None:
+        aside.WATCHED[handle][1].append(heard.append)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        handle.add_done_callback(interrupted)
+    assert life in producer.engine.armed
+    life.serve(0.0)
+    assert heard == [handle]
+
+
+def test_a_subscriber_hears_once_whatever_interrupts(
+    producer: Still, interrupt: Callable[..., None]
+) -> None:
+    """Not again the one that is interrupted; and those behind it as well."""
+    [handle] = send(producer)
+    heard: list[str] = []
+
+    def second(_: object) -> None:
+        heard.append("second")
+        interrupt()
+
+    producer.monitor.subscribe(ACKNOWLEDGED, lambda _: heard.append("first"))
+    producer.monitor.subscribe(ACKNOWLEDGED, second)
+    producer.monitor.subscribe(ACKNOWLEDGED, lambda _: heard.append("third"))
+    producer.slot.refresh()
+    with pytest.raises(Limit):
+        producer.slot.life.serve(0.0)
+    assert heard == ["first", "second", "third"]
+    producer.slot.life.serve(0.0)
+    assert heard == ["first", "second", "third"]
+    assert handle.done()
+
+
+def test_a_failure_is_counted_once(
+    producer: Still, interrupt: Callable[..., None]
+) -> None:
+    """Interrupted while it is told."""
+    producer.bench.auto = False
+    [handle] = send(producer)
+    told: list[Event] = []
+    producer.monitor.subscribe("error.occurred", told.append)
+    producer.monitor.subscribe("error.occurred", interrupt)
+    producer.bench.client.fail(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001 - its name
+    with pytest.raises(Limit):
+        producer.slot.life.serve(0.0)
+    producer.slot.life.serve(0.0)
+    assert handle.exception(0) is not None
+    assert len(told) == 1
+    assert producer.slot.life.failed == 1
+
+
+RAISED = [asyncio.CancelledError, SystemExit, GeneratorExit, Limit]
+
+
+@pytest.mark.parametrize("kind", RAISED)
+@pytest.mark.parametrize("where", ["callback", "subscriber", "receiver", "on_delivery"])
+def test_what_user_code_raises_is_told_and_not_raised(
+    kind: type[BaseException], where: str
+) -> None:
+    """On the main thread too, where a poll serves the reports of others."""
+
+    def burst(*_: object, **__: object) -> None:
+        raise kind
+
+    kafka = {"on_delivery": burst} if where == "on_delivery" else {}
+    producer = Still(kafka=kafka)
+    [handle] = send(producer)
+    if where == "callback":
+        handle.add_done_callback(burst)
+    elif where == "subscriber":
+        producer.monitor.subscribe(ACKNOWLEDGED, burst)
+    elif where == "receiver":
+        producer.monitor.signal(ACKNOWLEDGED).connect(burst)
+    producer.slot.refresh()
+    with record(producer.monitor) as events:
+        producer.slot.life.serve(0.0)
+    [told] = [event for event in events if event.name == "error.occurred"]
+    assert isinstance(told["error"], kind)
+    assert handle.result(0).error is None
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_leaves_a_program_is_told_of_on_another_thread(
+    producer: Still, kind: type[BaseException]
+) -> None:
+    """No signal handler runs there."""
+    [handle] = send(producer)
+
+    def burst(_: object) -> None:
+        raise kind
+
+    handle.add_done_callback(burst)
+    with record(producer.monitor) as events:
+        Run(lambda: producer.slot.life.serve(0.0)).result()
+    [told] = [event for event in events if event.name == "error.occurred"]
+    assert isinstance(told["error"], kind)
+
+
+@pytest.mark.parametrize("name", ["error_cb", "stats_cb", "throttle_cb"])
+def test_librdkafkas_callbacks_only_store(name: str) -> None:
+    """The user's run behind the native call; what they raise is told of, unless it is
+    a signal handler's."""
+    raised: list[BaseException] = [asyncio.CancelledError(), KeyboardInterrupt()]
+    heard: list[object] = []
+
+    def theirs(argument: object) -> None:
+        heard.append(argument)
+        raise raised.pop(0)
+
+    producer = Still(kafka={name: theirs})
+    life = producer.slot.ready(None)
+    argument: Any = "{}" if name == "stats_cb" else KafkaError(KafkaError._TRANSPORT)  # noqa: SLF001
+    with record(producer.monitor) as events:
+        producer.bench.client.conf[name](argument)
+        assert heard == []
+        life.serve(0.0)
+        assert heard == [argument]
+        producer.bench.client.conf[name](argument)
+        with pytest.raises(KeyboardInterrupt):
+            life.serve(0.0)
+    told = [event["type"] for event in events if event.name == "error.occurred"]
+    assert f"callbacks.{name}.error" in told
+
+
+def test_a_forked_child_runs_nothing_of_its_parents(producer: Still) -> None:
+    """What had arrived is the parent's to settle."""
+    [handle] = send(producer)
+    life = producer.slot.life
+    assert life.client is not None
+    producer.monitor.subscribe(ACKNOWLEDGED, lambda _: None)
+    producer.slot.refresh()
+    life.client.poll(0.0)
+    assert life.arrived
+    client = life.client
+    _leak(life)
+    life.drain()
+    assert getattr(handle.exception(0), "code", "") == "forked"
+    client.close()
