@@ -17,6 +17,7 @@ from waterdrop_py._engine.kafka_errors import (
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.partitions import partition_of
 from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._engine.unhooked import HOME
 from waterdrop_py.delivery import ANYWHERE
 from waterdrop_py.errors import (
     ProduceError,
@@ -271,7 +272,7 @@ class Dispatch:
         count = start
         try:
             life.inuse.append(None)
-            if slot.life is not life or life.quiet:
+            if slot.life is not life or life.quiet or not HOME[0]:
                 return count
             produce: Any = life.produce
             run = handles[start:] if start else handles

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException
 
-from waterdrop_py._engine.exit import watch_exit
+from waterdrop_py._engine.children import watch_exit
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import missing_defaults, own_number
