@@ -23,8 +23,8 @@ def watch_exit() -> None:
 
     Four kinds of children run no atexit handlers. Those of multiprocessing before
     Python 3.13 and those of billiard run finalizers of their own, which they clear as
-    they start. Those of Celery's prefork pool and RQ's work horses leave with `os._exit`. So
-    each is asked for it at the first open in each process.
+    they start. Those of Celery's prefork pool and RQ's work horses leave with
+    `os._exit`. So each is asked for it at the first open in each process.
     """
     pid = os.getpid()
     for name, ask in _ASKED.items():
@@ -57,7 +57,7 @@ def _at_child_exit() -> None:
         close_all()
 
 
-def _close_behindthreads.lasting() -> None:
+def _close_behind_others() -> None:
     while others := threads.lasting():
         for thread in others:
             thread.join()
