@@ -60,7 +60,7 @@ class Engine:
         self.endings: dict[Ending, None] = {}
         self._batches: list[tuple[Batch, float]] = []
         self._next_look = 0.0
-        # The exit handler has run: what is sent now is sent then and there (`late.py`).
+        # The exit handler has run: finalizers have nothing left to do.
         self.ended = False
         self.gate = ForkGate()
         self.leftovers = Leftovers(self)
@@ -74,6 +74,11 @@ class Engine:
         self.leftovers.end()
         self._rest()
         threads.end(END)
+
+    @property
+    def without_threads(self) -> bool:
+        """Whether what is sent is delivered then and there, for lack of a thread."""
+        return threads.forbidden()
 
     def rest(self) -> None:
         """A producer was closed: with the last one the threads end, at once.

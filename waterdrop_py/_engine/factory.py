@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -14,6 +15,7 @@ from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import missing_defaults, own_number
 from waterdrop_py._settings.shown import kind
+from waterdrop_py._settings.tuning import warn_of_parents_id
 from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
 
 if TYPE_CHECKING:
@@ -60,13 +62,22 @@ class Factory:
     exception that leaves a native callback would tear whatever poll served it.
     """
 
-    __slots__ = ("_beginning", "_begun", "_config", "_emitter", "_fake", "kafka")
+    __slots__ = (
+        "_beginning",
+        "_begun",
+        "_config",
+        "_emitter",
+        "_fake",
+        "_process",
+        "kafka",
+    )
 
     def __init__(
         self, config: Config, emitter: Emitter, kafka: Mapping[str, Any] | None = None
     ) -> None:
         self._config = config
         self._emitter = emitter
+        self._process = os.getpid()  # that it was made in, or has been warned in
         self._beginning: _Beginning | None = None
         self._begun: Properties | None = None  # with these
         self._fake: Callable[[dict[str, Any]], KafkaClient] | None = None
@@ -117,7 +128,12 @@ class Factory:
                 client factory made no client.
             KafkaException: librdkafka could not start, or got no OAuth token.
             ProduceError: the process has as many clients as it can (too_many_clients).
+
+        A forked child with its parent's `transactional.id` is warned, once.
         """
+        if self.is_transactional and self._process != (pid := os.getpid()):
+            self._process = pid
+            warn_of_parents_id(str(self.kafka["transactional.id"]))
         kafka = self.kafka  # once: another thread may replace it
         beginning = self._begin(kafka)
         conf = kafka.over(beginning.missing)

@@ -1,8 +1,8 @@
-"""What is sent after the exit handler has closed the producers.
+"""What is sent while there is no thread of the library's: it is delivered at once.
 
-Handlers that were registered before the library was imported run after its own:
-`logging.shutdown` always does. No thread of the library is there any more, and nothing
-comes behind them. So what they send is delivered before their call returns.
+There is none in uWSGI's master, as it forks in C, and none after the library's exit
+handler. Handlers that were registered before the library was imported run after that
+one, as `logging.shutdown` always does, and nothing comes behind them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from waterdrop_py._engine import clock, flushing
 from waterdrop_py._engine.losing import GIVE_UP, give_up
 
 if TYPE_CHECKING:
+    from waterdrop_py._engine.life import Life
     from waterdrop_py._engine.slot import ClientSlot
 
 
@@ -25,8 +26,16 @@ def deliver(slot: ClientSlot) -> None:
     for this message too.
     """
     life = slot.life
-    if life.held_here() or not life.in_flight():
+    if life.held_here():
         return
+    if life.in_flight():
+        _wait(slot, life)
+    # No reaper comes for the client, and a fork in C would hand its sockets on.
+    if not slot.engine.ended and slot.close_before_fork is not None:
+        slot.retire("fork")
+
+
+def _wait(slot: ClientSlot, life: Life) -> None:
     started = clock.system_now()
     flushing.wait_until(
         life,
@@ -39,7 +48,7 @@ def deliver(slot: ClientSlot) -> None:
         give_up(life, clock.system_now() + GIVE_UP)
         warnings.warn(
             f"producer {slot.emitter.producer_id!r} could not deliver {left} messages "
-            "that were sent as the process ended",
+            "that were sent where no thread of the library's can run",
             ResourceWarning,
             stacklevel=2,
         )

@@ -484,10 +484,10 @@ class ClientSlot:
         """Have the deadline of a new client noted, by the poller: its thread is needed
         anyway, and starts the reaper's where nobody waits for that.
 
-        As with `look_again`, whatever a signal handler raises meanwhile. After the exit
-        handler, what was sent is delivered here.
+        As with `look_again`, whatever a signal handler raises meanwhile. Where no
+        thread can run, what was sent is delivered here.
         """
-        if self.engine.ended:
+        if self.engine.without_threads:
             late.deliver(self)
         elif self.unnoted:
             try:
