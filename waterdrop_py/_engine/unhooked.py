@@ -41,14 +41,15 @@ HOME, _WIPED = _page()
 """`HOME[0]` is 1 in the process that has stamped it, and 0 in a child of it. Where the
 kernel wipes no page it stays 1, and only `check` notices."""
 
-_stamped: list[int] = []
+stamped: list[int] = []
+"""The id of the process that has stamped last."""
 _noticing: dict[int, int] = {}
 _observers: list[Callable[[], None]] = []
 
 
 def stamp() -> None:
     """This process knows that it is one of its own."""
-    _stamped[:] = [os.getpid()]
+    stamped[:] = [os.getpid()]
     HOME[0] = 1
     _noticing.clear()
 
@@ -60,7 +61,7 @@ def on_fork(observer: Callable[[], None]) -> None:
 
 def check() -> None:
     """Start afresh if this is a child of which no hook has told. Thread-safe."""
-    if not HOME[0] or (not _WIPED and _stamped != [os.getpid()]):
+    if not HOME[0] or (not _WIPED and stamped != [os.getpid()]):
         _notice()
 
 
@@ -70,7 +71,7 @@ def _notice() -> None:
     pid = os.getpid()
     if _noticing.setdefault(pid, get_ident()) != get_ident():
         for _ in range(int(_PATIENCE / _TICK)):
-            if _stamped == [pid]:
+            if stamped == [pid]:
                 return
             pause(_TICK)
         return

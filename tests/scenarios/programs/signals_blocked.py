@@ -29,7 +29,10 @@ def masks() -> dict[str, bool]:
 
 def wanted() -> set[int]:
     """Every signal but the two that nothing blocks."""
-    return set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
+    return {int(each) for each in signal.valid_signals()} - {
+        signal.SIGKILL,
+        signal.SIGSTOP,
+    }
 
 
 def threads() -> None:
