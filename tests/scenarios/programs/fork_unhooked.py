@@ -39,6 +39,8 @@ def fork() -> int:
     it for good, whatever the program does."""
     native_fork = ctypes.PyDLL(None).fork
     time.sleep(0.3)
+    # As while something is un-acknowledged: the next send takes the fast path.
+    PRODUCER._slot.life.quiet = WAY == "transactional"  # noqa: SLF001 - no other way
     return int(native_fork())
 
 
@@ -136,8 +138,6 @@ def main() -> None:
     PRODUCER.produce_sync(TOPIC, b"parent-first")
     if WAY != "transactional":
         PRODUCER.buffer(TOPIC, b"parent-second")
-        # As while something is un-acknowledged: the next send takes the fast path.
-        PRODUCER._slot.life.quiet = False  # noqa: SLF001 - no way to force it
     pid = fork()
     if not pid:
         VERBS[WAY]()
