@@ -30,8 +30,9 @@ HOLDERS = {
     "unused": "state.held = waterdrop_py.Producer(kafka=KAFKA)",
 }
 MAIN = """
-import sys, types
+import logging, sys, types
 state = types.ModuleType("state"); sys.modules["state"] = state
+logging.state = state  # alive until the last modules are emptied
 import waterdrop_py
 KAFKA = {"bootstrap.servers": sys.argv[1], "linger.ms": 0}
 def make():
