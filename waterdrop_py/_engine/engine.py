@@ -10,7 +10,7 @@ from waterdrop_py._engine import clock, threads
 from waterdrop_py._engine.closers import Closers
 from waterdrop_py._engine.ending import Batch
 from waterdrop_py._engine.gate import ForkGate
-from waterdrop_py._engine.leftovers import Leftovers
+from waterdrop_py._engine.leftovers import SECONDARY, Leftovers
 from waterdrop_py._engine.life import figure
 from waterdrop_py._engine.poller import Poller, SlowCallbackError
 from waterdrop_py._engine.reaper import RELIEF, Reaper
@@ -83,13 +83,16 @@ class Engine:
     def rest(self) -> None:
         """A producer was closed: with the last one the threads end, at once.
 
-        A sub-interpreter can only be ended without them. Blocks for at most REST, and
-        not for what holds a thread up.
+        A sub-interpreter can only be ended without them: there it blocks for at most
+        END, and else for REST, and not for what holds a thread up.
         """
         if self.ended or any(slot.status is not Status.CLOSED for slot in self.slots()):
             return
         self._rest()
-        threads.wait(REST, lambda: self.closers.held_up(HELD_UP))
+        if SECONDARY:
+            threads.wait(END, lambda: False)
+        else:
+            threads.wait(REST, lambda: self.closers.held_up(HELD_UP))
 
     def _rest(self) -> None:
         for part in (self.reaper, self.poller, self.closers):

@@ -42,6 +42,9 @@ def _secondary() -> bool:
     return bool(interpreters.get_current() != interpreters.get_main())
 
 
+SECONDARY: Final = _secondary()
+
+
 class IncompleteDisconnectError(WaterdropError):
     """Every client is closed, and something that belonged to one is still there."""
 
@@ -73,7 +76,7 @@ class Leftovers:
             self._looking
             or self._engine.endings
             or not slot.emitter.listens("error.occurred")
-            or _secondary()
+            or SECONDARY
             or clock.system_now() < self._spared_until
             or self._engine.holds_clients()
         ):
