@@ -80,9 +80,11 @@ class Poller:
             self._run_jobs()
 
     def rest(self) -> None:
-        """End now, and not after the linger, unless a client is open."""
-        if self._lead.taken:
-            self.armed.put(self._forget_closed)
+        """End now, and not after the linger, unless a client is open.
+
+        Said in any case: the thread may be on its way.
+        """
+        self.armed.put(self._forget_closed)
 
     def _forget_closed(self) -> None:
         self._lives = {life for life in self._lives if life.client is not None}

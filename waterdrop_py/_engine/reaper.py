@@ -116,10 +116,12 @@ class Reaper:
         self._inbox.put(None)
 
     def rest(self) -> None:
-        """End now, and not after the linger, unless there is a deadline."""
-        if self._running.taken:
-            self._resting = True
-            self._inbox.put(None)
+        """End now, and not after the linger, unless there is a deadline.
+
+        Said in any case: the thread may be on its way (test_a_reaper_that_is_to_rest).
+        """
+        self._resting = True
+        self._inbox.put(None)
 
     def _run(self) -> None:
         while self._running.take(ticket := Ticket()):
@@ -136,9 +138,10 @@ class Reaper:
         waiting = self._relieve()
         due = self._schedule.next()
         idle = due is None
-        if self._resting and idle and not waiting and not self._inbox:
+        if self._resting and not waiting and not self._inbox:
             self._resting = False
-            return False
+            if idle:
+                return False
         wait: float | None = LINGER if due is None else max(0.0, due - clock.now())
         if due is not None and not clock.is_real():
             wait = None if wait else 0.0  # somebody moves that clock, and rings
