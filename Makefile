@@ -1,4 +1,5 @@
-# Needs python3 >= 3.10, make and git. Everything else goes into .venv.
+# Needs python3 >= 3.10 with its headers, make, git and a C compiler (for uWSGI, which the
+# tests run). Everything else goes into .venv.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -27,7 +28,7 @@ $(STAMP): pyproject.toml
 	  { echo "$(PYTHON) cannot create a virtual environment;" \
 	         "on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
-	$(PY) -m pip install --quiet --editable '.[cli]' --group dev
+	$(PY) -m pip install --quiet --editable '.[cli]' --group dev --group uwsgi
 	@touch $@
 
 demo: $(STAMP) ## Watch idle producers disconnect and wake up, on an embedded cluster

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 from waterdrop_py._engine import aside, waiting
 from waterdrop_py._engine.arguments import seconds
 from waterdrop_py._engine.unbroken import unbroken
+from waterdrop_py._engine.unhooked import check
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import DeliveryTimeoutError, InvalidArgumentError
 from waterdrop_py.message import Message
@@ -211,8 +212,13 @@ class DeliveryHandle:
         return (
             self._native is not None
             or self._error is not None
-            or self._life.lost is not None
+            or self._lost() is not None
         )
+
+    def _lost(self) -> BaseException | None:
+        check()  # in a forked child the message is the parent's
+        lost: BaseException | None = self._life.lost
+        return lost
 
     def result(self, timeout: float | timedelta | None = None) -> DeliveryReport:
         """The delivery report, waiting at most `timeout` seconds (None: no bound).

@@ -16,6 +16,7 @@ from waterdrop_py._engine.contract import (
 from waterdrop_py._engine.dispatch import REFUSED
 from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, keyword_only
 from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._engine.unhooked import HOME, check
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import ProducerNotTransactionalError, TransactionRequiredError
 from waterdrop_py.message import Message
@@ -103,6 +104,7 @@ class Sender:
                 if (
                     slot.life is life
                     and not life.quiet
+                    and HOME[0]
                     and not slot.reports.hears_sends
                 ):
                     handle._life = life
@@ -333,6 +335,7 @@ class Sender:
     @property
     def buffer_size(self) -> int:
         """Messages in the buffer."""
+        check()
         return len(self._parts.buffer)
 
     def purge(self) -> None:

@@ -14,6 +14,7 @@ from waterdrop_py._engine.kafka_errors import queue_full_error, refusal_of
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.partitions import partition_of
 from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._engine.unhooked import HOME
 from waterdrop_py.delivery import ANYWHERE
 from waterdrop_py.errors import (
     ProduceError,
@@ -260,7 +261,8 @@ class Dispatch:
         try:
             life.inuse.append(None)
             # `send` would try again what a foreign client has refused here.
-            if slot.life is not life or life.quiet or slot.reports.foreign:
+            moved = slot.life is not life or not HOME[0]
+            if moved or life.quiet or slot.reports.foreign:
                 return count
             produce: Any = life.produce
             run = handles[start:] if start else handles

@@ -14,6 +14,7 @@ from waterdrop_py._engine import clock
 from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.census import released, take_census
 from waterdrop_py._engine.claim import Ticket
+from waterdrop_py._engine.foreign_client import identities_of
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reaper import RELIEF
@@ -154,7 +155,7 @@ class Ending:
             life.after_turn(self._submit)
             return
         error: Exception | None = None
-        identity = id(life.client)
+        identities = identities_of(life.client)
         try:
             # The fork waits for its own closes itself.
             gate = self.slot.engine.gate
@@ -170,7 +171,7 @@ class Ending:
             life.client = life.produce = None
             life.leave(turn)
         self.finish(error)
-        self.slot.engine.leftovers.closed(self.slot, identity)
+        self.slot.engine.leftovers.closed(self.slot, identities)
 
     def finish(self, error: Exception | None = None) -> bool:
         """The client is destroyed, or given up; False when that was said before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -12,12 +13,13 @@ from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine import foreign_client
 from waterdrop_py._engine.brokers import Brokers
-from waterdrop_py._engine.exit import watch_exit
+from waterdrop_py._engine.children import watch_exit
 from waterdrop_py._engine.fatal import Registration
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.librdkafka_log import LogBridge
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import missing_defaults, own_number
+from waterdrop_py._settings.tuning import warn_of_parents_id
 from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class Factory:
         "_config",
         "_emitter",
         "_fake",
+        "_process",
         "brokers",
         "kafka",
     )
@@ -83,6 +86,7 @@ class Factory:
         self.brokers = Brokers() if brokers is None else brokers
         self._config = config
         self._emitter = emitter
+        self._process = os.getpid()  # that it was made in, or has been warned in
         self._beginning: _Beginning | None = None
         self._begun: Properties | None = None  # with these
         self._fake: Callable[[dict[str, Any]], KafkaClient] | None = None
@@ -138,7 +142,12 @@ class Factory:
                 client factory made no client, or one that lacks something.
             KafkaException: librdkafka could not start, or got no OAuth token.
             ProduceError: the process has as many clients as it can (too_many_clients).
+
+        A forked child with its parent's `transactional.id` is warned, once.
         """
+        if self.is_transactional and self._process != (pid := os.getpid()):
+            self._process = pid
+            warn_of_parents_id(str(self.kafka["transactional.id"]))
         kafka = self.kafka  # once: another thread may replace it
         beginning = self._begin(kafka)
         conf = kafka.over(beginning.missing)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
+from waterdrop_py._engine.unhooked import check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +75,7 @@ def read_stats(
     variants: Mapping[str, ProducerStats] | None = None,
 ) -> ProducerStats:
     """The figures of `slot`, without a lock."""
+    check()
     ledger = slot.ledger
     totals, life = ledger.book
     taken = acknowledged = failed = 0

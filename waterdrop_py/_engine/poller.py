@@ -11,7 +11,6 @@ from waterdrop_py._engine import clock
 from waterdrop_py._engine.bell import Bell, Inbox
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.life import Life
-from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.threads import Post
 from waterdrop_py.errors import WaterdropError
 
@@ -70,6 +69,7 @@ class Poller:
         self._serving: list[_Serving] = []
         self._dozing = False
         self._alarm = Bell()
+        self._over = Bell()
 
     def arm(self, life: Life) -> None:
         """Serve `life` soon, and until nothing of it is un-acknowledged."""
@@ -86,6 +86,16 @@ class Poller:
         self.armed.put(job)
         if not self._lead.taken and not self._post.fill():
             self._run_jobs()
+
+    def rest(self) -> None:
+        """End now, and not after the linger, unless a client is open.
+
+        Said in any case: the thread may be on its way.
+        """
+        self.armed.put(self._forget_closed)
+
+    def _forget_closed(self) -> None:
+        self._lives = {life for life in self._lives if life.client is not None}
 
     def _run_jobs(self) -> None:
         with suppress(Empty):
@@ -106,6 +116,7 @@ class Poller:
             finally:
                 self._lead.release(ticket)
                 self._alarm()
+                self._over()
             if not self.armed:
                 return
 
@@ -242,7 +253,7 @@ class Poller:
         if not self._serving and self._lead.taken:
             self._alarm.wait(LINGER)
         self._dozing = False
-        pause(SLOW)
+        self._over.wait(SLOW)
 
     def _take_over(self, lead: Ticket) -> bool:
         for serving in tuple(self._serving):

@@ -35,7 +35,7 @@ class ReportDesk:
             foreign: each message takes the long way. The fast path tries twice what
             is refused, and a tracer or a serializer would see both.
         linger: seconds that messages wait for company.
-        exiting: the process ends, and says itself what it gives up.
+        exiting: what is given up is said once for all, as at the exit.
         drain: what a closing producer accounts with, while it closes.
         diagnosis: the most telling connection error since the last success.
     """

@@ -16,6 +16,7 @@ from waterdrop_py._engine.contract import (
     listed,
 )
 from waterdrop_py._engine.life import SLICE
+from waterdrop_py._engine.unhooked import check
 from waterdrop_py.delivery import DeliveryHandle, overdue
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
@@ -78,6 +79,7 @@ class Verbs:
 
     def produce_async(self, message: Message) -> DeliveryHandle:
         """Send one message, without the wait."""
+        check()
         verb = "message.produce_async"
         message = self._middleware.run(message)
         handle = fill(message, self._limit)
@@ -106,6 +108,7 @@ class Verbs:
 
     def produce_sync(self, message: Message, timeout: float | None) -> DeliveryReport:
         """Send one message, and wait for its report."""
+        check()
         verb = "message.produce_sync"
         message = self._middleware.run(message)
         handle = fill(message, self._limit)
@@ -227,6 +230,7 @@ class Verbs:
         self, given: Iterable[MessageInput], *, null: bool
     ) -> list[DeliveryHandle]:
         """A handle for each message; every one is valid before any is sent."""
+        check()
         batch = listed(given)
         if not batch:
             self._dispatch.refuse_closed()  # no send will
