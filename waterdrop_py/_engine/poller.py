@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from contextlib import suppress
+from math import inf
 from queue import Empty
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -66,6 +67,7 @@ class Poller:
         self._lives: set[Life] = set()
         self._sequence = 0
         self._next_sweep = 0.0
+        self._asked_for = inf  # a sweep beside the usual ones
         self._serving: list[_Serving] = []
         self._dozing = False
         self._alarm = Bell()
@@ -142,9 +144,14 @@ class Poller:
         return self._wanted is not None and self._wanted()
 
     def sweep_by(self, when: float) -> None:
-        """Sweep at `when`, in seconds on the real clock, or earlier."""
+        """Sweep at `when` too, in seconds on the real clock. One wish at a time.
+
+        A usual sweep shortly before does not take its place
+        (test_a_sweep_that_is_asked_for).
+        """
 
         def bring_forward() -> None:
+            self._asked_for = when
             self._next_sweep = min(self._next_sweep, when)
 
         self.do(bring_forward)
@@ -158,7 +165,7 @@ class Poller:
     def _enlist(self, life: Life) -> None:
         now = clock.system_now()
         if not self._lives:
-            self._next_sweep = now + QUIET_PERIOD
+            self._next_sweep = min(now + QUIET_PERIOD, self._asked_for)
         self._lives.add(life)
         life.progress_at = now
         self._schedule(life)
@@ -177,15 +184,20 @@ class Poller:
             # An older entry of a client that was scheduled again is void.
             if due == life.poll_at and not self._serve(life, lead):
                 return False
-        if now >= self._next_sweep:
-            self._next_sweep = now + QUIET_PERIOD
-            for life in list(self._lives):
-                if life.client is None:
-                    self._lives.discard(life)
-                elif life.poll_at < now and not self._look(life, lead):
-                    return False
-            if self._every_second is not None:
-                self._every_second(self._lives)
+        return now < self._next_sweep or self._sweep(now, lead)
+
+    def _sweep(self, now: float, lead: Ticket) -> bool:
+        """Look at every client; False when the deputy took the lead meanwhile."""
+        if now >= self._asked_for:
+            self._asked_for = inf
+        self._next_sweep = min(now + QUIET_PERIOD, self._asked_for)
+        for life in list(self._lives):
+            if life.client is None:
+                self._lives.discard(life)
+            elif life.poll_at < now and not self._look(life, lead):
+                return False
+        if self._every_second is not None:
+            self._every_second(self._lives)
         return True
 
     def _look(self, life: Life, lead: Ticket) -> bool:
