@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from tests.scenarios.harness import run_scenario
 
 
-def test_threads_block_every_signal(python: str, servers: str, topic: str) -> None:
-    """The kernel hands a signal to no thread of the library, of its tools for tests or
-    of librdkafka; the main thread's own mask is as it was."""
+def test_threads_block_signals(python: str, servers: str, topic: str) -> None:
+    """The kernel hands no signal but that of a crash to a thread of the library, of its
+    tools for tests or of librdkafka; the main thread's own mask is as it was."""
     outcome = run_scenario(
         "signals_blocked.py", servers, topic, "threads", python=python
     ).assert_clean()
@@ -37,3 +39,15 @@ def test_a_child_that_a_callback_forks(python: str, servers: str, topic: str) ->
     ).assert_clean()
 
     assert outcome.one("ended_by") == signal.SIGTERM
+
+
+@pytest.mark.parametrize("thread", ["poller", "closer"])
+def test_a_crash_on_a_library_thread(
+    thread: str, python: str, servers: str, topic: str
+) -> None:
+    """`faulthandler` shows where it was, as on any other thread."""
+    outcome = run_scenario("signals_blocked.py", servers, topic, thread, python=python)
+
+    assert outcome.code == -signal.SIGSEGV, str(outcome)
+    assert "Fatal Python error: Segmentation fault" in outcome.err, str(outcome)
+    assert "in crash" in outcome.err, str(outcome)

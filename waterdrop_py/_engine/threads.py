@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 # `signal.pthread_sigmask` is a function of Python around it. Windows has none.
 _SIGNALS: Final[Any] = importlib.import_module("_signal")
 _set_mask: Final = getattr(_SIGNALS, "pthread_sigmask", None)
-_EVERY: Final = tuple(_SIGNALS.valid_signals())
+_OF_CRASHES: Final = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
+"""What the kernel sends to the thread that did it. Where one is blocked, the process
+ends without the handler: `faulthandler` would show no stack
+(test_a_crash_on_a_library_thread)."""
+_BLOCKED: Final = tuple(
+    _SIGNALS.valid_signals()
+    - {getattr(_SIGNALS, name) for name in _OF_CRASHES if hasattr(_SIGNALS, name)}
+)
 _TICK: Final = 0.001
 
 
@@ -48,7 +55,7 @@ def start(name: str, run: Callable[[], None]) -> bool:
     """Start a daemon thread, without a wait for it to run; False when the interpreter
     starts none any more. Safe in signal handlers.
 
-    The thread blocks every signal, as librdkafka's do: it inherits the mask, so there
+    The thread blocks signals, as librdkafka's do: it inherits the mask, so there
     is no moment at which a signal that the service waits for is handed to it.
 
     `threading.Thread.start` waits until the new thread runs. Before the first message
@@ -82,7 +89,8 @@ def forbidden() -> bool:
 
 
 def blocking_signals(start: Callable[[], object]) -> None:
-    """Call `start` while this thread blocks every signal; what it starts inherits that.
+    """Call `start` while this thread blocks every signal but those of crashes; what it
+    starts inherits that.
 
     A signal handler may raise wherever a call returns. So the mask is read before it
     is changed, and restored by one call of C.
@@ -92,7 +100,7 @@ def blocking_signals(start: Callable[[], object]) -> None:
         return
     before = _set_mask(_SIGNALS.SIG_BLOCK, ())
     try:
-        _set_mask(_SIGNALS.SIG_BLOCK, _EVERY)
+        _set_mask(_SIGNALS.SIG_BLOCK, _BLOCKED)
         start()
     finally:
         _set_mask(_SIGNALS.SIG_SETMASK, before)

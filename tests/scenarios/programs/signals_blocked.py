@@ -1,8 +1,10 @@
-"""A service that takes its signals with `sigwait`, and one that forks in a callback."""
+"""A service that takes its signals with `sigwait`; callbacks that fork and crash."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -13,7 +15,7 @@ from waterdrop_py.testing import DroppingProxy, EmbeddedCluster
 
 
 def masks() -> dict[str, bool]:
-    """Which threads of this process block all signals that can be blocked."""
+    """Which threads of this process block all signals but those of crashes."""
     found = {}
     for task in Path("/proc/self/task").iterdir():
         status = dict(
@@ -28,10 +30,16 @@ def masks() -> dict[str, bool]:
 
 
 def wanted() -> set[int]:
-    """Every signal but the two that nothing blocks."""
+    """Every signal but the two that nothing blocks, and those of crashes."""
     return {int(each) for each in signal.valid_signals()} - {
         signal.SIGKILL,
         signal.SIGSTOP,
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGTRAP,
+        signal.SIGSYS,
     }
 
 
@@ -80,5 +88,25 @@ def fork() -> None:
     say(ended_by=-os.waitstatus_to_exitcode(status))
 
 
-{"threads": threads, "sigwait": sigwait, "fork": fork}[WORDS[0]]()
+def crash(_: object) -> None:
+    """Read where nothing is."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.string_at(0)
+
+
+def poller() -> None:
+    """Crash on the thread that serves reports."""
+    make_producer(SERVERS).produce_async(TOPIC, b"x").add_done_callback(crash)
+    time.sleep(10)
+
+
+def closer() -> None:
+    """Crash on the thread that closes an idle client."""
+    producer = make_producer(SERVERS, idle_disconnect_timeout=100)
+    producer.monitor.subscribe("producer.disconnected", crash)
+    producer.produce_async(TOPIC, b"x").result(10)
+    time.sleep(10)
+
+
+{each.__name__: each for each in (threads, sigwait, fork, poller, closer)}[WORDS[0]]()
 sys.exit(0)
