@@ -113,7 +113,7 @@ def test_uwsgi(mode: str, servers: str, topic: str, arrived: Arrived) -> None:
     everything is there once."""
     with running(MODES[mode], servers, topic) as uwsgi:
         killed = uwsgi.serve(FIRST)[-1]
-        os.kill(killed, signal.SIGQUIT)  # ends at once, and runs no exit handler
+        os.kill(killed, signal.SIGKILL)
         _until(lambda: ended(killed))
         uwsgi.serve(6)
         os.kill(uwsgi.process.pid, signal.SIGHUP)
