@@ -1,9 +1,12 @@
-# Needs python3 >= 3.10, make and git. Everything else goes into .venv.
+# Needs python3 >= 3.10, make and git; the tests also need a C compiler and Python's headers,
+# because they run uWSGI, which is built from source. Everything else goes into .venv.
 
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.up-to-date
+# What `make demo` needs: the project without the tools for its tests.
+BASE   := $(VENV)/.up-to-date-base
 # More arguments for the command that a target runs: make test ARGS="-x -k reaper"
 ARGS   ?=
 
@@ -16,8 +19,8 @@ help: ## List the targets
 
 setup: $(STAMP) ## Create .venv and install the project and its tools into it
 
-# The stamp is as new as pyproject.toml, or the installation is done again.
-$(STAMP): pyproject.toml
+# A stamp is as new as pyproject.toml, or the installation is done again.
+$(BASE): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo "$(PYTHON) was not found; name another one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -27,10 +30,28 @@ $(STAMP): pyproject.toml
 	  { echo "$(PYTHON) cannot create a virtual environment;" \
 	         "on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
-	$(PY) -m pip install --quiet --editable '.[cli]' --group dev
+	$(PY) -m pip install --quiet --editable '.[cli]'
 	@touch $@
 
-demo: $(STAMP) ## Watch idle producers disconnect and wake up, on an embedded cluster
+$(STAMP): $(BASE)
+	@$(PY) -c "$$NATIVE_BUILD"
+	$(PY) -m pip install --quiet --editable '.[cli]' --group dev --group uwsgi
+	@touch $@
+
+define NATIVE_BUILD
+import os, pathlib, shutil, sys, sysconfig
+compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc").split()[0]
+header = pathlib.Path(sysconfig.get_path("include"), "Python.h")
+lacking = [f"the C compiler {compiler}"] * (not shutil.which(compiler))
+lacking += [f"Python's headers ({header})"] * (not header.exists())
+if lacking:
+    sys.exit("The tests run uWSGI, which is built from source, and " + " and ".join(lacking)
+             + " was not found; on Debian and Ubuntu: apt-get install build-essential"
+             + " python3-dev")
+endef
+export NATIVE_BUILD
+
+demo: $(BASE) ## Watch idle producers disconnect and wake up, on an embedded cluster
 	$(VENV)/bin/waterdrop demo $(ARGS)
 
 test: $(STAMP) ## Run every test that needs no broker of its own

@@ -16,6 +16,7 @@ from waterdrop_py._engine.arguments import seconds
 from waterdrop_py._engine.contained import from_signal_handler, on_main_thread
 from waterdrop_py._engine.subjects import subject_of
 from waterdrop_py._engine.unbroken import unbroken
+from waterdrop_py._engine.unhooked import check
 from waterdrop_py._settings.shown import shown
 from waterdrop_py.errors import DeliveryTimeoutError, InvalidArgumentError, about
 from waterdrop_py.message import Message
@@ -297,8 +298,13 @@ class DeliveryHandle:
         return (
             self._native is not None
             or self._error is not None
-            or self._life.lost is not None
+            or self._lost() is not None
         )
+
+    def _lost(self) -> BaseException | None:
+        check()  # in a forked child the message is the parent's
+        lost: BaseException | None = self._life.lost
+        return lost
 
     def result(self, timeout: float | timedelta | None = None) -> DeliveryReport:
         """The delivery report, waiting at most `timeout` seconds (None: no bound).

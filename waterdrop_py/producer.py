@@ -21,6 +21,7 @@ from waterdrop_py._engine.lease import Pinned
 from waterdrop_py._engine.partitions import partition_count
 from waterdrop_py._engine.parts import Parts
 from waterdrop_py._engine.states import Status
+from waterdrop_py._engine.unhooked import check
 from waterdrop_py.config import Config
 from waterdrop_py.errors import StatisticsNotEnabledError, TransactionalCloseError
 from waterdrop_py.middleware import Middleware
@@ -197,6 +198,7 @@ class Producer(Sender):
         bound = seconds("timeout", timeout)
         if bound is None:
             bound = self._config.close_timeout / 1000
+        check()
         if self.in_transaction:
             raise TransactionalCloseError(
                 "close() inside a transaction block; leave the block first"
@@ -206,6 +208,8 @@ class Producer(Sender):
         closing.begin(self._slot, bound, force=force)
         variants = list(self._parts.variants.values())
         slots = [self._slot, *(each.slot for each in variants)]
+        for slot in slots:
+            slot.by_exit = False  # for good
         for slot in slots[1:]:
             left = max(0.0, deadline - clock.system_now())
             closing.begin(slot, left, force=force)
@@ -213,6 +217,7 @@ class Producer(Sender):
         for slot in slots:
             left = max(0.0, deadline - clock.system_now())
             reports.append(closing.close(slot, left, force=force))
+        self._slot.engine.rest()
         return closing.combined(reports)
 
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
@@ -261,6 +266,7 @@ class Producer(Sender):
     @property
     def is_connected(self) -> bool:
         """Whether a client is open."""
+        check()
         return self._slot.known is not None
 
     @property
@@ -281,6 +287,7 @@ class Producer(Sender):
     @property
     def idle_ms(self) -> float | None:
         """Milliseconds since the last activity of the open client; None without."""
+        check()
         life = self._slot.known
         return None if life is None else (clock.now() - life.last_activity) * 1000
 
@@ -312,8 +319,11 @@ class Producer(Sender):
         self.close()
 
     def __del__(self) -> None:
+        # The constructor may have raised. And after the exit handler the modules may be
+        # empty already: nothing is looked up then but attributes
+        # (test_a_producer_in_a_module_that_was_imported_earlier).
         parts = getattr(self, "_parts", None)
-        if parts is not None:  # the constructor may have raised
+        if parts is not None and not parts.slot.engine.ended:
             for each in (parts, *parts.variants.values()):
                 closing.abandon(each.slot)
 

@@ -29,6 +29,7 @@ from waterdrop_py._engine.interruption import raise_interruption
 from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, implemented_by
 from waterdrop_py._engine.parts import Parts
 from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._engine.unhooked import HOME, check
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import ProducerNotTransactionalError, TransactionRequiredError
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
@@ -114,6 +115,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
                 if (
                     slot.life is life
                     and not life.quiet
+                    and HOME[0]
                     and not slot.reports.hears_sends
                 ):
                     handle._life = life
@@ -384,6 +386,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
     @property
     def buffer_size(self) -> int:
         """Messages in the buffer."""
+        check()
         return len(self._parts.buffer)
 
     def purge(self) -> None:

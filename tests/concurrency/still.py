@@ -38,6 +38,7 @@ class StillEngine:
         self.closers = self.poller = self.reaper = self.leftovers = self
         self.look_at = self.schedule.look_at
         self.prompt = False
+        self.ended = self.without_threads = False
         self.arm = self.armed.append
 
     def register(self, slot: object) -> None:

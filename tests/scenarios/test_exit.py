@@ -87,6 +87,37 @@ def test_multiprocessing_children_deliver(
     assert len(came) == 800
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("kind", ["process", "pool", "futures"])
+def test_a_child_with_an_idle_executor(
+    kind: str, method: str, python: str, servers: str, topic: str, arrived: Arrived
+) -> None:
+    """Idle threads of an executor keep no child of multiprocessing from ending. What
+    busy ones still send is delivered; so is what the workers of a pool have sent."""
+    outcome = run_scenario(
+        "exit_children_idle.py", servers, topic, kind, method, python=python
+    )
+
+    outcome.assert_clean()
+    assert outcome.one("codes") == [0, 0]
+    assert outcome.one("took") < 8
+    came = arrived("child-")
+    assert set(came.values()) == {1}
+    assert len(came) == 6
+
+
+def test_billiard_children_deliver(servers: str, topic: str, arrived: Arrived) -> None:
+    """A child of billiard, which Celery's processes are, delivers when it ends. It
+    waits for none of its threads, and the library does not make it."""
+    outcome = run_scenario("exit_children_idle.py", servers, topic, "billiard", "fork")
+
+    outcome.assert_clean()
+    assert outcome.one("codes") == [0, 0]
+    came = arrived("child-")
+    assert set(came.values()) == {1}
+    assert {"child-idles-first", "child-works-first"} <= came.keys()
+
+
 def test_broker_down_at_exit(python: str, dead: str) -> None:
     """With every broker down the process ends within `close_timeout`, and says what
     was not delivered: a warning with the number, an error for each message."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from typing import TYPE_CHECKING
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waterdrop_py._engine.reaper import Schedule
+from waterdrop_py._engine import threads
+from waterdrop_py._engine.reaper import Reaper, Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
 
 
 class Sleeper:
@@ -142,3 +151,22 @@ def test_sweep_agrees_with_the_definition(
     assert {id(slot) for slot in swept} == expected
     assert len(swept) == len(expected)
     assert schedule.next() == min(left, default=None)
+
+
+def test_a_reaper_that_is_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told while its thread is on its way, it ends without the linger."""
+    started: list[Callable[[], None]] = []
+
+    def start(_: str, run: Callable[[], None]) -> bool:
+        started.append(run)
+        return True
+
+    monkeypatch.setattr(threads, "start", start)
+    monkeypatch.setattr("waterdrop_py._engine.reaper.LINGER", 1e6)
+    reaper = Reaper(lambda _: None, lambda: False)
+    reaper.look_at(Sleeper(None))
+    reaper.rest()
+    coming = threading.Thread(target=started.pop(), daemon=True)
+    coming.start()
+    coming.join(10)
+    assert not coming.is_alive()

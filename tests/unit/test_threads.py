@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import _thread
+import signal
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -99,3 +102,40 @@ def test_a_thread_that_cannot_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[int] = []
     assert threads.start("any", lambda: ran.append(1))
     assert ran == [1]
+
+
+def test_signals_are_blocked_while_a_thread_starts() -> None:
+    """What starts meanwhile inherits that every signal is blocked; the starter's own
+    mask is restored, whatever a signal handler raises in between."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    masks: list[set[int]] = []
+
+    def raising() -> None:
+        masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.blocking_signals(raising)
+    never = {signal.SIGKILL, signal.SIGSTOP}
+    crashes = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+    crashes |= {signal.SIGTRAP, signal.SIGSYS}
+    assert masks[0] - before == signal.valid_signals() - never - crashes - before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+def test_no_thread_starts_in_the_master_of_uwsgi(
+    monkeypatch: pytest.MonkeyPatch, started: list[Callable[[], None]]
+) -> None:
+    """It forks in C, where a thread of Python's is a danger; its workers and its mules
+    have threads, and an application's own module of that name changes nothing."""
+    ids = {"worker_id": 0, "mule_id": 0}
+    module = ModuleType("uwsgi")
+    monkeypatch.setitem(sys.modules, "uwsgi", module)
+    assert not threads.forbidden()
+    module.worker_id = lambda: ids["worker_id"]  # type: ignore[attr-defined]
+    module.mule_id = lambda: ids["mule_id"]  # type: ignore[attr-defined]
+    assert threads.forbidden()
+    ids["worker_id"] = 1
+    assert not threads.forbidden()
+    ids.update(worker_id=0, mule_id=1)
+    assert not threads.forbidden()

@@ -38,6 +38,16 @@ class Closers:
         self._jobs.put(job)
         self.relieve()
 
+    def rest(self) -> None:
+        """Have the threads end now, and not after the linger."""
+        for _ in tuple(self._threads):
+            self._jobs.put(_leave)
+
+    def held_up(self, longer: float) -> bool:
+        """Whether a thread has been at one job for longer than that, in seconds."""
+        now = clock.system_now()
+        return any(now - since > longer for _, since in tuple(self._busy))
+
     def waiting(self) -> bool:
         """Whether a job has not been started; then call `relieve` again soon."""
         return bool(self._jobs)
@@ -96,6 +106,8 @@ class Closers:
             job = self._jobs.get(LINGER)
         except Empty:
             return False
+        if job is _leave:
+            return False
         entry = (me, clock.system_now())
         self._busy.append(entry)
         try:
@@ -103,3 +115,7 @@ class Closers:
         finally:
             self._busy.remove(entry)
         return True
+
+
+def _leave() -> None:
+    """What a thread that rests finds in place of a job."""

@@ -13,6 +13,7 @@ from waterdrop_py._engine.ending import INSIDE, Ending
 from waterdrop_py._engine.losing import give_up
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reentrance import leases
+from waterdrop_py._engine.unhooked import check
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.life import Life
@@ -113,6 +114,7 @@ def abandon(slot: ClientSlot) -> None:
 
     Called by a finalizer, which may run anywhere: it only hands over.
     """
+    check()
     life = slot.ledger.book[1]
     held = sum(refusal.count for hold in slot.holds if (refusal := hold()) is not None)
     if slot.closing is not None or (life is None and not held):

@@ -27,6 +27,7 @@ from waterdrop_py._engine.partitions import (
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py._engine.resending import Moved
 from waterdrop_py._engine.subjects import limit_of, subject_of
+from waterdrop_py._engine.unhooked import HOME
 from waterdrop_py._settings.reading import number_of
 from waterdrop_py.delivery import ANYWHERE, Place
 from waterdrop_py.errors import (
@@ -343,7 +344,8 @@ class Dispatch:
         try:
             life.inuse.append(None)
             # `send` would try again what a foreign client has refused here.
-            if slot.life is not life or life.quiet or slot.reports.foreign:
+            moved = slot.life is not life or not HOME[0]
+            if moved or life.quiet or slot.reports.foreign:
                 return count
             produce: Any = life.produce
             run = handles[start:] if start else handles

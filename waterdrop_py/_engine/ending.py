@@ -15,6 +15,7 @@ from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.census import released, take_census
 from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.contained import from_signal_handler
+from waterdrop_py._engine.foreign_client import identities_of
 from waterdrop_py._engine.kafka_errors import kafka_error_of
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reaper import RELIEF
@@ -164,7 +165,7 @@ class Ending:
             life.after_turn(self._submit)
             return
         error: Exception | None = None
-        identity = id(life.client)
+        identities = identities_of(life.client)
         try:
             # With the turn: nobody hears any more of a client that was let go of.
             while life.asks():
@@ -183,7 +184,7 @@ class Ending:
         finally:
             _drop(life, turn)
         self.finish(error)
-        self.slot.engine.leftovers.closed(self.slot, identity)
+        self.slot.engine.leftovers.closed(self.slot, identities)
 
     def finish(self, error: Exception | None = None) -> bool:
         """The client is destroyed, or given up; False when that was said before."""

@@ -6,18 +6,19 @@ import weakref
 from itertools import count
 from typing import TYPE_CHECKING, Final, cast
 
-from waterdrop_py._engine import clock
+from waterdrop_py._engine import clock, threads
 from waterdrop_py._engine.closers import Closers
 from waterdrop_py._engine.contained import from_signal_handler
 from waterdrop_py._engine.ending import Batch
 from waterdrop_py._engine.exit_report import EXIT
 from waterdrop_py._engine.gate import ForkGate
-from waterdrop_py._engine.leftovers import Leftovers
+from waterdrop_py._engine.leftovers import SECONDARY, Leftovers
 from waterdrop_py._engine.life import figure
 from waterdrop_py._engine.log import LOG
 from waterdrop_py._engine.poller import Poller, SlowCallbackError
 from waterdrop_py._engine.reach import REACH
 from waterdrop_py._engine.reaper import RELIEF, Reaper
+from waterdrop_py._engine.states import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,13 @@ MEASURED: Final = 50
 """Live clients up to which the process is counted before and after a batch. One count
 takes about 0.1 ms for each, and the closes wait for it: with 100 due together the
 last was closed 8 to 102 ms after the deadline without it, 75 to 349 ms with it."""
+END: Final = 0.5
+"""Seconds that the exit waits for the library's threads, which end within milliseconds
+unless user code or a close that hangs holds one up."""
+REST: Final = 0.1
+"""Seconds that the last `close()` waits for them."""
+HELD_UP: Final = 0.02
+"""Seconds of one job after which it does not wait for its thread."""
 
 
 class Engine:
@@ -61,6 +69,8 @@ class Engine:
         self.endings: dict[Ending, None] = {}
         self._batches: list[tuple[Batch, float]] = []
         self._next_look = 0.0
+        # The exit handler has run: finalizers have nothing left to do.
+        self.ended = False
         self.gate = ForkGate()
         self.leftovers = Leftovers(self)
         self.closers = Closers(self._run_on_poller)
@@ -72,6 +82,39 @@ class Engine:
 
     def _wake_poller(self) -> None:
         self.poller.do(_nothing)
+
+    def end(self) -> None:
+        """Every producer is closed, and the process ends: so do the threads."""
+        self.ended = True
+        self.leftovers.end()
+        self._rest()
+        threads.end(END)
+
+    @property
+    def without_threads(self) -> bool:
+        """Whether what is sent is delivered then and there, for lack of a thread."""
+        return threads.forbidden()
+
+    def rest(self) -> None:
+        """A producer was closed: with the last one the threads end, at once.
+
+        A sub-interpreter can only be ended without them: there it blocks for at most
+        END, and what the log holds back is said now. Else it blocks for at most REST,
+        and not for what holds a thread up, nor for one that stays for the log.
+        """
+        if self.ended or any(slot.status is not Status.CLOSED for slot in self.slots()):
+            return
+        if SECONDARY:
+            LOG.flush()
+        self._rest()
+        if SECONDARY:
+            threads.wait(END, lambda: False)
+        else:
+            threads.wait(REST, lambda: LOG.wanted() or self.closers.held_up(HELD_UP))
+
+    def _rest(self) -> None:
+        for part in (self.reaper, self.poller, self.closers):
+            part.rest()
 
     def _wake_reaper(self) -> None:
         self.reaper.wake()  # the present one: a forked child has another

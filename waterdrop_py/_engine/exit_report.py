@@ -49,7 +49,7 @@ class ExitReport:
     def look(self, now: float) -> list[Callable[[], None]]:
         """The job that says so, once the wait is long."""
         slots = self._slots
-        if not slots or now - self._since < LONG:
+        if not slots or now < self._since + LONG:
             return []
         self._slots = []
         # The text is of now: the job may wait for a thread until all is given up.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import weakref
 from contextlib import suppress
 from functools import lru_cache
@@ -14,8 +15,8 @@ from confluent_kafka import KafkaError, KafkaException
 from waterdrop_py._engine import foreign_client
 from waterdrop_py._engine.arrival import Arrival, ArrivingLines
 from waterdrop_py._engine.brokers import Brokers
+from waterdrop_py._engine.children import watch_exit
 from waterdrop_py._engine.contained import from_signal_handler
-from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.fatal import Registration
 from waterdrop_py._engine.interruption import raise_interruption, surface
 from waterdrop_py._engine.kafka_errors import kafka_error_of
@@ -23,6 +24,7 @@ from waterdrop_py._engine.librdkafka_log import LogBridge
 from waterdrop_py._engine.tokens import Tokens
 from waterdrop_py._settings.defaults import missing_defaults
 from waterdrop_py._settings.reading import decimal_of, number_of, text_of, truth_of
+from waterdrop_py._settings.tuning import warn_of_parents_id
 from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class Factory:
         "_config",
         "_emitter",
         "_fake",
+        "_process",
         "brokers",
         "kafka",
     )
@@ -88,6 +91,7 @@ class Factory:
         self.brokers = Brokers() if brokers is None else brokers
         self._config = config
         self._emitter = emitter
+        self._process = os.getpid()  # that it was made in, or has been warned in
         self._beginning: _Beginning | None = None
         self._begun: Properties | None = None  # with these
         self._fake: Callable[[dict[str, Any]], KafkaClient] | None = None
@@ -134,15 +138,21 @@ class Factory:
                 client factory made no client, or one that lacks something.
             KafkaException: librdkafka could not start, or got no OAuth token.
             ProduceError: the process has as many clients as it can (too_many_clients).
+
+        A forked child with its parent's `transactional.id` is warned, once.
         """
         kafka = self.kafka  # once: another thread may replace it
+        transactional_id = text_of(kafka, "transactional.id")
+        if transactional_id and self._process != (pid := os.getpid()):
+            self._process = pid
+            warn_of_parents_id(transactional_id)
         beginning = self._begin(kafka)
         reports.kafka = kafka
         conf = kafka.over(beginning.missing)
         self.brokers.add_to(conf)
-        if name := text_of(kafka, "transactional.id"):
+        if transactional_id:
             timeout_ms = number_of(conf, "transaction.timeout.ms") or 0
-            life.registration = Registration(name, timeout_ms)
+            life.registration = Registration(transactional_id, timeout_ms)
         life.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)

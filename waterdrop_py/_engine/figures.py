@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.states import Status
+from waterdrop_py._engine.unhooked import check
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.slot import ClientSlot
@@ -73,6 +74,7 @@ def read_stats(
     variants: Mapping[str, ProducerStats] | None = None,
 ) -> ProducerStats:
     """The figures of `slot`, without a lock."""
+    check()
     ledger = slot.ledger
     totals, life = ledger.book
     taken = acknowledged = failed = 0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py._engine import clock
 from waterdrop_py._engine.buffer import message_of
+from waterdrop_py._engine.children import watch_exit
 from waterdrop_py._engine.contained import from_signal_handler
-from waterdrop_py._engine.exit import watch_exit
 from waterdrop_py._engine.life import figure
 from waterdrop_py._engine.slot import Refusal
 from waterdrop_py._engine.verbs import about
@@ -85,6 +85,9 @@ class Flusher:
         entries = self._buffer.add(messages)
         if self._slot.closing is not None and self._buffer.withdraw(entries):
             self._slot.refuse_closed()
+            self._buffer.put_back(entries)  # closed by the exit handler, and open again
+        if self._slot.engine.ended:
+            self.flush_async()  # nothing comes behind it that would
 
     def flush_async(self) -> list[DeliveryHandle]:
         """Hand the buffer over."""
@@ -112,7 +115,7 @@ class Flusher:
     def _hand_over(
         self, verb: str, *, wait: bool, deadline: float | None = None
     ) -> list[DeliveryHandle]:
-        self._slot.refuse_closed()
+        self._slot.refuse_closed()  # in a forked child, the buffer is empty after it
         entries = self._buffer.take()
         handles: list[DeliveryHandle] = []
         own = self._txns is not None and self._txns.current() is None

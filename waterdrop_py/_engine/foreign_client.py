@@ -115,6 +115,14 @@ def native_of(client: object) -> Any:
     return client if issubclass(type(client), NATIVE) else None
 
 
+def identities_of(client: object) -> tuple[int, ...]:
+    """The `id` of `client`, and of each producer that it wraps."""
+    if isinstance(client, Proxy):
+        return (id(client._outer), *identities_of(client._inner))
+    inner = getattr(client, "__wrapped__", None)
+    return (id(client),) if inner is None else (id(client), id(inner))
+
+
 def by_keyword(life: Life, limit: int) -> Callable[..., None]:
     """What the engine calls with positions, for a client that gets keywords.
 

@@ -1,7 +1,8 @@
 """What happens to clients when the process forks.
 
 The hooks run for `os.fork`, for multiprocessing's fork and for
-`subprocess(preexec_fn=)`; not for a plain subprocess, nor for spawn.
+`subprocess(preexec_fn=)`; not for a plain subprocess, nor for spawn. A fork in C runs
+none of them: the child's part is made up for by its first verb (`unhooked.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Final
 
-from waterdrop_py._engine import aside, clock
+from waterdrop_py._engine import aside, clock, threads, unhooked
 from waterdrop_py._engine.engine import ENGINE
 from waterdrop_py.errors import ProduceError
 
@@ -70,9 +71,11 @@ class Fork:
             _leak(life)
         for ending in endings:
             _leak(ending.life)
+        threads.start_afresh()
         ENGINE.reset()
         for slot in slots:
             slot.start_afresh()
+        unhooked.stamp()
 
 
 def _idle_enough(slot: ClientSlot) -> bool:
@@ -108,6 +111,7 @@ FORK: Final = Fork()
 
 def install() -> None:
     """Register the hooks; once, when the library is imported."""
+    unhooked.on_fork(FORK.after_in_child)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=FORK.before,

@@ -9,6 +9,7 @@ from waterdrop_py._engine import clock
 from waterdrop_py._engine.reentrance import leaseholder
 from waterdrop_py._engine.slot import Refusal
 from waterdrop_py._engine.states import SlotState
+from waterdrop_py._engine.unhooked import check
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.life import Life
@@ -36,6 +37,7 @@ class IdleReport:
 
 def explain_idle(slot: ClientSlot) -> IdleReport:
     """The report on `slot`. Takes no lock, opens nothing."""
+    check()
     life = slot.known
     if slot.state in {SlotState.CLOSING, SlotState.CLOSED}:
         return IdleReport(False, None, (Refusal("closed", 0),))

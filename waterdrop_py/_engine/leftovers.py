@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import importlib
+import math
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import confluent_kafka
 
+from waterdrop_py._engine import clock
+from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.census import take_census
-from waterdrop_py._engine.pause import pause
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
@@ -18,8 +21,28 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 1.0
 """Seconds that the kernel and librdkafka have to let go of everything."""
+SPARED: Final = 600.0
+"""Seconds without another look once a client of somebody else's was seen. A look walks
+all objects of the process: 35 ms with the GIL held, and 120 ms more for a million."""
 _REMEMBERED: Final = 1_024
-_CLIENTS: Final = (confluent_kafka.cimpl.Producer, confluent_kafka.cimpl.Consumer)
+_CLIENTS: Final = tuple(
+    getattr(confluent_kafka.cimpl, name)
+    for name in ("Producer", "Consumer", "ShareConsumer", "_AdminClientImpl")
+    if hasattr(confluent_kafka.cimpl, name)
+)
+
+
+def _secondary() -> bool:
+    """Whether this is a sub-interpreter: others' objects are not seen from here, and
+    their threads are."""
+    try:
+        interpreters: Any = importlib.import_module("_xxsubinterpreters")  # to 3.12
+    except ImportError:
+        return False
+    return bool(interpreters.get_current() != interpreters.get_main())
+
+
+SECONDARY: Final = _secondary()
 
 
 class IncompleteDisconnectError(WaterdropError):
@@ -37,16 +60,25 @@ class Leftovers:
         self._engine = engine
         self._ours: deque[int] = deque(maxlen=_REMEMBERED)
         self._looking: list[None] = []
+        self._spared_until = -math.inf
+        self._over = Bell()
 
-    def closed(self, slot: ClientSlot, identity: int) -> None:
-        """A client, by its `id`, was closed: look in a while, if it was the last."""
-        self._ours.append(identity)
+    def end(self) -> None:
+        """Nobody looks any more: the process ends."""
+        self._over()
+
+    def closed(self, slot: ClientSlot, identities: tuple[int, ...]) -> None:
+        """A client, by its `id` and that of each producer that it wraps, was closed:
+        look in a while, if it was the last."""
+        self._ours.extend(identities)
         # The walk over every producer comes last: for each of a thousand closes it
         # would cost more than all else of them. Whoever ends last finds no `endings`.
         if (
             self._looking
             or self._engine.endings
             or not slot.emitter.listens("error.occurred")
+            or SECONDARY
+            or clock.system_now() < self._spared_until
             or self._engine.holds_clients()
         ):
             return
@@ -56,14 +88,13 @@ class Leftovers:
     def _look(self, slot: ClientSlot) -> None:
         try:
             moves = self._engine.traffic()
-            pause(PATIENCE)
+            if self._over.wait(PATIENCE):
+                return  # the process ends
             census = take_census()
-            if (
-                census is None
-                or not census.threads
-                or self._engine.traffic() != moves
-                or self._others()
-            ):
+            if census is None or not census.threads or self._engine.traffic() != moves:
+                return
+            if self._others():
+                self._spared_until = clock.system_now() + SPARED
                 return
         finally:
             self._looking.pop()
@@ -80,7 +111,8 @@ class Leftovers:
     def _others(self) -> bool:
         """Whether anybody else has a client in this process."""
         ours = set(self._ours)
+        # `isinstance` would ask the object itself, and a dead weak proxy raises.
         return any(
-            isinstance(each, _CLIENTS) and id(each) not in ours
+            issubclass(type(each), _CLIENTS) and id(each) not in ours
             for each in gc.get_objects()
         )

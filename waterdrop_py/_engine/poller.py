@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from contextlib import suppress
+from math import inf
 from queue import Empty
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -11,7 +12,6 @@ from waterdrop_py._engine import clock
 from waterdrop_py._engine.bell import Bell, Inbox
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.life import Life
-from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.threads import Post
 from waterdrop_py.errors import WaterdropError
 
@@ -67,9 +67,11 @@ class Poller:
         self._lives: set[Life] = set()
         self._sequence = 0
         self._next_sweep = 0.0
+        self._asked_for = inf  # a sweep beside the usual ones
         self._serving: list[_Serving] = []
         self._dozing = False
         self._alarm = Bell()
+        self._over = Bell()
 
     def arm(self, life: Life) -> None:
         """Serve `life` soon, and until nothing of it is un-acknowledged."""
@@ -92,6 +94,18 @@ class Poller:
         """Whether the calling thread is the one that polls for all."""
         return self._lead.mine
 
+    def rest(self) -> None:
+        """End now, and not after the linger, unless a client is open.
+
+        Said in any case: the thread may be on its way.
+        """
+        self.armed.put(self._forget_closed)
+
+    def _forget_closed(self) -> None:
+        self._lives = {
+            life for life in self._lives if life.client is not None or life.arrived
+        }
+
     def _run_jobs(self) -> None:
         with suppress(Empty):
             for _ in range(len(self.armed)):  # not what is put back
@@ -111,6 +125,7 @@ class Poller:
             finally:
                 self._lead.release(ticket)
                 self._alarm()
+                self._over()
             if not self.armed:
                 return
 
@@ -136,9 +151,14 @@ class Poller:
         return self._wanted is not None and self._wanted()
 
     def sweep_by(self, when: float) -> None:
-        """Sweep at `when`, in seconds on the real clock, or earlier."""
+        """Sweep at `when` too, in seconds on the real clock. One wish at a time.
+
+        A usual sweep shortly before does not take its place
+        (test_a_sweep_that_is_asked_for).
+        """
 
         def bring_forward() -> None:
+            self._asked_for = when
             self._next_sweep = min(self._next_sweep, when)
 
         self.do(bring_forward)
@@ -152,7 +172,7 @@ class Poller:
     def _enlist(self, life: Life) -> None:
         now = clock.system_now()
         if not self._lives:
-            self._next_sweep = now + QUIET_PERIOD
+            self._next_sweep = min(now + QUIET_PERIOD, self._asked_for)
         self._lives.add(life)
         life.progress_at = now
         self._schedule(life)
@@ -171,15 +191,20 @@ class Poller:
             # An older entry of a client that was scheduled again is void.
             if due == life.poll_at and not self._serve(life, lead):
                 return False
-        if now >= self._next_sweep:
-            self._next_sweep = now + QUIET_PERIOD
-            for life in list(self._lives):
-                if life.client is None and not life.arrived:
-                    self._lives.discard(life)
-                elif life.poll_at < now and not self._look(life, lead):
-                    return False
-            if self._every_second is not None:
-                self._every_second(self._lives)
+        return now < self._next_sweep or self._sweep(now, lead)
+
+    def _sweep(self, now: float, lead: Ticket) -> bool:
+        """Look at every client; False when the deputy took the lead meanwhile."""
+        if now >= self._asked_for:
+            self._asked_for = inf
+        self._next_sweep = min(now + QUIET_PERIOD, self._asked_for)
+        for life in list(self._lives):
+            if life.client is None and not life.arrived:
+                self._lives.discard(life)
+            elif life.poll_at < now and not self._look(life, lead):
+                return False
+        if self._every_second is not None:
+            self._every_second(self._lives)
         return True
 
     def _look(self, life: Life, lead: Ticket) -> bool:
@@ -247,7 +272,7 @@ class Poller:
         if not self._serving and self._lead.taken:
             self._alarm.wait(LINGER)
         self._dozing = False
-        pause(SLOW)
+        self._over.wait(SLOW)
 
     def _take_over(self, lead: Ticket) -> bool:
         for serving in tuple(self._serving):

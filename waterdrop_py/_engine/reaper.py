@@ -102,6 +102,7 @@ class Reaper:
         self._schedule = Schedule()
         self._running = Claim()
         self._post = Post("reaper", self._run)
+        self._resting = False
         clock.on_jump(self.wake)
 
     def look_at(self, slot: Reapable) -> None:
@@ -112,6 +113,14 @@ class Reaper:
 
     def wake(self) -> None:
         """Look at the clock again: it has jumped."""
+        self._inbox.put(None)
+
+    def rest(self) -> None:
+        """End now, and not after the linger, unless there is a deadline.
+
+        Said in any case: the thread may be on its way (test_a_reaper_that_is_to_rest).
+        """
+        self._resting = True
         self._inbox.put(None)
 
     def _run(self) -> None:
@@ -129,6 +138,10 @@ class Reaper:
         waiting = self._relieve()
         due = self._schedule.next()
         idle = due is None
+        if self._resting and not waiting and not self._inbox:
+            self._resting = False
+            if idle:
+                return False
         wait: float | None = LINGER if due is None else max(0.0, due - clock.now())
         if due is not None and not clock.is_real():
             wait = None if wait else 0.0  # somebody moves that clock, and rings

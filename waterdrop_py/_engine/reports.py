@@ -90,7 +90,7 @@ class ReportDesk:
             foreign: each message takes the long way. The fast path tries twice what
             is refused, and a tracer or a serializer would see both.
         linger: seconds that messages wait for company.
-        exiting: the process ends, and says itself what it gives up.
+        exiting: what is given up is said once for all, as at the exit.
         drain: what a closing producer accounts with, while it closes.
         resending: takes the reports of messages that are handed over once more.
         diagnosis: the most telling connection error since the last success.

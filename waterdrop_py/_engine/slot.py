@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine import brokers, clock
+from waterdrop_py._engine import brokers, clock, late
 from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.closing import Closing
@@ -20,6 +20,7 @@ from waterdrop_py._engine.partitions import Partitions
 from waterdrop_py._engine.reports import ReportDesk
 from waterdrop_py._engine.resending import Resending
 from waterdrop_py._engine.states import MOVES, SlotState, Status, derive_status
+from waterdrop_py._engine.unhooked import check
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProducerClosedError,
@@ -101,6 +102,7 @@ class ClientSlot:
         "_claim",
         "_deferred",
         "before_close",
+        "by_exit",
         "close_before_fork",
         "close_timeout",
         "closing",
@@ -111,6 +113,7 @@ class ClientSlot:
         "idle_timeout",
         "inside",
         "is_final",
+        "late_budget",
         "ledger",
         "life",
         "lost",
@@ -151,6 +154,10 @@ class ClientSlot:
         self.partitions = Partitions()
         self.topic: str | None = None
         self.closing: Closing | None = None
+        # Closed by the exit handler and not by the user, so that what later handlers
+        # send may open it again; and how many seconds those may take in all.
+        self.by_exit = False
+        self.late_budget = close_timeout
         # What stands against a close beyond the client, and what a client needs
         # before its first use: messages and transactions are not the slot's.
         self.holds: list[Callable[[], Refusal | None]] = []
@@ -174,6 +181,7 @@ class ClientSlot:
     @property
     def status(self) -> Status:
         """The public status, derived. Takes no lock."""
+        check()
         return derive_status(
             self.state, opened=self.ledger.opens > 0, retiring=self.retiring is not None
         )
@@ -235,6 +243,7 @@ class ClientSlot:
             thread's open took longer than `deadline`); ProduceError (librdkafka could
             not start, or a fatal error stays); or what a client factory raised.
         """
+        check()
         while True:
             life = self.life
             if life.fatal is not None:
@@ -349,6 +358,7 @@ class ClientSlot:
 
         Returns at once, while the close is under way.
         """
+        check()
         life = self.life
         if life is NO_LIFE:
             code = "closed" if self._ended else "not_connected"
@@ -570,9 +580,12 @@ class ClientSlot:
         """Have the deadline of a new client noted, by the poller: its thread is needed
         anyway, and starts the reaper's where nobody waits for that.
 
-        As with `look_again`, whatever a signal handler raises meanwhile.
+        As with `look_again`, whatever a signal handler raises meanwhile. Where no
+        thread can run, what was sent is delivered here.
         """
-        if self.unnoted:
+        if self.engine.without_threads:
+            late.deliver(self)
+        elif self.unnoted:
             try:
                 self.engine.poller.do(self.look_again)
             except BaseException:
@@ -717,12 +730,33 @@ class ClientSlot:
         return self.state is SlotState.CLOSING or self.state is SlotState.CLOSED
 
     def refuse_closed(self) -> None:
-        """Raise `ProducerClosedError` from the beginning of the close on."""
-        if self._ended:
+        """Raise `ProducerClosedError` from the beginning of the close on.
+
+        A close of the exit handler's is waited for, and the producer opens again.
+        """
+        check()
+        if self._ended and not self._open_again():
             raise ProducerClosedError(
                 f"producer {self.emitter.producer_id!r} is {self.status}; nothing "
                 "was sent"
             )
+
+    def _open_again(self) -> bool:
+        """Whether the exit handler has closed this producer, which is used again."""
+        closing = self.closing
+        if not self.by_exit or closing is None or closing.must_not_wait():
+            return False
+        closing.wait(clock.system_now() + self.close_timeout)
+        ticket = Ticket()
+        try:
+            if self._claim.take(ticket) and self.state is SlotState.CLOSED:
+                self.closing = self.reports.drain = None
+                for reset in self.resets:
+                    reset()
+                self.state = SlotState.EMPTY  # no move: as in a forked child
+        finally:
+            self._release(ticket)
+        return not self._ended
 
     def _move(self, state: SlotState) -> None:
         """The one place that moves the state. Claim held."""

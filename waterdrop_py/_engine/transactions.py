@@ -14,6 +14,7 @@ from waterdrop_py._engine.commands import CommandError, Retries
 from waterdrop_py._engine.losing import GIVE_UP
 from waterdrop_py._engine.reports import PURGED
 from waterdrop_py._engine.slot import Refusal
+from waterdrop_py._engine.unhooked import check
 from waterdrop_py.errors import (
     AbortTransaction,
     DeliveryTimeoutError,
@@ -85,6 +86,7 @@ class Transactions:
 
     def current(self) -> Transaction | None:
         """The transaction that the calling context is inside of."""
+        check()
         return innermost(self)
 
     def joined(self) -> bool:

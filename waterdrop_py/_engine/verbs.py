@@ -17,6 +17,7 @@ from waterdrop_py._engine.contract import (
 )
 from waterdrop_py._engine.life import SLICE
 from waterdrop_py._engine.subjects import subject_of
+from waterdrop_py._engine.unhooked import check
 from waterdrop_py.delivery import DeliveryHandle, overdue
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
@@ -80,6 +81,7 @@ class Verbs:
 
     def produce_async(self, message: Message) -> DeliveryHandle:
         """Send one message, without the wait."""
+        check()
         verb = "message.produce_async"
         message = self._middleware.run(message)
         handle = fill(message, self._limit)
@@ -108,6 +110,7 @@ class Verbs:
 
     def produce_sync(self, message: Message, timeout: float | None) -> DeliveryReport:
         """Send one message, and wait for its report."""
+        check()
         verb = "message.produce_sync"
         message = self._middleware.run(message)
         handle = fill(message, self._limit)
@@ -238,6 +241,7 @@ class Verbs:
         self, given: Iterable[MessageInput], *, null: bool
     ) -> list[DeliveryHandle]:
         """A handle for each message; every one is valid before any is sent."""
+        check()
         batch = listed(given)
         if not batch:
             self._dispatch.refuse_closed()  # no send will

@@ -10,6 +10,7 @@ from waterdrop_py._engine import aside, clock
 from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.life import SLICE
+from waterdrop_py._engine.unhooked import check
 from waterdrop_py.errors import ReentrantCallError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def wait_for(handle: DeliveryHandle, timeout: float | None) -> bool:
 def wait_until(handle: DeliveryHandle, deadline: float) -> bool:
     """The same, with a deadline."""
     woken: Life | None = None
+    check()
     while not handle.done():
         life = handle._life
         left = deadline - clock.system_now()

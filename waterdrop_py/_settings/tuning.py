@@ -30,6 +30,17 @@ def warn_about(config: Config) -> None:
             warnings.warn(surprise, TuningWarning, stacklevel=_callers_level())
 
 
+def warn_of_parents_id(transactional_id: str) -> None:
+    """Issue a `TuningWarning`, at the line outside the library, in a forked child."""
+    warnings.warn(
+        f"the transactional.id {transactional_id!r} is the one of the parent process: "
+        "two processes with one id fence each other, and a fenced producer sends "
+        "nothing any more; give each process an id of its own",
+        TuningWarning,
+        stacklevel=_callers_level(),
+    )
+
+
 def _idle_surprise(config: Config) -> str | None:
     native = number_of(config.kafka, "connections.max.idle.ms") or 0
     idle = config.idle_disconnect_timeout
@@ -77,7 +88,7 @@ def _unused_surprise(config: Config, start: str) -> str | None:
 
 
 def _callers_level() -> int:
-    """The `stacklevel` for `warn_about` of the first frame outside the library."""
+    """The `stacklevel`, for its caller, of the first frame outside the library."""
     level, frame = 1, sys._getframe(1)  # noqa: SLF001
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back

@@ -23,6 +23,36 @@ POST_MORTEM_CHARS = 2_000
 READ_BYTES = 65_536
 
 
+def _require_interpreter() -> None:
+    """Refuse to start what is not Python, before anything is started.
+
+    `sys.executable` of a frozen application is the application, and that of a program
+    that embeds Python is the program: started again, it would start another one.
+
+    Raises:
+        RuntimeError: there is no interpreter to run the cluster in, or no file to run.
+    """
+    reason = None
+    if getattr(sys, "frozen", False) or "__compiled__" in globals():
+        reason = (
+            "this application is frozen (PyInstaller, Nuitka, cx_Freeze): "
+            f"sys.executable is the application itself, {sys.executable!r}"
+        )
+    elif not sys.executable or "uwsgi" in sys.modules:
+        reason = (
+            "Python is embedded in another program: sys.executable must be an "
+            f"interpreter, got {sys.executable!r}"
+        )
+    elif not SCRIPT.is_file():
+        reason = f"waterdrop_py must be installed as files, got {str(SCRIPT)!r}"
+    if reason is not None:
+        raise RuntimeError(
+            f"EmbeddedCluster runs in a Python process of its own, and {reason}. Start "
+            "the cluster from a Python script, and give the application its "
+            "bootstrap_servers; nothing was started"
+        )
+
+
 class HostProcess:
     """One running host; commands are thread-safe, one at a time.
 
@@ -31,6 +61,7 @@ class HostProcess:
     """
 
     def __init__(self, brokers: int) -> None:
+        _require_interpreter()
         self._owner = os.getpid()
         self._lock = threading.Lock()  # protects the pipes, `_last_id` and `_unread`
         self._last_id = 0

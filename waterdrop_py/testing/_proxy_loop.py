@@ -12,6 +12,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from waterdrop_py._engine import threads
 from waterdrop_py.testing._flow import End, Flow
 from waterdrop_py.testing.cluster import Broker
 
@@ -53,7 +54,7 @@ class ProxyLoop:
         self._thread = threading.Thread(
             target=self._serve, name="waterdrop-testing-proxy", daemon=True
         )
-        self._thread.start()
+        threads.blocking_signals(self._thread.start)
 
     def run(self, action: Callable[[], T]) -> T:
         """Have the thread do this after everything that has reached its sockets."""

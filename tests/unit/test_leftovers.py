@@ -1,0 +1,118 @@
+"""What is said of a process that closed its last client, and still has threads."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import TYPE_CHECKING, Any, cast
+
+import confluent_kafka
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from waterdrop_py._engine import clock, leftovers
+from waterdrop_py._engine.census import Census
+from waterdrop_py._engine.foreign_client import identities_of, whole
+from waterdrop_py._engine.leftovers import SPARED, Leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.engine import Engine
+    from waterdrop_py._engine.slot import ClientSlot
+
+OTHERS: dict[str, Callable[[], object]] = {
+    "admin": lambda: AdminClient({}),
+    "producer": lambda: confluent_kafka.Producer({}),
+    "consumer": lambda: confluent_kafka.Consumer({"group.id": "g"}),
+}
+
+
+class Stub:
+    """An engine whose jobs run at once, and a slot that notes its errors."""
+
+    def __init__(self) -> None:
+        self.endings: dict[object, None] = {}
+        self.closers = self.emitter = self
+        self.errors: list[str] = []
+
+    def holds_clients(self) -> bool:
+        """All are closed."""
+        return False
+
+    def traffic(self) -> int:
+        """Nothing moves."""
+        return 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Run the job."""
+        job()
+
+    def listens(self, _: str) -> bool:
+        """Of course."""
+        return True
+
+    def error(self, name: str, _: object, **__: object) -> None:
+        """Take note."""
+        self.errors.append(name)
+
+
+@pytest.fixture
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One entry for each walk over the process' objects; threads are always left.
+
+    What other tests have left is not among the objects.
+    """
+    made: list[None] = []
+    walk = gc.get_objects
+    clients = confluent_kafka.Producer, confluent_kafka.Consumer, AdminClient
+    known = [each for each in walk() if issubclass(type(each), clients)]
+
+    def counted() -> list[Any]:
+        made.append(None)
+        return [each for each in walk() if not any(each is other for other in known)]
+
+    monkeypatch.setattr(leftovers, "PATIENCE", 0.0)
+    monkeypatch.setattr(leftovers, "take_census", lambda: Census(1, 5, 9))
+    monkeypatch.setattr(gc, "get_objects", counted)
+    return made
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_clients_of_others(
+    kind: str, walks: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said while somebody else's client is there, of whichever kind. And the
+    objects of the process are walked once in ten minutes, not for each last close."""
+    now = [1_000.0]
+    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    stub = Stub()
+    looks = Leftovers(cast("Engine", stub))
+    other = OTHERS[kind]()
+    for _ in range(3):
+        looks.closed(cast("ClientSlot", stub), ())
+    assert stub.errors == []
+    assert len(walks) == 1
+    del other
+    now[0] += SPARED + 1
+    looks.closed(cast("ClientSlot", stub), ())
+    assert stub.errors == ["producer.disconnect.incomplete"]
+    assert len(walks) == 2
+
+
+def test_what_a_client_of_ours_wraps(walks: list[None]) -> None:
+    """A wrapper that somebody keeps, and the producer in it, are no client of others'.
+    Objects that cannot be asked what they are stand in no way."""
+
+    class Traced(confluent_kafka.Producer):
+        def __init__(self, inner: object) -> None:
+            self.inner = inner
+
+    outer = Traced(confluent_kafka.Producer({}))
+    stub = Stub()
+    ours = identities_of(whole(outer, transactional=False))
+    dead = weakref.proxy(Stub())
+    Leftovers(cast("Engine", stub)).closed(cast("ClientSlot", stub), ours)
+    del dead
+    assert stub.errors == ["producer.disconnect.incomplete"]
+    assert len(walks) == 1

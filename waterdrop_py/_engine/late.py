@@ -1,0 +1,78 @@
+"""What is sent while there is no thread of the library's: it is delivered at once.
+
+There is none in uWSGI's master, as it forks in C, and none after the library's exit
+handler. Handlers that were registered before the library was imported run after that
+one, as `logging.shutdown` always does, and nothing comes behind them.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from waterdrop_py._engine import clock, flushing
+from waterdrop_py._engine.log import LOG
+from waterdrop_py._engine.losing import GIVE_UP, give_up
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.slot import ClientSlot
+
+
+def deliver(slot: ClientSlot) -> None:
+    """Wait until what the client has is delivered; give up what is not in time.
+
+    All that is sent late by one producer waits for at most its `close_timeout`
+    together. Does nothing inside a callback of the client: whoever serves that waits
+    for this message too.
+    """
+    life = slot.life
+    if life.held_here():
+        return
+    try:
+        _deliver(slot, life)
+    finally:
+        if slot.engine.ended:
+            LOG.flush()  # nothing comes behind it that would
+
+
+def _deliver(slot: ClientSlot, life: Life) -> None:
+    if life.in_flight():
+        _wait(slot, life)
+    # No reaper comes for the client, and a fork in C would hand its sockets on.
+    if not slot.engine.ended and slot.close_before_fork is not None:
+        slot.retire("fork")
+
+
+def _wait(slot: ClientSlot, life: Life) -> None:
+    started = clock.system_now()
+    flushing.wait_until(
+        life,
+        lambda: not life.in_flight(),
+        started + slot.late_budget,
+        push=slot.factory.lingers,
+    )
+    left = life.in_flight()
+    if left:
+        _give_up(slot, life, left)
+    slot.late_budget = max(0.0, slot.late_budget - (clock.system_now() - started))
+
+
+def _give_up(slot: ClientSlot, life: Life, left: int) -> None:
+    """Said once for all, as at the exit, and not for each message."""
+    told, slot.reports.exiting = slot.reports.exiting, True
+    try:
+        give_up(life, clock.system_now() + GIVE_UP)
+    finally:
+        slot.reports.exiting = told
+    text = (
+        f"producer {slot.emitter.producer_id!r} could not deliver "
+        f"{left} message{'' if left == 1 else 's'} sent where no thread of "
+        f"the library's can run: {slot.close_timeout:g} s (close_timeout) are for all "
+        "of them together"
+    )
+    LOG.say(slot.emitter, logging.ERROR, text)
+    with suppress(ResourceWarning):  # where warnings are errors
+        warnings.warn(text, ResourceWarning, stacklevel=2)
