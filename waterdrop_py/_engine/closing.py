@@ -10,10 +10,12 @@ from waterdrop_py._engine import clock, flushing, waiting
 from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.drain import DrainReport
 from waterdrop_py._engine.ending import INSIDE, Ending
+from waterdrop_py._engine.log import LOG
 from waterdrop_py._engine.losing import give_up
 from waterdrop_py._engine.pause import pause
 from waterdrop_py._engine.reentrance import leases
 from waterdrop_py._engine.unhooked import check
+from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.life import Life
@@ -236,12 +238,25 @@ class Closing:
             retiring.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
         slot.finish_closing()
         self._report = self._drain.report()
+        self._log_what_was_given_up(self._report)
         took_ms = (clock.system_now() - self._started) * 1000
         try:
             emitter.emit("producer.closed", duration_ms=took_ms)
         finally:
             for bell in tuple(self._bells):
                 bell()
+
+    def _log_what_was_given_up(self, report: DrainReport) -> None:
+        """One line for all, where no function of the user's hears of each message."""
+        emitter = self._slot.emitter
+        said = self._slot.reports.exiting or emitter.listens("error.occurred")
+        if report.undelivered and not said:
+            error = ProduceError(
+                "given up by the close of the producer, at its bound (purge_queue)",
+                code="purge_queue",
+            )
+            about = {"messages": report.undelivered}
+            LOG.error(emitter, "librdkafka.dispatch_error", error, about)
 
     def hurry(self, deadline: float) -> None:
         """A later `close` has less time, or none: nobody waits any longer than that."""

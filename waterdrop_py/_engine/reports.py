@@ -304,16 +304,17 @@ class ReportDesk:
         self._emitter.error(f"callbacks.{name}.error", error)
 
     def _failure(self, handle: DeliveryHandle, error: Any, native: Any) -> ProduceError:
-        life, code = handle._life, code_name(error)
-        # librdkafka purges what a fatal error has left, and the reports of a fenced
-        # producer name the epoch only.
-        fatal = life.fatal
-        if fatal is not None and self.drain is None and code in _BY_FATAL:
-            return shared(fatal.error())
+        life = handle._life
+        fatal = life.fatal if self.drain is None else None
         # A purge ends a hundred thousand messages at once: they share their error.
         purged = self._purged.get(error.code())
-        if purged is not None:
+        if purged is not None and fatal is None:
             return purged
+        code = code_name(error)
+        # librdkafka purges what a fatal error has left, and the reports of a fenced
+        # producer name the epoch only.
+        if fatal is not None and code in _BY_FATAL:
+            return shared(fatal.error())
         if error.code() > 0:
             self.diagnosis.heard()
         if code in PURGED:
@@ -387,7 +388,8 @@ class ReportDesk:
                 self._emitter.tell(kind, failure, **told)
             else:
                 self._emitter.error(kind, failure, **told)
-        elif not (given_up and self.exiting):
+        elif not given_up or (self.drain is None and not self.exiting):
+            # A close says once for all what it gave up.
             self._emitter.error(kind, failure, topic=handle._topic)
 
 

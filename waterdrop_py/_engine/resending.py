@@ -55,11 +55,12 @@ class Resending:
         Inside the poll; neither asks nor sends anything. Once for each report, also
         where a signal handler interrupted the drain behind it.
         """
-        if any(taken is native for _, _, taken in tuple(self._refused)):
-            return True
         place = handle._place
-        # A message that was handed over again has a `Moved`.
-        if type(place) is not Place or code_name(error) not in GONE:
+        if place is None:
+            return False
+        if type(place) is Moved:  # it was handed over again, or is about to be
+            return any(taken is native for _, _, taken in tuple(self._refused))
+        if code_name(error) not in GONE:
             return False
         if place.partition is None and place.partition_key is None:
             return False
