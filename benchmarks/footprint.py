@@ -69,6 +69,7 @@ def memory(setting: Setting) -> list[Row]:
     gc.collect()
     before, _ = tracemalloc.get_traced_memory()
     producers = _come_and_go(_producers(setting, count), topic)
+    time.sleep(4.0)  # threads of the library still have the last clients
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from functools import partial
+from functools import lru_cache, partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,8 +79,7 @@ class Brokers:
         if found:
             if len(found) > MOST:
                 found = random.sample(found, MOST)
-            self._cluster = cluster or known
-            self.servers = tuple(found)
+            self._cluster, self.servers = _shared(cluster or known, tuple(found))
         return None
 
     def add_to(self, conf: dict[str, Any]) -> None:
@@ -93,6 +92,14 @@ class Brokers:
         own = {_address(server) for server in str(value).split(",")}
         others = [server for server in learned if _address(server) not in own]
         conf[name] = ",".join([str(value), *others])
+
+
+@lru_cache(maxsize=64)
+def _shared(
+    cluster: str | None, servers: tuple[str, ...]
+) -> tuple[str | None, tuple[str, ...]]:
+    """The same objects for all producers of a cluster: a thousand of them keep one."""
+    return cluster, servers
 
 
 def watch(slot: ClientSlot, life: Life) -> None:

@@ -202,7 +202,8 @@ class Request:
                     wait = inf
                 pause(_BETWEEN)  # the connection may have broken
             else:
-                self.slot.learn(self.life, self.topic, self.answer)
+                wanted = bool(self.bells) or self.lasting > 0
+                self.slot.learn(self.life, self.topic, self.answer, wanted=wanted)
                 return
             finally:
                 self.running = False

@@ -51,6 +51,10 @@ class _Count(NamedTuple):
     due_at: float  # when it is asked again, on the clock
 
 
+_NONE: Final[dict[str, Any]] = {}
+"""What nothing was noted in yet; never added to."""
+
+
 class Partitions:
     """What a producer knows of its topics' partitions. It outlives the clients.
 
@@ -61,9 +65,10 @@ class Partitions:
     __slots__ = ("_counts", "_missing", "_recounted")
 
     def __init__(self) -> None:
-        self._counts: dict[str, _Count] = {}
-        self._missing: dict[str, tuple[float, Any]] = {}
-        self._recounted: dict[str, float] = {}
+        # Most producers need none of them.
+        self._counts: dict[str, _Count] = _NONE
+        self._missing: dict[str, tuple[float, Any]] = _NONE
+        self._recounted: dict[str, float] = _NONE
 
     def count(self, topic: str) -> int | None:
         """The number that is known."""
@@ -80,6 +85,8 @@ class Partitions:
         if found is None:
             return
         if found.error is None and found.partitions:
+            if self._counts is _NONE:
+                self._counts = {}
             due_at = clock.now() + OLD
             self._counts[topic] = _Count(len(found.partitions), due_at)
             self._missing.pop(topic, None)
@@ -97,6 +104,8 @@ class Partitions:
 
     def note_missing(self, topic: str, error: Any) -> None:
         """The cluster says that there is no such topic."""
+        if self._missing is _NONE:
+            self._missing = {}
         if len(self._missing) >= MOST:
             self._missing.clear()  # names that come from outside are many
         self._missing[topic] = (clock.now(), error)
@@ -119,6 +128,8 @@ class Partitions:
 
     def note_recount(self, topic: str) -> None:
         """It is."""
+        if self._recounted is _NONE:
+            self._recounted = {}
         if len(self._recounted) >= MOST:
             self._recounted.clear()
         self._recounted[topic] = clock.now()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
@@ -22,6 +21,10 @@ if TYPE_CHECKING:
 
 _TICK: Final = 0.01
 """Seconds between two tries to have room in the queue."""
+
+
+_NONE: Final[list[Any]] = []
+"""What a producer has that never sent anything again; never added to."""
 
 
 class Resending:
@@ -46,8 +49,8 @@ class Resending:
 
     def __init__(self, slot: ClientSlot) -> None:
         self._slot = slot
-        self._refused: deque[tuple[DeliveryHandle, Any, Any]] = deque()
-        self._right: list[None] = [None]
+        self._refused: list[tuple[DeliveryHandle, Any, Any]] = _NONE
+        self._right: list[None] = _NONE
 
     def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
         """Take the report of `handle`; False when it is to be settled as it is.
@@ -69,6 +72,9 @@ class Resending:
         waited = native.latency() if native is not None else None
         if slot.reports.transactional or (timeout and (waited or 0.0) >= timeout):
             return False
+        if self._refused is _NONE:
+            self._right = [None]
+            self._refused = []
         handle._place = Moved(*place)
         self._refused.append((handle, error, native))
         return True
@@ -96,7 +102,7 @@ class Resending:
                 return  # another thread does
             try:
                 while self._refused:
-                    self._again(*self._refused.popleft())
+                    self._again(*self._refused.pop(0))
             finally:
                 self._right.append(None)
 

@@ -201,9 +201,14 @@ class ClientSlot:
         """Whether this thread is inside a step of this slot, further down."""
         return self._claim.mine and not self._claim.heal()
 
-    def learn(self, life: Life, topic: str, answer: Any) -> None:
-        """Keep what the cluster answered to `life` about a topic, and of itself."""
-        self.partitions.learn(topic, answer)
+    def learn(self, life: Life, topic: str, answer: Any, *, wanted: bool) -> None:
+        """Keep what the cluster answered to `life` about a topic, and of itself.
+
+        `wanted`: a caller asked for it. Else the number of partitions is kept only
+        where one is known: most producers never need any, and it takes 0.3 KB.
+        """
+        if wanted or self.partitions.count(topic) is not None:
+            self.partitions.learn(topic, answer)
         brokers.note(self, life, answer)
 
     def refresh(self) -> None:
