@@ -24,8 +24,8 @@ what librdkafka reports meanwhile.
 
 A native call cannot be stopped; a native close waits for it (measured with 2.16). When
 its caller has left early, a client that is to be closed is let go of at once, and
-destroyed when the call has ended (`Ending.run`). Whoever waits for that close waits for
-a second at most (`Ending.wait`).
+destroyed when the call has ended (`Ending.run`). A caller that waits for that close
+leaves after 0.3 s (`Ending.wait_until`).
 """
 
 from __future__ import annotations
