@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.typing import KafkaClient
 
+# Newer than the oldest confluent-kafka that is supported.
+_CLUSTER_ID: Final[Callable[..., Any] | None] = getattr(NATIVE, "cluster_id", None)
+
 SLICE: Final = 0.15
 """Seconds of one native poll. Below the 0.2 s from which on confluent-kafka goes
 on polling after it served a report; and what a Ctrl-C waits for at the most."""
@@ -248,7 +251,9 @@ class Life:
         native = native_of(self.client)  # of a wrapper: its own method may trace
         try:
             self.reached = self.acknowledged > 0 or (
-                native is not None and bool(NATIVE.cluster_id(native, 0.0))
+                native is not None
+                and _CLUSTER_ID is not None
+                and bool(_CLUSTER_ID(native, 0.0))
             )
         except (KafkaException, RuntimeError):
             return
