@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 IDLE_MS = 200
 TIMEOUT_MS = 1_000
 LONGER = 2.0
+OPEN: list[Consumer] = []
 ALL_VERBS = ("transaction", "sync", "async", "many", "buffer", "count", "native")
 
 
@@ -137,6 +138,14 @@ def test_a_zombie_that_rested_does_not_come_back(
     assert payloads(quick, topic) == ["b'a'", "b'b'", "b'b2'"]
 
 
+@pytest.fixture(autouse=True)
+def consumers_are_closed() -> Iterator[None]:
+    """Those that a step has opened, once its transaction has ended."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 def commit(_: Producer, __: KafkaCluster, ___: str) -> None:
     """Nothing more before the end of the block."""
 
@@ -165,11 +174,11 @@ def send_offsets(producer: Producer, cluster: KafkaCluster, topic: str) -> None:
             "auto.offset.reset": "earliest",
         }
     )
-    with closing(consumer):
-        consumer.assign([TopicPartition(topic, 0, 0)])
-        message = consumer.poll(10)
-        assert message is not None
-        producer.mark_as_consumed(consumer, message)
+    OPEN.append(consumer)  # until the commit: the positions are sent there
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    message = consumer.poll(10)
+    assert message is not None
+    producer.mark_as_consumed(consumer, message)
 
 
 STEPS = [commit, send_to_the_same, send_to_another, send_and_leave, send_offsets]
