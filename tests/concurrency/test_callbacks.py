@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.concurrency.support import named, slot_of
-from tests.doubles import Park, Run, eventually
+from tests.doubles import BOUND, Park, Run, eventually
 from waterdrop_py._engine import poller
 from waterdrop_py._engine.claim import Ticket
 from waterdrop_py._engine.engine import ENGINE
+from waterdrop_py._engine.reports import ReportDesk
 from waterdrop_py._engine.slot import NO_LIFE
-from waterdrop_py.errors import ReentrantCallError
+from waterdrop_py.errors import DeliveryTimeoutError, ReentrantCallError
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
@@ -315,3 +316,30 @@ def test_interrupt_inside_the_report_callback(bench: Bench, make: Make) -> None:
     assert heard == ["first", "next"]
     assert producer.stats().in_flight == 0
     assert producer.disconnect()
+
+
+def test_a_deferred_message_is_not_waited_for_as_it_is_sent(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler sends while the client opens, and another one waits for that
+    message while the same thread is about to hand it over: it would wait for itself."""
+    producer = make()
+    deferred: list[DeliveryHandle] = []
+    refused: list[BaseException] = []
+
+    def wait(*_: object) -> None:
+        monkeypatch.undo()
+        try:
+            deferred[0].result(0.5)
+        except (ReentrantCallError, DeliveryTimeoutError) as error:
+            refused.append(error)
+
+    def send() -> None:
+        bench.parks.pop("open", None)
+        deferred.append(producer.produce_async("t", b"from a handler"))
+        monkeypatch.setattr(ReportDesk, "note_topic", wait)
+
+    bench.parks["open"] = send
+    producer.produce_sync("t", b"x")
+    assert [type(error) for error in refused] == [ReentrantCallError]
+    assert deferred[0].result(BOUND).topic == "t"

@@ -24,7 +24,7 @@ from waterdrop_py._engine.partitions import (
     partition_of,
     refresh,
 )
-from waterdrop_py._engine.reentrance import leaseholder
+from waterdrop_py._engine.reentrance import ends_step, in_deferred, leaseholder
 from waterdrop_py._engine.resending import Moved
 from waterdrop_py._engine.subjects import limit_of, subject_of
 from waterdrop_py._engine.unhooked import HOME
@@ -203,8 +203,9 @@ class Dispatch:
         """Whether this thread is still inside what a deferred message waits for."""
         slot = self._slot
         within = slot.inside is not None and slot.inside()
-        return within or slot.mine or slot.life.held_here()
+        return within or slot.mine or slot.life.held_here() or in_deferred(slot)
 
+    @ends_step
     def _send_deferred(
         self,
         handle: DeliveryHandle,

@@ -16,7 +16,7 @@ from waterdrop_py._engine.fatal import Fatal, Registration
 from waterdrop_py._engine.foreign_client import NATIVE, native_of
 from waterdrop_py._engine.interruption import raise_interruption
 from waterdrop_py._engine.kafka_errors import code_name
-from waterdrop_py._engine.reentrance import poller
+from waterdrop_py._engine.reentrance import ends_step, poller
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
@@ -287,6 +287,7 @@ class Life:
         self.arrived.append((handle, None, None))
         self.arm(self)
 
+    @ends_step
     def leave(
         self,
         ticket: Ticket,

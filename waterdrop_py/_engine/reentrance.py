@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
     from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.slot import ClientSlot
 
 _HOLDERS: Final[set[CodeType]] = set()
 _POLLERS: Final[set[CodeType]] = set()
+_STEPS: Final[set[CodeType]] = set()
 _F = TypeVar("_F", bound="Callable[..., object]")
 
 
@@ -50,5 +52,30 @@ def polls_here() -> bool:
     while frame is not None:
         if frame.f_code in _POLLERS:
             return True
+        frame = frame.f_back
+    return False
+
+
+def ends_step(function: _F) -> _F:
+    """Mark a method that ends a step of a slot, and then does what was deferred to it.
+
+    Its `self` is the slot, or has it as `_slot`, or has the `reports` of the slot.
+    """
+    _STEPS.add(function.__code__)
+    return function
+
+
+def in_deferred(slot: ClientSlot) -> bool:
+    """Whether this thread does what was deferred to the end of a step of `slot`, or is
+    about to, further down its stack."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code in _STEPS:
+            owner = frame.f_locals.get("self")
+            if (
+                getattr(owner, "reports", None) is slot.reports
+                or getattr(owner, "_slot", None) is slot
+            ):
+                return True
         frame = frame.f_back
     return False

@@ -17,6 +17,7 @@ from waterdrop_py._engine.ledger import Ledger
 from waterdrop_py._engine.life import Life
 from waterdrop_py._engine.losing import GIVE_UP, give_up
 from waterdrop_py._engine.partitions import Partitions
+from waterdrop_py._engine.reentrance import ends_step
 from waterdrop_py._engine.reports import ReportDesk
 from waterdrop_py._engine.resending import Resending
 from waterdrop_py._engine.states import MOVES, SlotState, Status, derive_status
@@ -769,6 +770,7 @@ class ClientSlot:
             raise WaterdropError(f"a slot cannot go from {self.state} to {state}")
         self.state = state
 
+    @ends_step
     def _release(self, ticket: Ticket) -> None:
         if self._claim.release(ticket):
             self._ring()

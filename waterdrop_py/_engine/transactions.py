@@ -12,6 +12,7 @@ from waterdrop_py._engine.block import Block, Transaction, innermost, inside
 from waterdrop_py._engine.claim import Claim, Ticket
 from waterdrop_py._engine.commands import CommandError, Retries
 from waterdrop_py._engine.losing import GIVE_UP
+from waterdrop_py._engine.reentrance import ends_step
 from waterdrop_py._engine.reports import PURGED
 from waterdrop_py._engine.slot import Refusal
 from waterdrop_py._engine.unhooked import check
@@ -239,6 +240,7 @@ class Transactions:
         finally:
             self._give_back(ticket)
 
+    @ends_step
     def _give_back(self, ticket: Ticket) -> None:
         """Give the claim back, wake who waits for it, and start what waited."""
         if not self._claim.release(ticket):
