@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,8 @@ from waterdrop_py._engine.reaper import RELIEF
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.concurrency.support import Make
     from tests.doubles import Bench
     from waterdrop_py import Event
@@ -232,18 +235,23 @@ def test_a_torn_begin_is_begun_again(
     monkeypatch.setattr(ENGINE, "closers", closers)
     monkeypatch.setattr(ending, "NUDGE", 0.0)
 
-    start = threads.start
+    me = get_ident()
 
-    def raising(*arguments: Any) -> bool:
-        if arguments[0] == "poller-deputy":  # the poller starts it when it likes
-            return start(*arguments)
-        raise KeyboardInterrupt
+    def raising_here(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Signal handlers run on this thread alone; others start theirs as ever."""
+
+        def raising(*arguments: Any) -> Any:
+            if get_ident() != me:
+                return function(*arguments)
+            raise KeyboardInterrupt
+
+        return raising
 
     with monkeypatch.context() as patch:
         if torn == "before the job":
-            patch.setattr(closers, "submit", raising)
+            patch.setattr(closers, "submit", raising_here(closers.submit))
         else:
-            patch.setattr(threads, "start", raising)
+            patch.setattr(threads, "start", raising_here(threads.start))
         with pytest.raises(KeyboardInterrupt):
             producer.disconnect()
     producer.produce_sync("t", b"y")
