@@ -256,3 +256,26 @@ def test_ten_thousand_refused_messages_ask_once(
     stats = producer.stats()
     assert (stats.produced, stats.acknowledged) == (10_000, 10_000)
     assert bench.calls["list_topics"] == 2
+
+
+@pytest.mark.parametrize("method", ["produce", "list_topics"])
+def test_what_a_client_raises_meanwhile_is_told(
+    bench: Bench, make: Make, method: str
+) -> None:
+    """A factory's client raises what is no Kafka error: the refusal stands, once."""
+    bench.topics["t"] = 6
+    producer = make()
+    producer.partition_count("t")
+    bench.topics["t"] = 1
+    bench.auto = False
+    errors: list[str] = []
+    producer.monitor.subscribe(
+        "error.occurred", lambda event: errors.append(event["type"])
+    )
+    handle = producer.produce_async("t", b"x", partition_key="k1")
+    bench.fail(method, RuntimeError("a tracer broke"))
+    bench.client.fail(PARTITION)
+    eventually(handle.done)
+    assert getattr(handle.exception(0), "code", None) == "unknown_partition"
+    assert errors.count("librdkafka.error") == 1
+    assert producer.stats().in_flight == 0

@@ -86,7 +86,8 @@ def test_brokers_that_go_and_come_back(
         cluster.broker_up(broker)
     assert handle.result(BOUND).error is None
     time.sleep(1.5)
-    [line] = lines()
+    # On a busy machine one broker may be back for a while before the others are.
+    [line] = [line for line in lines() if "librdkafka.error" not in line]
     assert line.startswith("producer 'back' reached no broker of")
 
 

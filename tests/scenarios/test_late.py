@@ -68,3 +68,25 @@ def test_late_messages_for_a_broker_that_is_down(python: str, dead: str) -> None
     said = [line for line in outcome.err.splitlines() if line.startswith("producer ")]
     assert len(said) == 5, str(outcome)
     assert all("could not deliver 1 message sent" in line for line in said)
+
+
+def test_a_handler_that_sends_what_could_not_be_sent(dead: str) -> None:
+    """A handler of logging sends each record by a producer whose broker is away, the
+    lines about its own failures too: the process ends, within its bounds."""
+    outcome = run_scenario(
+        f"""
+import logging, warnings
+import waterdrop_py
+warnings.simplefilter("ignore")
+producer = waterdrop_py.Producer(
+    kafka={{"bootstrap.servers": {dead!r}}}, close_timeout=500
+)
+class ToKafka(logging.Handler):
+    def emit(self, record):
+        producer.produce_async("logs", record.getMessage())
+logging.getLogger().addHandler(ToKafka())
+logging.getLogger("app").warning("hello")
+""",
+        timeout=20,
+    )
+    assert outcome.code == 0, str(outcome)

@@ -188,7 +188,8 @@ class _Watch:
         if isinstance(told, ProduceError) and not told.retriable:
             error = BrokerUnreachableError(
                 str(told.args[0]),
-                checklist=told.checklist or slot.reports.checklist(),
+                checklist=told.checklist
+                or (() if told.fatal else slot.reports.checklist()),
                 retriable=False,
             )
             error.__cause__ = told

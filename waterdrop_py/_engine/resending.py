@@ -102,9 +102,18 @@ class Resending:
                 return  # another thread does
             try:
                 while self._refused:
-                    self._again(*self._refused.pop(0))
+                    self._once_more(self._refused.pop(0))
             finally:
                 self._right.append(None)
+
+    def _once_more(self, report: tuple[DeliveryHandle, Any, Any]) -> None:
+        """`_again`; what a client of a factory raises leaves the refusal as it came."""
+        try:
+            self._again(*report)
+        except Exception as error:  # noqa: BLE001 - contained, and told of
+            self._slot.emitter.error("librdkafka.error", error)
+            if not report[0].done():
+                _give_back(report, report[0]._life)
 
     def _again(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
         life: Life = handle._life

@@ -115,6 +115,7 @@ class ClientSlot:
         "inside",
         "is_final",
         "late_budget",
+        "late_saying",
         "ledger",
         "life",
         "lost",
@@ -159,6 +160,7 @@ class ClientSlot:
         # send may open it again; and how many seconds those may take in all.
         self.by_exit = False
         self.late_budget = close_timeout
+        self.late_saying = False
         # What stands against a close beyond the client, and what a client needs
         # before its first use: messages and transactions are not the slot's.
         self.holds: list[Callable[[], Refusal | None]] = []
