@@ -72,7 +72,10 @@ def test_brokers_that_go_and_come_back(
 
     def lines() -> list[str]:
         ours = [each for each in caplog.records if each.name == "waterdrop_py"]
-        return [each.getMessage() for each in ours]
+        said = [each.getMessage() for each in ours]
+        # On a busy machine one broker may be away, or back, for a while before the
+        # others are: that is a connection error beside a client that reaches brokers.
+        return [each for each in said if "librdkafka.error" not in each]
 
     producer = make_producer(id="back")
     producer.produce_sync(topic, b"x")
@@ -86,8 +89,7 @@ def test_brokers_that_go_and_come_back(
         cluster.broker_up(broker)
     assert handle.result(BOUND).error is None
     time.sleep(1.5)
-    # On a busy machine one broker may be back for a while before the others are.
-    [line] = [line for line in lines() if "librdkafka.error" not in line]
+    [line] = lines()
     assert line.startswith("producer 'back' reached no broker of")
 
 

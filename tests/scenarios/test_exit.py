@@ -142,4 +142,4 @@ def test_a_topic_that_shrank_at_the_exit(python: str, servers: str, topic: str) 
 
     assert outcome.one("delivered") == 40
     assert outcome.one("failed") == 0
-    assert outcome.one("asked") == 2
+    assert outcome.one("asked") in {2, 3}  # each client is asked for its brokers too

@@ -382,7 +382,7 @@ class Life:
         """
         numbered = figure(self.sent)
         open_ = aside.open_handles(self) if self.reports.foreign else []
-        if self.busy():
+        if self.busy() or self.reports.resending.holds:
             return
         self.torn = False
         if open_:

@@ -30,6 +30,10 @@ class Resending(Protocol):
     def waiting(self) -> bool:
         """Whether there are such reports; then call `begin`, outside of the poll."""
 
+    @property
+    def holds(self) -> bool:
+        """Whether it has messages that are in no client just now."""
+
     def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
         """Take a report; False when it is to be settled as it is. Inside the poll."""
 
@@ -40,7 +44,7 @@ class Resending(Protocol):
 class _NoResending:
     """Of a slot that is not whole yet, and of none."""
 
-    waiting = False
+    waiting = holds = False
 
     def take(self, *_: object) -> bool:
         return False

@@ -84,6 +84,13 @@ class Resending:
         """Whether messages wait for a thread that hands them over."""
         return bool(self._refused and self._right)
 
+    @property
+    def holds(self) -> bool:
+        """Whether it has messages that are in no client just now: a foreign client that
+        says it has nothing left has lost none of them."""
+        working = self._right is not _NONE and not self._right
+        return bool(self._refused) or working
+
     def begin(self) -> None:
         """Hand over what waits, on a closer.
 

@@ -36,8 +36,9 @@ def main() -> None:
         producer.disconnect()  # a new client does not know the topic yet
         for number in range(40):
             producer.produce_async(TOPIC, b"x", partition_key=f"k{number}")
-        report = producer.close(10)
-        say(delivered=report.delivered, failed=report.failed, asked=len(asked))
+        producer.close(10)
+        stats = producer.stats()
+        say(delivered=stats.acknowledged, failed=stats.failed, asked=len(asked))
 
 
 main()
