@@ -345,3 +345,29 @@ def test_a_due_client_is_active_before_it_is_left(
     assert connecting.result() is producer
     assert producer.is_connected
     assert slot.life.last_activity == time_.now()
+
+
+def test_an_answered_caller_keeps_the_client_until_it_leaves(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """The reaper looks after the answer, and before `connect()` has taken it."""
+    producer = make(idle=True)
+    refused: list[str] = []
+
+    class Asking(dict[str, metadata.Request]):
+        """Requests; the reaper looks as one is answered."""
+
+        def __delitem__(self, topic: str) -> None:
+            super().__delitem__(topic)
+            refused.extend(each.code for each in slot.retire("idle").refusals)
+
+    with bench.park("list_topics") as park:
+        connecting = Run(producer.connect)
+        park.entered()
+        slot = slot_of(producer)
+        slot.life.asking = Asking(slot.life.asking)
+        time_.advance(IDLE)
+        eventually(lambda: named(make.events, "producer.disconnect_refused"))
+    assert connecting.result() is producer
+    assert refused == ["call"]
+    assert producer.is_connected

@@ -22,6 +22,7 @@ from waterdrop_py.errors import ProduceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.bell import Bell
     from waterdrop_py._engine.metadata import Request
     from waterdrop_py._engine.reports import ReportDesk, Telling
     from waterdrop_py.delivery import DeliveryHandle
@@ -81,6 +82,7 @@ class Life:
         answers_before: the answers of brokers that the clients before it had.
         lost: why every handle that is still open will never get a report.
         asking: requests for metadata in progress, by topic.
+        awaiting: a bell for each caller that waits for one, or has just been answered.
         between: who has the turn is between two polls, and not inside one.
     """
 
@@ -94,6 +96,7 @@ class Life:
         "ask",
         "ask_at",
         "asking",
+        "awaiting",
         "begun_at",
         "between",
         "blocked",
@@ -140,6 +143,7 @@ class Life:
         self.arm = arm
         self.between = False
         self.asking: dict[str, Request] = {}
+        self.awaiting: list[Bell] = []
         self.on_settled: Callable[[], None] | None = None
         self.on_unpinned: Callable[[], None] | None = None
         # A deque: a list gives its memory back with the last mark, and takes it anew
@@ -403,8 +407,8 @@ class Life:
         return any(request.running for request in tuple(self.asking.values()))
 
     def awaited(self) -> int:
-        """How many requests for metadata a caller waits for."""
-        return sum(bool(request.bells) for request in tuple(self.asking.values()))
+        """How many callers wait for an answer to a request for metadata."""
+        return len(self.awaiting)
 
     def native(self) -> KafkaClient:
         """The client, for a caller that keeps no reference to it.

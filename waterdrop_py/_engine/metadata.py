@@ -30,6 +30,7 @@ leaves after 0.3 s (`Ending.wait_until`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import inf
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
@@ -326,7 +327,10 @@ def _wait_for(
     try:
         # Hung up first, looked at the slot second; who lets go of a client takes it out
         # of the slot first and looks who waits second
-        # (test_a_client_is_kept_while_somebody_waits_for_metadata).
+        # (test_a_client_is_kept_while_somebody_waits_for_metadata). The request forgets
+        # its callers with its answer, the life each one as it leaves
+        # (test_an_answered_caller_keeps_the_client_until_it_leaves).
+        life.awaiting.append(bell)
         request.bells.append(bell)
         if held:
             request.hold()
@@ -351,6 +355,8 @@ def _wait_for(
             life.last_activity = clock.now()
         return request.answered
     finally:
-        request.bells.remove(bell)
+        for bells in (request.bells, life.awaiting):
+            with suppress(ValueError):  # a signal handler raised before it was there
+                bells.remove(bell)
         if life.refusals:
             slot.look_again()
