@@ -135,6 +135,17 @@ class Request:
             raise self.error
         return self.answer
 
+    def join(self, bell: Bell) -> None:
+        """A caller waits for the answer; it keeps the client until it leaves."""
+        self.life.awaiting.append(bell)
+        self.bells.append(bell)
+
+    def leave(self, bell: Bell) -> None:
+        """That caller waits no more, or a signal handler raised before it joined."""
+        for bells in (self.bells, self.life.awaiting):
+            with suppress(ValueError):
+                bells.remove(bell)
+
     def hold(self) -> None:
         """The caller has a message in flight, which keeps the client."""
         self._held = True
@@ -330,8 +341,7 @@ def _wait_for(
         # (test_a_client_is_kept_while_somebody_waits_for_metadata). The request forgets
         # its callers with its answer, the life each one as it leaves
         # (test_an_answered_caller_keeps_the_client_until_it_leaves).
-        life.awaiting.append(bell)
-        request.bells.append(bell)
+        request.join(bell)
         if held:
             request.hold()
             request.run()
@@ -355,8 +365,6 @@ def _wait_for(
             life.last_activity = clock.now()
         return request.answered
     finally:
-        for bells in (request.bells, life.awaiting):
-            with suppress(ValueError):  # a signal handler raised before it was there
-                bells.remove(bell)
+        request.leave(bell)
         if life.refusals:
             slot.look_again()
