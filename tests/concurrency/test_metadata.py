@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 from tests.concurrency.support import IDLE, named, slot_of
 from tests.doubles import BOUND, Run, eventually
 from waterdrop_py._engine import clock, metadata
+from waterdrop_py._engine.bell import Bell
 from waterdrop_py._engine.engine import ENGINE
 from waterdrop_py._engine.slot import ClientSlot
 from waterdrop_py.errors import (
@@ -371,3 +372,28 @@ def test_an_answered_caller_keeps_the_client_until_it_leaves(
     assert connecting.result() is producer
     assert refused == ["call"]
     assert producer.is_connected
+
+
+def test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client(
+    time_: FakeClock, bench: Bench, make: Make
+) -> None:
+    """A signal handler raises out of `connect()` at its last steps."""
+    producer = make(idle=True)
+
+    class Bells(dict[Bell, None]):
+        """Callers; a handler raises as one is taken away."""
+
+        def pop(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    with bench.park("list_topics") as park:
+        connecting = Run(producer.connect)
+        park.entered()
+        [request] = slot_of(producer).life.asking.values()
+        eventually(lambda: request.bells)
+        request.bells = Bells(request.bells)
+    with pytest.raises(KeyboardInterrupt):
+        connecting.result()
+    assert not slot_of(producer).life.awaiting
+    time_.advance(IDLE)
+    eventually(lambda: not bench.open_clients)

@@ -143,7 +143,7 @@ class Life:
         self.arm = arm
         self.between = False
         self.asking: dict[str, Request] = {}
-        self.awaiting: list[Bell] = []
+        self.awaiting: dict[Bell, None] = {}
         self.on_settled: Callable[[], None] | None = None
         self.on_unpinned: Callable[[], None] | None = None
         # A deque: a list gives its memory back with the last mark, and takes it anew

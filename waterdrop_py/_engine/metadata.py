@@ -30,7 +30,6 @@ leaves after 0.3 s (`Ending.wait_until`).
 
 from __future__ import annotations
 
-from contextlib import suppress
 from math import inf
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
@@ -111,7 +110,7 @@ class Request:
         self.topic = topic
         self.until = until
         self.lasting = 0.0
-        self.bells: list[Bell] = []
+        self.bells: dict[Bell, None] = {}
         self.answer: Any = None
         self.error: Exception | None = None
         self.over = self.running = self.submitted = False
@@ -134,17 +133,6 @@ class Request:
         if self.error is not None:
             raise self.error
         return self.answer
-
-    def join(self, bell: Bell) -> None:
-        """A caller waits for the answer; it keeps the client until it leaves."""
-        self.life.awaiting.append(bell)
-        self.bells.append(bell)
-
-    def leave(self, bell: Bell) -> None:
-        """That caller waits no more, or a signal handler raised before it joined."""
-        for bells in (self.bells, self.life.awaiting):
-            with suppress(ValueError):
-                bells.remove(bell)
 
     def hold(self) -> None:
         """The caller has a message in flight, which keeps the client."""
@@ -341,7 +329,8 @@ def _wait_for(
         # (test_a_client_is_kept_while_somebody_waits_for_metadata). The request forgets
         # its callers with its answer, the life each one as it leaves
         # (test_an_answered_caller_keeps_the_client_until_it_leaves).
-        request.join(bell)
+        life.awaiting[bell] = None
+        request.bells[bell] = None
         if held:
             request.hold()
             request.run()
@@ -365,6 +354,9 @@ def _wait_for(
             life.last_activity = clock.now()
         return request.answered
     finally:
-        request.leave(bell)
+        # First, and in one call of C: a mark that stayed would keep the client for good
+        # (test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client).
+        life.awaiting.pop(bell, None)
+        request.bells.pop(bell, None)
         if life.refusals:
             slot.look_again()
