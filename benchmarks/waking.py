@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks import clients, rivals
 from benchmarks.measure import interleave, percentile, timed_ms, wait_until
 from benchmarks.rows import BARE, OURS, Row, at_most, compared
-from waterdrop_py._engine import closers, poller, reaper
+from waterdrop_py._engine.process import poller, reaper, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ def _shorten_lingering() -> None:
     What is measured is only what follows: they have to be started again. And the
     poller sees a closed client when it looks at the quiet ones, once a second.
     """
-    for module in (closers, poller, reaper):
+    for module in (workers, poller, reaper):
         vars(module)["LINGER"] = LINGER_SECONDS
     vars(poller)["QUIET_PERIOD"] = LINGER_SECONDS
 

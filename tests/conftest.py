@@ -15,7 +15,7 @@ import pytest
 
 from tests import doubles
 from tests.scenarios.harness import run_scenario
-from waterdrop_py._engine import foreign_client
+from waterdrop_py._engine.client import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,11 +106,11 @@ def _remaining(leaked: Callable[[], list[str]]) -> list[str]:
 def doubles_stand_for_the_bare_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """The doubles that park are called as confluent-kafka's own client is: by position,
     and on the fast path, whose races they force."""
-    foreign = foreign_client.is_foreign
+    is_foreign = foreign.is_foreign
     monkeypatch.setattr(
-        foreign_client,
+        foreign,
         "is_foreign",
-        lambda each: foreign(each) and not isinstance(each, doubles.FakeClient),
+        lambda each: is_foreign(each) and not isinstance(each, doubles.FakeClient),
     )
 
 

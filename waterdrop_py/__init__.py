@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from waterdrop_py import errors, testing
-from waterdrop_py._engine.states import Status
+from waterdrop_py._engine.connection.states import Status
 from waterdrop_py.config import Config
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import AbortTransaction

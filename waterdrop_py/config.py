@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import confluent_kafka
 
-from waterdrop_py._settings.kafka import copied
-from waterdrop_py._settings.kinds import (
+from waterdrop_py._settings.librdkafka_check import copied
+from waterdrop_py._settings.option_types import (
     REQUIRED,
     Count,
     Duration,
@@ -37,11 +37,11 @@ from waterdrop_py._settings.kinds import (
     properties,
     steps,
 )
-from waterdrop_py._settings.options import OptionTable
 from waterdrop_py._settings.plain import opened, plain
-from waterdrop_py._settings.shown import kind
-from waterdrop_py._settings.text import Reading, override
-from waterdrop_py._settings.tuning import warn_about
+from waterdrop_py._settings.redact import kind
+from waterdrop_py._settings.table import OptionTable
+from waterdrop_py._settings.text_sources import Reading, override
+from waterdrop_py._settings.tuning_warnings import warn_about
 from waterdrop_py.errors import ConfigurationInvalidError
 from waterdrop_py.typing import ClientFactory
 

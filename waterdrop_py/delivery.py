@@ -10,20 +10,23 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from waterdrop_py._engine import aside, waiting
-from waterdrop_py._engine.answers import HANDLE, REPORT, no_attribute
-from waterdrop_py._engine.arguments import seconds
-from waterdrop_py._engine.contained import from_signal_handler, on_main_thread
-from waterdrop_py._engine.subjects import subject_of
-from waterdrop_py._engine.unbroken import unbroken
-from waterdrop_py._engine.unhooked import check
-from waterdrop_py._settings.shown import shown
+from waterdrop_py._engine.client import waiting, watchers
+from waterdrop_py._engine.concurrency.contained import (
+    from_signal_handler,
+    on_main_thread,
+)
+from waterdrop_py._engine.concurrency.signals import unbroken
+from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.reports.subjects import subject_of
+from waterdrop_py._settings.arguments import seconds
+from waterdrop_py._settings.foreign_names import HANDLE, REPORT, no_attribute
+from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import DeliveryTimeoutError, InvalidArgumentError, about
 from waterdrop_py.message import Message
 from waterdrop_py.typing import Headers
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.client.client import Life
 
 
 class Place(NamedTuple):
@@ -348,7 +351,7 @@ class DeliveryHandle:
             InvalidArgumentError: `fn` is not callable.
         """
         _check_callable(fn)
-        aside.watch(self, fn)
+        watchers.watch(self, fn)
 
     def as_future(self) -> Future[DeliveryReport]:
         """A `concurrent.futures.Future` of the same outcome, for
@@ -358,7 +361,7 @@ class DeliveryHandle:
         if self.done():
             self._resolve(future)
         else:
-            aside.wake(self, lambda _: self._resolve_undisturbed(future))
+            watchers.wake(self, lambda _: self._resolve_undisturbed(future))
         return future
 
     def _resolve_undisturbed(self, future: Future[DeliveryReport]) -> None:
@@ -367,7 +370,9 @@ class DeliveryHandle:
         if not on_main_thread():
             self._resolve(future)
             return
-        from waterdrop_py._engine.engine import ENGINE  # it needs this module itself
+        from waterdrop_py._engine.process.runtime import (
+            ENGINE,  # it needs this module itself
+        )
 
         ENGINE.closers.submit(lambda: self._resolve(future))
 
@@ -405,11 +410,11 @@ class DeliveryHandle:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(wake)
 
-        aside.wake(self, ring)
+        watchers.wake(self, ring)
         try:
             await resolved
         finally:
-            aside.unwake(self, ring)
+            watchers.unwake(self, ring)
 
     def _failure(self) -> BaseException | None:
         if self._native is not None:
@@ -438,7 +443,7 @@ class DeliveryHandle:
 unbroken(DeliveryHandle.__call__)
 
 _place_of: Final = DeliveryHandle.__dict__["_place"].__get__
-_WATCHED: Final = aside.WATCHED
+_WATCHED: Final = watchers.WATCHED
 
 
 def overdue(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from waterdrop_py._settings.shown import shown
+from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import EventNotRegisteredError
 
 

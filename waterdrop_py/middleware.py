@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from waterdrop_py._engine.contract import snapshot
-from waterdrop_py._settings.shown import kind, shown
+from waterdrop_py._engine.produce.validation import snapshot
+from waterdrop_py._settings.redact import kind, shown
 from waterdrop_py.errors import InvalidArgumentError, MessageInvalidError
 from waterdrop_py.message import Message
 

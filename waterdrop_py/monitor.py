@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from blinker import NamedSignal
 
 from waterdrop_py._settings.callables import signature_against
-from waterdrop_py._settings.shown import shown
+from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import EventNotRegisteredError, InvalidArgumentError
 from waterdrop_py.events import (
     EVENTS,
@@ -359,7 +359,9 @@ def _is_unbound(listener: object, method: str) -> bool:
 
 
 def _refresh_producers() -> None:
-    from waterdrop_py._engine.engine import ENGINE  # it needs this module itself
+    from waterdrop_py._engine.process.runtime import (
+        ENGINE,  # it needs this module itself
+    )
 
     ENGINE.refresh()
 

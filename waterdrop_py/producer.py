@@ -10,18 +10,20 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn, cast
 
-from waterdrop_py._engine import clock, closing, connecting, exit, fork
-from waterdrop_py._engine.arguments import count, required_seconds, seconds
-from waterdrop_py._engine.contract import checked_topic
-from waterdrop_py._engine.drain import DrainReport
+from waterdrop_py._engine.assembly import Parts
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.connection.borrowing import Pinned
+from waterdrop_py._engine.connection.partitions import partition_count
+from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.emitter import Emitter
-from waterdrop_py._engine.figures import Health, ProducerStats
-from waterdrop_py._engine.idleness import IdleReport, explain_idle
-from waterdrop_py._engine.lease import Pinned
-from waterdrop_py._engine.partitions import partition_count
-from waterdrop_py._engine.parts import Parts
-from waterdrop_py._engine.states import Status
-from waterdrop_py._engine.unhooked import check
+from waterdrop_py._engine.introspection import probe
+from waterdrop_py._engine.introspection.idle import IdleReport, explain_idle
+from waterdrop_py._engine.introspection.stats import Health, ProducerStats
+from waterdrop_py._engine.produce.validation import checked_topic
+from waterdrop_py._engine.reports.accounting import DrainReport
+from waterdrop_py._engine.shutdown import close, exit, fork
+from waterdrop_py._settings.arguments import count, required_seconds, seconds
 from waterdrop_py.config import Config
 from waterdrop_py.errors import StatisticsNotEnabledError, TransactionalCloseError
 from waterdrop_py.middleware import Middleware
@@ -131,14 +133,14 @@ class Producer(Sender):
             InvalidArgumentError: an argument is not what it takes.
             ProducerClosedError: the producer is closed.
         """
-        retries = connecting.Retries(
+        retries = probe.Retries(
             count("max_retries", max_retries),
             required_seconds("interval_start", interval_start),
             required_seconds("interval_step", interval_step),
             required_seconds("interval_max", interval_max),
             errback,
         )
-        connecting.connect(self._slot, required_seconds("timeout", timeout), retries)
+        probe.connect(self._slot, required_seconds("timeout", timeout), retries)
         return self
 
     def disconnect(self) -> bool:
@@ -205,20 +207,20 @@ class Producer(Sender):
             )
         deadline = clock.system_now() + bound
         # The producer first: a variant that is made from then on is refused.
-        closing.begin(self._slot, bound, force=force)
+        close.begin(self._slot, bound, force=force)
         variants = list(self._parts.variants.values())
         slots = [self._slot, *(each.slot for each in variants)]
         for slot in slots:
             slot.by_exit = False  # for good
         for slot in slots[1:]:
             left = max(0.0, deadline - clock.system_now())
-            closing.begin(slot, left, force=force)
+            close.begin(slot, left, force=force)
         reports = []
         for slot in slots:
             left = max(0.0, deadline - clock.system_now())
-            reports.append(closing.close(slot, left, force=force))
+            reports.append(close.close(slot, left, force=force))
         self._slot.engine.rest()
-        return closing.combined(reports)
+        return close.combined(reports)
 
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the producer works.
@@ -230,7 +232,7 @@ class Producer(Sender):
         that is away or a client that cannot be opened: the answer has the error.
         """
         bound = required_seconds("timeout", timeout)
-        return connecting.health(self._slot, bound if deep else None)
+        return probe.health(self._slot, bound if deep else None)
 
     def stats(self) -> ProducerStats:
         """Figures since the producer was made. Takes no lock, opens nothing."""
@@ -325,7 +327,7 @@ class Producer(Sender):
         parts = getattr(self, "_parts", None)
         if parts is not None and not parts.slot.engine.ended:
             for each in (parts, *parts.variants.values()):
-                closing.abandon(each.slot)
+                close.abandon(each.slot)
 
     def __repr__(self) -> str:
         figures = f"in_flight={self.queue_size}"

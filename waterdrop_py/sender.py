@@ -7,15 +7,14 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
-from waterdrop_py._engine import clock, flushing, purging
-from waterdrop_py._engine.answers import (
-    PRODUCER,
-    Answering,
-    answering,
-    refuse,
-)
-from waterdrop_py._engine.arguments import seconds
-from waterdrop_py._engine.contract import (
+from waterdrop_py._engine.assembly import Parts
+from waterdrop_py._engine.client.borrow_marks import leaseholder
+from waterdrop_py._engine.client.interruption import raise_interruption
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.unhooked_forks import HOME, check
+from waterdrop_py._engine.produce import purge
+from waterdrop_py._engine.produce.dispatch import REFUSED
+from waterdrop_py._engine.produce.validation import (
     KNOWN_TOPICS,
     as_message,
     checked_positions,
@@ -24,12 +23,10 @@ from waterdrop_py._engine.contract import (
     snapshot,
     snapshots,
 )
-from waterdrop_py._engine.dispatch import REFUSED
-from waterdrop_py._engine.interruption import raise_interruption
-from waterdrop_py._engine.keywords import BY_KEYWORD, ByKeyword, implemented_by
-from waterdrop_py._engine.parts import Parts
-from waterdrop_py._engine.reentrance import leaseholder
-from waterdrop_py._engine.unhooked import HOME, check
+from waterdrop_py._engine.reports import flush
+from waterdrop_py._settings.arguments import seconds
+from waterdrop_py._settings.foreign_names import PRODUCER, Answering, answering, refuse
+from waterdrop_py._settings.keywords import BY_KEYWORD, ByKeyword, implemented_by
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import ProducerNotTransactionalError, TransactionRequiredError
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
@@ -267,7 +264,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         if self._parts.buffer:
             self._parts.flusher.flush_before(deadline)
         left = None if deadline is None else max(0.0, deadline - clock.system_now())
-        return flushing.flush(self._slot, left)
+        return flush.flush(self._slot, left)
 
     # -- tombstones --------------------------------------------------------
 
@@ -398,7 +395,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         Raises:
             ProducerClosedError: the producer is closed.
         """
-        purging.purge(self._parts)
+        purge.purge(self._parts)
 
     # -- transactions ------------------------------------------------------
 

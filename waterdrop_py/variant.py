@@ -7,14 +7,14 @@ from typing import Any, Final, NoReturn
 
 # The producer's module needs this one: annotations name it by way of the package.
 import waterdrop_py
-from waterdrop_py._engine.parts import Parts
+from waterdrop_py._engine.assembly import Parts
 from waterdrop_py._settings.durations import milliseconds
-from waterdrop_py._settings.kafka import Properties, copied
-from waterdrop_py._settings.known import names_of
+from waterdrop_py._settings.librdkafka import names_of
+from waterdrop_py._settings.librdkafka_check import Properties, copied
 from waterdrop_py._settings.plain import plain as plain_value
 from waterdrop_py._settings.reading import merged
-from waterdrop_py._settings.refusal import RefusedError
-from waterdrop_py._settings.shown import shown
+from waterdrop_py._settings.redact import shown
+from waterdrop_py._settings.rejected import RefusedError
 from waterdrop_py.errors import VariantInvalidError
 from waterdrop_py.sender import Sender
 

@@ -6,23 +6,23 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from waterdrop_py import Config
-from waterdrop_py._engine.dispatch import Dispatch
+from waterdrop_py._engine.client.client import figure
+from waterdrop_py._engine.client.factory import Factory
+from waterdrop_py._engine.connection.connection import ClientSlot
+from waterdrop_py._engine.connection.teardown import Batch
 from waterdrop_py._engine.emitter import Emitter
-from waterdrop_py._engine.ending import Batch
-from waterdrop_py._engine.factory import Factory
-from waterdrop_py._engine.gate import ForkGate
-from waterdrop_py._engine.life import figure
-from waterdrop_py._engine.reaper import Schedule
-from waterdrop_py._engine.slot import ClientSlot
+from waterdrop_py._engine.process.fork_guard import ForkGate
+from waterdrop_py._engine.process.reaper import Schedule
+from waterdrop_py._engine.produce.dispatch import Dispatch
 from waterdrop_py.monitor import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.doubles import Bench
-    from waterdrop_py._engine.engine import Engine
-    from waterdrop_py._engine.life import Life
-    from waterdrop_py._engine.reports import ReportDesk
+    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.process.runtime import Engine
+    from waterdrop_py._engine.reports.handler import ReportDesk
 
 
 class StillEngine:

@@ -6,8 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py import Producer
-from waterdrop_py._engine.engine import ENGINE
-from waterdrop_py._engine.life import figure
+from waterdrop_py._engine.client.client import figure
+from waterdrop_py._engine.process.runtime import ENGINE
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from itertools import count
 
     from tests.doubles import Bench
-    from waterdrop_py._engine.slot import ClientSlot
+    from waterdrop_py._engine.connection.connection import ClientSlot
     from waterdrop_py.monitor import Event
 
 IDLE: Final = 60.0

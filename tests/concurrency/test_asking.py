@@ -10,8 +10,8 @@ import pytest
 from tests.concurrency.support import slot_of
 from tests.doubles import Run, eventually
 from waterdrop_py import Status
-from waterdrop_py._engine.brokers import learn
-from waterdrop_py._engine.closers import Closers
+from waterdrop_py._engine.connection.brokers import learn
+from waterdrop_py._engine.process.workers import Closers
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ def test_without_a_thread_nothing_is_asked(
     slot = slot_of(producer)
     closers = Closers(lambda job: job())  # what the poller does with its jobs
     monkeypatch.setattr(slot.engine, "closers", closers)
-    monkeypatch.setattr("waterdrop_py._engine.threads.start", lambda *_: False)
+    monkeypatch.setattr(
+        "waterdrop_py._engine.concurrency.threads.start", lambda *_: False
+    )
     learn(slot, slot.life)
     monkeypatch.undo()
     assert not closers.waiting()

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError
 from tests.concurrency.support import named, slot_of
 from tests.doubles import Park, Run, eventually, kafka_failure
 from waterdrop_py import Message
-from waterdrop_py._engine.buffer import Buffer
+from waterdrop_py._engine.produce.buffer import Buffer
 from waterdrop_py.errors import (
     ProduceError,
     ProduceManyError,

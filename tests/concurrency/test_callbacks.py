@@ -9,18 +9,18 @@ import pytest
 
 from tests.concurrency.support import named, slot_of
 from tests.doubles import BOUND, Park, Run, eventually
-from waterdrop_py._engine import poller
-from waterdrop_py._engine.claim import Ticket
-from waterdrop_py._engine.engine import ENGINE
-from waterdrop_py._engine.reports import ReportDesk
-from waterdrop_py._engine.slot import NO_LIFE
+from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.connection.connection import NO_LIFE
+from waterdrop_py._engine.process import poller
+from waterdrop_py._engine.process.runtime import ENGINE
+from waterdrop_py._engine.reports.handler import ReportDesk
 from waterdrop_py.errors import DeliveryTimeoutError, ReentrantCallError
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
     from waterdrop_py import DeliveryHandle, Producer
-    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.client.client import Life
 
 
 def sync_verbs(producer: Producer, handle: DeliveryHandle) -> list[Any]:

@@ -11,13 +11,14 @@ import pytest
 
 from tests.concurrency.support import named, slot_of
 from tests.doubles import Park, Run, eventually
-from waterdrop_py._engine import ending, threads
-from waterdrop_py._engine.claim import Ticket
-from waterdrop_py._engine.closers import Closers
-from waterdrop_py._engine.engine import ENGINE
-from waterdrop_py._engine.pause import pause
-from waterdrop_py._engine.poller import Poller
-from waterdrop_py._engine.reaper import RELIEF
+from waterdrop_py._engine.concurrency import threads
+from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.connection import teardown
+from waterdrop_py._engine.process.poller import Poller
+from waterdrop_py._engine.process.reaper import RELIEF
+from waterdrop_py._engine.process.runtime import ENGINE
+from waterdrop_py._engine.process.workers import Closers
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
     from waterdrop_py import Event
-    from waterdrop_py._engine.drain import DrainReport
+    from waterdrop_py._engine.reports.accounting import DrainReport
 
 
 def test_send_meets_a_closing_client(bench: Bench, make: Make) -> None:
@@ -233,7 +234,7 @@ def test_a_torn_begin_is_begun_again(
     # Without the threads that other tests' closes have left.
     closers = Closers(lambda _: None)
     monkeypatch.setattr(ENGINE, "closers", closers)
-    monkeypatch.setattr(ending, "NUDGE", 0.0)
+    monkeypatch.setattr(teardown, "NUDGE", 0.0)
 
     me = get_ident()
 
@@ -266,7 +267,7 @@ def test_a_torn_turn_holds_no_close_up(
 ) -> None:
     """An exception came before the turn was given back, and the poller does not know
     the client: the close that waits for the turn sees that nobody has it."""
-    monkeypatch.setattr(ending, "NUDGE", 0.0)
+    monkeypatch.setattr(teardown, "NUDGE", 0.0)
     producer = make.quiet(close_timeout=3_000)
     producer.produce_sync("t", b"x")
     assert producer.disconnect()

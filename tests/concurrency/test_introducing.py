@@ -10,10 +10,11 @@ from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE, named
 from tests.doubles import Run, eventually
 from waterdrop_py import Message
-from waterdrop_py._engine import verbs, waiting
-from waterdrop_py._engine.contract import fill
-from waterdrop_py._engine.slot import Refusal
-from waterdrop_py._engine.verbs import Verbs
+from waterdrop_py._engine.client import waiting
+from waterdrop_py._engine.connection.connection import Refusal
+from waterdrop_py._engine.produce import verbs
+from waterdrop_py._engine.produce.validation import fill
+from waterdrop_py._engine.produce.verbs import Verbs
 from waterdrop_py.middleware import Middleware
 
 if TYPE_CHECKING:

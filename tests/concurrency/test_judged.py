@@ -8,7 +8,7 @@ import pytest
 
 from tests.concurrency.support import IDLE, HookedMarks, slot_of
 from waterdrop_py import Status
-from waterdrop_py._engine.slot import NO_LIFE
+from waterdrop_py._engine.connection.connection import NO_LIFE
 from waterdrop_py.errors import StatisticsNotEnabledError
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from confluent_kafka import KafkaException
 
 from tests.concurrency.support import IDLE, named, slot_of
 from tests.doubles import BOUND, Run, eventually
-from waterdrop_py._engine import clock, metadata
-from waterdrop_py._engine.bell import Bell
-from waterdrop_py._engine.engine import ENGINE
-from waterdrop_py._engine.slot import ClientSlot
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.wakeup import Bell
+from waterdrop_py._engine.connection import metadata
+from waterdrop_py._engine.connection.connection import ClientSlot
+from waterdrop_py._engine.process.runtime import ENGINE
 from waterdrop_py.errors import (
     BrokerUnreachableError,
     ProduceError,
@@ -220,7 +221,7 @@ def test_a_missing_topic_is_remembered(
 ) -> None:
     """For 2 s each call fails at once, and names the topic and the nearest one; then
     one answer is enough to know that it is still missing."""
-    monkeypatch.setattr("waterdrop_py._engine.partitions.LOOK_UP", 0.3)
+    monkeypatch.setattr("waterdrop_py._engine.connection.partitions.LOOK_UP", 0.3)
     bench.missing.add("ordrs")
     producer = make()
     producer.produce_sync("orders", b"x")

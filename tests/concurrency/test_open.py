@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tests.concurrency.support import named, slot_of
 from tests.doubles import Run, eventually, kafka_failure
-from waterdrop_py._engine.bell import Bell
+from waterdrop_py._engine.concurrency.wakeup import Bell
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
@@ -211,12 +211,14 @@ def test_an_open_that_ends_before_the_bell_hangs(
 
         def late() -> Bell:
             monkeypatch.undo()
-            monkeypatch.setattr("waterdrop_py._engine.slot._RECHECK", 60.0)
+            monkeypatch.setattr(
+                "waterdrop_py._engine.connection.connection._RECHECK", 60.0
+            )
             park.go()
             opener.result()
             return Bell()
 
-        monkeypatch.setattr("waterdrop_py._engine.slot.Bell", late)
+        monkeypatch.setattr("waterdrop_py._engine.connection.connection.Bell", late)
         sender = Run(lambda: producer.produce_async("t", b"y"))
         sender.result().result(5)
     assert len(bench.clients) == 1

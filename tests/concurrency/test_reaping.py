@@ -10,8 +10,8 @@ import pytest
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE, HookedCount, named, slot_of
 from tests.doubles import Run, eventually
-from waterdrop_py._engine import waiting
-from waterdrop_py._engine.life import Life
+from waterdrop_py._engine.client import waiting
+from waterdrop_py._engine.client.client import Life
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
@@ -239,7 +239,7 @@ def test_a_handler_that_raises_as_a_client_is_opened(
     if torn == "look":
         still.engine.look_at = interrupt  # type: ignore[assignment]
     else:
-        monkeypatch.setattr("waterdrop_py._engine.slot.Life", marked)
+        monkeypatch.setattr("waterdrop_py._engine.connection.connection.Life", marked)
     with pytest.raises(KeyboardInterrupt):
         slot.ready(None)
     time_.advance(IDLE)

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError
 
 from tests.concurrency.support import HookedCount, HookedMarks, named, slot_of
 from tests.doubles import Park, Run, eventually, kafka_failure
-from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.concurrency.locks import Claim, Ticket
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def test_two_openers(bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch) 
         Run(partial(producer.produce_async, "t", b"faster")).result()
         return Ticket()
 
-    monkeypatch.setattr("waterdrop_py._engine.slot.Ticket", overtaken)
+    monkeypatch.setattr("waterdrop_py._engine.connection.connection.Ticket", overtaken)
     producer.produce_sync("t", b"slower")
     assert len(bench.clients) == 1
     assert [payload for _, payload in bench.sent] == [b"faster", b"slower"]

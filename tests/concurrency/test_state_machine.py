@@ -11,16 +11,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE
 from tests.doubles import Bench, kafka_failure
-from waterdrop_py._engine import closing, waiting
-from waterdrop_py._engine.contract import fill
-from waterdrop_py._engine.slot import NO_LIFE
-from waterdrop_py._engine.states import STATUS_MOVES, SlotState
+from waterdrop_py._engine.client import waiting
+from waterdrop_py._engine.connection.connection import NO_LIFE
+from waterdrop_py._engine.connection.states import STATUS_MOVES, SlotState
+from waterdrop_py._engine.produce.validation import fill
+from waterdrop_py._engine.shutdown import close
 from waterdrop_py.errors import ProduceError, ProducerClosedError
 from waterdrop_py.message import Message
 from waterdrop_py.testing import FakeClock, record
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.states import Status
+    from waterdrop_py._engine.connection.states import Status
     from waterdrop_py.delivery import DeliveryHandle
 
 MSG_SIZE_TOO_LARGE, MSG_TIMED_OUT = 10, -192
@@ -152,7 +153,7 @@ class EngineMachine(RuleBasedStateMachine):
         """With closers that lose no time."""
         self.engine.run_jobs()
         self.engine.prompt = True
-        closing.close(self.slot, 0.0, force=force)
+        close.close(self.slot, 0.0, force=force)
 
     # -- what always holds -------------------------------------------------
 

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tests.doubles import Park, Run, eventually
 from waterdrop_py import Producer
-from waterdrop_py._engine.transactions import Transactions
+from waterdrop_py._engine.transactions.manager import Transactions
 from waterdrop_py.errors import ProducerClosedError
 from waterdrop_py.testing import FakeClient, record
 

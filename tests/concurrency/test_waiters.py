@@ -10,8 +10,8 @@ import pytest
 
 from tests.concurrency.support import slot_of
 from tests.doubles import Run, eventually
-from waterdrop_py._engine import aside, waiting
-from waterdrop_py._engine.claim import Ticket
+from waterdrop_py._engine.client import waiting, watchers
+from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def test_callback_added_while_the_report_arrives(bench: Bench, make: Make) -> No
         def append(self, item: object) -> None:
             bench.client.ack()
             eventually(handle.done)
-            eventually(lambda: handle not in aside.WATCHED)
+            eventually(lambda: handle not in watchers.WATCHED)
             super().append(item)
 
-    aside.WATCHED[handle] = ([], Late())  # type: ignore[assignment]
+    watchers.WATCHED[handle] = ([], Late())  # type: ignore[assignment]
     handle.add_done_callback(heard.append)
     assert heard == [handle]
-    assert handle not in aside.WATCHED
+    assert handle not in watchers.WATCHED
 
 
 def test_waiters_are_served_by_one_of_them(bench: Bench, make: Make) -> None:
@@ -78,7 +78,7 @@ def test_a_waiter_that_gives_up_wakes_the_next(bench: Bench, make: Make) -> None
 
 def time_is_up(seconds: float) -> float:
     """A deadline."""
-    from waterdrop_py._engine import clock
+    from waterdrop_py._engine.concurrency import clock
 
     return clock.system_now() + seconds
 
@@ -133,7 +133,7 @@ def test_timed_out_wait_changes_nothing(bench: Bench, make: Make) -> None:
     with pytest.raises(DeliveryTimeoutError):
         handle.result(0.02)
     assert time.monotonic() - started < 0.5
-    assert not aside.WATCHED.get(handle, ([], []))[0]
+    assert not watchers.WATCHED.get(handle, ([], []))[0]
     bench.client.ack()
     assert handle.result(5).error is None
 

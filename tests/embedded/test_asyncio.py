@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.embedded.support import BOUND
-from waterdrop_py._engine import aside
+from waterdrop_py._engine.client import watchers
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def test_gathering_a_thousand(
 
     reports = asyncio.run(asyncio.wait_for(main(), BOUND))
     assert [report.label for report in reports] == list(range(1_000))
-    assert not aside.WATCHED
+    assert not watchers.WATCHED
 
 
 def test_the_loop_is_not_blocked(
@@ -128,7 +128,7 @@ def test_cancelling_one_waiter_leaves_the_others(
         assert (await second).error is None
 
     asyncio.run(asyncio.wait_for(main(), BOUND))
-    assert not aside.WATCHED
+    assert not watchers.WATCHED
 
 
 def test_a_wrapped_future_can_be_awaited_and_given_up(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.embedded.support import BOUND, eventually, in_threads
 from waterdrop_py import Message, Status
-from waterdrop_py._engine.census import take_census
+from waterdrop_py._engine.process.resources import take_census
 from waterdrop_py.errors import ProduceError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.embedded.support import EventLog, MakeProducer
     from waterdrop_py import Producer
-    from waterdrop_py._engine.drain import DrainReport
+    from waterdrop_py._engine.reports.accounting import DrainReport
     from waterdrop_py.testing import DroppingProxy, EmbeddedCluster
 
 PURGED = {"purge_queue", "purge_inflight"}

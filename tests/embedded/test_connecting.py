@@ -10,7 +10,7 @@ import pytest
 
 from tests.embedded.support import hanging_up, refusing, silent
 from waterdrop_py import Status
-from waterdrop_py._engine.census import take_census
+from waterdrop_py._engine.process.resources import take_census
 from waterdrop_py.errors import BrokerUnreachableError, WaterdropError
 
 if TYPE_CHECKING:

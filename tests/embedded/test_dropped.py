@@ -9,7 +9,7 @@ import pytest
 
 from tests.embedded.support import eventually
 from waterdrop_py import Producer
-from waterdrop_py._engine.census import take_census
+from waterdrop_py._engine.process.resources import take_census
 
 if TYPE_CHECKING:
     from waterdrop_py.testing import EmbeddedCluster

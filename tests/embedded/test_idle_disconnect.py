@@ -9,7 +9,7 @@ import pytest
 
 from tests.embedded.support import BOUND, eventually
 from waterdrop_py import Status
-from waterdrop_py._engine.census import Census, take_census
+from waterdrop_py._engine.process.resources import Census, take_census
 
 if TYPE_CHECKING:
     from tests.embedded.support import EventLog, MakeProducer

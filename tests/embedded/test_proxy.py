@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Producer
 
-from waterdrop_py.testing._flow import Responses
+from waterdrop_py.testing._proxy_flow import Responses
 from waterdrop_py.testing.cluster import EmbeddedCluster
 from waterdrop_py.testing.proxy import DroppingProxy
 from waterdrop_py.testing.reading import read_topic

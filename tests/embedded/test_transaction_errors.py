@@ -12,7 +12,7 @@ import pytest
 
 from tests.embedded.support import BOUND, eventually, in_threads
 from waterdrop_py import Status
-from waterdrop_py._engine.census import Census, take_census
+from waterdrop_py._engine.process.resources import Census, take_census
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:

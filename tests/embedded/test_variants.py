@@ -10,7 +10,7 @@ import pytest
 
 from tests.embedded.support import BOUND, eventually, in_threads
 from waterdrop_py import Message
-from waterdrop_py._engine.census import take_census
+from waterdrop_py._engine.process.resources import take_census
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,

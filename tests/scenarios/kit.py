@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py import Config, Producer
-from waterdrop_py._engine.census import take_census
+from waterdrop_py._engine.process.resources import take_census
 from waterdrop_py.testing import allow_short_idle_timeouts
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from waterdrop_py.cli._held import Holding
-from waterdrop_py.cli._verdict import Outcome, conclusion, percentile, problems
+from waterdrop_py.cli.demo.summary import Outcome, conclusion, percentile, problems
+from waterdrop_py.cli.demo.usage import Holding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from waterdrop_py._engine import threads
+from waterdrop_py._engine.concurrency import threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 from waterdrop_py import DeliveryReport, Message, Producer, Status
-from waterdrop_py._engine.answers import ARGUMENTS, HANDLE, PRODUCER, REPORT
+from waterdrop_py._settings.foreign_names import ARGUMENTS, HANDLE, PRODUCER, REPORT
 from waterdrop_py.errors import MessageInvalidError
 from waterdrop_py.testing import BufferedClient, FakeClient, FakeClock
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from waterdrop_py._engine.arguments import count, required_seconds, seconds
+from waterdrop_py._settings.arguments import count, required_seconds, seconds
 from waterdrop_py.errors import InvalidArgumentError
 
 

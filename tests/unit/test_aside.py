@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
-from waterdrop_py._engine import aside
-from waterdrop_py._engine.contract import fill
+from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.produce.validation import fill
 from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ def test_called_once_in_order() -> None:
     handle, producer = sent()
     heard: list[int] = []
     for number in range(3):
-        aside.watch(handle, lambda _, n=number: heard.append(n))  # type: ignore[misc]
+        watchers.watch(handle, lambda _, n=number: heard.append(n))  # type: ignore[misc]
     assert heard == []
     producer.slot.life.serve(0.0)
     assert heard == [0, 1, 2]
-    aside.notify(handle)
+    watchers.notify(handle)
     assert heard == [0, 1, 2]
-    assert handle not in aside.WATCHED
+    assert handle not in watchers.WATCHED
 
 
 def test_called_at_once_when_done() -> None:
@@ -41,9 +41,9 @@ def test_called_at_once_when_done() -> None:
     handle, producer = sent()
     producer.slot.life.serve(0.0)
     heard: list[DeliveryHandle] = []
-    aside.watch(handle, heard.append)
+    watchers.watch(handle, heard.append)
     assert heard == [handle]
-    assert handle not in aside.WATCHED
+    assert handle not in watchers.WATCHED
 
 
 def test_unwake() -> None:
@@ -52,10 +52,10 @@ def test_unwake() -> None:
     first: list[DeliveryHandle] = []
     second: list[DeliveryHandle] = []
     keep, forget = first.append, second.append
-    aside.unwake(handle, forget)
-    aside.wake(handle, keep)
-    aside.wake(handle, forget)
-    aside.unwake(handle, forget)
+    watchers.unwake(handle, forget)
+    watchers.wake(handle, keep)
+    watchers.wake(handle, forget)
+    watchers.unwake(handle, forget)
     producer.slot.life.serve(0.0)
     assert (first, second) == ([handle], [])
 
@@ -66,10 +66,10 @@ def test_the_last_wake_up_takes_the_entry_along() -> None:
     left: list[bool] = []
 
     def wake(woken: DeliveryHandle) -> None:
-        aside.unwake(woken, wake)
-        left.append(woken in aside.WATCHED)
+        watchers.unwake(woken, wake)
+        left.append(woken in watchers.WATCHED)
 
-    aside.wake(handle, wake)
+    watchers.wake(handle, wake)
     producer.slot.life.serve(0.0)
     assert left == [False]
 
@@ -84,11 +84,11 @@ def test_two_watchers_around_the_report() -> None:
 
         def append(self, item: object) -> None:
             producer.slot.life.serve(0.0)
-            aside.watch(handle, lambda _: heard.append("second"))
+            watchers.watch(handle, lambda _: heard.append("second"))
             super().append(item)
 
-    aside.WATCHED[handle] = ([], Late())  # type: ignore[assignment]
-    aside.watch(handle, lambda _: heard.append("first"))
+    watchers.WATCHED[handle] = ([], Late())  # type: ignore[assignment]
+    watchers.watch(handle, lambda _: heard.append("first"))
     assert heard == ["second", "first"]
 
 
@@ -97,6 +97,6 @@ def test_handles_of_a_life() -> None:
     handle, producer = sent()
     other, _ = sent()
     for each in (handle, other):
-        aside.watch(each, lambda _: None)
-    assert aside.handles_of(producer.slot.life) == [handle]
-    aside.WATCHED.clear()
+        watchers.watch(each, lambda _: None)
+    assert watchers.handles_of(producer.slot.life) == [handle]
+    watchers.WATCHED.clear()

@@ -9,7 +9,7 @@ from queue import Empty
 import pytest
 
 from tests.doubles import Run
-from waterdrop_py._engine.bell import Bell, Inbox
+from waterdrop_py._engine.concurrency.wakeup import Bell, Inbox
 
 
 def test_a_ring_is_kept_for_who_comes_later() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from waterdrop_py import Message
-from waterdrop_py._engine.buffer import Buffer, message_of
+from waterdrop_py._engine.produce.buffer import Buffer, message_of
 
 
 def messages(*payloads: bytes) -> list[Message]:

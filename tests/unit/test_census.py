@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.doubles import eventually
-from waterdrop_py._engine import census
-from waterdrop_py._engine.census import Census, released, take_census
+from waterdrop_py._engine.process import resources
+from waterdrop_py._engine.process.resources import Census, released, take_census
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,9 +99,9 @@ def test_a_connecting_socket_counts(stack: ExitStack) -> None:
     states = [
         each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] for each in clients
     ]
-    assert census.SYN_SENT in states
+    assert resources.SYN_SENT in states
     assert taken().sockets - before.sockets == 4
-    assert taken(set()).sockets == states.count(census.SYN_SENT)
+    assert taken(set()).sockets == states.count(resources.SYN_SENT)
 
 
 def test_other_kinds_of_descriptors_are_no_sockets(stack: ExitStack) -> None:
@@ -185,7 +185,7 @@ def test_a_socket_replaced_by_a_file_leaks_no_descriptor(
 
 def test_no_proc_no_census(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no /proc the answer is None, and no exception."""
-    monkeypatch.setattr(census, "DESCRIPTORS", "/nowhere/fd")
+    monkeypatch.setattr(resources, "DESCRIPTORS", "/nowhere/fd")
     assert take_census() is None
 
 

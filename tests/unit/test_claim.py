@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine.claim import Claim, Ticket
+from waterdrop_py._engine.concurrency.locks import Claim, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from waterdrop_py._engine import clock
+from waterdrop_py._engine.concurrency import clock
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.testing import FakeClock
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from waterdrop_py._engine import clock, closers, threads
-from waterdrop_py._engine.closers import STUCK, USUAL, Closers
-from waterdrop_py._engine.poller import Poller
+from waterdrop_py._engine.concurrency import clock, threads
+from waterdrop_py._engine.process import workers
+from waterdrop_py._engine.process.poller import Poller
+from waterdrop_py._engine.process.workers import STUCK, USUAL, Closers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread with nothing to do ends at once."""
-    monkeypatch.setattr(closers, "LINGER", 0.0)
+    monkeypatch.setattr(workers, "LINGER", 0.0)
 
 
 def nothing() -> None:

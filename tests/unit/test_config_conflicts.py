@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from waterdrop_py import Config, Producer
-from waterdrop_py._settings import known, reading
+from waterdrop_py._settings import librdkafka, reading
 from waterdrop_py._settings.conflicts import verdict
 from waterdrop_py.errors import ConfigurationInvalidError, TuningWarning
 from waterdrop_py.testing import BufferedClient, FakeClient
@@ -250,7 +250,7 @@ def test_the_verdict_costs_no_thread_and_no_descriptor() -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("name", known.FILES)
+@pytest.mark.parametrize("name", librdkafka.FILES)
 def test_files_that_cannot_be_read(name: str, tmp_path: Path) -> None:
     """A certificate or key that is away is named with its path, before any use."""
     path = tmp_path / "missing.pem"

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scenarios.harness import run_scenario
-from waterdrop_py._settings import known, properties
+from waterdrop_py._settings import librdkafka, properties
 from waterdrop_py._settings.defaults import missing_defaults
-from waterdrop_py._settings.kafka import Properties
+from waterdrop_py._settings.librdkafka_check import Properties
 from waterdrop_py._settings.properties import check_properties
-from waterdrop_py._settings.shown import shown_property
+from waterdrop_py._settings.redact import shown_property
 from waterdrop_py.config import Config
 from waterdrop_py.errors import ConfigurationInvalidError
 
@@ -212,7 +212,7 @@ def test_repr_shows_what_differs_from_the_defaults() -> None:
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.text(min_size=4))
 def test_values_of_unknown_names_are_hidden(name: str, value: str) -> None:
     """Whatever the name, a value is shown only when librdkafka knows the name."""
-    if name not in known.PROPERTIES and name not in known.CALLBACKS:
+    if name not in librdkafka.PROPERTIES and name not in librdkafka.CALLBACKS:
         assert shown_property(name, value) == "[hidden]"
 
 
@@ -449,12 +449,12 @@ def test_the_names_that_hints_are_drawn_from_are_librdkafkas() -> None:
     """
     unknown = {
         name
-        for name in known.PROPERTIES - {known.PLUGINS}
+        for name in librdkafka.PROPERTIES - {librdkafka.PLUGINS}
         if "is no property" in str(check_properties({name: "x"}))
     }
     newest = confluent_kafka.libversion()[1] >= _NEWEST
     assert unknown <= (set() if newest else {"sasl.oauthbearer.sub.claim.name"})
-    for name, values in known.VALUES.items():
+    for name, values in librdkafka.VALUES.items():
         for value in values.split(", "):
             if not value.startswith("or "):
                 assert check_properties({name: value}) == {}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from waterdrop_py import Config, Producer
-from waterdrop_py._settings import known
+from waterdrop_py._settings import librdkafka
 from waterdrop_py._settings.properties import check_properties
 from waterdrop_py.errors import ConfigurationInvalidError
 
@@ -20,7 +20,7 @@ SERVERS = {"bootstrap.servers": "h:9092"}
 # Of these librdkafka tells the kind by its refusal; see `kinds`.
 NUMBERS = sorted(
     name
-    for name in known.PROPERTIES
+    for name in librdkafka.PROPERTIES
     if name.endswith((".ms", ".bytes", ".kbytes", ".seconds", "retries", "size"))
 )
 
@@ -101,7 +101,7 @@ def test_the_number_that_was_meant_is_named(name: str, value: Any, meant: int) -
 @pytest.mark.parametrize("value", NASTY)
 def test_no_number_is_misread(name: str, value: Any) -> None:
     """Of no property of librdkafka's is a number taken that is not what it reads."""
-    if value == 30.5 and name in known.names_of("linger.ms"):
+    if value == 30.5 and name in librdkafka.names_of("linger.ms"):
         return  # fractions of this one are legal
     assert refused(name, value)
 
@@ -167,7 +167,7 @@ def test_topic_defaults_are_read_alike() -> None:
 
 
 @pytest.mark.parametrize("blank", ["", " ", "  ", "\t"])
-@pytest.mark.parametrize("name", sorted(set(known.VALUES) - {"partitioner"}))
+@pytest.mark.parametrize("name", sorted(set(librdkafka.VALUES) - {"partitioner"}))
 def test_a_blank_choice_is_refused(name: str, blank: str) -> None:
     """librdkafka takes a blank for nothing, and stays with its default in silence."""
     assert refused(name, blank)
@@ -189,7 +189,7 @@ def test_a_url_and_the_environment_are_read_alike() -> None:
 READ_BACK = """
 import sys, confluent_kafka
 from waterdrop_py import Config
-from waterdrop_py._settings import known
+from waterdrop_py._settings import librdkafka as known
 from waterdrop_py._settings.properties import check_properties
 
 class Lines(list):

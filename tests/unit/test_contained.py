@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.doubles import Run
-from waterdrop_py._engine.contained import from_signal_handler
-from waterdrop_py._engine.interruption import raise_interruption
+from waterdrop_py._engine.client.interruption import raise_interruption
+from waterdrop_py._engine.concurrency.contained import from_signal_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waterdrop_py._engine import contract
-from waterdrop_py._engine.contract import (
+from waterdrop_py._engine.produce import validation
+from waterdrop_py._engine.produce.validation import (
     as_message,
     as_messages,
     checked_topic,
@@ -257,7 +257,7 @@ def test_all_violations_at_once() -> None:
         timestamp=0,
         headers=7,
     )
-    assert sorted(errors) == sorted(set(contract.FIELDS) - {"label"})
+    assert sorted(errors) == sorted(set(validation.FIELDS) - {"label"})
     # The size is judged of a message that is right otherwise.
     assert sorted(errors_of(1, payload="xx", key="")) == ["key"]
 
@@ -388,7 +388,7 @@ FIELD = st.one_of(
 )
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(contract.FIELDS, FIELD)))
+@given(st.fixed_dictionaries(dict.fromkeys(validation.FIELDS, FIELD)))
 def test_anything_is_filled_or_refused(fields: dict[str, Any]) -> None:
     """No input raises anything but MessageInvalidError; what passes has its types."""
     at_fault: set[str] = set()
@@ -397,7 +397,7 @@ def test_anything_is_filled_or_refused(fields: dict[str, Any]) -> None:
         message = fill(Message(**fields), None).message
     except MessageInvalidError as error:
         at_fault |= set(error.errors)
-    assert at_fault <= set(contract.FIELDS)
+    assert at_fault <= set(validation.FIELDS)
     if not at_fault:
         assert isinstance(message.topic, str)
         assert message.payload is None or isinstance(message.payload, bytes)

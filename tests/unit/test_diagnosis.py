@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError
 
-from waterdrop_py._engine.diagnosis import Diagnosis
-from waterdrop_py._engine.life import Life
+from waterdrop_py._engine.client.checklist import Diagnosis
+from waterdrop_py._engine.client.client import Life
 
 DOWN, TRANSPORT, RESOLVE, SSL, AUTH = -187, -195, -193, -181, -169
 

@@ -11,9 +11,9 @@ from confluent_kafka import KafkaError
 
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench, Run
-from waterdrop_py._engine import aside
-from waterdrop_py._engine.contract import fill
-from waterdrop_py._engine.fork import _leak
+from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.produce.validation import fill
+from waterdrop_py._engine.shutdown.fork import _leak
 from waterdrop_py.message import Message
 from waterdrop_py.testing import record
 
@@ -128,7 +128,7 @@ def test_an_interrupted_callback_costs_the_others_nothing(
     assert heard == handles[:1]
     producer.slot.life.serve(0.0)
     assert heard == [each for each in handles for _ in range(2)]
-    assert not aside.WATCHED
+    assert not watchers.WATCHED
 
 
 def test_an_interrupted_drain_is_continued_by_the_next(
@@ -143,14 +143,14 @@ def test_an_interrupted_drain_is_continued_by_the_next(
     producer.slot.refresh()
     for handle in handles:
         handle.add_done_callback(heard.append)
-    notify, left = aside.notify, [Limit(), Limit()]
+    notify, left = watchers.notify, [Limit(), Limit()]
 
     def torn(handle: DeliveryHandle) -> None:
         if left:
             raise left.pop()
         notify(handle)
 
-    monkeypatch.setattr("waterdrop_py._engine.reports.aside.notify", torn)
+    monkeypatch.setattr("waterdrop_py._engine.reports.handler.watchers.notify", torn)
     for _ in range(2):
         with pytest.raises(Limit):
             life.serve(0.0)
@@ -186,14 +186,14 @@ def test_a_wake_up_is_repeated_until_all_were_done(producer: Still) -> None:
             raise left.pop()
         rung.append("second")
 
-    aside.wake(handle, lambda _: rung.append("first"))
-    aside.wake(handle, second)
-    aside.wake(handle, lambda _: rung.append("third"))
+    watchers.wake(handle, lambda _: rung.append("first"))
+    watchers.wake(handle, second)
+    watchers.wake(handle, lambda _: rung.append("third"))
     with pytest.raises(KeyboardInterrupt):
         producer.slot.life.serve(0.0)
     producer.slot.life.serve(0.0)
     assert rung == ["first", "first", "second", "third"]
-    assert handle not in aside.WATCHED
+    assert handle not in watchers.WATCHED
 
 
 def test_a_callback_that_is_interrupted_as_it_is_added(
@@ -206,7 +206,7 @@ def test_a_callback_that_is_interrupted_as_it_is_added(
     heard: list[object] = []
 
     def interrupted(_: object) -> None:
-        aside.WATCHED[handle][1].append(heard.append)
+        watchers.WATCHED[handle][1].append(heard.append)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

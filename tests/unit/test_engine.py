@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from waterdrop_py._engine import clock
-from waterdrop_py._engine.engine import Engine
-from waterdrop_py._engine.reaper import RELIEF
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.process.reaper import RELIEF
+from waterdrop_py._engine.process.runtime import Engine
 
 if TYPE_CHECKING:
     import pytest
 
-    from waterdrop_py._engine.ending import Ending
+    from waterdrop_py._engine.connection.teardown import Ending
 
 
 class Close:

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py import DeliveryHandle, DeliveryReport, Message, Producer
-from waterdrop_py._engine.subjects import limit_of, nearest, short, subject_of
+from waterdrop_py._engine.reports.subjects import limit_of, nearest, short, subject_of
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from waterdrop_py._engine.fatal import Fatal, Registration, refusal_error
-from waterdrop_py._engine.life import Life
+from waterdrop_py._engine.client.client import Life
+from waterdrop_py._engine.client.fatal import Fatal, Registration, refusal_error
 
 FENCED = KafkaError(KafkaError._FENCED)  # noqa: SLF001 - librdkafka's name
 PAYMENTS = Registration("payments-1", 60_000)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from waterdrop_py._engine import clock
-from waterdrop_py._engine.gate import SETTLED, ForkGate
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.process.fork_guard import SETTLED, ForkGate
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.life import Life
+    from waterdrop_py._engine.client.client import Life
 
 
 class Opened(SimpleNamespace):

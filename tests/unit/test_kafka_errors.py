@@ -8,7 +8,7 @@ import pickle
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from waterdrop_py._engine.kafka_errors import kafka_error_of, produce_error
+from waterdrop_py._engine.client.kafka_errors import kafka_error_of, produce_error
 from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import (
     BrokerUnreachableError,

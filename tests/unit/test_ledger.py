@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
 from waterdrop_py import Producer
-from waterdrop_py._engine import clock
-from waterdrop_py._engine.figures import read_stats
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.introspection.stats import read_stats
 from waterdrop_py.testing import FakeClient, FakeClock
 
 if TYPE_CHECKING:
@@ -99,5 +99,7 @@ def test_idle_time_is_read_while_a_client_opens(
             ledger.opened(life, 1.0)
             return clock.now()
 
-        monkeypatch.setattr("waterdrop_py._engine.ledger.clock.now", opened_now)
+        monkeypatch.setattr(
+            "waterdrop_py._engine.connection.ledger.clock.now", opened_now
+        )
         assert ledger.idle_ms_saved() == 2_000

@@ -10,16 +10,17 @@ import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from waterdrop_py._engine import clock, leftovers
-from waterdrop_py._engine.census import Census
-from waterdrop_py._engine.foreign_client import identities_of, whole
-from waterdrop_py._engine.leftovers import SPARED, Leftovers
+from waterdrop_py._engine.client.foreign import identities_of, whole
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.process import leak_check
+from waterdrop_py._engine.process.leak_check import SPARED, Leftovers
+from waterdrop_py._engine.process.resources import Census
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.engine import Engine
-    from waterdrop_py._engine.slot import ClientSlot
+    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.process.runtime import Engine
 
 OTHERS: dict[str, Callable[[], object]] = {
     "admin": lambda: AdminClient({}),
@@ -72,8 +73,8 @@ def walks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
         made.append(None)
         return [each for each in walk() if not any(each is other for other in known)]
 
-    monkeypatch.setattr(leftovers, "PATIENCE", 0.0)
-    monkeypatch.setattr(leftovers, "take_census", lambda: Census(1, 5, 9))
+    monkeypatch.setattr(leak_check, "PATIENCE", 0.0)
+    monkeypatch.setattr(leak_check, "take_census", lambda: Census(1, 5, 9))
     monkeypatch.setattr(gc, "get_objects", counted)
     return made
 

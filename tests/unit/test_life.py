@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import HookedCount
 from tests.doubles import Bench
-from waterdrop_py._engine.life import Life, figure
+from waterdrop_py._engine.client.client import Life, figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable

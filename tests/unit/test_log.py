@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from waterdrop_py._engine import log as log_module
+from waterdrop_py._engine.client.borrow_marks import poller
+from waterdrop_py._engine.client.log_bridge import LogBridge
 from waterdrop_py._engine.emitter import Emitter
-from waterdrop_py._engine.librdkafka_log import LogBridge
-from waterdrop_py._engine.log import LIBRDKAFKA, LOG, LOGGER
-from waterdrop_py._engine.reentrance import poller
+from waterdrop_py._engine.logs import log as log_module
+from waterdrop_py._engine.logs.log import LIBRDKAFKA, LOG, LOGGER
 from waterdrop_py.listeners import LoggingListener
 from waterdrop_py.monitor import Monitor
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from waterdrop_py import Message, Producer
-from waterdrop_py._engine.contract import fill
+from waterdrop_py._engine.produce.validation import fill
 from waterdrop_py.errors import MessageInvalidError
 from waterdrop_py.testing import BufferedClient
 

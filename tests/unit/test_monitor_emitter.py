@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from waterdrop_py._engine.emitter import Emitter
-from waterdrop_py._engine.log import LOG
+from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py.events import EVENTS
 from waterdrop_py.monitor import Event, Monitor
 from waterdrop_py.testing.recording import record

@@ -10,7 +10,7 @@ import confluent_kafka.admin
 
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
-from waterdrop_py._engine.partitions import partition_count
+from waterdrop_py._engine.connection.partitions import partition_count
 
 if TYPE_CHECKING:
     import pytest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine import clock
-from waterdrop_py._engine.claim import Ticket
-from waterdrop_py._engine.poller import Poller
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.process.poller import Poller
 
 if TYPE_CHECKING:
     import pytest

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from waterdrop_py._engine.client.client import Life
+from waterdrop_py._engine.client.reachability import (
+    AGAIN,
+    AT_ONCE,
+    DOUBT,
+    SILENT,
+    Reach,
+)
 from waterdrop_py._engine.emitter import Emitter
-from waterdrop_py._engine.life import Life
-from waterdrop_py._engine.log import LOG
-from waterdrop_py._engine.reach import AGAIN, AT_ONCE, DOUBT, SILENT, Reach
-from waterdrop_py._engine.reports import ReportDesk
+from waterdrop_py._engine.logs.log import LOG
+from waterdrop_py._engine.reports.handler import ReportDesk
 from waterdrop_py.errors import ProduceError
 from waterdrop_py.monitor import Monitor
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waterdrop_py._engine import threads
-from waterdrop_py._engine.reaper import Reaper, Schedule
+from waterdrop_py._engine.concurrency import threads
+from waterdrop_py._engine.process.reaper import Reaper, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +162,7 @@ def test_a_reaper_that_is_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
         return True
 
     monkeypatch.setattr(threads, "start", start)
-    monkeypatch.setattr("waterdrop_py._engine.reaper.LINGER", 1e6)
+    monkeypatch.setattr("waterdrop_py._engine.process.reaper.LINGER", 1e6)
     reaper = Reaper(lambda _: None, lambda: False)
     reaper.look_at(Sleeper(None))
     reaper.rest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from waterdrop_py._engine.repeats import MOST, Repeats
+from waterdrop_py._engine.logs.repeats import MOST, Repeats
 
 
 def told(repeats: Repeats[str], moments: list[float], key: str = "k") -> int:

@@ -9,7 +9,7 @@ import pytest
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE
 from tests.doubles import Bench
-from waterdrop_py._engine.claim import Ticket
+from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_an_interrupted_opening_leaves_no_client(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("waterdrop_py._engine.brokers.watch", interrupt)
+        patched.setattr("waterdrop_py._engine.connection.brokers.watch", interrupt)
         with pytest.raises(KeyboardInterrupt):
             slot.ready(None)
     assert [client.closed for client in bench.clients] == [True]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
-from waterdrop_py._engine.states import (
+from waterdrop_py._engine.connection.states import (
     MOVES,
     STATUS_MOVES,
     SlotState,

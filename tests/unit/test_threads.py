@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from waterdrop_py._engine import threads
-from waterdrop_py._engine.threads import Post
+from waterdrop_py._engine.concurrency import threads
+from waterdrop_py._engine.concurrency.threads import Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable

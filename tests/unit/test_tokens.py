@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine import clock
-from waterdrop_py._engine.tokens import Tokens
+from waterdrop_py._engine.client.oauth import Tokens
+from waterdrop_py._engine.concurrency import clock
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.emitter import Emitter

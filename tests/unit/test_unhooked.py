@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from waterdrop_py import Producer
-from waterdrop_py._engine import unhooked
+from waterdrop_py._engine.concurrency import unhooked_forks
 from waterdrop_py.errors import TuningWarning
 from waterdrop_py.testing import FakeClient
 
@@ -26,37 +26,37 @@ def forks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         afresh.append(threading.get_ident())
         if len(afresh) == 1:
             threading.Event().wait(0.05)  # the others come meanwhile
-        unhooked.stamp()
+        unhooked_forks.stamp()
 
-    monkeypatch.setattr(unhooked, "_observers", [start_afresh])
+    monkeypatch.setattr(unhooked_forks, "_observers", [start_afresh])
     yield afresh
-    unhooked.stamp()
+    unhooked_forks.stamp()
 
 
 def test_one_thread_starts_afresh(forks: list[int]) -> None:
     """Threads that find out together wait for the one that does: what it opens is not
     the parent's. Afterwards nothing is done again."""
-    unhooked.stamped.clear()
-    unhooked.HOME[0] = 0
-    threads = [threading.Thread(target=unhooked.check) for _ in range(6)]
+    unhooked_forks.stamped.clear()
+    unhooked_forks.HOME[0] = 0
+    threads = [threading.Thread(target=unhooked_forks.check) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(10)
-    unhooked.check()
+    unhooked_forks.check()
     assert len(forks) == 1
-    assert unhooked.HOME[0] == 1
+    assert unhooked_forks.HOME[0] == 1
 
 
 def test_without_a_page_that_is_wiped(
     forks: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the kernel wipes none, the process id tells."""
-    monkeypatch.setattr(unhooked, "_WIPED", False)
-    unhooked.check()
+    monkeypatch.setattr(unhooked_forks, "_WIPED", False)
+    unhooked_forks.check()
     assert forks == []
-    unhooked.stamped[:] = [1]
-    unhooked.check()
+    unhooked_forks.stamped[:] = [1]
+    unhooked_forks.check()
     assert len(forks) == 1
 
 
@@ -74,7 +74,7 @@ def test_a_child_with_its_parents_transactional_id(
         producer.disconnect()
         with warnings.catch_warnings(record=True) as caught, monkeypatch.context() as m:
             warnings.simplefilter("always")
-            m.setattr("waterdrop_py._engine.factory.os.getpid", lambda: 1)
+            m.setattr("waterdrop_py._engine.client.factory.os.getpid", lambda: 1)
             for _ in range(2):
                 producer.produce_sync("t", b"x")
                 producer.disconnect()

@@ -6,8 +6,8 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from waterdrop_py._engine.contained import from_signal_handler
-from waterdrop_py._engine.log import LOG
+from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py.monitor import Event, only_counts
 
 if TYPE_CHECKING:

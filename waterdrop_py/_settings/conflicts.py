@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException, cimpl
 
-from waterdrop_py._settings import known, servers
+from waterdrop_py._settings import librdkafka, servers
 from waterdrop_py._settings.defaults import missing_defaults
 from waterdrop_py._settings.reading import (
     decimal_of,
@@ -27,7 +27,7 @@ from waterdrop_py._settings.reading import (
     value_of,
     word_of,
 )
-from waterdrop_py._settings.shown import HIDDEN, shown, shown_property
+from waterdrop_py._settings.redact import HIDDEN, shown, shown_property
 
 Found = Iterator[tuple[str, str]]
 # librdkafka refuses the mechanism behind its rules and before it starts a thread.
@@ -49,19 +49,20 @@ def conflicts(kafka: Mapping[str, Any]) -> dict[str, str]:
 
 def missing_servers(kafka: Mapping[str, Any]) -> dict[str, str]:
     """That no broker is named."""
-    if (text_of(kafka, known.SERVERS) or "").strip():
+    if (text_of(kafka, librdkafka.SERVERS) or "").strip():
         return {}
-    found = given(kafka, known.SERVERS)
+    found = given(kafka, librdkafka.SERVERS)
     got = f", got {shown(found[-1][1])}" if found else ""
     return {
-        path_of(kafka, known.SERVERS): "must name the brokers to connect to first, as "
-        f"'host:9092,host:9092'{got}"
+        path_of(
+            kafka, librdkafka.SERVERS
+        ): f"must name the brokers to connect to first, as 'host:9092,host:9092'{got}"
     }
 
 
 def wrong_servers(kafka: Mapping[str, Any]) -> Found:
     """What is wrong with the brokers' names."""
-    path, value = given(kafka, known.SERVERS)[-1]
+    path, value = given(kafka, librdkafka.SERVERS)[-1]
     if isinstance(value, str) and "@" in value:
         yield (
             f"kafka.{path}",
@@ -92,7 +93,7 @@ def missing_login(kafka: Mapping[str, Any]) -> dict[str, str]:
 def unreadable_files(kafka: Mapping[str, Any]) -> dict[str, str]:
     """Which of the certificates, keys and the like cannot be read, and why."""
     errors = {}
-    for name in [name for name in known.FILES if name in kafka]:
+    for name in [name for name in librdkafka.FILES if name in kafka]:
         path = text_of(kafka, name)
         if path is None or (path == "probe" and name.endswith("ca.location")):
             continue
@@ -204,9 +205,9 @@ def _of_backoffs(kafka: Mapping[str, Any]) -> Found:
 
 def _of_mechanism(kafka: Mapping[str, Any]) -> Found:
     mechanism = (text_of(kafka, "sasl.mechanism") or "").strip()
-    if mechanism in known.MECHANISMS:
+    if mechanism in librdkafka.MECHANISMS:
         return
-    meant = [each for each in known.MECHANISMS if each == mechanism.upper()]
+    meant = [each for each in librdkafka.MECHANISMS if each == mechanism.upper()]
     if meant and is_set(kafka, "sasl.mechanism"):
         yield (
             "sasl.mechanism",
@@ -235,14 +236,14 @@ _RULES: Final[tuple[Callable[[Mapping[str, Any]], Found], ...]] = (
 def verdict(kafka: Mapping[str, Any]) -> dict[str, str]:
     """What librdkafka has against the properties as a whole, if anything."""
     whole = {**missing_defaults(kafka, statistics=False), **kafka}
-    inner = whole.pop(known.TOPIC_DEFAULTS, None)
+    inner = whole.pop(librdkafka.TOPIC_DEFAULTS, None)
     whole = {**whole, **inner} if isinstance(inner, Mapping) else whole
     conf = {
         name: value
         for name, value in whole.items()
-        if name not in known.CALLBACKS and name not in _NOT_ASKED
+        if name not in librdkafka.CALLBACKS and name not in _NOT_ASKED
     }
-    for alias in known.names_of("sasl.mechanism"):
+    for alias in librdkafka.names_of("sasl.mechanism"):
         conf.pop(alias, None)
     conf |= {"security.protocol": "sasl_plaintext", "sasl.mechanism": _PROBE}
     try:

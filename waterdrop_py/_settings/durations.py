@@ -6,8 +6,8 @@ import re
 from datetime import timedelta
 
 from waterdrop_py._settings.plain import plain, whole
-from waterdrop_py._settings.refusal import RefusedError
-from waterdrop_py._settings.shown import shown, spaced
+from waterdrop_py._settings.redact import shown, spaced
+from waterdrop_py._settings.rejected import RefusedError
 
 # The largest duration librdkafka itself knows: its durations are C ints of ms.
 LONGEST_MS = 2_147_483_647

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from waterdrop_py._settings import known
-from waterdrop_py._settings.shown import kind
-from waterdrop_py._settings.text import Reading, Rows, join, read_option
+from waterdrop_py._settings import librdkafka
+from waterdrop_py._settings.redact import kind
+from waterdrop_py._settings.text_sources import Reading, Rows, join, read_option
 from waterdrop_py._settings.url import read_url
 
 _URL = "URL"
@@ -86,14 +86,16 @@ def _of_a_service(name: str, text: str) -> bool:
 
 
 def _property(name: str) -> str:
-    by_variable = {_variable(known_name): known_name for known_name in known.PROPERTIES}
+    by_variable = {
+        _variable(known_name): known_name for known_name in librdkafka.PROPERTIES
+    }
     return by_variable.get(name, name.lower().replace("_", "."))
 
 
 def _unknown(prefix: str, name: str, rows: Rows) -> str:
     legal = [_URL, *(row.upper() for row in rows if row != "kafka")]
-    legal += [_KAFKA + _variable(known_name) for known_name in known.PROPERTIES]
-    meant = known.closest(name.upper(), legal)
+    legal += [_KAFKA + _variable(known_name) for known_name in librdkafka.PROPERTIES]
+    meant = librdkafka.closest(name.upper(), legal)
     hint = f"; did you mean {prefix + meant!r}?" if meant else ""
     return f"names no option and no {prefix}{_KAFKA}<PROPERTY>{hint}"
 

@@ -9,7 +9,7 @@ import math
 import re
 
 from waterdrop_py._settings.plain import whole
-from waterdrop_py._settings.shown import shown_property
+from waterdrop_py._settings.redact import shown_property
 
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?", re.ASCII)

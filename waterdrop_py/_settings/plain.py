@@ -7,7 +7,7 @@ import os
 from enum import Enum
 from typing import Any
 
-from waterdrop_py._settings.shown import SecretText
+from waterdrop_py._settings.redact import SecretText
 
 
 def plain(value: Any) -> Any:

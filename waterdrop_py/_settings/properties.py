@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaException, cimpl
 
-from waterdrop_py._settings import known
+from waterdrop_py._settings import librdkafka
 from waterdrop_py._settings.conflicts import conflicts, verdict, wrong_servers
 from waterdrop_py._settings.numbers import (
     misread_decimal,
@@ -24,13 +24,13 @@ from waterdrop_py._settings.numbers import (
     not_a_number,
     out_of_range,
 )
-from waterdrop_py._settings.options import option_meant
 from waterdrop_py._settings.reading import text_of
-from waterdrop_py._settings.shown import kind, shown_property
+from waterdrop_py._settings.redact import kind, shown_property
+from waterdrop_py._settings.table import option_meant
 
 _PROBE = "waterdrop.probe"
 _NONSENSE = "waterdrop-probe"
-_ACKS = known.names_of("acks")
+_ACKS = librdkafka.names_of("acks")
 _RANGE = re.compile(r"outside allowed range (-?\d+)\.\.(-?\d+)")
 # Hashes of the configurations that librdkafka found valid: of no secret can more be
 # kept than 64 bits, and those are salted per process.
@@ -59,9 +59,9 @@ def check_properties(kafka: Mapping[str, Any]) -> dict[str, str]:
     mark = hash(frozenset((path, type(value), str(value)) for path, _, value in flat))
     if mark in _accepted:
         return errors
-    if (text_of(kafka, known.SERVERS) or "").strip():
+    if (text_of(kafka, librdkafka.SERVERS) or "").strip():
         errors.update(wrong_servers(kafka))  # else it is missing; doubles need none
-    if known.PLUGINS in kafka:
+    if librdkafka.PLUGINS in kafka:
         # A plugin may bring properties of its own, and only loading it, which runs
         # its code, would tell: the verdict comes when a client is opened.
         return errors
@@ -128,7 +128,7 @@ def _kind_of(name: str) -> _Kind:
 
 
 def _callback_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name in known.CALLBACKS:
+    for name in librdkafka.CALLBACKS:
         if name not in kafka:
             continue
         value = kafka[name]
@@ -148,10 +148,10 @@ def _flattened(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     confluent-kafka would set the topic defaults after the bogus property, unchecked.
     """
     for name, value in kafka.items():
-        if name == known.TOPIC_DEFAULTS and isinstance(value, Mapping):
+        if name == librdkafka.TOPIC_DEFAULTS and isinstance(value, Mapping):
             for inner, own in value.items():
                 yield f"{name}.{inner}", inner, own
-        elif name not in known.CALLBACKS:
+        elif name not in librdkafka.CALLBACKS:
             yield name, name, value
 
 
@@ -189,10 +189,10 @@ def _sentence(name: str, value: object, refused: str) -> str:
 
 
 def _legal(name: str, value: object) -> str:
-    legal = known.VALUES.get(name.removeprefix("topic."))
+    legal = librdkafka.VALUES.get(name.removeprefix("topic."))
     if legal is None:
         return ""
-    meant = known.closest(str(value).strip().lower(), legal.split(", "))
+    meant = librdkafka.closest(str(value).strip().lower(), legal.split(", "))
     return f"; legal are {legal}{_did_you_mean(meant)}"
 
 
@@ -200,11 +200,13 @@ def _instead(name: str) -> str:
     """A question that names the property, or the option, that was meant."""
     from waterdrop_py.config import Config  # it needs this module itself
 
-    meant = None if name in Config.OPTIONS else known.property_meant(name)
+    meant = None if name in Config.OPTIONS else librdkafka.property_meant(name)
     if meant is not None:
         return _did_you_mean(meant)
     dotted = name.lower().replace("_", ".")
-    option = known.FOREIGN_OPTIONS.get(dotted) or option_meant(name, Config.OPTIONS)
+    option = librdkafka.FOREIGN_OPTIONS.get(dotted) or option_meant(
+        name, Config.OPTIONS
+    )
     return f"; did you mean the option {option!r}?" if option else ""
 
 

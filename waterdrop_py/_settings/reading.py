@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from waterdrop_py._settings import known
+from waterdrop_py._settings import librdkafka
 from waterdrop_py._settings.plain import plain, whole
 
 _TRUE = frozenset({"true", "t", "1"})
@@ -17,14 +17,14 @@ _TRUE = frozenset({"true", "t", "1"})
 
 def given(kafka: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
     """Where the user set a property, and to what; the last one counts."""
-    found = [key for key in known.spellings(name) if key in kafka]
+    found = [key for key in librdkafka.spellings(name) if key in kafka]
     if len(found) > 1:
         found = [key for key in kafka if key in found]
     places = [(key, kafka[key]) for key in found]
-    if known.TOPIC_DEFAULTS in kafka:
-        inner = kafka[known.TOPIC_DEFAULTS]  # confluent-kafka sets these last
+    if librdkafka.TOPIC_DEFAULTS in kafka:
+        inner = kafka[librdkafka.TOPIC_DEFAULTS]  # confluent-kafka sets these last
         if isinstance(inner, Mapping):
-            start = f"{known.TOPIC_DEFAULTS}."
+            start = f"{librdkafka.TOPIC_DEFAULTS}."
             places += [(start + key, value) for key, value in given(inner, name)]
     return places
 
@@ -84,13 +84,13 @@ def decimal_of(kafka: Mapping[str, Any], name: str) -> float | None:
 
 def without(names: Iterable[str], kafka: Mapping[str, Any]) -> dict[str, Any]:
     """`kafka` without these properties, however and wherever they are spelt."""
-    spelt = {spelling for name in names for spelling in known.spellings(name)}
+    spelt = {spelling for name in names for spelling in librdkafka.spellings(name)}
     kept = {key: value for key, value in kafka.items() if key not in spelt}
-    inner = kept.get(known.TOPIC_DEFAULTS)
+    inner = kept.get(librdkafka.TOPIC_DEFAULTS)
     if isinstance(inner, Mapping):
-        kept[known.TOPIC_DEFAULTS] = rest = without(names, inner)
+        kept[librdkafka.TOPIC_DEFAULTS] = rest = without(names, inner)
         if not rest:
-            del kept[known.TOPIC_DEFAULTS]
+            del kept[librdkafka.TOPIC_DEFAULTS]
     return kept
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from waterdrop_py._settings.shown import shown
+from waterdrop_py._settings.redact import shown
 
 LARGEST_PORT: Final = 65_535
 _BRACKETED = r"\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\]"

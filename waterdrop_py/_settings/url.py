@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from waterdrop_py._settings.reading import is_set
+from waterdrop_py._settings.redact import kind
 from waterdrop_py._settings.servers import LARGEST_PORT, wrong_server
-from waterdrop_py._settings.shown import kind
-from waterdrop_py._settings.text import join, read_option
+from waterdrop_py._settings.text_sources import join, read_option
 
 if TYPE_CHECKING:
-    from waterdrop_py._settings.text import Reading, Rows
+    from waterdrop_py._settings.text_sources import Reading, Rows
 
 DEFAULT_PORT = 9092
 SCHEMES = {

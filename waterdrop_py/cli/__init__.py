@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return USAGE
     try:
-        from waterdrop_py.cli.demo import demo
+        from waterdrop_py.cli.demo.scenario import demo
 
         return demo(arguments.bootstrap_servers)
     except KeyboardInterrupt:

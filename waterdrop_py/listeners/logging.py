@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from waterdrop_py._settings.shown import shown
+from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.listeners._base import EventLogger, fields_of
 from waterdrop_py.monitor import Event

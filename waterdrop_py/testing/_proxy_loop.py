@@ -12,8 +12,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from waterdrop_py._engine import threads
-from waterdrop_py.testing._flow import End, Flow
+from waterdrop_py._engine.concurrency import threads
+from waterdrop_py.testing._proxy_flow import End, Flow
 from waterdrop_py.testing.cluster import Broker
 
 if TYPE_CHECKING:

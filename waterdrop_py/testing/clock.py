@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from waterdrop_py._engine import clock
-from waterdrop_py._settings.shown import shown
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError
 
 _FARTHEST = 1e12  # 30 000 years

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, Message
 
-from waterdrop_py.testing._host_process import HostProcess
-from waterdrop_py.testing._mock_api import (
+from waterdrop_py.testing._mock_process import HostProcess
+from waterdrop_py.testing._mock_protocol import (
     API_KEYS,
     MAX_BROKERS,
     MAX_PARTITIONS,

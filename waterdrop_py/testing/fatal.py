@@ -6,9 +6,9 @@ import ctypes
 
 from confluent_kafka import cimpl
 
-from waterdrop_py._engine.foreign_client import native_of
-from waterdrop_py._settings.kafka import unfit_text
-from waterdrop_py._settings.shown import kind, shown
+from waterdrop_py._engine.client.foreign import native_of
+from waterdrop_py._settings.librdkafka_check import unfit_text
+from waterdrop_py._settings.redact import kind, shown
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.producer import Producer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
-from waterdrop_py._settings.shown import kind
+from waterdrop_py._settings.redact import kind
 from waterdrop_py.errors import InvalidArgumentError
-from waterdrop_py.testing._flow import Flow
+from waterdrop_py.testing._proxy_flow import Flow
 from waterdrop_py.testing._proxy_loop import LOOPBACK, ProxyLoop
 from waterdrop_py.testing.cluster import Broker, EmbeddedCluster
 

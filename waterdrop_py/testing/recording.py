@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
-from waterdrop_py._settings.shown import kind
+from waterdrop_py._settings.redact import kind
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.events import EVENTS, listener_method
 from waterdrop_py.monitor import Event, Monitor

@@ -1,0 +1,1 @@
+"""One librdkafka client: construction, counters, poll lock, waiters, watchers."""

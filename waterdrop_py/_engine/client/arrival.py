@@ -1,0 +1,61 @@
+"""Native callbacks that only store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from waterdrop_py._engine.concurrency.signals import unbroken
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+
+
+class Arrival:
+    """A callback of librdkafka's with one argument: it is kept for `Life.drain`.
+
+    As with `DeliveryHandle.__call__`, no signal handler runs in here.
+    """
+
+    __slots__ = ("_arrived", "_fn")
+
+    def __init__(
+        self, arrived: deque[tuple[Any, Any, Any]], fn: Callable[[Any], None]
+    ) -> None:
+        self._arrived = arrived
+        self._fn = fn
+
+    def __call__(self, argument: Any) -> None:
+        """Keep it."""
+        try:
+            arrived = self._arrived
+            arrived += ((None, self._fn, argument),)
+        finally:
+            pass
+
+
+class ArrivingLines:
+    """A logger of librdkafka's that keeps its lines for `Life.drain` likewise."""
+
+    __slots__ = ("_arrived", "_log")
+
+    def __init__(
+        self, arrived: deque[tuple[Any, Any, Any]], log: Callable[..., None]
+    ) -> None:
+        self._arrived = arrived
+        self._log = log
+
+    def log(self, level: int, text: str, *arguments: object) -> None:
+        """Keep it."""
+        try:
+            arrived = self._arrived
+            arrived += ((None, self._pass_on, (level, text, *arguments)),)
+        finally:
+            pass
+
+    def _pass_on(self, line: tuple[Any, ...]) -> None:
+        self._log(*line)
+
+
+unbroken(Arrival.__call__)
+unbroken(ArrivingLines.log)

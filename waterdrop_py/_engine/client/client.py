@@ -1,0 +1,461 @@
+"""One librdkafka client, from its opening to its close."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from confluent_kafka import KafkaException
+
+from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client.borrow_marks import ends_step, poller
+from waterdrop_py._engine.client.fatal import Fatal, Registration
+from waterdrop_py._engine.client.foreign import NATIVE, native_of
+from waterdrop_py._engine.client.interruption import raise_interruption
+from waterdrop_py._engine.client.kafka_errors import code_name
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.locks import Claim, Ticket
+from waterdrop_py.errors import ProduceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.concurrency.wakeup import Bell
+    from waterdrop_py._engine.connection.metadata import Request
+    from waterdrop_py._engine.reports.handler import ReportDesk, Telling
+    from waterdrop_py.delivery import DeliveryHandle
+    from waterdrop_py.typing import KafkaClient
+
+# Newer than the oldest confluent-kafka that is supported.
+_CLUSTER_ID: Final[Callable[..., Any] | None] = getattr(NATIVE, "cluster_id", None)
+
+SLICE: Final = 0.15
+"""Seconds of one native poll. Below the 0.2 s from which on confluent-kafka goes
+on polling after it served a report; and what a Ctrl-C waits for at the most."""
+
+
+class Pin(NamedTuple):
+    """Somebody outside the library uses the client."""
+
+    thread: int
+    owner: str
+    since: float
+
+
+class Life:
+    """What is known of one client, and the only way to it.
+
+    No lock. A sender leaves a mark in `inuse`, looks again whether the life is
+    still its slot's, and only then touches `client`; whoever retires the life
+    takes it out of the slot first and looks at `inuse` then, so one of the two
+    sees the other. Reports are served by whoever holds `turn`, one thread at a
+    time, which is why the counters of reports need no lock either.
+
+    Attributes:
+        quiet: nothing is un-acknowledged and nobody serves it often; the next
+            send looks at the age, and sees to it that its report is served.
+        pins: who uses the client directly; `pinned` stays set, because what they
+            sent on it is not in our counters.
+        plain: a successful report concerns nobody but its handle.
+        noted: the reaper was told of it, so its deadline is kept.
+        last_activity: seconds on the clock, written by whoever serves reports.
+        sent: numbers the messages; `refused` counts those that were not taken.
+        reached: a broker has answered, as far as was noted by who serves reports.
+        arrived: what librdkafka has called back with, in its order, until `drain` has
+            settled it: (handle, error, message) for a report, (handle, None, None) for
+            what watches a handle that has its outcome, and (None, function, argument)
+            for any other callback.
+        telling: what is being said of the report in front.
+        spoilt: a message of a transaction was refused. librdkafka then skips numbers of
+            its sequence, and loses the next transaction to that (measured, 2.16).
+        transacting: a transaction was begun on it, and has not surely ended; `begun_at`
+            is when, in seconds on the clock.
+        registration: what a transactional client registers.
+        fatal: the error that has ended the client, once it is known.
+        ask_at: seconds on the clock from which on a report has `ask` called.
+        blocked: of the stand-in for a client that a deferred message has: whether
+            the calling thread is what it waits for.
+        torn: an exception came out of a native call, so a number may belong to no
+            message.
+        answers_before: the answers of brokers that the clients before it had.
+        lost: why every handle that is still open will never get a report.
+        asking: requests for metadata in progress, by topic.
+        awaiting: a bell for each caller that waits for one, or has just been answered.
+        between: who has the turn is between two polls, and not inside one.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_after_turn",
+        "acknowledged",
+        "answers_before",
+        "arm",
+        "arrived",
+        "ask",
+        "ask_at",
+        "asking",
+        "awaiting",
+        "begun_at",
+        "between",
+        "blocked",
+        "client",
+        "failed",
+        "fatal",
+        "inuse",
+        "last_activity",
+        "lost",
+        "noted",
+        "on_settled",
+        "on_unpinned",
+        "opened_at",
+        "pinned",
+        "pins",
+        "plain",
+        "poll_at",
+        "produce",
+        "progress_at",
+        "quiet",
+        "reached",
+        "refusals",
+        "refused",
+        "registration",
+        "reports",
+        "sent",
+        "spoilt",
+        "statistics",
+        "telling",
+        "torn",
+        "transacting",
+        "turn",
+        "waiters",
+    )
+
+    def __init__(  # noqa: PLR0915 - a line for each attribute
+        self, reports: ReportDesk, arm: Callable[[Life], None]
+    ) -> None:
+        self.client: KafkaClient | None = None
+        self.produce: Callable[..., None] | None = None
+        self.reports = reports
+        self.arrived: deque[tuple[Any, Any, Any]] = deque()
+        self.telling: Telling | None = None
+        self.arm = arm
+        self.between = False
+        self.asking: dict[str, Request] = {}
+        self.awaiting: dict[Bell, None] = {}
+        self.on_settled: Callable[[], None] | None = None
+        self.on_unpinned: Callable[[], None] | None = None
+        # A deque: a list gives its memory back with the last mark, and takes it anew
+        # with the next, which is a tenth of what the library does for a message.
+        self.inuse: deque[None] = deque()
+        self.turn = Claim()
+        self.waiters: list[Callable[[], None]] = []
+        self._after_turn: list[Callable[[], None]] = []
+        self.quiet = True
+        self.reached = False
+        self.plain = False
+        self.statistics = False
+        self.noted = False
+        self.opened_at = self.last_activity = clock.now()
+        self.poll_at = self.progress_at = 0.0
+        self.sent = count()
+        self.refused = count()
+        self.acknowledged = self.failed = self.answers_before = 0
+        self.fatal: Fatal | None = None
+        self.registration: Registration | None = None
+        self.begun_at = 0.0
+        self.ask: Callable[[Life], None] | None = None
+        self.ask_at = inf
+        self.lost: BaseException | None = None
+        self.refusals: set[str] = set()
+        self.pins: list[Pin] = []
+        self.pinned = self.torn = False
+        self.blocked: Callable[[], bool] | None = None
+        self.transacting = self.spoilt = False
+
+    def held_here(self) -> bool:
+        """Whether this thread is inside a poll of this client, further down."""
+        return self.turn.mine and not self.turn.heal()
+
+    # -- reports -----------------------------------------------------------
+
+    def serve(self, timeout: float) -> None:
+        """Serve reports and callbacks for at most `timeout` seconds. Turn held."""
+        if self.client is not None:
+            self.serve_with(self.client.poll, timeout)
+            if not self.reached and not self.quiet:
+                self._look_who_answered()
+        elif self.arrived:
+            self.drain()
+
+    def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
+        """The same, by another native call that serves them."""
+        try:
+            self.run(native, timeout)
+        except KafkaException as error:
+            if from_signal_handler(error):
+                raise
+            self.reports.poll_raised(self, error)
+
+    @poller
+    def run(self, native: Callable[[float], object], timeout: float) -> None:
+        """Make a native call that may call back, and settle what it left. Turn held.
+
+        What an interrupted `drain` left goes first: no report overtakes another one.
+        """
+        before = self.acknowledged + self.failed
+        try:
+            if self.arrived:
+                self.drain()
+            try:
+                native(timeout)
+            except BaseException as error:
+                self.torn = True
+                raise_interruption(error)
+                raise
+            finally:
+                if self.arrived:
+                    self.drain()
+        finally:
+            if self.reports.resending.waiting:
+                self._resend()
+            self.note_reports(before)
+
+    def note_reports(self, before: int) -> None:
+        """Reports may have been served since there were `before`: that is activity."""
+        if self.acknowledged + self.failed != before:
+            self.last_activity = clock.now()
+            self.progress_at = clock.system_now()
+            if self.last_activity >= self.ask_at and self.ask is not None:
+                self.ask(self)
+
+    def doomed(self, native: Any) -> None:
+        """Note the fatal error. The first one that tells more than `_FATAL` stays."""
+        known = self.fatal
+        if known is None or code_name(known.native) == "fatal":
+            lasted = clock.now() - self.begun_at if self.transacting else None
+            self.fatal = Fatal(native, self.registration, lasted)
+
+    def _resend(self) -> None:
+        """Have messages handed over again; here and now where no thread starts."""
+        self.between = True
+        try:
+            self.reports.resending.begin()
+        finally:
+            self.between = False
+
+    def _look_who_answered(self) -> None:
+        """Note whether a broker has answered: for errors, which come too late to ask.
+
+        Turn held, and outside of any callback: confluent-kafka aborts the process for
+        a second native call inside one. librdkafka gives the cluster's id that it
+        remembers, or raises, in 10 us; it sends nothing.
+        """
+        native = native_of(self.client)  # of a wrapper: its own method may trace
+        try:
+            self.reached = self.acknowledged > 0 or (
+                native is not None
+                and _CLUSTER_ID is not None
+                and bool(_CLUSTER_ID(native, 0.0))
+            )
+        except (KafkaException, RuntimeError):
+            return
+
+    @poller
+    def drain(self) -> None:
+        """Settle what has arrived, in its order. Turn held.
+
+        A signal handler may raise anywhere in here, and that is not held up by what is
+        left. So a report stays in front until it is settled, and the next drain, the
+        poller's as a rule, goes on with it.
+        """
+        arrived, notify = self.arrived, watchers.notify
+        while arrived:
+            front = arrived[0]
+            handle, first, second = front
+            if handle is None:
+                arrived.popleft()
+                first(second)
+            else:
+                if first is second:
+                    notify(handle)
+                else:
+                    self.reports.settle(handle, first, second)
+                # A subscriber may have forked, and the child has none of it.
+                if arrived and arrived[0] is front:
+                    arrived.popleft()
+
+    def remind(self, handle: DeliveryHandle) -> None:
+        """What watches `handle` could not be called in full: the poller goes on."""
+        self.arrived.append((handle, None, None))
+        self.arm(self)
+
+    @ends_step
+    def leave(
+        self,
+        ticket: Ticket,
+        again: Callable[[Life], None] | None = None,
+        *,
+        settled: bool = False,
+    ) -> None:
+        """Give the turn back, and see to it that somebody serves what is left.
+
+        `again` is told when that is the poller; it is armed by default. The look
+        at the client comes before the release: afterwards it may be closed. `settled`:
+        the caller has looked, and nothing is left.
+        """
+        if not self.turn.held_by(ticket):
+            return
+        try:
+            settled = settled or self.settle()
+        finally:
+            # Whatever a signal handler raises meanwhile: nobody else could serve.
+            self.turn.release(ticket)
+        while self._after_turn:
+            try:
+                job = self._after_turn.pop(0)
+            except IndexError:
+                break  # another leaver took it
+            job()
+        if not self.ring_next() and not settled:
+            (again or self.arm)(self)
+
+    def after_turn(self, job: Callable[[], None]) -> None:
+        """Run `job` as soon as nobody polls, now if nobody does.
+
+        `leave` releases and then looks at the jobs, this adds the job and then
+        looks at the turn: one of the two sees the other, and `pop` decides.
+        """
+        self._after_turn.append(job)
+        ticket = Ticket()
+        try:
+            self.turn.take(ticket)
+        finally:
+            self.leave(ticket)
+
+    def ring_next(self) -> bool:
+        """Wake one thread that waits for the turn; whether there was one."""
+        while self.waiters:
+            try:
+                bell = self.waiters.pop(0)
+            except IndexError:
+                break
+            bell()
+            return True
+        return False
+
+    def hand_on(self) -> None:
+        """Somebody who was woken to serve does not: wake the next, or the poller."""
+        if not self.ring_next() and self.client is not None:
+            self.arm(self)
+
+    def settle(self) -> bool:
+        """Mark the life quiet if nothing is un-acknowledged; whether it is quiet.
+
+        Turn held.
+
+        The mark comes first and the look again second. Sender S reads `quiet`
+        False, is stopped; the poller finds nothing and marks; S produces: nobody
+        would serve the report. But S left its mark in `inuse` before it read
+        `quiet`, and the message counts in `len(client)` after it: the second
+        look sees one of the two (test_quiet_is_taken_back_when_a_send_meets_it).
+        """
+        if self.client is None:  # destroyed, and nobody comes to it any more
+            return not self.arrived
+        if self.busy():
+            self.quiet = False
+            return False
+        self.quiet = True
+        if self.busy():
+            self.quiet = False
+            return False
+        if self.torn or (self.reports.foreign and self.in_flight()):
+            self._reconcile()
+        if self.refusals and self.on_settled is not None:
+            self.on_settled()
+        return True
+
+    def _reconcile(self) -> None:
+        """Count off what an exception of a signal handler left open, and resolve what
+        a foreign client never reports. Turn held.
+
+        It may have come between the number of a message and its hand-over. That number
+        belongs to no message once none is left that it could be: the numbers are looked
+        at first, and then neither a send is in progress nor has the client anything.
+        """
+        numbered = figure(self.sent)
+        open_ = watchers.open_handles(self) if self.reports.foreign else []
+        if self.busy() or self.reports.resending.holds:
+            return
+        self.torn = False
+        if open_:
+            self.reports.resolve_lost(self, open_)
+        known = figure(self.refused) + self.acknowledged + self.failed
+        for _ in range(numbered - known):
+            next(self.refused)
+
+    def busy(self) -> bool:
+        """Whether a send is in progress or anything is un-acknowledged or unsettled."""
+        client = self.client
+        if self.inuse or self.arrived:
+            return True
+        return client is not None and len(client) > 0
+
+    def asks(self) -> bool:
+        """Whether a native request for metadata is in progress."""
+        return any(request.running for request in tuple(self.asking.values()))
+
+    def awaited(self) -> int:
+        """How many callers wait for an answer to a request for metadata."""
+        return len(self.awaiting)
+
+    def native(self) -> KafkaClient:
+        """The client, for a caller that keeps no reference to it.
+
+        A local variable would live on in the traceback of whatever is raised, and with
+        it a client that is destroyed by dropping it.
+        """
+        if self.client is None:
+            raise ProduceError(
+                "the client was replaced by another thread; begin again (state)",
+                code="state",
+                retriable=True,
+            )
+        return self.client
+
+    # -- figures -----------------------------------------------------------
+
+    def taken(self) -> int:
+        """Messages that the client accepted so far, and no fewer.
+
+        What lowers it is read first: a send between the two reads may count as one
+        too many, never hide another one.
+        """
+        refused = figure(self.refused)
+        return figure(self.sent) - refused
+
+    def theirs(self) -> int:
+        """What users of the bare client have on their way. Client alive."""
+        if not self.pinned or self.client is None:
+            return 0
+        return max(0, len(self.client) - self.in_flight())
+
+    def in_flight(self) -> int:
+        """Messages without an outcome, and no fewer; see `taken`."""
+        if self.lost is not None:
+            return 0
+        outcomes = self.acknowledged + self.failed
+        return max(0, self.taken() - outcomes)
+
+    def __repr__(self) -> str:
+        return f"<Life quiet={self.quiet} in_flight={self.in_flight()}>"
+
+
+def figure(counter: count[int]) -> int:
+    """What a counter would give next, without taking it.
+
+    `itertools.count` counts atomically and says where it stands only in its repr.
+    """
+    return int(repr(counter)[6:-1])

@@ -1,0 +1,306 @@
+"""The only place that constructs a client, and wires its callbacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import weakref
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException
+
+from waterdrop_py._engine.client import foreign
+from waterdrop_py._engine.client.arrival import Arrival, ArrivingLines
+from waterdrop_py._engine.client.fatal import Registration
+from waterdrop_py._engine.client.interruption import raise_interruption, surface
+from waterdrop_py._engine.client.kafka_errors import kafka_error_of
+from waterdrop_py._engine.client.log_bridge import LogBridge
+from waterdrop_py._engine.client.oauth import Tokens
+from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.connection.brokers import Brokers
+from waterdrop_py._engine.shutdown.children import watch_exit
+from waterdrop_py._settings.defaults import missing_defaults
+from waterdrop_py._settings.reading import decimal_of, number_of, text_of, truth_of
+from waterdrop_py._settings.tuning_warnings import warn_of_parents_id
+from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.reports.handler import ReportDesk
+    from waterdrop_py._settings.librdkafka_check import Properties
+    from waterdrop_py.config import Config
+    from waterdrop_py.typing import KafkaClient
+
+# Ours alone: librdkafka would hold back the reports of delivered messages, and
+# no handle would ever resolve.
+_NOT_PASSED_ON: Final = ("on_delivery", "delivery.report.only.error")
+
+_QUEUE: Final = "queue.buffering.max.messages"
+_DEFAULT_QUEUE: Final = 100_000
+_NOTICEABLE_LINGER: Final = 0.01
+
+
+class _Beginning(NamedTuple):
+    """What the clients of the same properties have in common, worked out once: it was
+    0.07 of the 0.25 ms that come before a client's construction after idleness."""
+
+    listens: bool
+    statistics: bool
+    missing: Mapping[str, Any]
+
+
+@lru_cache
+def _shared(
+    listens: bool, statistics: bool, missing: tuple[tuple[str, Any], ...]
+) -> _Beginning:
+    """One for all factories whose properties lack the same: they keep it."""
+    return _Beginning(listens, statistics, dict(missing))
+
+
+class Factory:
+    """Opens the clients of one producer. Thread-safe.
+
+    The user's own callbacks run beside ours, behind the native call that called back,
+    and what they raise is contained.
+    """
+
+    __slots__ = (
+        "_beginning",
+        "_begun",
+        "_config",
+        "_emitter",
+        "_fake",
+        "_process",
+        "brokers",
+        "kafka",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        emitter: Emitter,
+        kafka: Mapping[str, Any] | None = None,
+        brokers: Brokers | None = None,
+    ) -> None:
+        self.brokers = Brokers() if brokers is None else brokers
+        self._config = config
+        self._emitter = emitter
+        self._process = os.getpid()  # that it was made in, or has been warned in
+        self._beginning: _Beginning | None = None
+        self._begun: Properties | None = None  # with these
+        self._fake: Callable[[dict[str, Any]], KafkaClient] | None = None
+        # Whoever reads a configuration sees a mapping; they are all made of `copied`.
+        self.kafka = cast("Properties", config.kafka if kafka is None else kafka)
+
+    @property
+    def servers(self) -> str:
+        """The bootstrap servers, for messages to people."""
+        return text_of(self.kafka, "bootstrap.servers") or ""
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether there is a `transactional.id`."""
+        return text_of(self.kafka, "transactional.id") is not None
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether librdkafka retries without doubling (transactional ones do too)."""
+        return self.is_transactional or truth_of(self.kafka, "enable.idempotence")
+
+    @property
+    def lingers(self) -> bool:
+        """Whether messages wait for company noticeably (librdkafka's own is 5 ms)."""
+        return self.linger > _NOTICEABLE_LINGER
+
+    @property
+    def linger(self) -> float:
+        """Seconds that messages wait for company; 0 unless the user said so."""
+        return (decimal_of(self.kafka, "linger.ms") or 0) / 1000
+
+    @property
+    def on_delivery(self) -> Callable[[Any, Any], None] | None:
+        """The user's own callback for every report."""
+        callback: Callable[[Any, Any], None] | None = self.kafka.get("on_delivery")
+        return callback
+
+    def open(self, life: Life, reports: ReportDesk) -> None:
+        """Construct the client of `life`. Blocks as long as a token provider does, and
+        for another second where there is one (confluent-kafka looks once a second).
+
+        Raises:
+            ConfigurationInvalidError: the properties contradict each other, or the
+                client factory made no client, or one that lacks something.
+            KafkaException: librdkafka could not start, or got no OAuth token.
+            ProduceError: the process has as many clients as it can (too_many_clients).
+
+        A forked child with its parent's `transactional.id` is warned, once.
+        """
+        kafka = self.kafka  # once: another thread may replace it
+        transactional_id = text_of(kafka, "transactional.id")
+        if transactional_id and self._process != (pid := os.getpid()):
+            self._process = pid
+            warn_of_parents_id(transactional_id)
+        beginning = self._begin(kafka)
+        reports.kafka = kafka
+        conf = kafka.over(beginning.missing)
+        self.brokers.add_to(conf)
+        if transactional_id:
+            timeout_ms = number_of(conf, "transaction.timeout.ms") or 0
+            life.registration = Registration(transactional_id, timeout_ms)
+        life.statistics = beginning.statistics
+        for name in _NOT_PASSED_ON:
+            conf.pop(name, None)
+        reports.linger = self.linger
+        life.answers_before = reports.diagnosis.answers
+        self._wire(conf, life, reports)
+        provider = self._config.oauth_token_provider or conf.get("oauth_cb")
+        tokens = (
+            None if provider is None else Tokens(provider, self._emitter, life.arrived)
+        )
+        if tokens is not None:
+            conf["oauth_cb"] = tokens
+        watch_exit()
+        try:
+            client = self._construct(conf, tokens, reports)
+        finally:
+            life.drain()
+        self._take(client, conf, life, reports)
+
+    def _wire(self, conf: dict[str, Any], life: Life, reports: ReportDesk) -> None:
+        """Have the client's callbacks store what they are called with."""
+        # Weakly: the client, which the life has, keeps its callbacks, and the collector
+        # would have to find each closed one (test_cycles_are_flat).
+        heard_by = weakref.ref(life)
+
+        def heard(error: Any) -> None:
+            reports.client_error(error, heard_by())
+
+        conf["error_cb"] = self._beside(life, conf, "error_cb", heard)
+        bridge = LogBridge(self._emitter, conf.get("logger"))
+        conf["logger"] = ArrivingLines(life.arrived, bridge.log)
+        if life.statistics or "stats_cb" in conf:
+            conf["stats_cb"] = self._beside(life, conf, "stats_cb", self._statistics)
+        if "throttle_cb" in conf:
+            conf["throttle_cb"] = self._beside(life, conf, "throttle_cb", None)
+
+    def _take(
+        self, client: KafkaClient, conf: dict[str, Any], life: Life, reports: ReportDesk
+    ) -> None:
+        """Make `client` the one of `life`, and decide how messages are handed to it."""
+        reports.take_client(foreign=foreign.is_foreign(client))
+        life.client = self._whole(client)
+        if reports.foreign:
+            limit = number_of(conf, _QUEUE)
+            room = _DEFAULT_QUEUE if limit is None else limit
+            life.produce = foreign.by_keyword(life, room)
+        else:
+            life.produce = life.client.produce
+
+    def _whole(self, client: KafkaClient) -> KafkaClient:
+        try:
+            return foreign.whole(client, transactional=self.is_transactional)
+        except ConfigurationInvalidError:
+            # It is young and has nothing to deliver; what its close raises is not
+            # what is wrong.
+            close = getattr(client, "close", None)
+            if callable(close):
+                with suppress(Exception):
+                    close()
+            raise
+
+    def _begin(self, kafka: Properties) -> _Beginning:
+        listens = self._emitter.asks_for("statistics.emitted")
+        known = self._beginning
+        if known is None or self._begun is not kafka or known.listens is not listens:
+            missing = missing_defaults(kafka, statistics=listens)
+            interval = number_of(kafka.over(missing), "statistics.interval.ms")
+            known = _shared(listens, bool(interval), tuple(missing.items()))
+            self._beginning, self._begun = known, kafka
+        return known
+
+    def _construct(
+        self, conf: dict[str, Any], tokens: Tokens | None, reports: ReportDesk
+    ) -> KafkaClient:
+        try:
+            if tokens is not None:
+                tokens.prepare(conf)
+            client = self._build(conf)
+            surface()
+        except KafkaException as error:
+            refused = kafka_error_of(error)
+            if refused is not None and refused.code() == KafkaError._INVALID_ARG:
+                raise ConfigurationInvalidError({"kafka": refused.str()}) from error
+            if refused is not None:
+                reports.diagnosis.note(refused)
+            raise
+        except (TypeError, SystemError) as error:
+            raise_interruption(error)
+            raise
+        except RuntimeError as error:
+            if "thread local storage" not in str(error):
+                raise  # somebody's own factory
+            raise ProduceError(
+                "this process has no room for another librdkafka client: each takes a "
+                "key for thread-specific data, of which there are 1024; nothing was "
+                "sent (too_many_clients)",
+                code="too_many_clients",
+                retriable=True,
+                checklist=(
+                    "about 1000 clients fit at once (1012 on Linux); idle ones take no "
+                    "room: is idle_disconnect_timeout set, and short enough?",
+                    "disconnect() those that are not needed now",
+                ),
+            ) from error
+        return client
+
+    def _build(self, conf: dict[str, Any]) -> KafkaClient:
+        build = self._config.client_factory
+        if build is None:
+            # Looked up at each open: a tracer may replace it at any time.
+            build = confluent_kafka.Producer
+        if self._config.deliver:
+            return build(conf)
+        from waterdrop_py.testing.doubles import FakeClient  # rarely needed
+
+        # Whoever wraps or extends the real client would send.
+        double = build if isinstance(build, type) else type(build)
+        if issubclass(double, FakeClient):
+            return build(conf)
+        if self._fake is None:
+            self._fake = FakeClient()  # offsets outlive its clients
+        return self._fake(conf)
+
+    def _beside(
+        self,
+        life: Life,
+        conf: dict[str, Any],
+        name: str,
+        ours: Callable[[Any], None] | None,
+    ) -> Callable[[Any], None]:
+        theirs = conf.get(name)
+
+        def callback(argument: Any) -> None:
+            if ours is not None:
+                ours(argument)
+            if theirs is not None:
+                try:
+                    theirs(argument)
+                except BaseException as error:
+                    if from_signal_handler(error):
+                        raise
+                    self._raised(name, error)
+
+        return Arrival(life.arrived, callback)
+
+    def _raised(self, name: str, error: BaseException) -> None:
+        self._emitter.error(f"callbacks.{name}.error", error)
+
+    def _statistics(self, text: str) -> None:
+        if self._emitter.listens("statistics.emitted"):
+            self._emitter.emit("statistics.emitted", {"statistics": json.loads(text)})

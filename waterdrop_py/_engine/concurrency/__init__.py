@@ -1,0 +1,1 @@
+"""How threads lock, wait, wake up and start; safe in handlers and finalizers."""

@@ -1,0 +1,150 @@
+"""Replacing a client that a fatal error has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.locks import Claim, Ticket
+from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._settings.librdkafka import SERVERS
+from waterdrop_py._settings.librdkafka_check import EditableProperties, copied
+from waterdrop_py._settings.reading import value_of
+from waterdrop_py.errors import ConfigurationInvalidError
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py.errors import ProduceError
+
+_TICK = 0.01
+_WHERE = (SERVERS, "security.protocol")
+
+
+class ReloadPolicy(NamedTuple):
+    """When a client is replaced, and how often."""
+
+    enabled: bool
+    backoff: float
+    most: int
+    never: frozenset[str]
+
+
+class Recovery:
+    """Replaces clients, each once. `_claim` decides which of the threads that met
+    the same fatal error does it; the others wait and go on with the next client."""
+
+    __slots__ = (
+        "_attempts",
+        "_by_reports",
+        "_claim",
+        "_emitter",
+        "_policy",
+        "_replaced",
+        "_slot",
+    )
+
+    def __init__(
+        self,
+        slot: ClientSlot,
+        emitter: Emitter,
+        policy: ReloadPolicy,
+        *,
+        by_reports: bool = False,
+    ) -> None:
+        """`by_reports`: a client that delivered something counts as recovered."""
+        self._slot = slot
+        self._emitter = emitter
+        self._policy = policy
+        self._by_reports = by_reports
+        self._replaced: Life | None = None
+        self._attempts = 0
+        self._claim = Claim()
+        slot.is_final = self.is_final
+        slot.resets.append(self._reset)
+
+    def _reset(self) -> None:
+        """Be as if just made: this is a forked child."""
+        self._attempts = 0
+        self._claim = Claim()
+
+    def succeeded(self) -> None:
+        """What the client was replaced for works again: count afresh."""
+        self._attempts = 0
+
+    def is_final(self, life: Life, code: str) -> bool:
+        """Whether the policy leaves `life` lost to this error.
+
+        Not the one that is being replaced, though it may have been the last attempt
+        (test_the_last_attempt_is_not_taken_for_the_end).
+        """
+        if life is self._replaced:
+            return False
+        policy = self._policy
+        if self._by_reports and life.acknowledged:
+            self._attempts = 0
+        return (
+            not policy.enabled or code in policy.never or self._attempts >= policy.most
+        )
+
+    def reload(self, life: Life, error: ProduceError, kind: str | None) -> bool:
+        """Replace the client of `life`; False when the policy says that it is final.
+
+        The slot then refuses every verb with it, for good. Blocks for the backoff.
+        `kind` is the `error.occurred` type to say it with.
+        """
+        slot = self._slot
+        while slot.life is life:
+            ticket = Ticket()
+            try:
+                if self._claim.take(ticket):
+                    return slot.life is not life or self._replace(life, error, kind)
+                if self._claim.mine or life.held_here():
+                    return False  # inside the very reload, or a callback of the client
+            finally:
+                self._claim.release(ticket)
+            pause(_TICK)
+        return True
+
+    def _replace(self, life: Life, error: ProduceError, kind: str | None) -> bool:
+        if self.is_final(life, error.code):
+            self._slot.lose(life)
+            return False
+        if life.held_here():
+            return False
+        started = clock.system_now()
+        self._replaced = life
+        self._attempts += 1
+        attempt = self._attempts
+        if kind is not None:
+            self._emitter.error(kind, error, attempt=attempt)
+        self._ask_for_properties(attempt, error)
+        self._slot.discard(life)
+        pause(self._policy.backoff)
+        self._emitter.emit(
+            "producer.reloaded",
+            {"attempt": attempt},
+            duration_ms=(clock.system_now() - started) * 1000,
+        )
+        return True
+
+    def _ask_for_properties(self, attempt: int, error: ProduceError) -> None:
+        if not self._emitter.listens("producer.reload"):
+            return
+        factory = self._slot.factory
+        editable = EditableProperties(factory.kafka)
+        self._emitter.emit(
+            "producer.reload", {"attempt": attempt, "error": error, "kafka": editable}
+        )
+        from waterdrop_py._settings.properties import check_properties
+
+        properties, errors = copied(editable)
+        errors = errors or check_properties(properties)
+        if errors:
+            self._emitter.error("librdkafka.error", ConfigurationInvalidError(errors))
+            return
+        before = factory.kafka
+        factory.kafka = properties
+        if any(value_of(before, each) != value_of(properties, each) for each in _WHERE):
+            factory.brokers.forget()  # they may be of another cluster or listener

@@ -1,0 +1,1 @@
+"""What a producer says of itself: statistics, idle report, health."""

@@ -1,0 +1,75 @@
+"""Why a producer is, or is not, disconnectable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from waterdrop_py._engine.client.borrow_marks import leaseholder
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.connection.connection import Refusal
+from waterdrop_py._engine.connection.states import SlotState
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.connection.connection import ClientSlot
+
+
+@dataclass(frozen=True, slots=True)
+class IdleReport:
+    """Whether a client would be closed now, and if not, why not.
+
+    Attributes:
+        disconnectable: `disconnect()` would close it.
+        due_in_ms: milliseconds to the idle (or age) deadline, 0 when it has passed;
+            None without a client or a deadline.
+        reasons: what stands against an idle disconnect. Each has a `code`
+            (`in_flight`, `call`, `buffered`, `transaction`, `pinned`, `not_due`,
+            `disabled`, `not_connected`, `closed`), a `count`, an `age_ms` and an
+            `owner`, as far as they apply.
+    """
+
+    disconnectable: bool
+    due_in_ms: float | None
+    reasons: tuple[Refusal, ...]
+
+
+def explain_idle(slot: ClientSlot) -> IdleReport:
+    """The report on `slot`. Takes no lock, opens nothing."""
+    check()
+    life = slot.known
+    if slot.state in {SlotState.CLOSING, SlotState.CLOSED}:
+        return IdleReport(False, None, (Refusal("closed", 0),))
+    if life is None:
+        return IdleReport(False, None, (Refusal("not_connected", 0),))
+    reasons = slot.obstacles(life)
+    if not reasons and (theirs := _theirs(slot, life)):
+        reasons.append(Refusal("in_flight", theirs))
+    disconnectable = not reasons
+    due_in_ms: float | None = None
+    due = slot.due_of(life)
+    if due is None:
+        reasons.append(Refusal("disabled", 0))
+    else:
+        due_in_ms = max(0.0, (due - clock.now()) * 1000)
+        if due_in_ms > 0:
+            reasons.append(Refusal("not_due", 0))
+    return IdleReport(disconnectable, due_in_ms, tuple(reasons))
+
+
+@leaseholder
+def _theirs(slot: ClientSlot, life: Life) -> int:
+    """What users of the bare client have on their way.
+
+    The client itself is asked, so a mark keeps it from being destroyed meanwhile.
+    """
+    if not life.pinned:
+        return 0
+    try:
+        life.inuse.append(None)
+        return life.theirs() if slot.life is life else 0
+    finally:
+        life.inuse.pop()
+        if life.refusals:
+            slot.look_again()

@@ -1,0 +1,254 @@
+"""Proving that the cluster answers: `connect` and the deep health check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaException
+
+from waterdrop_py._engine.client import waiting
+from waterdrop_py._engine.client.kafka_errors import code_name, kafka_error_of
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.connection import metadata
+from waterdrop_py._engine.connection.connection import NO_LIFE
+from waterdrop_py._engine.introspection.stats import Health
+from waterdrop_py._settings.redact import shown
+from waterdrop_py.errors import (
+    BrokerUnreachableError,
+    InvalidArgumentError,
+    ProduceError,
+    ProducerClosedError,
+    WaterdropError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.connection.connection import ClientSlot
+
+STANDING: Final = 2.0
+"""Seconds of a try that hears nothing new of what was reported before it. librdkafka
+reports the same error again after 30 s at the earliest."""
+
+
+class Retries:
+    """How often, and how long after one another, `connect` tries."""
+
+    def __init__(
+        self,
+        most: int | None,
+        start: float,
+        step: float,
+        longest: float,
+        errback: Callable[[BaseException, float], object] | None,
+    ) -> None:
+        if errback is not None and not callable(errback):
+            raise InvalidArgumentError(
+                "errback: must be callable as errback(error, interval), got "
+                f"{shown(errback)}"
+            )
+        self._most = most
+        self._interval, self._step, self._max = start, step, longest
+        self._errback = errback
+        self._count = 0
+
+    def next(self, error: BaseException) -> float | None:
+        """Seconds until the next try, once `errback` knows of them; None to end."""
+        if self._most is not None and self._count >= self._most:
+            return None
+        self._count += 1
+        interval = min(self._interval, self._max)
+        self._interval += self._step
+        if self._errback is not None:
+            self._errback(error, interval)
+        return interval
+
+
+def connect(slot: ClientSlot, timeout: float, retries: Retries) -> None:
+    """Open the client and have the cluster's metadata; `Producer.connect`."""
+    deadline = clock.system_now() + timeout
+    opens = slot.ledger.opens
+    while True:
+        error = prove(slot, deadline, impatient=True)
+        if error is None:
+            return
+        left = deadline - clock.system_now()
+        again = left > 0 and error.retriable
+        interval = retries.next(error) if again else None
+        if interval is not None:
+            pause(min(interval, left))
+        if interval is None or clock.system_now() >= deadline:
+            if slot.ledger.opens != opens:
+                slot.retire("requested")  # nobody would look after it for a while
+            raise error
+
+
+def prove(
+    slot: ClientSlot, deadline: float, *, impatient: bool = False
+) -> BrokerUnreachableError | None:
+    """One metadata round trip, however long; what stood against it, or None.
+
+    An error that no retry mends ends it. If `impatient`, so does one that librdkafka
+    reports of all brokers; the request goes on, and a later `prove` waits for it.
+    """
+    topic = slot.topic
+    waiting.hear(slot.life)  # what was reported before is not news
+    watch = _Watch(slot, impatient=impatient)
+    try:
+        answer = metadata.ask(
+            slot,
+            topic or metadata.PROBE,
+            deadline,
+            heard=watch.look,
+            active=True,
+        )
+    except _Ended as ended:
+        return ended.error
+    except (KafkaException, ProduceError, TimeoutError) as cause:
+        if isinstance(cause, ProduceError) and cause.code == "too_many_clients":
+            raise  # the brokers have nothing to do with it
+        waiting.hear(slot.life)
+        return watch.unreachable(cause)
+    life = slot.life
+    if life is not NO_LIFE:
+        life.arm(life)
+    slot.look_again()
+    if topic is not None and (refused := _unauthorized(slot, topic, answer)):
+        return refused
+    slot.reports.diagnosis.clear()
+    return None
+
+
+def _refusal(cause: Exception) -> Any:
+    """What a broker refused for good, and did not just fail to answer; or None."""
+    native: Any = kafka_error_of(cause)
+    if native is None or native.retriable():
+        return None
+    refused = native.fatal() or code_name(native).endswith("authorization_failed")
+    return native if refused else None
+
+
+def _unauthorized(
+    slot: ClientSlot, topic: str, answer: object
+) -> BrokerUnreachableError | None:
+    """The cluster answered that this producer may not even see its own topic."""
+    found = answer.topics.get(topic)  # type: ignore[attr-defined]
+    if found is None or found.error is None:
+        return None
+    if not code_name(found.error).endswith("authorization_failed"):
+        return None
+    error = BrokerUnreachableError(
+        f"the cluster of {slot.factory.servers!r} answered that topic {topic!r}, to "
+        f"which this producer sent last, is forbidden to it: {found.error.str()} "
+        f"({code_name(found.error)})",
+        checklist=(
+            f"does this principal have the rights DESCRIBE and WRITE on {topic!r}?",
+        ),
+        retriable=False,
+    )
+    error.__cause__ = KafkaException(found.error)
+    return error
+
+
+class _Ended(Exception):
+    """Something was reported that ends the try. Internal."""
+
+    def __init__(self, error: BrokerUnreachableError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Watch:
+    """Looks at what librdkafka reports while a try waits for its answer."""
+
+    def __init__(self, slot: ClientSlot, *, impatient: bool) -> None:
+        self._slot = slot
+        self._impatient = impatient
+        self._diagnosis = slot.reports.diagnosis
+        self._before = self._diagnosis.reports, self._diagnosis.downs
+        self._standing_until = clock.system_now() + STANDING
+
+    def look(self, life: Life) -> None:
+        """Raise `_Ended` for what ends the try."""
+        diagnosis = self._diagnosis
+        if life.fatal is not None:
+            raise _Ended(self.unreachable(KafkaException(life.fatal.native)))
+        reports, downs = self._before
+        standing = clock.system_now() >= self._standing_until
+        final = diagnosis.final and (standing or diagnosis.reports != reports)
+        down = diagnosis.down and (standing or diagnosis.downs != downs)
+        if final or (down and self._impatient):
+            raise _Ended(self.unreachable(KafkaException(diagnosis.newest)))
+
+    def unreachable(self, cause: Exception) -> BrokerUnreachableError:
+        """The error of the try; a `ProduceError` is of a client that was not ready."""
+        slot, diagnosis = self._slot, self._diagnosis
+        fatal = slot.life.fatal
+        told = cause if fatal is None else fatal.error()
+        if isinstance(told, ProduceError) and not told.retriable:
+            error = BrokerUnreachableError(
+                str(told.args[0]),
+                checklist=told.checklist
+                or (() if told.fatal else slot.reports.checklist()),
+                retriable=False,
+            )
+            error.__cause__ = told
+            return error
+        final, said = diagnosis.final, diagnosis.text
+        if isinstance(cause, TimeoutError) and diagnosis.newest is not None:
+            cause = KafkaException(diagnosis.newest)
+        if isinstance(cause, ProduceError):
+            said = str(cause.args[0])
+        elif (refused := _refusal(cause)) is not None:
+            said, final = f"{refused.str()} ({code_name(refused)})", True
+        error = BrokerUnreachableError(
+            f"no broker of {slot.factory.servers!r} answered"
+            + (f": {said}" if said else " in time"),
+            checklist=slot.reports.checklist(),
+            retriable=not final,
+        )
+        error.__cause__ = cause
+        return error
+
+
+def _unanswered(slot: ClientSlot, life: Life) -> BrokerUnreachableError | None:
+    """What stands for messages whose brokers were last heard of by an error."""
+    newest = slot.reports.diagnosis.newest
+    waiting_for = life.in_flight()
+    if newest is None or not waiting_for:
+        return None
+    error = BrokerUnreachableError(
+        f"messages without an acknowledgement: {waiting_for}; the newest thing heard "
+        f"from the brokers is an error: {newest.str()} ({code_name(newest)})",
+        checklist=slot.reports.checklist(),
+    )
+    error.__cause__ = KafkaException(newest)
+    return error
+
+
+def health(slot: ClientSlot, timeout: float | None) -> Health:
+    """The shallow check, or with a `timeout` in seconds the deep one."""
+    status, life = slot.status, slot.known or NO_LIFE
+    try:
+        slot.refuse_closed()
+    except ProducerClosedError as closed:
+        return Health(False, status, timeout is not None, None, closed)
+    try:
+        slot.lose_if_final(life)
+        slot.refuse_lost()
+    except ProduceError as lost:
+        return Health(False, status, timeout is not None, None, lost)
+    if timeout is None:
+        silence = _unanswered(slot, life)
+        return Health(silence is None, status, False, None, silence)
+    started = clock.system_now()
+    failure: BaseException | None
+    try:
+        failure = prove(slot, started + timeout)
+    except (WaterdropError, KafkaException) as raised:
+        failure = raised
+    took_ms = (clock.system_now() - started) * 1000
+    healthy = failure is None
+    return Health(healthy, slot.status, True, took_ms if healthy else None, failure)

@@ -1,0 +1,97 @@
+"""What `stats()` and `health()` answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.connection.states import Status
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.connection.connection import ClientSlot
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerStats:
+    """Figures since the producer was made; they survive every reconnect.
+
+    A copy, of plain values: `dataclasses.asdict` and pickle take it.
+
+    Attributes:
+        opens: clients opened.
+        disconnects: clients closed, by the reason of `producer.disconnected`.
+        produced: messages that librdkafka accepted.
+        acknowledged: of those, delivered.
+        failed: of those, ended with an error.
+        in_flight: of those, without an outcome yet.
+        buffered: messages that wait in the buffer, and are in no other figure.
+        connected_ms: milliseconds with an open client.
+        idle_ms_saved: milliseconds without one since the first was closed.
+        reopen_ms: milliseconds that the last re-open took; None before the first.
+        variants: the figures of each variant with a client of its own, by its
+            `topic_config` as text.
+    """
+
+    opens: int
+    disconnects: Mapping[str, int]
+    produced: int
+    acknowledged: int
+    failed: int
+    in_flight: int
+    buffered: int
+    connected_ms: float
+    idle_ms_saved: float
+    reopen_ms: float | None
+    variants: Mapping[str, ProducerStats]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a producer works.
+
+    Attributes:
+        healthy: nothing speaks against it; an idle producer is healthy.
+        status: what it was doing.
+        deep: whether the cluster was asked.
+        latency_ms: milliseconds of the metadata round trip, of a deep check.
+        error: what speaks against it, or None.
+    """
+
+    healthy: bool
+    status: Status
+    deep: bool
+    latency_ms: float | None
+    error: BaseException | None
+
+
+def read_stats(
+    slot: ClientSlot,
+    *,
+    buffered: int = 0,
+    variants: Mapping[str, ProducerStats] | None = None,
+) -> ProducerStats:
+    """The figures of `slot`, without a lock."""
+    check()
+    ledger = slot.ledger
+    totals, life = ledger.book
+    taken = acknowledged = failed = 0
+    connected = totals.connected_s
+    if life is not None:
+        acknowledged, failed, taken = life.acknowledged, life.failed, life.taken()
+        connected += clock.now() - life.opened_at
+    return ProducerStats(
+        opens=ledger.opens,
+        disconnects=dict(ledger.disconnects),
+        produced=totals.produced + taken,
+        acknowledged=totals.acknowledged + acknowledged,
+        failed=totals.failed + failed,
+        in_flight=max(0, taken - acknowledged - failed),
+        buffered=buffered,
+        connected_ms=connected * 1000,
+        idle_ms_saved=ledger.idle_ms_saved(),
+        reopen_ms=ledger.reopen_ms,
+        variants=variants or {},
+    )

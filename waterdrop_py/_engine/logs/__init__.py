@@ -1,0 +1,1 @@
+"""What the library logs by itself, and how repeated lines are counted."""

@@ -1,0 +1,301 @@
+"""What the library says to `logging` by itself, when nobody set anything up.
+
+One place writes, so the rules stand once: what logging raises is contained, what goes
+on and on is counted, and no line is written while this thread polls a client. A handler
+of the application's may hold its lock and wait for that very client
+(test_a_handler_that_waits_for_the_client).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from waterdrop_py._engine.client.borrow_marks import polls_here
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.logs.repeats import Repeats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+    from waterdrop_py._engine.emitter import Emitter
+
+LOGGER: Final = logging.getLogger("waterdrop_py")
+LIBRDKAFKA: Final = logging.getLogger("waterdrop_py.librdkafka")
+BROKEN: Final = "callbacks.logger.error"
+"""The type of `error.occurred` for what logging raised."""
+SOON: Final = 3.0
+"""Seconds for which a library thread stays for a line that is held back. A count that
+is due later is said with the next line of its kind, or at the exit."""
+_NEWS: Final = 16
+_TRACED: Final = ("subscriber.", "callbacks.", "poller.")
+"""Types of errors that user code raised: they come with the traceback."""
+_FIGURES: Final = re.compile(r"\d+ms|\d+ identical")
+"""What differs between two lines of librdkafka that say the same."""
+
+
+class Line(NamedTuple):
+    """One line for `logging`, and perhaps a traceback below it.
+
+    `emitter` hears of it if logging raises. `error` has the traceback, or `trace` is
+    its text.
+    """
+
+    logger: logging.Logger
+    level: int
+    text: str
+    producer_id: str
+    kind: str = ""
+    emitter: Emitter | None = None
+    error: BaseException | None = None
+    trace: str = ""
+
+
+class Log:
+    """The library's own lines. Thread-safe, no lock; safe in signal handlers.
+
+    Attributes:
+        submit: runs a job on a library thread.
+        wake: has a library thread call `speak` within a second, and as long as
+            `wanted` says so.
+    """
+
+    def __init__(self, now: Callable[[], float] = clock.system_now) -> None:
+        self._now = now
+        self.submit: Callable[[Callable[[], None]], None] = _here
+        self.wake: Callable[[], None] = _nothing
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all: at import, and in a forked child."""
+        self._errors: Repeats[Line] = Repeats(first=1.0, longest=600.0)
+        self._lines: Repeats[Line] = Repeats(first=10.0, longest=600.0)
+        self._known: dict[str, set[object]] = {}
+        self._waiting: deque[Line] = deque()
+
+    # -- what is said ------------------------------------------------------
+
+    def error(
+        self,
+        emitter: Emitter,
+        kind: str,
+        error: BaseException,
+        about: Mapping[str, Any],
+    ) -> None:
+        """Say an `error.occurred` that nothing else heard.
+
+        One type at most once a second, and at growing distances while it goes on. One
+        of a producer or a sort that was not said yet does not wait for the latter.
+        """
+        news = self._is_news(emitter, kind, error)
+        make = partial(_held_line, emitter, kind, error, about, traced=news)
+        more = self._offer(self._errors, kind, make, news=news)
+        if more is None:
+            return
+        text = _sentence(emitter.producer_id, kind, error, about)
+        traced = error if kind.startswith(_TRACED) else None
+        line = Line(LOGGER, logging.ERROR, text, emitter.producer_id, kind, emitter)
+        self.write(_counted(line, more)._replace(error=traced))
+
+    def librdkafka(
+        self, emitter: Emitter, level: int, text: str, *arguments: object
+    ) -> None:
+        """Say a line of librdkafka's, unless the same one was said just now."""
+        try:
+            if not LIBRDKAFKA.isEnabledFor(level):
+                return
+        except BaseException as error:
+            if from_signal_handler(error):
+                raise
+            self._broken(emitter, "", error)
+            return
+        if arguments:
+            with suppress(TypeError, ValueError):
+                text %= arguments
+        producer_id = emitter.producer_id
+        line = Line(LIBRDKAFKA, level, text, producer_id, emitter=emitter)
+        key = producer_id, level, _FIGURES.sub("", text)
+        more = self._offer(self._lines, key, lambda: line._replace(emitter=None))
+        if more is not None:
+            self.write(_counted(line, more))
+
+    def say(self, emitter: Emitter, level: int, text: str) -> None:
+        """Say a sentence of the library's own."""
+        self.write(Line(LOGGER, level, text, emitter.producer_id, emitter=emitter))
+
+    # -- what was held back ------------------------------------------------
+
+    def wanted(self) -> bool:
+        """Whether `speak` will have something to say soon."""
+        now = self._now()
+        return self._errors.due_within(now, SOON) or self._lines.due_within(now, SOON)
+
+    def speak(self) -> None:
+        """Say what was held back and is due. A library thread calls it every second."""
+        now = self._now()
+        held = [*self._errors.due(now), *self._lines.due(now)]
+        lines = [_counted(line, more) for line, more in held]
+        if lines:
+            self._waiting.extend(lines)
+            self.submit(self.write_waiting)
+
+    def flush(self) -> None:
+        """Say all that was held back, here and now: the process ends."""
+        now = self._now()
+        self.write_waiting()
+        for repeats in (self._errors, self._lines):
+            for line, more in repeats.due(now, everything=True):
+                self.write(_counted(line, more))
+
+    # -- writing -----------------------------------------------------------
+
+    def write(self, line: Line) -> None:
+        """Write a line, on another thread if this one polls a client."""
+        if polls_here():
+            self._waiting.append(line)
+            self.submit(self.write_waiting)
+        else:
+            self.write_waiting()
+            self._write(line)
+
+    def write_waiting(self) -> None:
+        """Write the lines that waited for a thread that polls no client."""
+        while self._waiting:
+            try:
+                line = self._waiting.popleft()
+            except IndexError:
+                return  # another thread took it
+            self._write(line)
+
+    def _write(self, line: Line) -> None:
+        extra = {"producer_id": line.producer_id}
+        if line.kind:
+            extra["error_type"] = line.kind
+        text = f"{line.text}\n{line.trace}" if line.trace else line.text
+        raised: BaseException | None = None
+        try:
+            line.logger.log(line.level, "%s", text, exc_info=line.error, extra=extra)
+        except BaseException as error:
+            if from_signal_handler(error):
+                raise
+            raised = error
+        if raised is not None:
+            self._broken(line.emitter, line.kind, raised)
+
+    def _broken(self, emitter: Emitter | None, kind: str, error: BaseException) -> None:
+        """Logging itself raised: that is an error like any other, told once.
+
+        If logging that raises as well, the error goes where `logging` sends what its
+        own handlers raise.
+        """
+        if emitter is not None and kind != BROKEN:
+            emitter.error(BROKEN, error)
+        elif logging.raiseExceptions and logging.lastResort is not None:
+            text = f"waterdrop_py cannot log: {_described(error)}"
+            arguments = (LOGGER.name, logging.ERROR, __file__, 0, text, None, None)
+            with suppress(Exception):
+                logging.lastResort.handle(logging.LogRecord(*arguments))
+
+    def _offer(
+        self,
+        repeats: Repeats[Line],
+        key: Hashable,
+        make: Callable[[], Line],
+        *,
+        news: bool = False,
+    ) -> int | None:
+        """Whether to say it now. The first that is held back wakes a thread for it."""
+        first: list[None] = []
+
+        def keep() -> Line:
+            first.append(None)
+            return make()
+
+        more = repeats.offer(key, self._now(), keep, news=news)
+        if first:
+            self.wake()
+        return more
+
+    def _is_news(self, emitter: Emitter, kind: str, error: BaseException) -> bool:
+        known = self._known.setdefault(kind, set())
+        sort = emitter.producer_id, type(error), getattr(error, "code", None)
+        try:
+            if sort in known or len(known) >= _NEWS:
+                return False
+            known.add(sort)
+        except TypeError:  # an attribute `code` of the user's that has no hash
+            return False
+        return True
+
+
+def _here(job: Callable[[], None]) -> None:
+    job()
+
+
+def _nothing() -> None:
+    """There is no library thread to wake."""
+
+
+def _counted(line: Line, more: int) -> Line:
+    return line._replace(text=f"{line.text}; and {more} more") if more else line
+
+
+def _held_line(
+    emitter: Emitter,
+    kind: str,
+    error: BaseException,
+    about: Mapping[str, Any],
+    *,
+    traced: bool,
+) -> Line:
+    """A line to be said later, which keeps nothing of the user's alive."""
+    text = _sentence(emitter.producer_id, kind, error, about)
+    line = Line(LOGGER, logging.ERROR, text, emitter.producer_id, kind)
+    if traced and kind.startswith(_TRACED):
+        with suppress(Exception):
+            trace = "".join(traceback.format_exception(error)).rstrip()
+            line = line._replace(trace=trace)
+    return line
+
+
+def _sentence(
+    producer_id: str, kind: str, error: BaseException, about: Mapping[str, Any]
+) -> str:
+    """Who, what, and of which topic or subscriber; never a payload."""
+    text = f"producer {producer_id!r}: {kind}: {_described(error)}"
+    if "subscriber" in about:
+        text += f"; raised by {about['subscriber']}, which heard {_heard(about)}"
+    topic = about.get("topic", getattr(about.get("message"), "topic", None))
+    if topic is not None and repr(str(topic)) not in text:
+        text += f"; of topic {str(topic)!r}"
+    if "messages" in about and hasattr(about["messages"], "__len__"):
+        text += f"; of {len(about['messages'])} messages"
+    if about.get("retry"):
+        text += f"; attempt {about.get('attempt')}, it is tried again"
+    return text
+
+
+def _heard(about: Mapping[str, Any]) -> str:
+    """The event that a subscriber raised at; what it was told of is lost else."""
+    event = about["heard"]
+    if "error" not in event.payload:
+        return str(event.name)
+    told = event.payload
+    return f"{event.name}: {told.get('type')}: {_described(told['error'])}"
+
+
+def _described(error: BaseException) -> str:
+    try:
+        first, *_ = str(error).splitlines() or [""]  # a checklist follows
+        return f"{type(error).__name__}: {first}"
+    except Exception:  # noqa: BLE001 - an exception of the user's that has no text
+        return type(error).__name__
+
+
+LOG: Final = Log()

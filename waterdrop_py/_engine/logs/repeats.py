@@ -1,0 +1,159 @@
+"""Saying what goes on and on at growing distances, without losing a count."""
+
+from __future__ import annotations
+
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from waterdrop_py._engine.client.client import figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+QUIET: Final = 60.0
+"""Seconds without an occurrence after which the distance is the first one again."""
+MOST: Final = 256
+"""Series that are remembered. The oldest is forgotten for a new one."""
+
+_Item = TypeVar("_Item")
+
+
+class _Series(Generic[_Item]):
+    """The occurrences of one key.
+
+    `right` holds one entry: the moment, in seconds, from which the next line is due.
+    Whoever pops it decides, so two threads never say the same line.
+    """
+
+    __slots__ = (
+        "held",
+        "item",
+        "missed",
+        "right",
+        "said_at",
+        "seen_at",
+        "taken",
+        "wait",
+    )
+
+    def __init__(self, first: float) -> None:
+        self.right = [-inf]
+        self.wait = first
+        self.said_at = self.seen_at = -inf
+        self.held = count()
+        self.taken = 0
+        self.missed = False
+        self.item: _Item | None = None
+
+    def hold(self, make: Callable[[], _Item]) -> None:
+        """Count one that is not said now. The first is kept."""
+        if self.item is None:
+            self.item = make()
+        next(self.held)
+
+    def take(self) -> int:
+        """How many were held back since the last line. `right` popped."""
+        self.item = None
+        waiting = figure(self.held) - self.taken
+        self.taken += waiting
+        return waiting
+
+
+class Repeats(Generic[_Item]):
+    """When something that repeats itself is said. Pure policy: no thread, no clock.
+
+    An occurrence is said if none of its key was for `first` seconds. While it goes on,
+    the distance doubles, up to `longest` seconds. What is not said is counted, and the
+    first of it is kept for the case that nothing follows. Thread-safe, no lock.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._series: dict[Hashable, _Series[_Item]] = {}
+
+    def offer(
+        self,
+        key: Hashable,
+        now: float,
+        make: Callable[[], _Item],
+        *,
+        news: bool = False,
+    ) -> int | None:
+        """Whether to say it now: how many were held back before it, or None.
+
+        `make` gives what is kept if it is held back. `news` is due after `first`
+        seconds, whatever the distance has grown to.
+        """
+        series = self._series.get(key)
+        if series is None:
+            if len(self._series) >= MOST:
+                self._forget_one()
+            series = self._series.setdefault(key, _Series(self._first))
+        if now - series.seen_at > max(QUIET, 2 * series.wait):
+            series.wait = self._first
+        series.seen_at = now
+        try:
+            due = series.right.pop()
+        except IndexError:  # another thread is saying one
+            series.hold(make)
+            return None
+        try:
+            if now < (series.said_at + self._first if news else due):
+                series.hold(make)
+                return None
+            due = self._said(series, now)
+            return series.take()
+        finally:
+            series.right[:] = [due]
+
+    def due(self, now: float, *, everything: bool = False) -> list[tuple[_Item, int]]:
+        """What was held back and is to be said now, and how many more there were.
+
+        `everything`, due or not, at the end.
+        """
+        found = []
+        for series in tuple(self._series.values()):
+            if (item := series.item) is None:
+                continue
+            try:
+                due = series.right.pop()
+                series.missed = False
+            except IndexError:
+                # Another thread has it for some microseconds. One that a signal
+                # handler interrupted never gives it back: the second look does
+                # (test_a_right_that_was_lost_comes_back).
+                if not (series.missed or everything):
+                    series.missed = True
+                    continue
+                due = now
+            try:
+                if everything or now >= due:
+                    due = self._said(series, now)
+                    if waiting := series.take():
+                        found.append((item, waiting - 1))
+            finally:
+                series.right[:] = [due]
+        return found
+
+    def due_within(self, now: float, seconds: float) -> bool:
+        """Whether anything that was held back is due in that time."""
+        return any(
+            series.item is not None and min(series.right, default=now) <= now + seconds
+            for series in tuple(self._series.values())
+        )
+
+    def _said(self, series: _Series[_Item], now: float) -> float:
+        """Note that a line is said; the moment from which the next one is due."""
+        due = now + series.wait
+        series.said_at = now
+        series.wait = min(2 * series.wait, self._longest)
+        return due
+
+    def _forget_one(self) -> None:
+        for key, series in tuple(self._series.items()):
+            if series.item is None:
+                self._series.pop(key, None)
+                return
+        self._series.pop(next(iter(tuple(self._series)), None), None)

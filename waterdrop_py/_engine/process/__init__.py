@@ -1,0 +1,1 @@
+"""What a process has one of: runtime, poller, reaper, workers, fork guard."""

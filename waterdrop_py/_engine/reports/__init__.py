@@ -1,0 +1,1 @@
+"""From a delivery report to an outcome and its events; flushing; giving up."""

@@ -1,0 +1,414 @@
+"""Where delivery reports arrive that concern more than their handle."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client.checklist import Diagnosis, of_connection
+from waterdrop_py._engine.client.fatal import FENCING, advice
+from waterdrop_py._engine.client.kafka_errors import (
+    code_name,
+    kafka_error_of,
+    produce_error,
+)
+from waterdrop_py._engine.client.reachability import REACH
+from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.reports.accounting import Drain
+from waterdrop_py._engine.reports.subjects import limit_of, nearest, subject_of
+from waterdrop_py.delivery import DeliveryHandle, report_of
+from waterdrop_py.errors import ProduceError, shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.emitter import Emitter
+
+
+class Resending(Protocol):
+    """What becomes of a report that its message may be handed over again for."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are such reports; then call `begin`, outside of the poll."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it has messages that are in no client just now."""
+
+    def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
+        """Take a report; False when it is to be settled as it is. Inside the poll."""
+
+    def begin(self) -> None:
+        """Hand the messages over again, on a library thread."""
+
+
+class _NoResending:
+    """Of a slot that is not whole yet, and of none."""
+
+    waiting = holds = False
+
+    def take(self, *_: object) -> bool:
+        return False
+
+    def begin(self) -> None:
+        """Nothing waits."""
+
+
+NO_RESENDING: Final = _NoResending()
+PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
+_BY_FATAL: Final = PURGED | FENCING
+_UNKNOWN: Final = frozenset({"unknown_topic", "unknown_topic_or_part"})
+_MOST_TOPICS: Final = 15
+"""Topics that a producer remembers to have sent to, for the names in errors. A tuple of
+them is small; a set takes 0.2 KB for each producer."""
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Telling:
+    """How far it is said that a message has its outcome: a signal handler may raise at
+    any moment, and then it goes on from there.
+
+    Attributes:
+        called: the user's `on_delivery` has begun.
+        begun: the subscribers that have begun to hear of a success.
+        failed: a failure is being told.
+    """
+
+    __slots__ = ("begun", "called", "failed", "failure", "handle")
+
+    def __init__(self, handle: DeliveryHandle, failure: ProduceError | None) -> None:
+        self.handle = handle
+        self.failure = failure
+        self.called = self.failed = False
+        self.begun: list[Callable[..., object]] = []
+
+
+class ReportDesk:
+    """Turns what librdkafka reports into outcomes and events. One per client slot.
+
+    No lock: reports of one client are served by one thread at a time.
+
+    Attributes:
+        transactional: what is purged was given up by an abort.
+        foreign: the client is not `confluent_kafka.Producer` itself.
+        hears_sends: somebody listens to `message.produced_async`, or the client is
+            foreign: each message takes the long way. The fast path tries twice what
+            is refused, and a tracer or a serializer would see both.
+        linger: seconds that messages wait for company.
+        exiting: what is given up is said once for all, as at the exit.
+        drain: what a closing producer accounts with, while it closes.
+        resending: takes the reports of messages that are handed over once more.
+        diagnosis: the most telling connection error since the last success.
+        kafka: the properties that the open client was made of.
+        topics: those that messages took the long way to, the last few.
+    """
+
+    __slots__ = (
+        "_emitter",
+        "_on_delivery",
+        "_purged",
+        "_servers",
+        "diagnosis",
+        "drain",
+        "exiting",
+        "foreign",
+        "hears_sends",
+        "kafka",
+        "linger",
+        "resending",
+        "topics",
+        "transactional",
+    )
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        servers: str,
+        on_delivery: Callable[[Any, Any], None] | None,
+    ) -> None:
+        self._emitter = emitter
+        self._servers = servers
+        self._on_delivery = on_delivery
+        self._purged: dict[int, ProduceError] = {}
+        self.topics: tuple[str, ...] = ()
+        self.kafka: Mapping[str, Any] = _NOTHING
+        self.drain: Drain | None = None
+        self.foreign = False
+        self.resending: Resending = NO_RESENDING
+        self.hears_sends = False
+        self.transactional = False
+        self.exiting = False
+        self.linger = 0.0
+        self.diagnosis = Diagnosis()
+
+    def refresh(self) -> None:
+        """Look again at who wants to hear of sends."""
+        heard = self._emitter.listens("message.produced_async")
+        self.hears_sends = heard or self.foreign
+
+    def take_client(self, *, foreign: bool) -> None:
+        """The next client is `foreign`, or `confluent_kafka.Producer` itself."""
+        self.foreign = foreign
+        self.refresh()
+
+    def start_drain(self) -> Drain:
+        """Account for outcomes from now on; a producer closes."""
+        if self.drain is None:
+            self.drain = Drain()
+        return self.drain
+
+    @property
+    def plain(self) -> bool:
+        """Whether a successful report concerns nobody but its handle."""
+        return (
+            self.drain is None
+            and self._on_delivery is None
+            and not self._emitter.listens("message.acknowledged")
+        )
+
+    def checklist(
+        self,
+        life: Life | None = None,
+        topic: str | None = None,
+        *,
+        missing: bool = False,
+    ) -> tuple[str, ...]:
+        """What to look at when nothing gets through: on `life`, where there is one, for
+        a message to `topic`; `missing`: the cluster does not know that."""
+        hint = "" if topic is None else nearest(topic, self.topics)
+        answers = self.diagnosis.answers
+        return self.diagnosis.checklist(
+            self._servers,
+            reached=life is not None
+            and (life.reached or life.acknowledged + answers > life.answers_before),
+            topic=None if topic is None else f"{topic!r}{hint}",
+            missing=missing,
+        )
+
+    def note_topic(self, topic: str) -> None:
+        """A message goes to `topic`: it may be what a misspelt one should have been."""
+        topics = self.topics
+        if topic not in topics:
+            self.topics = (*topics[-_MOST_TOPICS:], topic)
+
+    def refused(self, handle: DeliveryHandle, life: Life, error: Any) -> ProduceError:
+        """The error of a message that the client of `life` did not take."""
+        missing = code_name(error) in _UNKNOWN
+        return self._told(handle, life, error, None, missing=missing)
+
+    def settle(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
+        """Resolve `handle`, after everybody who wants to know it first.
+
+        Again, if a signal handler interrupted it: everybody hears of it once.
+        """
+        life = handle._life
+        if life.lost is None and not handle.done():
+            telling = life.telling
+            if telling is None or telling.handle is not handle:
+                if error is not None and self.resending.take(handle, error, native):
+                    return
+                failure = (
+                    None if error is None else self._failure(handle, error, native)
+                )
+                telling = life.telling = Telling(handle, failure)
+            self._tell(telling, error, native)
+            if life.lost is None:  # else given up meanwhile, or this is a forked child
+                self._resolve(life, telling, native)
+        watchers.notify(handle)
+
+    def _resolve(self, life: Life, telling: Telling, native: Any) -> None:
+        """Give the handle its outcome, and count it.
+
+        From the first count to the outcome there is no call and, for Python 3.10, no
+        jump: no signal handler gets in between, and nothing is counted twice.
+        """
+        handle, failure, drain = telling.handle, telling.failure, self.drain
+        if failure is None:
+            if drain is not None:
+                drain.delivered += 1
+            life.acknowledged += 1
+            handle._native = native
+            life.telling = None
+            return
+        given_up = failure.code in PURGED
+        if self.transactional and not given_up:
+            life.spoilt = True
+        if drain is not None:
+            if given_up:
+                drain.undelivered += (handle,)
+            else:
+                drain.failed += 1
+        life.failed += 1
+        handle._error = failure
+        life.telling = None
+
+    def _tell(self, telling: Telling, error: Any, native: Any) -> None:
+        """Tell who hears of outcomes, and has not heard of this one yet."""
+        if self._on_delivery is not None and not telling.called:
+            try:
+                telling.called = True
+                self._on_delivery(error, native)
+            except BaseException as raised:
+                if from_signal_handler(raised):
+                    raise
+                self.callback_raised("on_delivery", raised)
+        if telling.failure is None:
+            self._announce_success(telling, native)
+        elif not telling.failed:
+            self._announce_failure(telling, native, telling.failure)
+
+    def resolve_lost(self, life: Life, handles: list[DeliveryHandle]) -> None:
+        """Resolve handles of a foreign client whose report never comes."""
+        life.arm(life)  # the poller goes on, should a signal handler raise in here
+        for handle in handles:
+            error = ProduceError(
+                f"{subject_of(handle)}: the client that client_factory made has "
+                "nothing left to report: it must pass on_delivery on, and an exception "
+                "in its own callback loses a report; the report is lost, and whether "
+                "the message was delivered is not known (report_lost)",
+                code="report_lost",
+            )
+            self._resolve(life, Telling(handle, error), None)
+            life.arrived.append((handle, None, None))
+        life.drain()
+
+    def poll_raised(self, life: Life, error: Exception) -> None:
+        """An error came out of the poll: a fatal one, as a rule."""
+        kafka_error = kafka_error_of(error)
+        if kafka_error is not None and kafka_error.fatal():
+            # It comes this once, and never through `error_cb`; `produce` only
+            # says `_FATAL` from here on.
+            life.doomed(kafka_error)
+            self.client_error(kafka_error, life)
+        else:
+            self._emitter.error("poller.error", error)
+
+    def poller_slow(self, error: BaseException) -> None:
+        """A callback of this producer's delays the reports of the others."""
+        self._emitter.error("poller.slow", error)
+
+    def thread_raised(self, error: BaseException) -> None:
+        """Something that is no `Exception` came out of a callback on the poller."""
+        self._emitter.error("poller.error", error)
+
+    def client_error(self, error: Any, life: Life | None = None) -> None:
+        """librdkafka's `error_cb`: remember the cause, tell who listens.
+
+        That a broker cannot be reached is not logged for each try: `Reach` decides.
+        """
+        self.diagnosis.note(error, life)
+        failure = produce_error(error)
+        if life is None or not of_connection(failure.code):
+            self._emitter.error("librdkafka.error", failure)
+        else:
+            heard = self._emitter.tell("librdkafka.error", failure)
+            REACH.blame(life, failure.code, failure, unheard=not heard)
+
+    def callback_raised(self, name: str, error: BaseException) -> None:
+        """A callback of the user's raised; nothing else changes."""
+        self._emitter.error(f"callbacks.{name}.error", error)
+
+    def _failure(self, handle: DeliveryHandle, error: Any, native: Any) -> ProduceError:
+        life = handle._life
+        fatal = life.fatal if self.drain is None else None
+        # A purge ends a hundred thousand messages at once: they share their error.
+        purged = self._purged.get(error.code())
+        if purged is not None and fatal is None:
+            return purged
+        code = code_name(error)
+        # librdkafka purges what a fatal error has left, and the reports of a fenced
+        # producer name the epoch only.
+        if fatal is not None and code in _BY_FATAL:
+            return shared(fatal.error())
+        if error.code() > 0:
+            self.diagnosis.heard()
+        if code in PURGED:
+            purged = self._purged[error.code()] = shared(produce_error(error))
+            return purged
+        # librdkafka gives a message its partition once it knows the topic's (measured:
+        # on a cluster that does not create topics, it times out without one).
+        place = None if native is None else native.partition()
+        unplaced = place is None or place < 0
+        missing = unplaced and (
+            code in _UNKNOWN or (code == "msg_timed_out" and life.reached)
+        )
+        return self._told(handle, life, error, place, missing=missing)
+
+    def _told(
+        self,
+        handle: DeliveryHandle,
+        life: Life,
+        error: Any,
+        place: int | None,
+        *,
+        missing: bool,
+    ) -> ProduceError:
+        code, topic = code_name(error), handle._topic
+        limit = limit_of(code, self.kafka)
+        if missing:
+            self.topics = tuple(each for each in self.topics if each != topic)
+            limit += f"; topic {topic!r} does not exist{nearest(topic, self.topics)}"
+        listed = advice(code, life.registration)
+        if not listed and (missing or code == "msg_timed_out" or self.diagnosis.code):
+            listed = self.checklist(life, topic, missing=missing)
+        return produce_error(
+            error,
+            checklist=listed,
+            subject=f"{subject_of(handle, place)}: ",
+            limit=limit,
+        )
+
+    def _announce_success(self, telling: Telling, native: Any) -> None:
+        self.diagnosis.clear()
+        if self._emitter.listens("message.acknowledged"):
+            report = report_of(telling.handle, native, None)
+            self._emitter.emit(
+                "message.acknowledged",
+                {
+                    "topic": report.topic,
+                    "partition": report.partition,
+                    "offset": report.offset,
+                    "label": report.label,
+                    "message": report.message,
+                    "delivery_report": report,
+                },
+                begun=telling.begun,
+            )
+
+    def _announce_failure(
+        self, telling: Telling, native: Any, failure: ProduceError
+    ) -> None:
+        # What an aborted transaction gave up is no error: it was meant.
+        handle = telling.handle
+        given_up = failure.code in PURGED
+        telling.failed = True
+        if given_up and self.transactional:
+            if self._emitter.listens("message.purged"):
+                self._emitter.emit("message.purged", _told(handle, native, failure))
+            return
+        kind = "librdkafka.dispatch_error"
+        if self._emitter.listens("error.occurred"):
+            told = _told(handle, native, failure)
+            if given_up and self.exiting:
+                self._emitter.tell(kind, failure, **told)
+            else:
+                self._emitter.error(kind, failure, **told)
+        elif not given_up or (self.drain is None and not self.exiting):
+            # A close says once for all what it gave up.
+            self._emitter.error(kind, failure, topic=handle._topic)
+
+
+def _told(handle: DeliveryHandle, native: Any, failure: ProduceError) -> dict[str, Any]:
+    """What events say of a message that failed."""
+    report = report_of(handle, native, failure)
+    return {
+        "topic": report.topic,
+        "partition": report.partition,
+        "offset": report.offset,
+        "label": report.label,
+        "message": report.message,
+        "delivery_report": report,
+    }

@@ -1,0 +1,1 @@
+"""The bounded close of a producer, the process's exit, and forks."""

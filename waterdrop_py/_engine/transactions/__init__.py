@@ -1,0 +1,1 @@
+"""One transaction at a time: begin, commands, commit or abort."""

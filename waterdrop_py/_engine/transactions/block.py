@@ -1,0 +1,141 @@
+"""The `with` block of a transaction, and which of them the running context is in."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.transactions.consumed import Consumed
+from waterdrop_py.errors import WaterdropError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.transactions.manager import Transactions
+
+_ACTIVE: Final[ContextVar[tuple[Transaction, ...]]] = ContextVar(
+    "waterdrop_py_transactions", default=()
+)
+
+
+class Transaction:
+    """One transaction, from begin to its end.
+
+    Attributes:
+        deadline: bounds all that it waits for; `inf` leaves each wait its own bound.
+        last: the one of a close, which refuses all others.
+        open: what is sent now belongs to it; no longer so from the first step of
+            its end, so that a subscriber's message finds a transaction of its own.
+        consumed: the positions that are committed with it.
+    """
+
+    __slots__ = (
+        "consumed",
+        "deadline",
+        "doomed",
+        "last",
+        "life",
+        "manager",
+        "open",
+        "owner",
+        "started",
+        "ticket",
+    )
+
+    def __init__(self, manager: Transactions, deadline: float, *, last: bool) -> None:
+        self.manager = manager
+        self.deadline = deadline
+        self.last = last
+        self.ticket = Ticket()
+        self.life: Life | None = None
+        self.owner = threading.current_thread().name
+        self.started = clock.now()
+        self.doomed: BaseException | None = None
+        self.open = False
+        self.consumed = Consumed()
+
+    def doom(self, error: BaseException) -> None:
+        """Have it aborted when it ends, for the first error of what was inside."""
+        if self.doomed is None:
+            self.doomed = error
+
+
+def innermost(manager: Transactions) -> Transaction | None:
+    """The transaction of `manager` that the calling context is inside of."""
+    for transaction in reversed(_ACTIVE.get()):
+        if transaction.manager is manager and transaction.open:
+            return transaction
+    return None
+
+
+def inside(transaction: Transaction) -> bool:
+    """Whether the calling context is inside of it."""
+    return transaction in _ACTIVE.get()
+
+
+class Block:
+    """`with producer.transaction():`."""
+
+    __slots__ = ("_deadline", "_last", "_manager", "_own", "_transaction")
+
+    def __init__(self, manager: Transactions, deadline: float, *, last: bool) -> None:
+        self._manager = manager
+        self._deadline = deadline
+        self._last = last
+        self._transaction: Transaction | None = None
+        self._own = False
+
+    def __enter__(self) -> None:
+        manager = self._manager
+        if self._transaction is not None:  # else the inner end would be the outer's
+            raise WaterdropError(
+                "this block is entered already; each `with` takes a transaction() of "
+                "its own"
+            )
+        around = manager.current()
+        if around is not None:
+            self._transaction, self._own = around, False
+            return
+        transaction = Transaction(manager, self._deadline, last=self._last)
+        self._transaction = transaction
+        self._own = True
+        # A signal handler may raise wherever a call returns; after the last one here,
+        # what it raises is raised inside the block.
+        try:
+            manager.begin(transaction)
+            _ACTIVE.set((*_ACTIVE.get(), transaction))
+        except BaseException as error:
+            self._transaction = None
+            manager.abandon(transaction, error)
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        transaction, self._transaction = self._transaction, None
+        if transaction is None:
+            return False
+        if not self._own:
+            if error is not None:
+                transaction.doom(error)
+            return False
+        try:
+            return self._manager.end(transaction, error)
+        finally:
+            # Not by token: a generator may be closed in another context.
+            active = tuple(each for each in _ACTIVE.get() if each is not transaction)
+            _ACTIVE.set(active)
+            self._manager.release(transaction)
+
+    def __del__(self) -> None:
+        # A signal handler raised on the first bytecode of `__exit__`.
+        transaction = self._transaction
+        if transaction is not None and self._own:
+            self._manager.release(transaction)

@@ -1,0 +1,131 @@
+"""A transaction's commands to librdkafka, and which of their errors mean what."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from confluent_kafka import KafkaException
+
+from waterdrop_py._engine.client.borrow_marks import leaseholder
+from waterdrop_py._engine.client.fatal import refusal_error
+from waterdrop_py._engine.client.kafka_errors import code_name, refusal_of
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py.errors import ProduceError, ReentrantCallError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.emitter import Emitter
+
+SLICE: Final = 0.5
+"""Seconds of one native call, which is deaf to Ctrl-C. Called again, each of the
+commands goes on where it was (librdkafka's own documentation of `timeout_ms`)."""
+ATTEMPT: Final = 10.0
+"""Seconds of one attempt."""
+_TICK: Final = 0.001
+
+
+class CommandError(Exception):
+    """A command failed for good. Internal: what a user gets is `error`."""
+
+    def __init__(self, error: ProduceError, *, abortable: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.abortable = abortable
+
+
+class Retries(NamedTuple):
+    """How often a command is tried, and the seconds between, times the attempt."""
+
+    most: int
+    backoff: float
+
+
+def run(
+    life: Life,
+    emitter: Emitter,
+    retries: Retries,
+    kind: str,
+    command: Callable[[Life, float], object],
+    deadline: float,
+) -> None:
+    """Run `command`, again while its error says that this may help, and `deadline`
+    allows it.
+
+    Raises:
+        CommandError: it does not help, or not any more.
+    """
+    for attempt in range(1, retries.most + 1):
+        try:
+            _in_slices(life, command, deadline)
+        except KafkaException as raised:
+            native: Any = refusal_of(raised)
+            # After a fatal error the code may also say "retriable": it never helps.
+            if native.fatal():
+                life.doomed(native)
+            lost = life.fatal
+            fatal = lost is not None
+            abortable = native.txn_requires_abort()
+            again = native.retriable() and not fatal and not abortable
+            wait = retries.backoff * attempt
+            in_time = clock.system_now() + wait < deadline
+            retry = again and in_time and attempt < retries.most
+            error = (
+                refusal_error(native, life.registration)
+                if lost is None
+                else lost.error()
+            )
+            emitter.error(kind, error, attempt=attempt, retry=retry)
+            if not retry:
+                raise CommandError(error, abortable=abortable) from raised
+            pause(wait)
+        else:
+            return
+
+
+@leaseholder
+def _in_slices(
+    life: Life, command: Callable[[Life, float], object], deadline: float
+) -> None:
+    """One attempt. It holds the poll turn, because the command may serve reports,
+    which one thread at a time does."""
+    give_up = min(deadline, clock.system_now() + ATTEMPT)
+    while True:
+        ticket = Ticket()
+        try:
+            life.inuse.append(None)
+            _take_turn(life, ticket, give_up)
+            life.native()  # it may have been replaced meanwhile
+            try:
+                left = give_up - clock.system_now()
+                life.run(partial(command, life), min(SLICE, max(_TICK, left)))
+            except KafkaException as error:
+                passing = code_name(refusal_of(error)) == "timed_out"
+                if not passing or clock.system_now() >= give_up:
+                    raise
+            else:
+                return
+            finally:
+                life.last_activity = clock.now()
+        finally:
+            life.inuse.pop()
+            life.leave(ticket)
+
+
+def _take_turn(life: Life, ticket: Ticket, give_up: float) -> None:
+    while not life.turn.take(ticket):
+        if life.held_here():
+            raise ReentrantCallError(
+                "a transaction's command was given inside a callback of its client"
+            )
+        if clock.system_now() >= give_up:
+            raise ProduceError(
+                "a callback holds the client's reports up (timed_out)",
+                code="timed_out",
+                retriable=True,
+            )
+        pause(_TICK)

@@ -1,0 +1,450 @@
+"""Transactions: one at a time for a producer, owned by the context that began it."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from waterdrop_py._engine.client import waiting
+from waterdrop_py._engine.client.borrow_marks import ends_step
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.locks import Claim, Ticket
+from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.concurrency.wakeup import Bell
+from waterdrop_py._engine.connection.connection import Refusal
+from waterdrop_py._engine.reports import flush
+from waterdrop_py._engine.reports.giving_up import GIVE_UP
+from waterdrop_py._engine.reports.handler import PURGED
+from waterdrop_py._engine.transactions import commands
+from waterdrop_py._engine.transactions.block import (
+    Block,
+    Transaction,
+    innermost,
+    inside,
+)
+from waterdrop_py._engine.transactions.commands import CommandError, Retries
+from waterdrop_py.errors import (
+    AbortTransaction,
+    DeliveryTimeoutError,
+    ProduceError,
+    ProducerClosedError,
+    ReentrantCallError,
+    TransactionRequiredError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.connection.recovery import Recovery
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.transactions.offsets import Positions
+    from waterdrop_py.config import Config
+
+_RECHECK: Final = 0.5
+_LAST_TRY: Final = 0.25
+"""Seconds for an abort whose bound is over already."""
+
+
+class Transactions:
+    """The transactions of one producer. Thread-safe.
+
+    `_claim` is the transaction lock: outermost of all, held from begin to the end of
+    the block. It protects which transaction librdkafka is in.
+    """
+
+    __slots__ = (
+        "_abort_wait",
+        "_bells",
+        "_claim",
+        "_emitter",
+        "_patience",
+        "_recovery",
+        "_retries",
+        "_running",
+        "_shut",
+        "_slot",
+        "_waiting_jobs",
+    )
+
+    def __init__(
+        self, config: Config, slot: ClientSlot, emitter: Emitter, recovery: Recovery
+    ) -> None:
+        self._slot = slot
+        self._emitter = emitter
+        self._recovery = recovery
+        self._patience = config.max_wait_timeout / 1000
+        self._abort_wait = config.wait_timeout_on_transaction_abort / 1000
+        self._retries = Retries(
+            config.max_attempts_on_transaction_command,
+            config.wait_backoff_on_transaction_command / 1000,
+        )
+        self._claim = Claim()
+        self._bells: list[Bell] = []
+        self._running: Transaction | None = None
+        self._waiting_jobs: list[Callable[[], None]] = []
+        self._shut = False
+        slot.holds.append(self.hold)
+        slot.inside = self._mine
+        slot.prepare = self._prepare
+        slot.resets.append(self.reset)
+
+    # -- who is in it ------------------------------------------------------
+
+    def current(self) -> Transaction | None:
+        """The transaction that the calling context is inside of."""
+        check()
+        return innermost(self)
+
+    def joined(self) -> bool:
+        """Whether what the calling context sends now belongs to the one that runs."""
+        running = self._running
+        return running is not None and running.open and inside(running)
+
+    def doom(self, error: BaseException) -> None:
+        """Abort the one that the calling context is inside of, when it ends."""
+        around = self.current()
+        if around is not None:
+            around.doom(error)
+
+    def hold(self) -> Refusal | None:
+        """What a transaction has against a close of the client."""
+        running = self._running
+        if running is None:
+            return None
+        age_ms = (clock.now() - running.started) * 1000
+        return Refusal("transaction", 1, age_ms, running.owner)
+
+    def block(self, deadline: float = inf, *, last: bool = False) -> Block:
+        """A block: a transaction of its own, or part of the one around it."""
+        return Block(self, deadline, last=last)
+
+    def _mine(self) -> bool:
+        return self._claim.mine
+
+    def reset(self) -> None:
+        """Be as if just made: this is a forked child, outside of any transaction."""
+        if self._running is not None:
+            self._running.open = False
+        self._shut = False
+        self._claim = Claim()
+        self._bells = []
+        self._running = None
+        self._waiting_jobs = []
+
+    # -- begin -------------------------------------------------------------
+
+    def begin(self, transaction: Transaction) -> None:
+        """Wait for the transaction before this one, and begin.
+
+        The caller gives it up, `abandon`, when this raises.
+        """
+        self._refuse_closed(transaction)
+        if self._slot.life.held_here() or self._slot.mine:
+            raise ReentrantCallError(
+                "a transaction cannot begin inside a callback of its own client, "
+                "which holds up the reports that it would wait for"
+            )
+        until = min(transaction.deadline, clock.system_now() + self._patience)
+        self._take_claim(transaction.ticket, until)
+        self._refuse_closed(transaction)  # closed while this one waited
+        try:
+            life = self._ready(transaction, until)
+        except ProduceError as error:
+            if self._slot.lost is not None:  # else its registration has told of it
+                self._emitter.error("transaction.begin", error, attempt=1, retry=False)
+            raise
+        # From here on it is not known whether librdkafka is in one.
+        life.begun_at = clock.now()
+        life.transacting = True
+        try:
+            self._command(
+                transaction, "begin", lambda life, _: life.native().begin_transaction()
+            )
+        except CommandError as failed:
+            if failed.error.fatal:
+                self._recovery.reload(life, failed.error, None)
+            raise failed.error from failed.__cause__
+        transaction.open = True
+        self._emitter.emit("transaction.started")
+
+    def _refuse_closed(self, transaction: Transaction) -> None:
+        self._slot.refuse_closed()
+        if self._shut and not transaction.last:
+            raise ProducerClosedError(
+                f"producer {self._emitter.producer_id!r} is closing; nothing was sent"
+            )
+
+    def _ready(self, transaction: Transaction, until: float) -> Life:
+        """A client that is in no transaction, and that nobody closes from here on.
+
+        `ready` comes first, so that it may replace a client that is too old;
+        `_running` keeps the client, and is set before the second look at the slot:
+        whoever retires it publishes that first and asks `hold` second.
+        """
+        slot = self._slot
+        while True:
+            life = slot.ready(until)
+            if (life.transacting or life.spoilt) and life.fatal is None:
+                # The end of the one before was torn, or failed, or a message was
+                # refused: only a new client surely works.
+                slot.discard(life)
+                continue
+            transaction.life = life
+            self._running = transaction
+            if slot.life is life:
+                return life
+            self._running = None
+
+    def _take_claim(self, ticket: Ticket, deadline: float) -> None:
+        while not self._claim.take(ticket):
+            if self._claim.mine:
+                raise ReentrantCallError(
+                    "this thread is inside a transaction that the running context "
+                    "(an asyncio task, or a signal handler) does not belong to"
+                )
+            left = deadline - clock.system_now()
+            if left <= 0:
+                raise DeliveryTimeoutError(
+                    "another transaction of the producer did not end in time"
+                )
+            bell = Bell()
+            self._bells.append(bell)
+            try:
+                if self._claim.taken:
+                    bell.wait(min(left, _RECHECK))
+            finally:
+                self._bells.remove(bell)
+
+    def abandon(self, transaction: Transaction, error: BaseException) -> None:
+        """It did not begin, or was torn as it did: nobody is inside."""
+        try:
+            if transaction.open:
+                transaction.open = False
+                self._abort(transaction, error)
+        finally:
+            self.release(transaction)
+
+    def release(self, transaction: Transaction) -> None:
+        """The transaction has ended, whichever way: the next one may begin."""
+        transaction.open = False
+        if self._running is transaction:
+            self._running = None
+        self._give_back(transaction.ticket)
+        self._slot.look_again()
+
+    def after_transaction(self, job: Callable[[], None]) -> None:
+        """Run `job` on another thread when no transaction is running.
+
+        The job is added before the look at the claim, and `release` gives it back
+        before it looks for jobs: one of the two sees the other.
+        """
+        self._waiting_jobs.append(job)
+        ticket = Ticket()
+        try:
+            self._claim.take(ticket)
+        finally:
+            self._give_back(ticket)
+
+    @ends_step
+    def _give_back(self, ticket: Ticket) -> None:
+        """Give the claim back, wake who waits for it, and start what waited."""
+        if not self._claim.release(ticket):
+            return
+        for bell in tuple(self._bells):
+            bell()
+        while self._waiting_jobs:
+            try:
+                job = self._waiting_jobs.pop(0)
+            except IndexError:
+                return  # another thread took the last one
+            self._slot.engine.closers.submit(job)
+
+    def shut(self, deadline: float) -> None:
+        """For `close`: let no other transaction begin, and wait for the running one,
+        until `deadline` at most."""
+        self._shut = True
+        ticket = Ticket()
+        try:
+            self._take_claim(ticket, deadline)
+        except DeliveryTimeoutError:
+            return
+        except BaseException:
+            self._shut = False  # the close does not take place
+            raise
+        finally:
+            self._give_back(ticket)
+
+    # -- end ---------------------------------------------------------------
+
+    def end(self, transaction: Transaction, error: BaseException | None) -> bool:
+        """Commit, or abort; whether `error` is swallowed.
+
+        Raises:
+            ProduceError: the commit failed, or an inner block had failed.
+        """
+        transaction.open = False
+        started = clock.system_now()
+        doomed = transaction.doomed
+        if error is None and doomed is None:
+            self._commit_or_abort(transaction)
+        else:
+            self._abort(transaction, error if error is not None else doomed)
+            self._raise_what_purged(transaction, error)
+        swallowed = isinstance(error, AbortTransaction)
+        quiet = doomed is None or isinstance(doomed, AbortTransaction)
+        if error is None and not quiet:
+            raise ProduceError(
+                "an inner block of the transaction had failed, so it was aborted "
+                "(aborted)",
+                code="aborted",
+            ) from doomed
+        if error is None or swallowed:
+            took_ms = (clock.system_now() - started) * 1000
+            self._emitter.emit("transaction.finished", duration_ms=took_ms)
+        return swallowed
+
+    def _raise_what_purged(
+        self, transaction: Transaction, error: BaseException | None
+    ) -> None:
+        """The client was lost, and a verb has seen no more of it than a purge."""
+        fatal = _life_of(transaction).fatal
+        purged = isinstance(error, ProduceError) and error.code in PURGED
+        if purged and fatal is not None:
+            raise fatal.error()
+
+    def _commit_or_abort(self, transaction: Transaction) -> None:
+        life = _life_of(transaction)
+        try:
+            self._commit(transaction)
+        except ProduceError:
+            raise
+        except BaseException as torn:
+            if life.transacting:  # a signal handler raised before it was committed
+                self._abort(transaction, torn)
+            raise
+
+    def _commit(self, transaction: Transaction) -> None:
+        life = _life_of(transaction)
+        started = clock.system_now()
+        # Reports are served here, and not inside the native commit: a fatal error
+        # among them would tear one.
+        flush.wait_until(
+            life,
+            lambda: not life.in_flight() or life.fatal is not None,
+            min(started + self._patience, transaction.deadline),
+            push=True,
+        )
+        try:
+            transaction.consumed.send(partial(self._command, transaction))
+            self._command(
+                transaction,
+                "commit",
+                lambda life, slice_: life.native().commit_transaction(slice_),
+            )
+        except CommandError as failed:
+            self._after_failure(transaction, failed)
+            raise failed.error from failed.__cause__
+        life.transacting = False
+        self._recovery.succeeded()
+        took_ms = (clock.system_now() - started) * 1000
+        self._emitter.emit("transaction.committed", duration_ms=took_ms)
+
+    def _after_failure(self, transaction: Transaction, failed: CommandError) -> None:
+        """A commit failed: abort once, or replace the client once; never both."""
+        if failed.error.fatal:
+            self._reload(transaction, failed.error)
+        else:
+            self._abort(transaction, failed.error)
+
+    def _reload(self, transaction: Transaction, error: ProduceError) -> None:
+        if not transaction.last:  # the client of a closing producer is closed anyway
+            self._recovery.reload(_life_of(transaction), error, None)
+
+    def _abort(self, transaction: Transaction, cause: BaseException | None) -> None:
+        """Abort. What goes wrong is told, and not raised: the cause counts more.
+
+        When it cannot be aborted the life stays marked: the next transaction begins
+        on another client.
+        """
+        life = _life_of(transaction)
+        if life.fatal is not None:
+            self._reload(transaction, life.fatal.error())
+            return
+        started = clock.system_now()
+        if self._abort_wait > 0 and not isinstance(cause, ProduceError):
+            until = min(started + self._abort_wait, transaction.deadline)
+            flush.wait_until(life, lambda: not life.in_flight(), until, push=True)
+        try:
+            self._command(
+                transaction,
+                "abort",
+                lambda life, slice_: life.native().abort_transaction(slice_),
+                at_least=_LAST_TRY,
+            )
+        except CommandError as failed:
+            if failed.error.fatal:
+                self._reload(transaction, failed.error)
+            return
+        except ProduceError as error:
+            self._emitter.error("transaction.abort", error)
+            return
+        life.transacting = False
+        # librdkafka has purged what was left. A report that a slow callback holds up
+        # is served later: the client lives on.
+        until = clock.system_now() + GIVE_UP
+        waiting.wait_turn(life, lambda: not life.in_flight(), until, idle=0.01)
+        took_ms = (clock.system_now() - started) * 1000
+        self._emitter.emit("transaction.aborted", duration_ms=took_ms)
+
+    # -- commands ----------------------------------------------------------
+
+    def _prepare(self, life: Life, deadline: float | None) -> None:
+        """`init_transactions` on a client that was just opened."""
+        try:
+            commands.run(
+                life,
+                self._emitter,
+                self._retries,
+                "transaction.begin",
+                lambda life, slice_: life.native().init_transactions(slice_),
+                inf if deadline is None else deadline,
+            )
+        except CommandError as failed:
+            raise failed.error from failed.__cause__
+
+    def mark(
+        self, transaction: Transaction, consumer: Any, positions: Positions
+    ) -> None:
+        """Collect positions of a consumer, for the commit of the transaction."""
+        transaction.consumed.add(consumer, positions)
+        if not transaction.open:
+            raise TransactionRequiredError(
+                "the transaction ended in another thread as a message was marked as "
+                "consumed"
+            )
+
+    def _command(
+        self,
+        transaction: Transaction,
+        name: str,
+        command: Callable[[Life, float], object],
+        at_least: float = 0.0,
+    ) -> None:
+        commands.run(
+            _life_of(transaction),
+            self._emitter,
+            self._retries,
+            f"transaction.{name}",
+            command,
+            max(transaction.deadline, clock.system_now() + at_least),
+        )
+
+
+def _life_of(transaction: Transaction) -> Life:
+    life = transaction.life
+    if life is None:  # pragma: no cover - begin sets it before the block runs
+        raise ProduceError("the transaction was not begun (state)", code="state")
+    return life

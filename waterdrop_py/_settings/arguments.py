@@ -1,0 +1,66 @@
+"""Arguments in seconds, as `threading` and confluent-kafka take them."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+from waterdrop_py._settings.plain import whole
+from waterdrop_py._settings.redact import shown
+from waterdrop_py.errors import InvalidArgumentError
+
+
+def seconds(name: str, value: float | timedelta | None) -> float | None:
+    """`value` in seconds; None stays None.
+
+    Raises:
+        InvalidArgumentError: not a number of seconds, or a negative one.
+    """
+    if value is None:
+        return None
+    number: float
+    given: Any = value  # typed callers are not the only ones
+    if isinstance(given, timedelta):
+        number = given.total_seconds()
+    elif isinstance(given, float) or whole(given) is not None:
+        try:
+            number = float(given)
+        except OverflowError:  # an int beyond any float, which is for ever
+            number = math.inf if given > 0 else -math.inf
+    else:
+        raise InvalidArgumentError(
+            f"{name}: must be a number of seconds, a timedelta or None, got "
+            f"{shown(value)}"
+        )
+    if math.isnan(number) or number < 0:
+        raise InvalidArgumentError(
+            f"{name}: must be 0 or more seconds, got {shown(value)}"
+        )
+    return number
+
+
+def required_seconds(name: str, value: float | timedelta) -> float:
+    """Like `seconds`, where None is not legal."""
+    number = seconds(name, value)
+    if number is None:
+        raise InvalidArgumentError(
+            f"{name}: must be a number of seconds or a timedelta, got None"
+        )
+    return number
+
+
+def count(name: str, value: int | None) -> int | None:
+    """`value` as a number of times; None stays None.
+
+    Raises:
+        InvalidArgumentError: not an int, or negative.
+    """
+    if value is None:
+        return None
+    number = whole(value)
+    if number is not None and number >= 0:
+        return number
+    raise InvalidArgumentError(
+        f"{name}: must be an int, 0 or more, or None, got {shown(value)}"
+    )

@@ -1,0 +1,65 @@
+"""Options given as text, in a URL or the environment, and beside a source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from waterdrop_py._settings.reading import is_set, merged
+from waterdrop_py._settings.redact import kind
+from waterdrop_py._settings.rejected import RefusedError
+
+if TYPE_CHECKING:
+    from waterdrop_py._settings.option_types import Option
+
+Rows: TypeAlias = "Mapping[str, Option[Any, Any]]"
+# Values of options, and what is wrong, each by the option's path.
+Reading: TypeAlias = tuple[dict[str, Any], dict[str, str]]
+
+
+def read_option(rows: Rows, name: str, text: str, into: Reading) -> None:
+    """Read one option's text into the values, or what is wrong with it."""
+    values, errors = into
+    read = rows[name].from_text
+    if read is None:
+        errors[name] = "cannot be given as text; give it as a keyword beside it"
+        return
+    try:
+        values[name] = read(text)
+    except RefusedError as error:
+        errors[name] = str(error)
+
+
+def join(into: Reading, options: Mapping[str, Any], where: str) -> None:
+    """Add options; one that is there already is an error, `where` says from where."""
+    values, errors = into
+    for name, value in options.items():
+        if name == "kafka":
+            own = values.setdefault("kafka", {})
+            for inner, each in value.items():
+                if is_set(own, inner):
+                    errors[f"kafka.{inner}"] = (
+                        f"is given twice, in {where} and beside it"
+                    )
+                else:
+                    own[inner] = each
+        elif name in values or name in errors:
+            errors[name] = f"is given twice, in {where} and beside it"
+        else:
+            values[name] = value
+
+
+def override(into: Reading, options: Mapping[str, Any]) -> None:
+    """Put options over the values; `kafka` is merged, property by property."""
+    values, errors = into
+    for name, value in options.items():
+        own = values.get(name)
+        if name != "kafka":
+            values[name] = value
+            errors.pop(name, None)
+        elif not isinstance(value, Mapping):
+            errors["kafka"] = f"must be a mapping, got {kind(value)}"
+        elif isinstance(own, Mapping):
+            values[name] = merged(own, value)
+        else:
+            values[name] = value

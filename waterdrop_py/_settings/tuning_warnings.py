@@ -1,0 +1,95 @@
+"""Settings that are legal and will surprise."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+from waterdrop_py._settings.defaults import message_timeout_ms
+from waterdrop_py._settings.librdkafka import PROPERTIES
+from waterdrop_py._settings.reading import number_of, text_of, word_of
+from waterdrop_py._settings.redact import shown, spaced
+from waterdrop_py.errors import TuningWarning
+
+if TYPE_CHECKING:
+    from waterdrop_py.config import Config
+
+_PACKAGE = "waterdrop_py."
+
+
+def warn_about(config: Config) -> None:
+    """Issue a `TuningWarning`, at the line outside the library, for each surprise."""
+    for surprise in (
+        _idle_surprise(config),
+        _wait_surprise(config),
+        _unused_surprise(config, "sasl."),
+        _unused_surprise(config, "ssl."),
+    ):
+        if surprise:
+            warnings.warn(surprise, TuningWarning, stacklevel=_callers_level())
+
+
+def warn_of_parents_id(transactional_id: str) -> None:
+    """Issue a `TuningWarning`, at the line outside the library, in a forked child."""
+    warnings.warn(
+        f"the transactional.id {transactional_id!r} is the one of the parent process: "
+        "two processes with one id fence each other, and a fenced producer sends "
+        "nothing any more; give each process an id of its own",
+        TuningWarning,
+        stacklevel=_callers_level(),
+    )
+
+
+def _idle_surprise(config: Config) -> str | None:
+    native = number_of(config.kafka, "connections.max.idle.ms") or 0
+    idle = config.idle_disconnect_timeout
+    if native <= 0 or not 0 < idle <= native:
+        return None
+    return (
+        f"idle_disconnect_timeout ({spaced(idle)} ms) is not above "
+        f"connections.max.idle.ms ({spaced(native)} ms), which is better left unset: "
+        "librdkafka alone never reaches zero connections, it keeps closing and "
+        "re-opening the last one"
+    )
+
+
+def _wait_surprise(config: Config) -> str | None:
+    message, wait = message_timeout_ms(config.kafka), config.max_wait_timeout
+    if message is None or 0 < message <= wait:
+        return None
+    figure = f"{spaced(message)} ms" if message else "0, for ever"
+    return (
+        f"message.timeout.ms ({figure}) is above max_wait_timeout ({spaced(wait)} ms): "
+        "a sync call would give up before the outcome of its message is known"
+    )
+
+
+def _unused_surprise(config: Config, start: str) -> str | None:
+    kafka = config.kafka
+    names = [
+        name
+        for name in kafka
+        if name.startswith(start) and name in PROPERTIES and text_of(kafka, name)
+    ]
+    if not names:
+        return None
+    protocol = word_of(kafka, "security.protocol", "plaintext")
+    layer = start.removesuffix(".")
+    if layer in protocol.split("_"):
+        return None
+    meant = {"plaintext": layer, "ssl": "sasl_ssl"}.get(protocol, "sasl_ssl")
+    if layer == "sasl" and protocol == "plaintext":
+        meant = "sasl_plaintext' or 'sasl_ssl"
+    return (
+        f"{', '.join(sorted(names))} {'is' if len(names) == 1 else 'are'} set and "
+        f"not used: security.protocol is {shown(protocol)}; did you mean '{meant}'?"
+    )
+
+
+def _callers_level() -> int:
+    """The `stacklevel`, for its caller, of the first frame outside the library."""
+    level, frame = 1, sys._getframe(1)  # noqa: SLF001
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,1 @@
+"""`waterdrop demo`: idle producers of this library beside bare ones."""

@@ -1,0 +1,118 @@
+"""What came of it: the figures, in words, and whether all is well."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from waterdrop_py.cli.demo.usage import Holding
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The measured figures of one run.
+
+    Attributes:
+        sent: the payload of each message that a producer accepted.
+        acknowledged: how many of them were reported delivered.
+        read_back: the payload of each message that a consumer found, bare ones' not.
+        idle: what was held beyond the start while every producer was idle, the most
+            that was seen; None where there is no /proc to count from.
+        late_ms: for each idle disconnect, how long after its deadline it was begun.
+        producers: how many producers there were.
+        bare: what as many bare clients held while idle.
+        wake_up_ms: from a disconnected producer's send to its report, each time.
+        fresh_ms: the same for a bare client made for it, taken in turns.
+        seconds: how long the demo took.
+    """
+
+    sent: Sequence[bytes]
+    acknowledged: int
+    read_back: Sequence[bytes]
+    idle: Holding | None
+    late_ms: Sequence[float]
+    producers: int
+    bare: Holding | None
+    wake_up_ms: Sequence[float]
+    fresh_ms: Sequence[float]
+    seconds: float
+
+    @property
+    def lost(self) -> int:
+        """Messages that were accepted and are not in the topic."""
+        return len(set(self.sent) - set(self.read_back))
+
+    @property
+    def duplicated(self) -> int:
+        """Messages in the topic beyond the first of each payload."""
+        return len(self.read_back) - len(set(self.read_back))
+
+
+def problems(outcome: Outcome) -> list[str]:
+    """What went wrong, in words; nothing when all is well."""
+    found = []
+    if outcome.lost:
+        found.append(f"{outcome.lost} messages were lost")
+    if outcome.duplicated:
+        found.append(f"{outcome.duplicated} messages were duplicated")
+    if outcome.acknowledged != len(outcome.sent):
+        missing = len(outcome.sent) - outcome.acknowledged
+        found.append(f"{missing} messages were not acknowledged")
+    if outcome.idle is not None and outcome.idle.sockets:
+        found.append(f"{outcome.idle.sockets} sockets stayed open while idle")
+    return found
+
+
+def report(outcome: Outcome) -> list[str]:
+    """The figures, as lines that fit into 80 columns."""
+    n = outcome.producers
+    return [
+        f"messages      sent {len(outcome.sent)}, acknowledged {outcome.acknowledged}, "
+        f"read back {len(outcome.read_back)}, "
+        f"lost {outcome.lost}, duplicated {outcome.duplicated}",
+        f"while idle    {n} producers: {_shown(outcome.idle)}",
+        f"              {n} bare clients: {_shown(outcome.bare)}",
+        f"disconnects   {len(outcome.late_ms)} for idleness, {_range(outcome.late_ms)} "
+        "after the deadline",
+        f"wake-up       {_latencies(outcome.wake_up_ms)}  send to report, disconnected",
+        f"              {_latencies(outcome.fresh_ms)}  fresh confluent_kafka.Producer",
+        f"              n = {len(outcome.wake_up_ms)} each, in turns, linger.ms=0",
+    ]
+
+
+def conclusion(outcome: Outcome) -> str:
+    """The verdict, in one line."""
+    found = problems(outcome)
+    if found:
+        return f"FAILED: {'; '.join(found)} ({outcome.seconds:.1f} s)"
+    stayed = "sockets not counted: no /proc"
+    if outcome.idle is not None:
+        stayed = "no socket stayed"
+    return f"OK: nothing lost, nothing duplicated, {stayed} ({outcome.seconds:.1f} s)"
+
+
+def percentile(values: Iterable[float], percent: int) -> float:
+    """The value that `percent` % of the values do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+def _shown(holding: Holding | None) -> str:
+    return "not counted (no /proc)" if holding is None else str(holding)
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return "never"
+    return f"{min(values):.1f} to {max(values):.1f} ms"
+
+
+def _latencies(values: Sequence[float]) -> str:
+    if not values:
+        return "not measured"
+    p50, p99 = statistics.median(values), percentile(values, 99)
+    return f"p50 {p50:6.2f} ms   p99 {p99:6.2f} ms"
