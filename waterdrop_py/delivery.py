@@ -26,7 +26,7 @@ from waterdrop_py.message import Message
 from waterdrop_py.typing import Headers
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
 
 
 class Place(NamedTuple):
@@ -204,11 +204,11 @@ class DeliveryHandle:
     """
 
     __slots__ = (
+        "_client",
         "_error",
         "_headers",
         "_key",
         "_label",
-        "_life",
         "_native",
         "_payload",
         "_place",
@@ -221,7 +221,7 @@ class DeliveryHandle:
     _key: bytes | None
     _label: Any
     if TYPE_CHECKING:  # of the engine, for which no type is looked up at run time
-        _life: Life
+        _client: Client
     _native: Any
     _payload: bytes | None
     _place: Place | None
@@ -238,23 +238,23 @@ class DeliveryHandle:
     def __call__(self, error: Any, native: Any) -> None:
         """Take the delivery report. librdkafka's, on whichever thread polls.
 
-        It only stores: `Life.drain` does the rest, behind the native call. No signal
+        It only stores: `Client.drain` does the rest, behind the native call. No signal
         handler runs in here, and so none can raise: not on entering (see `unbroken`),
         nor between statements that call nothing. That is why it says `+=`, which is
         one call of C, where `append` would be a place for handlers
         (test_no_done_callback_is_lost_to_a_raising_handler).
         """
         try:
-            life = self._life
-            if error is None and life.plain:
-                life.acknowledged += 1
+            client = self._client
+            if error is None and client.unobserved:
+                client.acknowledged += 1
                 self._native = native
                 if _WATCHED and self in _WATCHED:
-                    arrived = life.arrived
+                    arrived = client.arrived
                     arrived += ((self, None, None),)
             else:
                 try:  # up to Python 3.10 handlers run after a jump, but not before this
-                    arrived = life.arrived
+                    arrived = client.arrived
                     arrived += ((self, error, native),)
                 finally:
                     pass
@@ -306,7 +306,7 @@ class DeliveryHandle:
 
     def _lost(self) -> BaseException | None:
         check()  # in a forked child the message is the parent's
-        lost: BaseException | None = self._life.lost
+        lost: BaseException | None = self._client.given_up
         return lost
 
     def result(self, timeout: float | timedelta | None = None) -> DeliveryReport:
@@ -371,10 +371,10 @@ class DeliveryHandle:
             self._resolve(future)
             return
         from waterdrop_py._engine.process.runtime import (
-            ENGINE,  # it needs this module itself
+            RUNTIME,  # it needs this module itself
         )
 
-        ENGINE.closers.submit(lambda: self._resolve(future))
+        RUNTIME.workers.submit(lambda: self._resolve(future))
 
     def _resolve(self, future: Future[DeliveryReport]) -> None:
         """Give `future` the outcome; again does no harm."""
@@ -390,7 +390,7 @@ class DeliveryHandle:
             # A callback of the future's, and no `Exception`: those it logs itself.
             if from_signal_handler(raised):
                 raise
-            self._life.reports.callback_raised("done_callback", raised)
+            self._client.reports.callback_raised("done_callback", raised)
 
     def __await__(self) -> Generator[Any, None, DeliveryReport]:
         """Wait inside asyncio; cancelling the wait does not cancel the delivery."""
@@ -419,7 +419,7 @@ class DeliveryHandle:
     def _failure(self) -> BaseException | None:
         if self._native is not None:
             return None
-        return self._error or self._life.lost
+        return self._error or self._client.given_up
 
     def _report(self) -> DeliveryReport:
         return report_of(self, self._native, self._failure())
@@ -450,11 +450,11 @@ def overdue(
     handle: DeliveryHandle, bound: float | None, limit: str
 ) -> DeliveryTimeoutError:
     """The error of a wait for `handle` that took `bound` seconds, as `limit` says."""
-    life = handle._life
+    client = handle._client
     return DeliveryTimeoutError(
         f"no delivery report for {subject_of(handle)} within {bound:.3g} s "
         f"({limit}); delivery goes on",
-        checklist=life.reports.checklist(life, handle._topic),
+        checklist=client.reports.checklist(client, handle._topic),
     )
 
 

@@ -360,10 +360,10 @@ def _is_unbound(listener: object, method: str) -> bool:
 
 def _refresh_producers() -> None:
     from waterdrop_py._engine.process.runtime import (
-        ENGINE,  # it needs this module itself
+        RUNTIME,  # it needs this module itself
     )
 
-    ENGINE.refresh()
+    RUNTIME.refresh()
 
 
 monitor = Monitor(on_change=_refresh_producers)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn, cast
 
-from waterdrop_py._engine.assembly import Parts
+from waterdrop_py._engine.assembly import Components
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.borrowing import Pinned
@@ -71,7 +71,7 @@ class Producer(Sender):
         self._emitter = emitter
         middleware = Middleware(self._config.middleware)
         self._adopt(
-            Parts.assemble(self._config, emitter, middleware, self._config.kafka)
+            Components.assemble(self._config, emitter, middleware, self._config.kafka)
         )
         emitter.emit("producer.created", {"producer": self})
         emitter.emit("producer.configured", {"producer": self, "config": self._config})
@@ -79,7 +79,7 @@ class Producer(Sender):
     @property
     def middleware(self) -> Middleware:
         """The steps that every message goes through before it is validated."""
-        return self._parts.middleware
+        return self._components.middleware
 
     def variant(
         self,
@@ -97,10 +97,10 @@ class Producer(Sender):
             VariantInvalidError: with every violation.
             ProducerClosedError: the producer is closed.
         """
-        self._slot.refuse_closed()
-        parts = parts_of_variant(self._parts, topic_config, max_wait_timeout)
-        self._slot.refuse_closed()  # else a close meanwhile had not found it
-        return Variant(self, parts)
+        self._connection.refuse_closed()
+        components = parts_of_variant(self._components, topic_config, max_wait_timeout)
+        self._connection.refuse_closed()  # else a close meanwhile had not found it
+        return Variant(self, components)
 
     # -- the client's life -------------------------------------------------
 
@@ -140,7 +140,7 @@ class Producer(Sender):
             required_seconds("interval_max", interval_max),
             errback,
         )
-        probe.connect(self._slot, required_seconds("timeout", timeout), retries)
+        probe.connect(self._connection, required_seconds("timeout", timeout), retries)
         return self
 
     def disconnect(self) -> bool:
@@ -150,13 +150,13 @@ class Producer(Sender):
         the client is destroyed and `producer.disconnected` was told (subscribers keep
         it for 0.2 s at most); inside a callback of the client not at all. Thread-safe.
         """
-        slot = self._slot
-        life = slot.life
-        ending = slot.retire("requested").ending
-        if ending is None:
+        connection = self._connection
+        client = connection.client
+        teardown = connection.disconnect("requested").teardown
+        if teardown is None:
             return False
-        if not life.held_here():
-            ending.wait(self._config.close_timeout / 1000)
+        if not client.polled_by_this_thread():
+            teardown.wait(self._config.close_timeout / 1000)
         return True
 
     def native(self) -> AbstractContextManager[NativeClient]:
@@ -173,14 +173,14 @@ class Producer(Sender):
             ProducerClosedError: the producer is closed.
             WaterdropError: this block is entered already.
         """
-        return cast("AbstractContextManager[NativeClient]", Pinned(self._slot))
+        return cast("AbstractContextManager[NativeClient]", Pinned(self._connection))
 
     def explain_idle(self) -> IdleReport:
         """Why the client is, or is not, disconnectable, and the ms to its deadline.
 
         Opens nothing, never blocks, takes no lock.
         """
-        return explain_idle(self._slot)
+        return explain_idle(self._connection)
 
     def close(
         self, timeout: float | timedelta | None = None, *, force: bool = False
@@ -207,19 +207,19 @@ class Producer(Sender):
             )
         deadline = clock.system_now() + bound
         # The producer first: a variant that is made from then on is refused.
-        close.begin(self._slot, bound, force=force)
-        variants = list(self._parts.variants.values())
-        slots = [self._slot, *(each.slot for each in variants)]
-        for slot in slots:
-            slot.by_exit = False  # for good
-        for slot in slots[1:]:
+        close.begin(self._connection, bound, force=force)
+        variants = list(self._components.variants.values())
+        connections = [self._connection, *(each.connection for each in variants)]
+        for connection in connections:
+            connection.by_exit = False  # for good
+        for connection in connections[1:]:
             left = max(0.0, deadline - clock.system_now())
-            close.begin(slot, left, force=force)
+            close.begin(connection, left, force=force)
         reports = []
-        for slot in slots:
+        for connection in connections:
             left = max(0.0, deadline - clock.system_now())
-            reports.append(close.close(slot, left, force=force))
-        self._slot.engine.rest()
+            reports.append(close.close(connection, left, force=force))
+        self._connection.runtime.rest()
         return close.combined(reports)
 
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
@@ -232,11 +232,11 @@ class Producer(Sender):
         that is away or a client that cannot be opened: the answer has the error.
         """
         bound = required_seconds("timeout", timeout)
-        return probe.health(self._slot, bound if deep else None)
+        return probe.health(self._connection, bound if deep else None)
 
     def stats(self) -> ProducerStats:
         """Figures since the producer was made. Takes no lock, opens nothing."""
-        return self._parts.stats()
+        return self._components.stats()
 
     # -- what it is --------------------------------------------------------
 
@@ -263,23 +263,23 @@ class Producer(Sender):
     @property
     def status(self) -> Status:
         """What it is doing."""
-        return self._slot.status
+        return self._connection.status
 
     @property
     def is_connected(self) -> bool:
         """Whether a client is open."""
         check()
-        return self._slot.known is not None
+        return self._connection.known is not None
 
     @property
     def is_transactional(self) -> bool:
         """Whether it has a `transactional.id`."""
-        return self._slot.factory.is_transactional
+        return self._connection.factory.is_transactional
 
     @property
     def is_idempotent(self) -> bool:
         """Whether librdkafka retries without doubling (transactional ones do too)."""
-        return self._slot.factory.is_idempotent
+        return self._connection.factory.is_idempotent
 
     @property
     def queue_size(self) -> int:
@@ -290,8 +290,8 @@ class Producer(Sender):
     def idle_ms(self) -> float | None:
         """Milliseconds since the last activity of the open client; None without."""
         check()
-        life = self._slot.known
-        return None if life is None else (clock.now() - life.last_activity) * 1000
+        client = self._connection.known
+        return None if client is None else (clock.now() - client.last_activity) * 1000
 
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
@@ -305,8 +305,8 @@ class Producer(Sender):
             ProduceError: the topic is unknown, no broker answered, or a fatal error
                 stays.
         """
-        self._slot.refuse_lost()  # also where the count is known
-        return partition_count(self._slot, checked_topic(topic))
+        self._connection.refuse_lost()  # also where the count is known
+        return partition_count(self._connection, checked_topic(topic))
 
     def __len__(self) -> int:
         return self.queue_size
@@ -324,10 +324,10 @@ class Producer(Sender):
         # The constructor may have raised. And after the exit handler the modules may be
         # empty already: nothing is looked up then but attributes
         # (test_a_producer_in_a_module_that_was_imported_earlier).
-        parts = getattr(self, "_parts", None)
-        if parts is not None and not parts.slot.engine.ended:
-            for each in (parts, *parts.variants.values()):
-                close.abandon(each.slot)
+        components = getattr(self, "_components", None)
+        if components is not None and not components.connection.runtime.ended:
+            for each in (components, *components.variants.values()):
+                close.abandon(each.connection)
 
     def __repr__(self) -> str:
         figures = f"in_flight={self.queue_size}"
@@ -345,13 +345,17 @@ class Producer(Sender):
         raise TypeError("a Producer cannot be pickled: it owns a client")
 
     def _refresh(self) -> None:
-        self._slot.refresh()
-        for each in list(self._parts.variants.values()):
-            each.slot.refresh()
+        self._connection.refresh()
+        for each in list(self._components.variants.values()):
+            each.connection.refresh()
 
     def _guard_subscription(self, name: str) -> None:
-        life = self._slot.known
-        if name == "statistics.emitted" and life is not None and not life.statistics:
+        client = self._connection.known
+        if (
+            name == "statistics.emitted"
+            and client is not None
+            and not client.statistics
+        ):
             raise StatisticsNotEnabledError(
                 "the open client was built while nobody listened to "
                 "statistics.emitted, and emits none; subscribe before the first send, "

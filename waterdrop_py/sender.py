@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
-from waterdrop_py._engine.assembly import Parts
-from waterdrop_py._engine.client.borrow_marks import leaseholder
+from waterdrop_py._engine.assembly import Components
+from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME, check
@@ -38,10 +38,10 @@ class Sender(metaclass=Answering, answers=PRODUCER):
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_components",
+        "_connection",
         "_middleware",
-        "_parts",
         "_plain",
-        "_slot",
         "_verbs",
     )
 
@@ -58,18 +58,18 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             )
         object.__setattr__(self, name, value)
 
-    def _adopt(self, parts: Parts) -> None:
-        self._parts = parts
-        self._slot = parts.slot
-        self._verbs = parts.verbs
-        self._middleware = parts.middleware
+    def _adopt(self, components: Components) -> None:
+        self._components = components
+        self._connection = components.connection
+        self._verbs = components.verbs
+        self._middleware = components.middleware
         # Whether a plainly legal message needs nothing but an open client.
-        limited = parts.config.max_payload_size is not None
-        self._plain = parts.transactions is None and not limited
+        limited = components.config.max_payload_size is not None
+        self._plain = components.transactions is None and not limited
 
     # -- sending -----------------------------------------------------------
 
-    @leaseholder
+    @borrower
     def _produce_async(  # noqa: PLR0915 - the hot path, in one piece
         self,
         topic: Any = BY_KEYWORD,
@@ -84,7 +84,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         **wrong: Any,
     ) -> DeliveryHandle:
         # The fast path: a message that is plainly legal, on a client that is open
-        # and busy. See `ClientSlot` and `Dispatch` for what the steps protect.
+        # and busy. See `Connection` and `Dispatch` for what the steps protect.
         if (
             _ is BY_KEYWORD
             and not wrong
@@ -99,43 +99,43 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             and not self._middleware.steps
             and (self._plain or self._verbs.joined())
         ):
-            slot = self._slot
-            life = slot.life
-            inuse = life.inuse
+            connection = self._connection
+            client = connection.client
+            borrows = client.borrows
             handle = DeliveryHandle()
             handle._topic = topic
             handle._payload = payload
             handle._key = key
             handle._label = label
             try:
-                inuse.append(None)
+                borrows.append(None)
                 if (
-                    slot.life is life
-                    and not life.quiet
+                    connection.client is client
+                    and not client.quiet
                     and HOME[0]
-                    and not slot.reports.hears_sends
+                    and not connection.reports.sends_observed
                 ):
-                    handle._life = life
-                    handle._seq = next(life.sent)
+                    handle._client = client
+                    handle._seq = next(client.sent)
                     if headers is None:
-                        life.produce(topic, payload, key, -1, handle)  # type: ignore[misc]
+                        client.produce(topic, payload, key, -1, handle)  # type: ignore[misc]
                         return handle
                     handle._headers = plain
                     handle._place = None
-                    life.produce(  # type: ignore[misc]
+                    client.produce(  # type: ignore[misc]
                         topic, payload, key, -1, handle, handle, 0, plain
                     )
                     return handle
             except REFUSED:
                 # The long way meets the same refusal, and has its policy.
-                next(life.refused)
+                next(client.refused)
             except BaseException as error:
-                life.torn = True
-                self._verbs.doom(error)
+                client.counters_uncertain = True
+                self._verbs.fail(error)
                 raise_interruption(error)
                 raise
             finally:
-                inuse.pop()
+                borrows.pop()
         if _ is not BY_KEYWORD or wrong or topic is BY_KEYWORD or payload is BY_KEYWORD:
             given = (each for each in (self, topic, payload) if each is not BY_KEYWORD)
             extra = () if _ is BY_KEYWORD else (_,)
@@ -261,10 +261,10 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         """
         bound = seconds("timeout", timeout)
         deadline = None if bound is None else clock.system_now() + bound
-        if self._parts.buffer:
-            self._parts.flusher.flush_before(deadline)
+        if self._components.buffer:
+            self._components.flusher.flush_before(deadline)
         left = None if deadline is None else max(0.0, deadline - clock.system_now())
-        return flush.flush(self._slot, left)
+        return flush.flush(self._connection, left)
 
     # -- tombstones --------------------------------------------------------
 
@@ -343,7 +343,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         message = Message(
             topic, payload, key, partition, partition_key, timestamp, headers, label
         )
-        self._parts.flusher.add(snapshot(message))
+        self._components.flusher.add(snapshot(message))
 
     @answering
     def buffer_many(self, messages: Iterable[MessageInput]) -> None:
@@ -353,7 +353,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             MessageInvalidError: some are neither a `Message` nor a mapping of one.
             ProducerClosedError: the producer is closed.
         """
-        self._parts.flusher.add_many(snapshots(messages))
+        self._components.flusher.add_many(snapshots(messages))
 
     def flush_buffer_async(self) -> list[DeliveryHandle]:
         """Hand the buffer to librdkafka; handles in the order of the messages.
@@ -367,7 +367,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             ProducerClosedError: the producer is closed.
             What a step of the middleware raises; nothing was sent.
         """
-        return self._parts.flusher.flush_async()
+        return self._components.flusher.flush_async()
 
     def flush_buffer_sync(self) -> list[DeliveryReport]:
         """Hand the buffer to librdkafka, and wait for all reports.
@@ -378,13 +378,13 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         Raises:
             DeliveryTimeoutError, ReentrantCallError: as `produce_many_sync`.
         """
-        return self._parts.flusher.flush_sync()
+        return self._components.flusher.flush_sync()
 
     @property
     def buffer_size(self) -> int:
         """Messages in the buffer."""
         check()
-        return len(self._parts.buffer)
+        return len(self._components.buffer)
 
     def purge(self) -> None:
         """Give up the buffer, and everything that librdkafka has not delivered.
@@ -395,7 +395,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         Raises:
             ProducerClosedError: the producer is closed.
         """
-        purge.purge(self._parts)
+        purge.purge(self._components)
 
     # -- transactions ------------------------------------------------------
 
@@ -416,7 +416,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             ReentrantCallError: the calling context would wait for itself.
             WaterdropError: this block is entered already.
         """
-        transactions = self._parts.transactions
+        transactions = self._components.transactions
         if transactions is None:
             raise ProducerNotTransactionalError(
                 "transactions need a transactional.id in the producer's kafka settings"
@@ -426,7 +426,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
     @property
     def in_transaction(self) -> bool:
         """Whether the calling context is inside a transaction of the producer."""
-        transactions = self._parts.transactions
+        transactions = self._components.transactions
         return transactions is not None and transactions.current() is not None
 
     def mark_as_consumed(
@@ -448,7 +448,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
                 that is an error of the consumer, and for a consumer that is closed.
                 Nothing was collected.
         """
-        transactions = self._parts.transactions
+        transactions = self._components.transactions
         running = None if transactions is None else transactions.current()
         if transactions is None or running is None:
             raise TransactionRequiredError(
@@ -459,8 +459,8 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         single = len(marked) == 1 and marked[0] is messages
         positions = checked_positions(consumer, marked, metadata, single=single)
         transactions.mark(running, consumer, positions)
-        if self._parts.emitter.listens("transaction.marked_as_consumed"):
-            self._parts.emitter.emit(
+        if self._components.emitter.listens("transaction.marked_as_consumed"):
+            self._components.emitter.emit(
                 "transaction.marked_as_consumed",
                 {"messages": marked, "metadata": metadata},
             )

@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn
 
 # The producer's module needs this one: annotations name it by way of the package.
 import waterdrop_py
-from waterdrop_py._engine.assembly import Parts
+from waterdrop_py._engine.assembly import Components
 from waterdrop_py._settings.durations import milliseconds
 from waterdrop_py._settings.librdkafka import names_of
 from waterdrop_py._settings.librdkafka_check import Properties, copied
@@ -47,9 +47,9 @@ class Variant(Sender):
 
     __slots__ = ("_producer",)
 
-    def __init__(self, producer: waterdrop_py.Producer, parts: Parts) -> None:
+    def __init__(self, producer: waterdrop_py.Producer, components: Components) -> None:
         self._producer = producer
-        self._adopt(parts)
+        self._adopt(components)
 
     @property
     def producer(self) -> waterdrop_py.Producer:
@@ -64,48 +64,56 @@ class Variant(Sender):
 
 
 def parts_of_variant(
-    parts: Parts, topic_config: Mapping[str, Any] | None, max_wait_timeout: object
-) -> Parts:
+    components: Components,
+    topic_config: Mapping[str, Any] | None,
+    max_wait_timeout: object,
+) -> Components:
     """The parts of a variant, shared by all that have the same `topic_config`.
 
     Raises:
         VariantInvalidError: with every violation.
     """
     errors: dict[str, str] = {}
-    patience = parts.config.max_wait_timeout
+    patience = components.config.max_wait_timeout
     if max_wait_timeout is not None:
         try:
             patience = milliseconds(max_wait_timeout)
         except RefusedError as refused:
             errors["max_wait_timeout"] = str(refused)
     if topic_config is not None:
-        errors |= _topic_config_errors(parts, topic_config)
+        errors |= _topic_config_errors(components, topic_config)
     if errors:
         raise VariantInvalidError(errors)
-    base = parts
+    base = components
     if topic_config:
         topic_config = copied(topic_config)[0]
         key = frozenset((name, str(value)) for name, value in topic_config.items())
-        known = parts.variants.get(key)
-        base = known or parts.variants.setdefault(key, _own(parts, topic_config))
-    if patience == parts.config.max_wait_timeout:
+        known = components.variants.get(key)
+        base = known or components.variants.setdefault(
+            key, _own(components, topic_config)
+        )
+    if patience == components.config.max_wait_timeout:
         return base
-    return base.patient(patience / 1000)
+    return base.with_max_wait(patience / 1000)
 
 
-def _own(parts: Parts, topic_config: Mapping[str, Any]) -> Parts:
-    kafka = Properties(merged(parts.slot.factory.kafka, topic_config))
-    brokers = parts.slot.factory.brokers
-    return parts.assemble(parts.config, parts.emitter, parts.middleware, kafka, brokers)
+def _own(components: Components, topic_config: Mapping[str, Any]) -> Components:
+    kafka = Properties(merged(components.connection.factory.kafka, topic_config))
+    brokers = components.connection.factory.brokers
+    return components.assemble(
+        components.config, components.emitter, components.middleware, kafka, brokers
+    )
 
 
-def _topic_config_errors(parts: Parts, topic_config: object) -> dict[str, str]:
+def _topic_config_errors(
+    components: Components, topic_config: object
+) -> dict[str, str]:
     if not isinstance(topic_config, Mapping) or not topic_config:
         return {
             "topic_config": "must be a non-empty mapping of per-topic properties such "
             f"as {{'acks': 1}}, got {shown(topic_config)}"
         }
-    factory = parts.slot.factory
+    factory = components.connection.factory
     if factory.is_transactional:
         return {
             "topic_config": "a transactional producer has one client, and one "

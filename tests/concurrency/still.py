@@ -6,12 +6,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from waterdrop_py import Config
-from waterdrop_py._engine.client.client import figure
+from waterdrop_py._engine.client.client import peek
 from waterdrop_py._engine.client.factory import Factory
-from waterdrop_py._engine.connection.connection import ClientSlot
-from waterdrop_py._engine.connection.teardown import Batch
+from waterdrop_py._engine.connection.connection import Connection
+from waterdrop_py._engine.connection.teardown import TeardownBatch
 from waterdrop_py._engine.emitter import Emitter
-from waterdrop_py._engine.process.fork_guard import ForkGate
+from waterdrop_py._engine.process.fork_guard import ForkGuard
 from waterdrop_py._engine.process.reaper import Schedule
 from waterdrop_py._engine.produce.dispatch import Dispatch
 from waterdrop_py.monitor import Monitor
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.doubles import Bench
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.process.runtime import Engine
-    from waterdrop_py._engine.reports.handler import ReportDesk
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.process.runtime import Runtime
+    from waterdrop_py._engine.reports.handler import ReportHandler
 
 
 class StillEngine:
     """The shared parts, each a list of what it was asked to do."""
 
     def __init__(self) -> None:
-        self.endings: dict[object, None] = {}
+        self.teardowns: dict[object, None] = {}
         self.jobs: list[Callable[[], None]] = []
-        self.armed: list[Life] = []
+        self.armed: list[Client] = []
         self.schedule = Schedule()
-        self.gate = ForkGate()
+        self.fork_guard = ForkGuard()
         self._traffic = count()
-        self.closers = self.poller = self.reaper = self.leftovers = self
+        self.workers = self.poller = self.reaper = self.leak_check = self
         self.look_at = self.schedule.look_at
         self.prompt = False
         self.ended = self.without_threads = False
-        self.arm = self.armed.append
+        self.poll_soon = self.armed.append
 
-    def register(self, slot: object) -> None:
+    def register(self, connection: object) -> None:
         """No registry."""
 
     def submit(self, job: Callable[[], None]) -> None:
@@ -58,7 +58,7 @@ class StillEngine:
     def relieve(self) -> None:
         """No threads."""
 
-    def closed(self, slot: object, client: object) -> None:
+    def closed(self, connection: object, client: object) -> None:
         """Nobody looks for what stayed behind."""
 
     def note_traffic(self) -> None:
@@ -67,19 +67,23 @@ class StillEngine:
 
     def traffic(self) -> int:
         """Moves so far."""
-        return figure(self._traffic)
+        return peek(self._traffic)
 
-    def open(self, factory: Factory, life: Life, reports: ReportDesk) -> None:
+    def open(self, factory: Factory, client: Client, reports: ReportHandler) -> None:
         """Construct a client."""
-        factory.open(life, reports)
+        factory.open(client, reports)
 
-    def batch(self, slots: list[ClientSlot], *, silent: bool = False) -> Batch:
+    def batch(
+        self, connections: list[Connection], *, silent: bool = False
+    ) -> TeardownBatch:
         """Clients that are closed together."""
-        return Batch(cast("Engine", self), len(slots), measure=False, silent=silent)
+        return TeardownBatch(
+            cast("Runtime", self), len(connections), measure=False, silent=silent
+        )
 
-    def forget(self, ending: object) -> None:
+    def forget(self, teardown: object) -> None:
         """A close has ended."""
-        del self.endings[ending]
+        del self.teardowns[teardown]
 
     def run_jobs(self) -> None:
         """What the closers would do."""
@@ -98,10 +102,10 @@ class StillProducer:
         self.owner = Owner()
         self.monitor = Monitor()
         self.config = Config(**bench.options(**options))
-        self.engine = StillEngine()
+        self.runtime = StillEngine()
         emitter = Emitter(self.owner, "still", {}, self.monitor, Monitor())
-        self.slot = ClientSlot(
-            cast("Engine", self.engine),
+        self.connection = Connection(
+            cast("Runtime", self.runtime),
             Factory(self.config, emitter),
             emitter,
             idle_timeout=self.config.idle_disconnect_timeout / 1000,
@@ -109,4 +113,4 @@ class StillProducer:
             close_timeout=1.0,
             close_before_fork=None,
         )
-        self.dispatch = Dispatch(self.config, self.slot, emitter)
+        self.dispatch = Dispatch(self.config, self.connection, emitter)

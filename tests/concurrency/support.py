@@ -6,8 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py import Producer
-from waterdrop_py._engine.client.client import figure
-from waterdrop_py._engine.process.runtime import ENGINE
+from waterdrop_py._engine.client.client import peek
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from itertools import count
 
     from tests.doubles import Bench
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py.monitor import Event
 
 IDLE: Final = 60.0
@@ -45,11 +45,11 @@ class Make:
         return producer
 
 
-def slot_of(producer: Producer) -> ClientSlot:
+def slot_of(producer: Producer) -> Connection:
     """The slot of a producer that has opened a client."""
-    for slot in ENGINE.slots():
-        if slot.emitter.producer_id == producer.id:
-            return slot
+    for connection in RUNTIME.connections():
+        if connection.emitter.producer_id == producer.id:
+            return connection
     raise AssertionError("it has never opened a client")
 
 
@@ -59,7 +59,7 @@ def named(events: list[Event], name: str) -> list[dict[str, Any]]:
 
 
 class HookedMarks(deque[None]):
-    """`life.inuse` that calls somebody before a mark is set, or after it is seen."""
+    """`client.borrows` with a call before a mark is set, or after it is seen."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class HookedCount:
         return next(self._inner)
 
     def __repr__(self) -> str:
-        read = figure(self._inner)
+        read = peek(self._inner)
         hook, self.after_read = self.after_read, None
         if hook is not None:
             hook()

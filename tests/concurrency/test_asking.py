@@ -11,7 +11,7 @@ from tests.concurrency.support import slot_of
 from tests.doubles import Run, eventually
 from waterdrop_py import Status
 from waterdrop_py._engine.connection.brokers import learn
-from waterdrop_py._engine.process.workers import Closers
+from waterdrop_py._engine.process.workers import Workers
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ def test_a_close_waits_for_the_question(bench: Bench, make: Make) -> None:
     client is destroyed when the answer has come: no native call meets its close."""
     producer = make()
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
+    connection = slot_of(producer)
     with bench.park("list_topics") as parked:
-        learn(slot, slot.life)
+        learn(connection, connection.client)
         parked.entered()
         reasons = [reason.code for reason in producer.explain_idle().reasons]
         assert reasons == ["disabled"]  # no idle timeout, and no call in progress
         disconnecting = Run(producer.disconnect)
-        eventually(lambda: slot.life.client is None, "the slot let go of it")
+        eventually(lambda: connection.client.native is None, "the slot let go of it")
         producer.produce_sync("t", b"y")
         assert len(bench.clients) == 2
         assert not bench.clients[0].closing
@@ -47,9 +47,9 @@ def test_a_question_that_hangs_holds_no_close_up(
     it is destroyed when the question ends."""
     producer = make()
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
+    connection = slot_of(producer)
     with record(producer.monitor) as events, bench.park("list_topics") as parked:
-        learn(slot, slot.life)
+        learn(connection, connection.client)
         parked.entered()
         started = time.monotonic()
         report = producer.close(timeout)
@@ -70,15 +70,15 @@ def test_without_a_thread_nothing_is_asked(
     answer in its place."""
     producer = make()
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
-    closers = Closers(lambda job: job())  # what the poller does with its jobs
-    monkeypatch.setattr(slot.engine, "closers", closers)
+    connection = slot_of(producer)
+    workers = Workers(lambda job: job())  # what the poller does with its jobs
+    monkeypatch.setattr(connection.runtime, "workers", workers)
     monkeypatch.setattr(
         "waterdrop_py._engine.concurrency.threads.start", lambda *_: False
     )
-    learn(slot, slot.life)
+    learn(connection, connection.client)
     monkeypatch.undo()
-    assert not closers.waiting()
+    assert not workers.waiting()
     assert bench.calls["list_topics"] == 0
 
 
@@ -86,11 +86,11 @@ def test_a_question_is_no_activity(bench: Bench, make: Make) -> None:
     """Neither the idle time nor any counter sees it."""
     producer = make()
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
-    before = slot.life.last_activity
-    learn(slot, slot.life)
+    connection = slot_of(producer)
+    before = connection.client.last_activity
+    learn(connection, connection.client)
     eventually(lambda: bench.calls["list_topics"] == 1, "it was asked")
-    assert slot.life.last_activity == before
+    assert connection.client.last_activity == before
     assert producer.stats().produced == 1
 
 
@@ -98,12 +98,12 @@ def test_what_a_factorys_client_raises_is_told(bench: Bench, make: Make) -> None
     """Once: that client is not asked again."""
     producer = make()
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
+    connection = slot_of(producer)
     bench.fail("list_topics", ValueError("no metadata here"))
     with record(producer.monitor) as events:
-        learn(slot, slot.life)
+        learn(connection, connection.client)
         eventually(lambda: bool(events), "it was told")
     (told,) = [event for event in events if event.name == "error.occurred"]
     assert told["type"] == "librdkafka.error"
-    assert slot.life.ask_at == float("inf")
-    assert not slot.life.asking
+    assert connection.client.ask_at == float("inf")
+    assert not connection.client.asking

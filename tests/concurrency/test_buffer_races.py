@@ -147,15 +147,15 @@ def test_an_idle_close_while_a_message_is_buffered(bench: Bench, make: Make) -> 
     """Buffered before the last look: refused. After it: the next client sends it."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
-    slot = slot_of(producer)
-    holds = list(slot.holds)
+    connection = slot_of(producer)
+    holds = list(connection.holds)
 
     def late() -> None:
         producer.buffer("t", b"after the look")
 
-    slot.holds.append(late)  # looked at last
+    connection.holds.append(late)  # looked at last
     assert producer.disconnect()
-    slot.holds[:] = holds
+    connection.holds[:] = holds
     assert producer.buffer_size == 1
     producer.flush_buffer_sync()
     assert len(bench.clients) == 2
@@ -170,11 +170,11 @@ def test_a_message_buffered_as_the_producer_closes(bench: Bench, make: Make) -> 
     the report."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
-    slot = slot_of(producer)
-    begin = type(slot).begin_closing
+    connection = slot_of(producer)
+    begin = type(connection).begin_closing
     late: list[None] = [None]
 
-    class Overtaken(type(slot)):  # type: ignore[misc]
+    class Overtaken(type(connection)):  # type: ignore[misc]
         """Buffers a message just before the senders are refused."""
 
         __slots__ = ()
@@ -185,7 +185,7 @@ def test_a_message_buffered_as_the_producer_closes(bench: Bench, make: Make) -> 
                 producer.buffer("t", b"late")
             return begin(self, deadline)
 
-    slot.__class__ = Overtaken
+    connection.__class__ = Overtaken
     report = producer.close(2)
     assert [message.payload for message in report.undelivered] == [b"late"]
     assert producer.buffer_size == 0

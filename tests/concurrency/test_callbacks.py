@@ -10,17 +10,17 @@ import pytest
 from tests.concurrency.support import named, slot_of
 from tests.doubles import BOUND, Park, Run, eventually
 from waterdrop_py._engine.concurrency.locks import Ticket
-from waterdrop_py._engine.connection.connection import NO_LIFE
+from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.process import poller
-from waterdrop_py._engine.process.runtime import ENGINE
-from waterdrop_py._engine.reports.handler import ReportDesk
+from waterdrop_py._engine.process.runtime import RUNTIME
+from waterdrop_py._engine.reports.handler import ReportHandler
 from waterdrop_py.errors import DeliveryTimeoutError, ReentrantCallError
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
     from waterdrop_py import DeliveryHandle, Producer
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
 
 
 def sync_verbs(producer: Producer, handle: DeliveryHandle) -> list[Any]:
@@ -149,7 +149,7 @@ def test_the_deputy_wakes_for_a_slow_callback(
     monkeypatch.setattr(poller, "LINGER", 60.0)
     slow, other = make(), make.quiet()
     slow.produce_async("t", b"first").add_done_callback(lambda _: None)
-    eventually(lambda: ENGINE.poller._dozing, "a deputy that dozes")  # noqa: SLF001
+    eventually(lambda: RUNTIME.poller._dozing, "a deputy that dozes")  # noqa: SLF001
     park = Park()
     slow.monitor.subscribe("message.acknowledged", lambda _: park())
     stuck = slow.produce_async("t", b"x")
@@ -168,27 +168,27 @@ def test_no_deputy_dozes_while_somebody_is_served(
     monkeypatch.setattr(poller, "LINGER", 60.0)
     ours, lead = poller.Poller(lambda _: None), Ticket()
     assert ours._lead.take(lead)  # noqa: SLF001
-    ours._serving.append(poller._Serving(NO_LIFE, 0.0, lead))  # noqa: SLF001
+    ours._serving.append(poller._Serving(NO_CLIENT, 0.0, lead))  # noqa: SLF001
     Run(ours._doze).result()  # noqa: SLF001
 
 
-def quiet_life(make: Make, monkeypatch: pytest.MonkeyPatch) -> Life:
+def quiet_life(make: Make, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Of a client that is quiet, and looked at every 10 ms."""
     monkeypatch.setattr(poller, "QUIET_PERIOD", 0.01)
     producer = make.quiet()
     producer.produce_async("t", b"x").result(5)
-    life = slot_of(producer).life
-    eventually(lambda: life.quiet and life in ENGINE.poller._lives)  # noqa: SLF001
-    return life
+    client = slot_of(producer).client
+    eventually(lambda: client.quiet and client in RUNTIME.poller._clients)  # noqa: SLF001
+    return client
 
 
 def test_a_quiet_client_is_served_when_something_waits(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error or a log line is served without a message; nothing is not polled for."""
-    life = quiet_life(make, monkeypatch)
+    client = quiet_life(make, monkeypatch)
     looks: list[None] = []
-    monkeypatch.setattr(type(life), "busy", _count(looks, type(life).busy))
+    monkeypatch.setattr(type(client), "busy", _count(looks, type(client).busy))
     eventually(lambda: looks, "a look")
     polls = bench.calls["poll"]
     eventually(lambda: len(looks) > 5, "more of them")
@@ -202,8 +202,10 @@ def test_a_turn_that_nobody_has_is_healed_by_the_poller(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handler raised as a turn was to be given back: the client is served again."""
-    life = quiet_life(make, monkeypatch)
-    eventually(lambda: life.turn.take(Ticket()), "a turn whose ticket nobody has")
+    client = quiet_life(make, monkeypatch)
+    eventually(
+        lambda: client.poll_lock.take(Ticket()), "a turn whose ticket nobody has"
+    )
     heard: list[object] = []
     bench.client.event(lambda *_: heard.append(1))
     eventually(lambda: heard, "the event")
@@ -215,11 +217,11 @@ def test_a_handler_that_raises_as_the_poller_is_told(
 ) -> None:
     """Who ends the quiet has the client served in any case: later sends rely on it."""
     producer = make.quiet()
-    life = producer._slot.ready(None)  # noqa: SLF001
-    arm = life.arm
+    client = producer._connection.ready(None)  # noqa: SLF001
+    poll_soon = client.poll_soon
 
     def interrupt(_: object) -> None:
-        life.arm = arm
+        client.poll_soon = poll_soon
         raise KeyboardInterrupt
 
     class Marks(deque[None]):
@@ -227,14 +229,14 @@ def test_a_handler_that_raises_as_the_poller_is_told(
 
         def pop(self) -> None:  # type: ignore[override]
             super().pop()
-            if not life.quiet:
-                life.inuse = deque()
+            if not client.quiet:
+                client.borrows = deque()
                 raise KeyboardInterrupt
 
     if torn == "arm":
-        life.arm = interrupt
+        client.poll_soon = interrupt
     else:
-        life.inuse = Marks()
+        client.borrows = Marks()
     with pytest.raises(KeyboardInterrupt):
         producer.produce_async("t", b"x")
     heard: list[DeliveryHandle] = []
@@ -248,16 +250,16 @@ def test_a_quiet_client_is_settled_when_something_is_owed(
 ) -> None:
     """An exception tore the settling too: the next look at the client makes up for it,
     though nothing waits in it."""
-    life = quiet_life(make, monkeypatch)
+    client = quiet_life(make, monkeypatch)
     settled: list[None] = []
-    life.on_settled = lambda: settled.append(None)
+    client.on_settled = lambda: settled.append(None)
     if owed == "a refused close":
-        life.refusals.add("call")
+        client.refusals.add("call")
         eventually(lambda: settled, "another look at the deadline")
     else:
-        next(life.sent)
-        life.torn = True
-        eventually(lambda: not life.in_flight(), "the number of no message")
+        next(client.sent)
+        client.counters_uncertain = True
+        eventually(lambda: not client.in_flight(), "the number of no message")
 
 
 def _count(calls: list[None], function: Any) -> Any:
@@ -337,7 +339,7 @@ def test_a_deferred_message_is_not_waited_for_as_it_is_sent(
     def send() -> None:
         bench.parks.pop("open", None)
         deferred.append(producer.produce_async("t", b"from a handler"))
-        monkeypatch.setattr(ReportDesk, "note_topic", wait)
+        monkeypatch.setattr(ReportHandler, "note_topic", wait)
 
     bench.parks["open"] = send
     producer.produce_sync("t", b"x")

@@ -17,8 +17,8 @@ from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.connection import teardown
 from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.reaper import RELIEF
-from waterdrop_py._engine.process.runtime import ENGINE
-from waterdrop_py._engine.process.workers import Closers
+from waterdrop_py._engine.process.runtime import RUNTIME
+from waterdrop_py._engine.process.workers import Workers
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -119,12 +119,12 @@ def test_second_close_waits_for_the_first(bench: Bench, make: Make) -> None:
     producer = make()
     bench.auto = False
     producer.produce_async("t", b"x")
-    closers = [Run(lambda: producer.close(4)) for _ in range(4)]
+    workers = [Run(lambda: producer.close(4)) for _ in range(4)]
     eventually(lambda: str(producer.status) == "closing")
     with pytest.raises(ProducerClosedError):
         producer.produce_async("t", b"y")
     bench.client.ack()
-    reports = [run.result() for run in closers]
+    reports = [run.result() for run in workers]
     assert {(report.delivered, report.complete) for report in reports} == {(1, True)}
     assert len(named(make.events, "producer.closed")) == 1
     assert producer.close() == reports[0]
@@ -162,7 +162,7 @@ def test_interrupted_wait_for_the_native_close(bench: Bench, make: Make) -> None
     """A Ctrl-C while a client is destroyed does not destroy, or count, it twice."""
     producer = make()
     producer.produce_sync("t", b"x")
-    life = slot_of(producer).life
+    client = slot_of(producer).client
     with bench.park("close") as park:
 
         def interrupt_the_wait(_: Any) -> None:
@@ -176,7 +176,7 @@ def test_interrupted_wait_for_the_native_close(bench: Bench, make: Make) -> None
         unsubscribe()
         park.entered()
     assert producer.close(3).complete
-    assert life.client is None
+    assert client.native is None
     assert bench.calls["close"] == 1
     assert producer.stats().disconnects == {"close": 1}
 
@@ -204,19 +204,19 @@ def test_interrupt_while_the_life_is_out(bench: Bench, make: Make) -> None:
     """A Ctrl-C between the look and the close puts the client back."""
     producer = make.quiet()
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
-    ledger = slot.ledger
+    connection = slot_of(producer)
+    ledger = connection.ledger
 
     class Torn:
         """A ledger in whose first call the signal arrives."""
 
         def __getattr__(self, name: str) -> Any:
-            slot.ledger = ledger
+            connection.ledger = ledger
             raise KeyboardInterrupt
 
-    slot.ledger = Torn()  # type: ignore[assignment]
+    connection.ledger = Torn()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
-        slot.retire("requested")
+        connection.disconnect("requested")
     assert producer.is_connected
     producer.produce_sync("t", b"y", timeout=2)
     assert producer.disconnect()
@@ -232,8 +232,8 @@ def test_a_torn_begin_is_begun_again(
     producer = make()
     producer.produce_sync("t", b"x")
     # Without the threads that other tests' closes have left.
-    closers = Closers(lambda _: None)
-    monkeypatch.setattr(ENGINE, "closers", closers)
+    workers = Workers(lambda _: None)
+    monkeypatch.setattr(RUNTIME, "workers", workers)
     monkeypatch.setattr(teardown, "NUDGE", 0.0)
 
     me = get_ident()
@@ -250,7 +250,7 @@ def test_a_torn_begin_is_begun_again(
 
     with monkeypatch.context() as patch:
         if torn == "before the job":
-            patch.setattr(closers, "submit", raising_here(closers.submit))
+            patch.setattr(workers, "submit", raising_here(workers.submit))
         else:
             patch.setattr(threads, "start", raising_here(threads.start))
         with pytest.raises(KeyboardInterrupt):
@@ -259,7 +259,7 @@ def test_a_torn_begin_is_begun_again(
     eventually(producer.disconnect)
     assert len(bench.clients) == 2
     eventually(lambda: not bench.open_clients)
-    eventually(lambda: not closers.waiting())
+    eventually(lambda: not workers.waiting())
 
 
 def test_a_torn_turn_holds_no_close_up(
@@ -271,8 +271,8 @@ def test_a_torn_turn_holds_no_close_up(
     producer = make.quiet(close_timeout=3_000)
     producer.produce_sync("t", b"x")
     assert producer.disconnect()
-    life = slot_of(producer).ready(None)
-    assert Run(lambda: life.turn.take(Ticket())).result()
+    client = slot_of(producer).ready(None)
+    assert Run(lambda: client.poll_lock.take(Ticket())).result()
     assert producer.disconnect()
     assert not bench.open_clients
     assert producer.produce_sync("t", b"y", timeout=2).offset == 0
@@ -314,8 +314,8 @@ def test_a_close_without_any_thread(
     """From a subscriber, as the process ends or has all the threads it may have: it is
     put off, and does not call itself until the stack is full."""
     monkeypatch.setattr(threads, "start", lambda *_: False)
-    monkeypatch.setattr(ENGINE, "poller", Poller(lambda _: None))
-    monkeypatch.setattr(ENGINE, "closers", Closers(ENGINE.poller.do))
+    monkeypatch.setattr(RUNTIME, "poller", Poller(lambda _: None))
+    monkeypatch.setattr(RUNTIME, "workers", Workers(RUNTIME.poller.do))
     producer = make()
     reports: list[DrainReport] = []
     close = lambda _: reports.append(producer.close(timeout=5))  # noqa: E731
@@ -323,8 +323,8 @@ def test_a_close_without_any_thread(
     assert producer.produce_sync("t", b"x").offset == 0
     assert [report.complete for report in reports] == [False]
     assert producer.is_connected
-    assert ENGINE.poller.armed  # whoever has a job next runs it
-    ENGINE.poller.do(lambda: None)
+    assert RUNTIME.poller.armed  # whoever has a job next runs it
+    RUNTIME.poller.do(lambda: None)
     assert str(producer.status) == "closed"
 
 
@@ -386,11 +386,11 @@ def test_a_dropped_turn_after_the_close(bench: Bench, make: Make) -> None:
     """A job left for the end of a turn is run when that turn was the close's."""
     producer = make.quiet()
     producer.produce_sync("t", b"x")
-    life, ran = slot_of(producer).life, Park()
+    client, ran = slot_of(producer).client, Park()
     with bench.park("close") as park:
         closing = Run(producer.disconnect)
         park.entered()
-        life.after_turn(ran.go)
-        life.after_turn(ran)
+        client.after_turn(ran.go)
+        client.after_turn(ran)
     closing.result()
     ran.entered()

@@ -97,7 +97,7 @@ def test_hammer(bench: Bench, make: Make, capsys: pytest.CaptureFixture[str]) ->
     handles = [handle for run in runs for handle in run.result()]
     assert all(handle.result(5).error is None for handle in handles)
     assert len(bench.sent) == len(handles)
-    slot_of(producer).look_again()
+    slot_of(producer).reschedule()
     eventually(lambda: not bench.open_clients, "the last idle close")
     stats = producer.stats()
     assert (stats.produced, stats.acknowledged) == (len(handles), len(handles))

@@ -26,10 +26,10 @@ def test_the_newest_thing_heard_counts(
     bench.auto = False
     producer = make.quiet()
     handles = [producer.produce_async("t", b"x") for _ in range(2)]
-    slot = slot_of(producer)
+    connection = slot_of(producer)
     assert producer.health().healthy
     time_.advance(1)
-    slot.reports.client_error(DOWN, slot.life)
+    connection.reports.client_error(DOWN, connection.client)
     health = producer.health()
     assert not health.healthy
     assert isinstance(health.error, BrokerUnreachableError)
@@ -39,7 +39,7 @@ def test_the_newest_thing_heard_counts(
     handles[0].result(5)
     assert producer.health().healthy
     time_.advance(1)
-    slot.reports.client_error(DOWN, slot.life)
+    connection.reports.client_error(DOWN, connection.client)
     assert not producer.health().healthy
     bench.client.fail(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001
     eventually(handles[1].done)
@@ -53,9 +53,9 @@ def test_a_failed_report_is_not_heard_from_a_broker(
     bench.auto = False
     producer = make.quiet()
     first = producer.produce_async("t", b"x")
-    slot = slot_of(producer)
+    connection = slot_of(producer)
     time_.advance(1)
-    slot.reports.client_error(DOWN, slot.life)
+    connection.reports.client_error(DOWN, connection.client)
     time_.advance(1)
     bench.client.fail(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001
     eventually(first.done)

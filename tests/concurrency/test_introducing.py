@@ -33,9 +33,9 @@ class Waking:
     def __init__(self, bench: Bench, time_: FakeClock) -> None:
         self._time = time_
         still = StillProducer(bench, idle_disconnect_timeout=int(IDLE * 1000))
-        self.engine, self.slot, self._dispatch = (
-            still.engine,
-            still.slot,
+        self.runtime, self.connection, self._dispatch = (
+            still.runtime,
+            still.connection,
             still.dispatch,
         )
         self.steps: list[str] = []
@@ -43,14 +43,14 @@ class Waking:
         for name in ("open", "produce", "poll"):
             bench.parks[name] = self._noting(name)
         self._owner = still
-        self.engine.look_at = self._look
+        self.runtime.look_at = self._look
 
     def _noting(self, name: str) -> Callable[[], None]:
         return lambda: self.steps.append(name)
 
-    def _look(self, slot: Any) -> None:
+    def _look(self, connection: Any) -> None:
         self.steps.append("noted")
-        self.engine.schedule.look_at(slot)
+        self.runtime.schedule.look_at(connection)
         hook, self.hook = self.hook, None
         if hook is not None:
             hook()
@@ -62,7 +62,7 @@ class Waking:
             return
         Verbs(
             self._dispatch,
-            self.slot.emitter,
+            self.connection.emitter,
             Middleware(()),
             None,
             max_payload_size=None,
@@ -71,12 +71,12 @@ class Waking:
 
     def falls_due(self) -> None:
         """The reaper knows the client, and closes it in time."""
-        waiting.hear(self.slot.life)
+        waiting.hear(self.connection.client)
         self._time.advance(IDLE)
-        assert self.engine.schedule.sweep(self._time.now()) == [self.slot]
-        self.slot.reap(self.engine.batch([self.slot]))
-        self.engine.run_jobs()
-        assert self.slot.life.client is None
+        assert self.runtime.schedule.sweep(self._time.now()) == [self.connection]
+        self.connection.disconnect_if_due(self.runtime.batch([self.connection]))
+        self.runtime.run_jobs()
+        assert self.connection.client.native is None
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_handler_that_raises_as_the_poller_is_asked(
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(waking.engine, "do", interrupt)
+    monkeypatch.setattr(waking.runtime, "do", interrupt)
     with pytest.raises(KeyboardInterrupt):
         waking.send("produce_async")
     waking.falls_due()
@@ -145,27 +145,27 @@ def test_a_disconnect_that_is_refused_as_the_client_is_made_known(
     Whoever has it made known just then sees no client there, and neither does the
     reaper, which forgets the slot: the deadline is noted all the same.
     """
-    slot = waking.slot
-    slot.open(None)
+    connection = waking.connection
+    connection.open(None)
 
     def hold() -> Refusal:
-        slot.introduce()
+        connection.introduce()
         return Refusal("buffer")
 
-    slot.holds.append(hold)
-    assert slot.retire("requested").refusals
+    connection.holds.append(hold)
+    assert connection.disconnect("requested").refusals
     assert waking.steps == ["open", "noted", "noted"]
-    slot.holds.clear()
+    connection.holds.clear()
     waking.falls_due()
 
 
 def test_another_look_at_the_slot_as_a_client_is_opened(waking: Waking) -> None:
     """Who has the reaper look at a slot whose client was closed just now, and goes on
     when there is another, has not made that one known."""
-    waking.hook = lambda: waking.slot.open(None)
-    waking.slot.look_again()
-    assert waking.slot.unnoted
-    waking.slot.introduce()
+    waking.hook = lambda: waking.connection.open(None)
+    waking.connection.reschedule()
+    assert waking.connection.unnoted
+    waking.connection.introduce()
     waking.falls_due()
 
 

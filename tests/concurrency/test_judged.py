@@ -8,7 +8,7 @@ import pytest
 
 from tests.concurrency.support import IDLE, HookedMarks, slot_of
 from waterdrop_py import Status
-from waterdrop_py._engine.connection.connection import NO_LIFE
+from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py.errors import StatisticsNotEnabledError
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ def test_a_client_that_is_judged_is_connected(bench: Bench, make: Make) -> None:
     safe, and puts it back where it is not: at that instant it is open as before."""
     producer = make.quiet(idle_disconnect_timeout=int(IDLE * 1000))
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
-    life = slot.life
+    connection = slot_of(producer)
+    client = connection.client
     seen: list[Any] = []
 
     def look() -> None:
-        if slot.life is not NO_LIFE:  # a look before that instant
-            life.inuse.after_look = look  # type: ignore[attr-defined]
+        if connection.client is not NO_CLIENT:  # a look before that instant
+            client.borrows.after_look = look  # type: ignore[attr-defined]
             return
         idle = producer.explain_idle()
         seen.append(
@@ -63,16 +63,16 @@ def test_a_client_that_is_judged_is_connected(bench: Bench, make: Make) -> None:
         with pytest.raises(StatisticsNotEnabledError):
             producer.monitor.subscribe("statistics.emitted", print)
 
-    life.inuse = HookedMarks(after_look=look)
-    life.inuse.append(None)  # a send is in progress: the client is put back
-    life.doomed(Lost())
+    client.borrows = HookedMarks(after_look=look)
+    client.borrows.append(None)  # a send is in progress: the client is put back
+    client.note_fatal(Lost())
     assert not producer.disconnect()
-    assert slot.life is life
-    life.inuse.pop()
+    assert connection.client is client
+    client.borrows.pop()
     assert seen == [
         (True, Status.CONNECTED, True, ["call", "not_due"], True, False),
     ]
-    life.fatal = None
+    client.fatal = None
     assert producer.disconnect()
     assert not bench.open_clients
     assert not producer.is_connected

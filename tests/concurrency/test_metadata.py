@@ -13,10 +13,10 @@ from confluent_kafka import KafkaException
 from tests.concurrency.support import IDLE, named, slot_of
 from tests.doubles import BOUND, Run, eventually
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.wakeup import Bell
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py._engine.connection import metadata
-from waterdrop_py._engine.connection.connection import ClientSlot
-from waterdrop_py._engine.process.runtime import ENGINE
+from waterdrop_py._engine.connection.connection import Connection
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.errors import (
     BrokerUnreachableError,
     ProduceError,
@@ -36,11 +36,11 @@ def test_callers_share_one_request(bench: Bench, make: Make) -> None:
     with bench.park("list_topics") as park:
         runs = [Run(lambda: producer.partition_count("t")) for _ in range(100)]
         park.entered()
-        slot = slot_of(producer)
-        eventually(lambda: len(slot.life.asking["t"].bells) == 100)
+        connection = slot_of(producer)
+        eventually(lambda: len(connection.client.asking["t"].wakeups) == 100)
     assert [run.result() for run in runs] == [3] * 100
     assert bench.calls["list_topics"] == 1
-    assert not slot.life.asking
+    assert not connection.client.asking
 
 
 def test_a_caller_with_more_time_goes_on(bench: Bench, make: Make) -> None:
@@ -52,10 +52,10 @@ def test_a_caller_with_more_time_goes_on(bench: Bench, make: Make) -> None:
         short = Run(lambda: producer.health(deep=True, timeout=0.05))
         park.entered()
         long = Run(lambda: producer.connect(BOUND))
-        slot = slot_of(producer)
-        eventually(lambda: len(slot.life.asking["t"].bells) == 2)
+        connection = slot_of(producer)
+        eventually(lambda: len(connection.client.asking["t"].wakeups) == 2)
         assert not short.result().healthy
-        assert slot.life.asking["t"].until > clock.system_now() + BOUND / 2
+        assert connection.client.asking["t"].until > clock.system_now() + BOUND / 2
     assert long.result() is producer
     assert bench.calls["list_topics"] == 1
 
@@ -125,17 +125,17 @@ def test_an_old_count_is_asked_again_and_keeps_no_client(
     bench.topics["t"] = 2
     producer = make(idle_disconnect_timeout=600_000)
     assert producer.partition_count("t") == 2
-    slot = slot_of(producer)
+    connection = slot_of(producer)
     bench.topics["t"] = 6
     time_.advance(299)
     assert producer.partition_count("t") == 2
     assert bench.calls["list_topics"] == 1
-    before = slot.life.last_activity
+    before = connection.client.last_activity
     time_.advance(1)
     with bench.park("list_topics") as park:
         assert [producer.partition_count("t") for _ in range(9)] == [2] * 9
         park.entered()
-        assert slot.life.last_activity == before
+        assert connection.client.last_activity == before
         time_.advance(300)
         eventually(lambda: not producer.is_connected)
     eventually(lambda: not bench.open_clients)
@@ -191,7 +191,7 @@ def test_a_torn_request_is_submitted_by_the_next(
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ENGINE.closers, "submit", torn)
+    monkeypatch.setattr(RUNTIME.workers, "submit", torn)
     with pytest.raises(KeyboardInterrupt):
         producer.partition_count("t")
     assert producer.partition_count("t") == 3
@@ -251,14 +251,14 @@ def test_what_no_retry_mends_ends_connect(bench: Bench, make: Make) -> None:
     """At once, with `retriable` False, and without a call of `errback`."""
     producer = make()
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
+    connection = slot_of(producer)
     heard: list[BaseException] = []
     with bench.park("list_topics") as park:
         connecting = Run(
             lambda: producer.connect(60, errback=lambda error, _: heard.append(error))
         )
         park.entered()
-        slot.reports.client_error(bench.error("_AUTHENTICATION", "bad password"))
+        connection.reports.client_error(bench.error("_AUTHENTICATION", "bad password"))
         with pytest.raises(BrokerUnreachableError, match="bad password") as raised:
             connecting.result()
     assert not raised.value.retriable
@@ -298,16 +298,16 @@ def test_nothing_is_heard_of_a_client_that_was_let_go_of(
     with bench.park("list_topics") as park:
         assert not producer.health(deep=True, timeout=0.05).healthy
         park.entered()
-        client, life = bench.client, slot_of(producer).life
+        native, client = bench.client, slot_of(producer).client
         assert producer.disconnect()
-        eventually(lambda: life.turn.taken)
-        client.event(lambda *_: heard.append(_))
-        assert not life.turn.heal()
+        eventually(lambda: client.poll_lock.taken)
+        native.event(lambda *_: heard.append(_))
+        assert not client.poll_lock.heal()
         producer.health()
-        life.arm(life)
+        client.poll_soon(client)
         time.sleep(0.2)  # the poller would have served it
         assert not heard
-        client.drop_events()
+        native.drop_events()
     eventually(lambda: not bench.open_clients)
 
 
@@ -333,20 +333,20 @@ def test_a_due_client_is_active_before_it_is_left(
     with bench.park("list_topics") as park:
         connecting = Run(producer.connect)
         park.entered()
-        slot = slot_of(producer)
+        connection = slot_of(producer)
         time_.advance(IDLE)
         eventually(lambda: named(make.events, "producer.disconnect_refused"))
-        look = ClientSlot.look_again
+        look = Connection.reschedule
 
-        def reap(self: ClientSlot) -> None:
-            monkeypatch.setattr(ClientSlot, "look_again", look)
-            self.retire("idle")
+        def reap(self: Connection) -> None:
+            monkeypatch.setattr(Connection, "reschedule", look)
+            self.disconnect("idle")
             look(self)
 
-        monkeypatch.setattr(ClientSlot, "look_again", reap)
+        monkeypatch.setattr(Connection, "reschedule", reap)
     assert connecting.result() is producer
     assert producer.is_connected
-    assert slot.life.last_activity == time_.now()
+    assert connection.client.last_activity == time_.now()
 
 
 def test_an_answered_caller_keeps_the_client_until_it_leaves(
@@ -361,13 +361,13 @@ def test_an_answered_caller_keeps_the_client_until_it_leaves(
 
         def __delitem__(self, topic: str) -> None:
             super().__delitem__(topic)
-            refused.extend(each.code for each in slot.retire("idle").refusals)
+            refused.extend(each.code for each in connection.disconnect("idle").refusals)
 
     with bench.park("list_topics") as park:
         connecting = Run(producer.connect)
         park.entered()
-        slot = slot_of(producer)
-        slot.life.asking = Asking(slot.life.asking)
+        connection = slot_of(producer)
+        connection.client.asking = Asking(connection.client.asking)
         time_.advance(IDLE)
         eventually(lambda: named(make.events, "producer.disconnect_refused"))
     assert connecting.result() is producer
@@ -381,7 +381,7 @@ def test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client(
     """A signal handler raises out of `connect()` at its last steps."""
     producer = make(idle=True)
 
-    class Bells(dict[Bell, None]):
+    class Bells(dict[Wakeup, None]):
         """Callers; a handler raises as one is taken away."""
 
         def pop(self, *_: object) -> None:
@@ -390,11 +390,11 @@ def test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client(
     with bench.park("list_topics") as park:
         connecting = Run(producer.connect)
         park.entered()
-        [request] = slot_of(producer).life.asking.values()
-        eventually(lambda: request.bells)
-        request.bells = Bells(request.bells)
+        [request] = slot_of(producer).client.asking.values()
+        eventually(lambda: request.wakeups)
+        request.wakeups = Bells(request.wakeups)
     with pytest.raises(KeyboardInterrupt):
         connecting.result()
-    assert not slot_of(producer).life.awaiting
+    assert not slot_of(producer).client.awaiting
     time_.advance(IDLE)
     eventually(lambda: not bench.open_clients)

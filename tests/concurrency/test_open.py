@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tests.concurrency.support import named, slot_of
 from tests.doubles import Run, eventually, kafka_failure
-from waterdrop_py._engine.concurrency.wakeup import Bell
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
@@ -82,10 +82,10 @@ def test_interrupt_in_a_subscriber_of_an_open(
     with pytest.raises(KeyboardInterrupt):
         producer.produce_async("t", b"x")
     if producer.is_connected:
-        slot = slot_of(producer)
-        schedule = slot.engine.reaper
-        assert slot.due_at() is not None
-        assert not slot.life.inuse
+        connection = slot_of(producer)
+        schedule = connection.runtime.reaper
+        assert connection.due_at() is not None
+        assert not connection.client.borrows
         assert schedule is not None
     producer.produce_sync("t", b"x")
     assert len(bench.clients) == 1
@@ -209,16 +209,16 @@ def test_an_open_that_ends_before_the_bell_hangs(
         opener = Run(lambda: producer.produce_async("t", b"x"))
         park.entered()
 
-        def late() -> Bell:
+        def late() -> Wakeup:
             monkeypatch.undo()
             monkeypatch.setattr(
                 "waterdrop_py._engine.connection.connection._RECHECK", 60.0
             )
             park.go()
             opener.result()
-            return Bell()
+            return Wakeup()
 
-        monkeypatch.setattr("waterdrop_py._engine.connection.connection.Bell", late)
+        monkeypatch.setattr("waterdrop_py._engine.connection.connection.Wakeup", late)
         sender = Run(lambda: producer.produce_async("t", b"y"))
         sender.result().result(5)
     assert len(bench.clients) == 1

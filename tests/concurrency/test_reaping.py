@@ -11,7 +11,7 @@ from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE, HookedCount, named, slot_of
 from tests.doubles import Run, eventually
 from waterdrop_py._engine.client import waiting
-from waterdrop_py._engine.client.client import Life
+from waterdrop_py._engine.client.client import Client
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
@@ -26,8 +26,8 @@ def test_closed_at_the_deadline_and_not_before(
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
     time_.advance(IDLE - 0.001)
-    slot = slot_of(producer)
-    slot.reap(slot.engine.batch([slot]))
+    connection = slot_of(producer)
+    connection.disconnect_if_due(connection.runtime.batch([connection]))
     assert producer.is_connected
     assert not named(make.events, "producer.disconnect_refused")
     time_.advance(0.001)
@@ -59,16 +59,16 @@ def test_in_flight_is_refused_once_and_closed_after_the_report(
     producer = make(idle=True)
     bench.auto = False
     handle = producer.produce_async("t", b"x")
-    slot = slot_of(producer)
+    connection = slot_of(producer)
     for _ in range(3):
         time_.advance(IDLE)
-        slot.look_again()
+        connection.reschedule()
         eventually(lambda: named(make.events, "producer.disconnect_refused"))
     bench.client.ack()
     handle.result(5)
     [refused] = named(make.events, "producer.disconnect_refused")
     assert (refused["reason"], refused["count"]) == ("in_flight", 1)
-    eventually(lambda: slot.life.quiet)
+    eventually(lambda: connection.client.quiet)
     time_.advance(IDLE - 0.001)
     assert producer.is_connected
     time_.advance(0.001)
@@ -86,14 +86,16 @@ def test_refusal_that_ends_while_it_is_noted(
     producer = make(idle=True)
     bench.auto = False
     handle = producer.produce_async("t", b"x")
-    slot = slot_of(producer)
+    connection = slot_of(producer)
 
     def answer() -> None:
         bench.client.ack()
-        eventually(lambda: slot.life.acknowledged == 1 and slot.life.quiet)
+        eventually(
+            lambda: connection.client.acknowledged == 1 and connection.client.quiet
+        )
 
-    slot.life.sent = HookedCount(slot.life.sent)  # type: ignore[assignment]
-    noted = slot.life.refusals
+    connection.client.sent = HookedCount(connection.client.sent)  # type: ignore[assignment]
+    noted = connection.client.refusals
 
     class Late(set[str]):
         """What was refused; the report comes just before it is noted."""
@@ -102,7 +104,7 @@ def test_refusal_that_ends_while_it_is_noted(
             answer()
             super().add(code)
 
-    slot.life.refusals = Late(noted)
+    connection.client.refusals = Late(noted)
     time_.advance(IDLE)
     handle.result(5)
     time_.advance(IDLE)
@@ -115,20 +117,20 @@ def test_report_served_by_the_reaper_is_activity(
     """A report that the reaper itself finds starts the deadline again from there."""
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
-    life = slot.life
-    eventually(lambda: life.quiet)
-    life.arm = lambda _: None  # a poller that is late for this client
-    life.poll_at = float("inf")
+    connection = slot_of(producer)
+    client = connection.client
+    eventually(lambda: client.quiet)
+    client.poll_soon = lambda _: None  # a poller that is late for this client
+    client.poll_at = float("inf")
     handle = producer.produce_async("t", b"y")
     time_._now += IDLE  # noqa: SLF001 - and nobody rings
-    slot.reap(slot.engine.batch([slot]))
+    connection.disconnect_if_due(connection.runtime.batch([connection]))
     assert handle.done()
-    assert slot.life is life
+    assert connection.client is client
     assert not named(make.events, "producer.disconnect_refused")
     time_.advance(IDLE - 0.001)
-    slot.reap(slot.engine.batch([slot]))
-    assert slot.life is life
+    connection.disconnect_if_due(connection.runtime.batch([connection]))
+    assert connection.client is client
     time_.advance(0.001)
     eventually(lambda: not bench.open_clients)
 
@@ -140,8 +142,8 @@ def test_activity_between_due_and_the_look(
     """A client found due, and active since, is kept: it is looked at again last."""
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
-    retirement = slot.retire(reason)
+    connection = slot_of(producer)
+    retirement = connection.disconnect(reason)
     assert [refusal.code for refusal in retirement.refusals] == ["not_due"]
     assert producer.is_connected
     assert producer.disconnect()
@@ -153,8 +155,8 @@ def test_send_finds_the_client_stale(
     """After a suspension, with a late reaper, a send replaces the client first."""
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
-    eventually(lambda: slot.life.quiet)
+    connection = slot_of(producer)
+    eventually(lambda: connection.client.quiet)
     with bench.park("close"):
         time_._now += IDLE  # noqa: SLF001 - the process was suspended: nobody rang
         producer.produce_sync("t", b"y", timeout=2)
@@ -182,7 +184,7 @@ def test_reaper_meets_a_send(time_: FakeClock, bench: Bench, make: Make) -> None
     """Due while a send is parked inside the client: kept, and closed afterwards."""
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
-    slot = slot_of(producer)
+    connection = slot_of(producer)
     with bench.park("list_topics") as park:
         inside = Run(producer.connect)
         park.entered()
@@ -191,7 +193,7 @@ def test_reaper_meets_a_send(time_: FakeClock, bench: Bench, make: Make) -> None
         assert producer.is_connected
     inside.result()
     assert named(make.events, "producer.disconnect_refused")[0]["reason"] == "call"
-    assert slot.life.last_activity == time_.now()  # connect() is activity
+    assert connection.client.last_activity == time_.now()  # connect() is activity
     time_.advance(IDLE)
     eventually(lambda: not bench.open_clients)
 
@@ -216,36 +218,36 @@ def test_a_handler_that_raises_as_a_client_is_opened(
 ) -> None:
     """Its deadline is noted all the same: nobody may ever send on it."""
     still = StillProducer(bench, idle_disconnect_timeout=int(IDLE * 1000))
-    slot, schedule = still.slot, still.engine.schedule
+    connection, schedule = still.connection, still.runtime.schedule
 
     class Marks(deque[None]):
         """Marks; a handler raises as one is taken away."""
 
         def pop(self) -> None:  # type: ignore[override]
             super().pop()
-            slot.life.inuse = deque()
+            connection.client.borrows = deque()
             raise KeyboardInterrupt
 
-    def marked(*given: Any) -> Life:
-        life = Life(*given)
-        life.inuse = Marks()
-        return life
+    def marked(*given: Any) -> Client:
+        client = Client(*given)
+        client.borrows = Marks()
+        return client
 
     def interrupt(_: Any) -> None:
-        if slot.life.client is not None:
-            still.engine.look_at = schedule.look_at
+        if connection.client.native is not None:
+            still.runtime.look_at = schedule.look_at
             raise KeyboardInterrupt
 
     if torn == "look":
-        still.engine.look_at = interrupt  # type: ignore[assignment]
+        still.runtime.look_at = interrupt  # type: ignore[assignment]
     else:
-        monkeypatch.setattr("waterdrop_py._engine.connection.connection.Life", marked)
+        monkeypatch.setattr("waterdrop_py._engine.connection.connection.Client", marked)
     with pytest.raises(KeyboardInterrupt):
-        slot.ready(None)
+        connection.ready(None)
     time_.advance(IDLE)
-    assert schedule.sweep(time_.now()) == [slot]
-    slot.reap(still.engine.batch([slot]))
-    still.engine.run_jobs()
+    assert schedule.sweep(time_.now()) == [connection]
+    connection.disconnect_if_due(still.runtime.batch([connection]))
+    still.runtime.run_jobs()
     assert not bench.open_clients
 
 
@@ -255,20 +257,20 @@ def test_a_message_of_native_is_waited_for_without_looking(
     """The client is not judged again before that message's report was served."""
     still = StillProducer(bench, idle_disconnect_timeout=int(IDLE * 1000))
     bench.auto = False
-    slot, schedule = still.slot, still.engine.schedule
-    life = slot.ready(None)
-    life.pinned = True  # as native() leaves it
+    connection, schedule = still.connection, still.runtime.schedule
+    client = connection.ready(None)
+    client.pinned = True  # as native() leaves it
     bench.client.produce("t", b"theirs", on_delivery=lambda *_: None)
     time_.advance(IDLE)
-    assert schedule.sweep(time_.now()) == [slot]
-    slot.reap(still.engine.batch([slot]))
-    assert life.refusals == {"in_flight"}
+    assert schedule.sweep(time_.now()) == [connection]
+    connection.disconnect_if_due(still.runtime.batch([connection]))
+    assert client.refusals == {"in_flight"}
     assert schedule.next() is None
     bench.client.ack()
-    waiting.hear(life)
-    assert schedule.sweep(time_.now()) == [slot]
-    slot.reap(still.engine.batch([slot]))
-    still.engine.run_jobs()
+    waiting.hear(client)
+    assert schedule.sweep(time_.now()) == [connection]
+    connection.disconnect_if_due(still.runtime.batch([connection]))
+    still.runtime.run_jobs()
     assert not bench.open_clients
 
 

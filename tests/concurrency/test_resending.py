@@ -148,10 +148,10 @@ def test_a_report_that_is_given_back_is_settled_without_a_caller(
     producer = make()
     bench.auto = False
     handle = producer.produce_async("t", b"x")
-    life = slot_of(producer).life
+    client = slot_of(producer).client
     [report] = bench.client.lost()
-    eventually(lambda: life.quiet)
-    life.arrived.append((handle, KafkaError(TOPIC), report))
+    eventually(lambda: client.quiet)
+    client.arrived.append((handle, KafkaError(TOPIC), report))
     eventually(handle.done)
     assert getattr(handle.exception(0), "code", None) == "unknown_topic_or_part"
 
@@ -204,7 +204,7 @@ def test_a_message_is_given_up_as_it_is_sent_again(bench: Bench, make: Make) -> 
     bench.topics["t"] = 6
     producer = make()
     producer.partition_count("t")
-    life = slot_of(producer).life
+    client = slot_of(producer).client
     bench.auto = False
     handle = producer.produce_async("t", b"x", partition_key="k")
     reports = []
@@ -214,7 +214,7 @@ def test_a_message_is_given_up_as_it_is_sent_again(bench: Bench, make: Make) -> 
             reports.append(Run(lambda: producer.close(0)))
             park.entered()
 
-        life.inuse = HookedMarks(before_append=close)
+        client.borrows = HookedMarks(before_append=close)
         bench.client.fail(PARTITION)
         eventually(lambda: reports)
         report = reports[0].result()

@@ -27,24 +27,24 @@ def test_send_between_the_look_and_the_close(
     """A sender stopped before its mark finds its client gone, and takes the next."""
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    life, park = slot_of(producer).life, Park()
-    life.quiet = False  # as between two sends of a busy producer
-    life.inuse = HookedMarks(before_append=park)
+    client, park = slot_of(producer).client, Park()
+    client.quiet = False  # as between two sends of a busy producer
+    client.borrows = HookedMarks(before_append=park)
     sender = Run(lambda: producer.produce_async("t", payload))
     park.entered()
     assert producer.disconnect()
-    life.quiet = False  # whoever settles last need not be the retirer
+    client.quiet = False  # whoever settles last need not be the retirer
     park.go()
     assert sender.result().result(5).offset == 0
-    assert [len(client.taken) for client in bench.clients] == [1, 1]
+    assert [len(native.taken) for native in bench.clients] == [1, 1]
 
 
 def test_mark_seen_by_the_look(bench: Bench, make: Make) -> None:
     """A sender between its mark and its produce keeps its client."""
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    life, park = slot_of(producer).life, Park()
-    life.sent = HookedCount(life.sent, before_next=park)  # type: ignore[assignment]
+    client, park = slot_of(producer).client, Park()
+    client.sent = HookedCount(client.sent, before_next=park)  # type: ignore[assignment]
     sender = Run(lambda: producer.produce_async("t", b"x"))
     park.entered()
     assert [reason.code for reason in producer.explain_idle().reasons] == [
@@ -67,13 +67,13 @@ def test_send_that_ends_between_the_two_looks(bench: Bench, make: Make) -> None:
     producer = make.quiet()
     producer.produce_sync("t", b"first")
     bench.auto = False
-    life, park = slot_of(producer).life, Park()
+    client, park = slot_of(producer).client, Park()
 
     def let_the_sender_end() -> None:
         park.go()
-        eventually(lambda: len(bench.client.taken) == 2 and not list(life.inuse))
+        eventually(lambda: len(bench.client.taken) == 2 and not list(client.borrows))
 
-    life.sent = counter = HookedCount(life.sent, before_next=park)  # type: ignore[assignment]
+    client.sent = counter = HookedCount(client.sent, before_next=park)  # type: ignore[assignment]
     sender = Run(lambda: producer.produce_async("t", b"x"))
     park.entered()
     counter.after_read = let_the_sender_end
@@ -101,7 +101,7 @@ def test_send_after_the_last_look(bench: Bench, make: Make) -> None:
                 senders[0].join(0.1)
             return super().__iter__()
 
-    slot_of(producer).life.pins = Looked()
+    slot_of(producer).client.pins = Looked()
     assert producer.disconnect()
     assert senders[0].result().result(5).offset == 0
     assert [len(client.taken) for client in bench.clients] == [1, 1]
@@ -155,34 +155,34 @@ def test_quiet_is_taken_back_when_a_send_meets_it(bench: Bench, make: Make) -> N
     """
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    slot = slot_of(producer)
-    life = slot.life
+    connection = slot_of(producer)
+    client = connection.client
     heard: list[object] = []
-    life.quiet = False
+    client.quiet = False
 
     def send() -> None:
         """What the sender, which saw no quiet, does between the two looks."""
-        life.inuse = plain
-        life.quiet = False
+        client.borrows = plain
+        client.quiet = False
         producer.produce_async("t", b"x").add_done_callback(heard.append)
-        life.quiet = True  # the poller's mark, set before the sender looked
+        client.quiet = True  # the poller's mark, set before the sender looked
 
-    plain = life.inuse
-    life.inuse = HookedMarks(after_look=send)
-    life.arm(life)
+    plain = client.borrows
+    client.borrows = HookedMarks(after_look=send)
+    client.poll_soon(client)
     eventually(lambda: heard, "the report was served")
-    eventually(lambda: life.quiet)
+    eventually(lambda: client.quiet)
 
 
 def test_woken_is_decided_under_the_mark(bench: Bench, make: Make) -> None:
     """A client that falls quiet before the sender's mark is armed by that sender."""
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    life = slot_of(producer).life
+    client = slot_of(producer).client
     heard: list[object] = []
-    life.quiet = False
-    life.inuse = HookedMarks(before_append=lambda: setattr(life, "quiet", True))
-    life.poll_at = float("inf")  # nobody has it on the list
+    client.quiet = False
+    client.borrows = HookedMarks(before_append=lambda: setattr(client, "quiet", True))
+    client.poll_at = float("inf")  # nobody has it on the list
     producer.produce_async("t", "long way").add_done_callback(heard.append)
     eventually(lambda: heard, "the report was served")
 
@@ -207,22 +207,22 @@ def test_two_retirers_of_one_client(bench: Bench, make: Make) -> None:
     """
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    slot = slot_of(producer)
+    connection = slot_of(producer)
 
     class Overtaken(Claim):
         """The turn, which a retirer takes before it judges."""
 
         def take(self, ticket: Ticket) -> bool:
-            slot.life.turn = Claim()
+            connection.client.poll_lock = Claim()
             assert Run(producer.disconnect).result()
             Run(partial(producer.produce_sync, "t", b"second")).result()
             return super().take(ticket)
 
-    slot.life.turn = Overtaken()
-    retirement = slot.retire("requested")
+    connection.client.poll_lock = Overtaken()
+    retirement = connection.disconnect("requested")
     assert [refusal.code for refusal in retirement.refusals] == ["call"]
     assert producer.is_connected
-    assert slot.life.client is bench.client
+    assert connection.client.native is bench.client
     assert producer.stats().disconnects == {"requested": 1}
 
 

@@ -12,8 +12,8 @@ from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE
 from tests.doubles import Bench, kafka_failure
 from waterdrop_py._engine.client import waiting
-from waterdrop_py._engine.connection.connection import NO_LIFE
-from waterdrop_py._engine.connection.states import STATUS_MOVES, SlotState
+from waterdrop_py._engine.connection.connection import NO_CLIENT
+from waterdrop_py._engine.connection.states import STATUS_MOVES, ConnectionState
 from waterdrop_py._engine.produce.validation import fill
 from waterdrop_py._engine.shutdown import close
 from waterdrop_py.errors import ProduceError, ProducerClosedError
@@ -44,12 +44,12 @@ class EngineMachine(RuleBasedStateMachine):
             "wait_on_queue_full": False,
         }
         self.producer = StillProducer(self.bench, **options)
-        self.slot, self.engine = self.producer.slot, self.producer.engine
+        self.connection, self.runtime = self.producer.connection, self.producer.runtime
         self.recording = record(self.producer.monitor)
         self.events = self.recording.__enter__()
         self.handles: list[DeliveryHandle] = []
         self.outcomes: list[DeliveryHandle] = []
-        self.status: Status = self.slot.status
+        self.status: Status = self.connection.status
 
     # -- what happens ------------------------------------------------------
 
@@ -60,7 +60,10 @@ class EngineMachine(RuleBasedStateMachine):
         try:
             self.producer.dispatch.send_or_defer(handle, "message.produce_async")
         except ProducerClosedError:
-            assert self.slot.state in {SlotState.CLOSING, SlotState.CLOSED}
+            assert self.connection.state in {
+                ConnectionState.CLOSING,
+                ConnectionState.CLOSED,
+            }
         except ProduceError:
             assert len(self.bench.client) == QUEUE
         else:
@@ -98,9 +101,9 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def poll(self) -> None:
         """The poller comes by."""
-        lives, self.engine.armed[:] = list(self.engine.armed), []
-        for life in lives:
-            waiting.hear(life)
+        clients, self.runtime.armed[:] = list(self.runtime.armed), []
+        for client in clients:
+            waiting.hear(client)
 
     @rule(seconds=st.sampled_from([0.0, 1.0, IDLE / 2, IDLE, IDLE * 5]))
     def time_passes(self, seconds: float) -> None:
@@ -111,37 +114,37 @@ class EngineMachine(RuleBasedStateMachine):
     def reap(self) -> None:
         """The reaper looks at the clock."""
         now = self.time.now()
-        for slot in self.engine.schedule.sweep(now):
-            assert slot is self.slot
-            life, due = self.slot.life, self.slot.due_at()
+        for connection in self.runtime.schedule.sweep(now):
+            assert connection is self.connection
+            client, due = self.connection.client, self.connection.due_at()
             assert due is not None
             assert due <= now
-            active = life.last_activity
-            self.slot.reap(self.engine.batch([self.slot]))
-            let_go = self.slot.life is NO_LIFE
-            old = now - life.opened_at >= IDLE * 5
-            assert not let_go or old or life.last_activity == active
+            active = client.last_activity
+            self.connection.disconnect_if_due(self.runtime.batch([self.connection]))
+            let_go = self.connection.client is NO_CLIENT
+            old = now - client.opened_at >= IDLE * 5
+            assert not let_go or old or client.last_activity == active
             assert (
                 let_go
-                or life.in_flight()
-                or self.slot.retiring
-                or (life.last_activity != active)
+                or client.in_flight()
+                or self.connection.teardown
+                or (client.last_activity != active)
             )
 
     @rule()
     def disconnect(self) -> None:
         """disconnect(), whose close is still to come."""
-        life = self.slot.life
-        retirement = self.slot.retire("requested")
-        safe = life is not NO_LIFE and retirement.ending is not None
-        assert safe == (self.slot.life is NO_LIFE and life is not NO_LIFE)
+        client = self.connection.client
+        retirement = self.connection.disconnect("requested")
+        safe = client is not NO_CLIENT and retirement.teardown is not None
+        assert safe == (self.connection.client is NO_CLIENT and client is not NO_CLIENT)
         if safe:
-            assert life.in_flight() == 0
+            assert client.in_flight() == 0
 
     @rule()
     def closers_work(self) -> None:
         """Clients that were let go of are destroyed."""
-        self.engine.run_jobs()
+        self.runtime.run_jobs()
 
     @precondition(lambda self: len(self.handles) > 5)
     @rule(force=st.booleans())
@@ -151,9 +154,9 @@ class EngineMachine(RuleBasedStateMachine):
 
     def close_at_once(self, *, force: bool) -> None:
         """With closers that lose no time."""
-        self.engine.run_jobs()
-        self.engine.prompt = True
-        close.close(self.slot, 0.0, force=force)
+        self.runtime.run_jobs()
+        self.runtime.prompt = True
+        close.close(self.connection, 0.0, force=force)
 
     # -- what always holds -------------------------------------------------
 
@@ -162,13 +165,19 @@ class EngineMachine(RuleBasedStateMachine):
         """At most one is open and one is closing; none was misused."""
         assert not self.bench.violations
         assert len(self.bench.open_clients) <= 2
-        held = [self.slot.life.client] if self.slot.life is not NO_LIFE else []
-        if self.slot.retiring is not None:
-            held.append(self.slot.retiring.life.client)
-        if self.slot.state is not SlotState.CLOSING:
+        held = (
+            [self.connection.client.native]
+            if self.connection.client is not NO_CLIENT
+            else []
+        )
+        if self.connection.teardown is not None:
+            held.append(self.connection.teardown.client.native)
+        if self.connection.state is not ConnectionState.CLOSING:
             assert all(client in held for client in self.bench.open_clients)
-        assert (self.slot.life is not NO_LIFE) == (self.slot.state is SlotState.OPEN)
-        assert not self.slot.life.inuse
+        assert (self.connection.client is not NO_CLIENT) == (
+            self.connection.state is ConnectionState.OPEN
+        )
+        assert not self.connection.client.borrows
 
     @invariant()
     def outcomes_are_single(self) -> None:
@@ -176,28 +185,28 @@ class EngineMachine(RuleBasedStateMachine):
         assert len(self.outcomes) == len({id(handle) for handle in self.outcomes})
         done = [handle for handle in self.handles if handle.done()]
         assert len(done) == len(self.outcomes)
-        life = self.slot.life
+        client = self.connection.client
         open_ended = len(self.handles) - len(done)
-        if life is not NO_LIFE:
-            assert life.in_flight() == open_ended
-            assert life.quiet or life in self.engine.armed
-        elif self.slot.state is not SlotState.CLOSING:
+        if client is not NO_CLIENT:
+            assert client.in_flight() == open_ended
+            assert client.quiet or client in self.runtime.armed
+        elif self.connection.state is not ConnectionState.CLOSING:
             assert open_ended == 0
 
     @invariant()
     def scheduled(self) -> None:
         """An open client with nothing against it is on the reaper's list."""
-        life = self.slot.life
-        if life is not NO_LIFE and not self.slot.obstacles(life):
-            assert len(self.engine.schedule) == 1
+        client = self.connection.client
+        if client is not NO_CLIENT and not self.connection.blockers(client):
+            assert len(self.runtime.schedule) == 1
 
     @invariant()
     def figures(self) -> None:
         """The ledger agrees with the clients."""
-        totals, life = self.slot.ledger.book
-        taken = totals.produced + (life.taken() if life is not None else 0)
+        totals, client = self.connection.ledger.book
+        taken = totals.produced + (client.taken() if client is not None else 0)
         assert taken == len(self.bench.sent)
-        assert self.slot.ledger.opens == len(self.bench.clients)
+        assert self.connection.ledger.opens == len(self.bench.clients)
 
     def teardown(self) -> None:
         """In the end everything is closed, and every message has its outcome."""
@@ -208,8 +217,8 @@ class EngineMachine(RuleBasedStateMachine):
         names = [event.name for event in self.events]
         gone = names.count("producer.disconnected")
         assert names.count("producer.connected") == gone == len(self.bench.clients)
-        assert str(self.slot.status) == "closed"
-        assert STATUS_MOVES[self.slot.status] == frozenset()
+        assert str(self.connection.status) == "closed"
+        assert STATUS_MOVES[self.connection.status] == frozenset()
         self.recording.__exit__(None, None, None)
         self.time.__exit__()
 

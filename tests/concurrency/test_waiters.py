@@ -66,13 +66,13 @@ def test_a_waiter_that_gives_up_wakes_the_next(bench: Bench, make: Make) -> None
     producer = make.quiet()
     producer.produce_sync("t", b"first")
     bench.auto = False
-    life = slot_of(producer).life
-    turn = Ticket()
-    eventually(lambda: life.turn.take(turn))
+    client = slot_of(producer).client
+    ticket = Ticket()
+    eventually(lambda: client.poll_lock.take(ticket))
     producer.produce_async("t", b"x")
     rung: list[str] = []
-    life.waiters += [life.hand_on, lambda: rung.append("C")]
-    life.leave(turn)
+    client.waiters += [client.hand_on, lambda: rung.append("C")]
+    client.leave(ticket)
     assert rung == ["C"]
 
 
@@ -95,32 +95,32 @@ def test_a_ring_is_passed_on_by_who_does_not_serve(
     """
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    life = slot_of(producer).life
-    eventually(lambda: life.quiet)
-    turn = Ticket()
-    turn.thread = 0  # another thread's
-    assert life.turn.take(turn)
+    client = slot_of(producer).client
+    eventually(lambda: client.quiet)
+    ticket = Ticket()
+    ticket.thread = 0  # another thread's
+    assert client.poll_lock.take(ticket)
     handle = producer.produce_async("t", b"x")
     arms: list[object] = []
-    armed, life.arm = life.arm, arms.append
+    armed, client.poll_soon = client.poll_soon, arms.append
     looks = iter(["before", "in the queue"])
 
     def done() -> bool:
         """At its second look it is rung."""
         look = next(looks, None)
         if look == "in the queue":
-            life.leave(turn)
+            client.leave(ticket)
             assert not arms  # left to this waiter
             if ends == "interrupted":
                 raise KeyboardInterrupt
         return look is None
 
     try:
-        waiting.wait_turn(life, done, time_is_up(2))
+        waiting.wait_turn(client, done, time_is_up(2))
     except KeyboardInterrupt:
         assert ends == "interrupted"
-    assert arms == [life]
-    life.arm = armed
+    assert arms == [client]
+    client.poll_soon = armed
     handle.result(5)
 
 
@@ -173,10 +173,10 @@ def test_zero_backoff_serves_reports(bench: Bench, make: Make) -> None:
     producer = make.quiet(wait_backoff_on_queue_full=0)
     bench.limit = 1
     producer.produce_sync("t", b"first")
-    life = slot_of(producer).life
-    eventually(lambda: life.quiet)
-    life.arm = lambda _: None  # no poller helps
-    life.poll_at = float("inf")
+    client = slot_of(producer).client
+    eventually(lambda: client.quiet)
+    client.poll_soon = lambda _: None  # no poller helps
+    client.poll_at = float("inf")
     polls, started = bench.calls["poll"], time.monotonic()
     handles = [producer.produce_async("t", b"x") for _ in range(5)]
     assert bench.calls["poll"] - polls >= 4

@@ -10,7 +10,7 @@ import pytest
 
 from tests.embedded.support import BOUND, eventually, in_threads
 from waterdrop_py import Message, Status
-from waterdrop_py._engine.process.resources import take_census
+from waterdrop_py._engine.process.resources import count_resources
 from waterdrop_py.errors import ProduceError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -209,11 +209,11 @@ def test_close_gives_everything_back(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
     """Sockets, threads, descriptors; the events come in their order."""
-    before = take_census()
+    before = count_resources()
     producer = make_producer()
     producer.produce_sync(topic, b"x")
     producer.close()
-    assert take_census() == before
+    assert count_resources() == before
     assert log.names("producer.")[-4:] == [
         "producer.closing",
         "producer.disconnecting",

@@ -10,7 +10,7 @@ import pytest
 
 from tests.embedded.support import hanging_up, refusing, silent
 from waterdrop_py import Status
-from waterdrop_py._engine.process.resources import take_census
+from waterdrop_py._engine.process.resources import count_resources
 from waterdrop_py.errors import BrokerUnreachableError, WaterdropError
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def test_connect_opens_and_returns_the_producer(
     make_producer: MakeProducer, log: EventLog
 ) -> None:
     """Constructed it holds nothing; connected it holds sockets; the events say so."""
-    before = take_census()
+    before = count_resources()
     producer = make_producer()
     assert str(producer.status) == "configured"
-    assert take_census() == before
+    assert count_resources() == before
     assert producer.connect() is producer
     assert producer.is_connected
     assert str(producer.status) == "connected"

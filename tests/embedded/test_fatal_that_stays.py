@@ -139,7 +139,7 @@ def test_a_fenced_producer_stays_fenced(
     elif way != "open":
         assert eventually(producer.disconnect)
     if way == "fork":
-        producer._slot.start_afresh()  # noqa: SLF001 - what a child does first
+        producer._connection.start_afresh()  # noqa: SLF001 - what a child does first
     opens = producer.stats().opens
     # A quiet client is looked at once a second.
     assert eventually(lambda: not producer.health().healthy)
@@ -265,7 +265,7 @@ def test_a_forked_childs_own_client_is_not_lost(
     assert eventually(producer.disconnect)
     with pytest.raises(ProduceError):
         producer.produce_sync(topic, b"x")
-    producer._slot.start_afresh()  # noqa: SLF001 - what a child does first
+    producer._connection.start_afresh()  # noqa: SLF001 - what a child does first
     producer.produce_sync(topic, b"x")
 
 

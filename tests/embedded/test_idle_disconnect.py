@@ -9,7 +9,7 @@ import pytest
 
 from tests.embedded.support import BOUND, eventually
 from waterdrop_py import Status
-from waterdrop_py._engine.process.resources import Census, take_census
+from waterdrop_py._engine.process.resources import ResourceCount, count_resources
 
 if TYPE_CHECKING:
     from tests.embedded.support import EventLog, MakeProducer
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 LEADERS = range(3)
 
 
-def settled() -> Census:
+def settled() -> ResourceCount:
     """What this process holds once the clients of earlier tests are really gone."""
-    assert eventually(lambda: take_census().threads == 0)  # type: ignore[union-attr]
-    census = take_census()
+    assert eventually(lambda: count_resources().threads == 0)  # type: ignore[union-attr]
+    census = count_resources()
     assert census is not None
     return census
 
@@ -58,12 +58,12 @@ def test_everything_is_given_back(
     producer = make_producer(idle_disconnect_timeout=150)
     for partition in LEADERS:
         producer.produce_sync(topic, b"x", partition=partition)
-    held = take_census()
+    held = count_resources()
     assert held is not None
     assert held.sockets >= before.sockets + 3
     assert held.threads >= 5
     event = log.wait("producer.disconnected")
-    assert take_census() == before
+    assert count_resources() == before
     released = event["released"]
     assert released["sockets"] >= 3
     assert released["threads"] >= 5
@@ -188,7 +188,7 @@ def test_disconnect_on_demand(
     assert producer.is_connected
     handle.result(BOUND)
     assert producer.disconnect() is True
-    assert take_census().threads == 0  # type: ignore[union-attr]
+    assert count_resources().threads == 0  # type: ignore[union-attr]
     assert log.wait("producer.disconnected")["reason"] == "requested"
     assert producer.disconnect() is False
     producer.close()
@@ -292,7 +292,7 @@ def test_many_due_together_are_all_closed(
     for producer in producers:
         assert producer.flush(BOUND) == 0
     log.wait("producer.disconnected", 20)
-    assert take_census() == before
+    assert count_resources() == before
     gone = log.all("producer.disconnected")
     assert {event["producer_id"] for event in gone} == {each.id for each in producers}
     assert all(event["idle_ms"] >= 300 for event in gone)

@@ -59,7 +59,7 @@ def first_of(cluster: EmbeddedCluster) -> str:
 
 def learned(producer: Producer) -> tuple[str, ...]:
     """What the next client will be offered."""
-    return producer._slot.factory.brokers.servers  # noqa: SLF001 - said by no one else
+    return producer._connection.factory.brokers.servers  # noqa: SLF001 - said by no one else
 
 
 def rest(producer: Producer) -> None:
@@ -194,7 +194,7 @@ def test_the_users_own_are_what_is_shown(
     assert seen == [first_of(cluster)]
     assert producer.config.kafka["bootstrap.servers"] == first_of(cluster)
     assert spy.servers == [first_of(cluster), others]
-    checklist = producer._slot.reports.checklist()  # noqa: SLF001 - of a dead cluster
+    checklist = producer._connection.reports.checklist()  # noqa: SLF001 - of a dead cluster
     assert first_of(cluster) in checklist[-1]
     assert cluster.bootstrap_servers.split(",")[2] not in checklist[-1]
 
@@ -271,7 +271,7 @@ def test_stale_ones_cost_little(
     with ExitStack() as stack:
         stale = [stack.enter_context(refusing()) for _ in range(3)]
         producer = make_producer(first_of(cluster))
-        producer._slot.factory.brokers.servers = tuple(stale)  # noqa: SLF001
+        producer._connection.factory.brokers.servers = tuple(stale)  # noqa: SLF001
         started = time.monotonic()
         producer.produce_sync(topic, b"x", partition=0)
         assert time.monotonic() - started < 1

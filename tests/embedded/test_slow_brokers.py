@@ -104,7 +104,7 @@ def test_a_look_up_that_was_left_is_learned_from(
     with pytest.raises(ProduceError):
         producer.produce_sync(topic, b"x", partition_key="k", timeout=0.2)
     assert time.monotonic() - started < 0.7
-    assert eventually(lambda: producer._slot.partitions.count(topic) == 3)  # noqa: SLF001
+    assert eventually(lambda: producer._connection.partitions.count(topic) == 3)  # noqa: SLF001
 
 
 def test_one_topic_at_most_is_asked_for(
@@ -163,4 +163,4 @@ def test_an_error_of_the_brokers_is_unhealthy_while_messages_wait(
     cluster.heal()
     assert handle.result(BOUND).error is None
     assert producer.health().healthy
-    assert producer._slot.reports.diagnosis.newest is None  # noqa: SLF001
+    assert producer._connection.reports.diagnosis.newest is None  # noqa: SLF001

@@ -12,7 +12,7 @@ import pytest
 
 from tests.embedded.support import BOUND, eventually, in_threads
 from waterdrop_py import Status
-from waterdrop_py._engine.process.resources import Census, take_census
+from waterdrop_py._engine.process.resources import ResourceCount, count_resources
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def test_a_reload_may_change_the_configuration(
     assert fail_commit(producer, topic).code == "fenced"
     producer.produce_sync(topic, b"after")
     assert "geheim" not in shown[0]
-    assert producer._slot.factory.kafka["transactional.id"] == "new"  # noqa: SLF001
+    assert producer._connection.factory.kafka["transactional.id"] == "new"  # noqa: SLF001
     assert producer.config.kafka["transactional.id"] == "old"
 
 
@@ -195,7 +195,7 @@ def test_a_reload_takes_nothing_that_is_misread(
     cluster.push_errors("EndTxn", "producer_fenced")
     assert fail_commit(producer, topic).code == "fenced"
     producer.produce_sync(topic, b"after")
-    assert "transaction.timeout.ms" not in producer._slot.factory.kafka  # noqa: SLF001
+    assert "transaction.timeout.ms" not in producer._connection.factory.kafka  # noqa: SLF001
     said = [str(e["error"]) for e in log.all("error.occurred")]
     assert any("did you mean 30000?" in each for each in said)
 
@@ -245,9 +245,9 @@ def test_another_producers_fatal_error_is_only_an_exception(
 # -- a cluster that is away -------------------------------------------------------
 
 
-def given_back(before: Census | None) -> bool:
+def given_back(before: ResourceCount | None) -> bool:
     """No thread of librdkafka, and no more descriptors than before."""
-    now = take_census()
+    now = count_resources()
     assert now is not None
     assert before is not None
     return now.threads == 0 and now.fds <= before.fds
@@ -259,8 +259,8 @@ def test_a_failed_introduction_leaves_nothing(
 ) -> None:
     """With no broker `init_transactions` fails within the send's bound; threads and
     descriptors are given back, and the next use tries again."""
-    assert eventually(lambda: take_census().threads == 0)  # type: ignore[union-attr]
-    before = take_census()
+    assert eventually(lambda: count_resources().threads == 0)  # type: ignore[union-attr]
+    before = count_resources()
     producer = make_producer(dead, kafka={"transactional.id": "x"})
     for _ in range(2):
         started = time.monotonic()

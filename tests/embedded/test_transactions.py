@@ -308,17 +308,17 @@ def test_a_torn_message_dooms_its_transaction(make: Make, topic: str) -> None:
     producer = make(kafka={"linger.ms": 60_000})
     with pytest.raises(ProduceError) as caught, producer.transaction():
         producer.produce_async(topic, b"1")
-        life = producer._slot.life  # noqa: SLF001 - the client's class cannot change
-        taken = life.produce
+        client = producer._connection.client  # noqa: SLF001 - the client's class cannot change
+        taken = client.produce
 
         def torn(*arguments: Any) -> None:
             taken(*arguments)  # type: ignore[misc]
             raise KeyboardInterrupt  # as a signal handler does
 
-        life.produce = torn
+        client.produce = torn
         with suppress(KeyboardInterrupt):
             producer.produce_async(topic, b"2")
-        life.produce = taken
+        client.produce = taken
         producer.produce_async(topic, b"3")
     assert caught.value.code == "aborted"
     assert isinstance(caught.value.__cause__, KeyboardInterrupt)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.embedded.support import BOUND, eventually, in_threads
 from waterdrop_py import Message
-from waterdrop_py._engine.process.resources import take_census
+from waterdrop_py._engine.process.resources import count_resources
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
@@ -30,7 +30,7 @@ be some more for a moment while it connects."""
 
 def threads() -> int:
     """librdkafka's threads."""
-    census = take_census()
+    census = count_resources()
     assert census is not None
     return census.threads
 

@@ -79,7 +79,7 @@ class Worker(threading.Thread):
         self._consumer = consumer
         self._source, self._sink = source, sink
         self._random = random.Random(source)
-        self.ending = threading.Event()
+        self.teardown = threading.Event()
         self.committed = 0
         self.codes: list[str] = []
         self.surprise: BaseException | None = None
@@ -89,7 +89,7 @@ class Worker(threading.Thread):
         try:
             with closing(self._consumer), transactional(self._cluster) as producer:
                 self._consumer.subscribe([self._source])
-                while not self.ending.is_set():
+                while not self.teardown.is_set():
                     self._step(producer)
         except BaseException as error:  # noqa: BLE001 - the test raises it
             self.surprise = error
@@ -172,13 +172,13 @@ def test_offsets_and_output_agree(  # noqa: C901, PLR0915 - one story
             workers[1].start()
             while done() < MESSAGES * 2 // 3 and time.monotonic() < deadline:
                 time.sleep(0.05)
-            workers[0].ending.set()
+            workers[0].teardown.set()
             while done() < MESSAGES and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert done() == MESSAGES
     finally:
         for each in workers:
-            each.ending.set()
+            each.teardown.set()
             if each.is_alive():
                 each.join(60)
     assert [each.surprise for each in workers] == [None, None]

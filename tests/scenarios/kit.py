@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py import Config, Producer
-from waterdrop_py._engine.process.resources import take_census
+from waterdrop_py._engine.process.resources import count_resources
 from waterdrop_py.testing import allow_short_idle_timeouts
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ def make_producer(servers: str = SERVERS, **options: Any) -> Producer:
 
 def sockets() -> int:
     """TCP sockets of this process."""
-    census = take_census()
+    census = count_resources()
     assert census is not None
     return census.sockets
 
 
 def library_threads() -> int:
     """librdkafka's threads in this process."""
-    census = take_census()
+    census = count_resources()
     assert census is not None
     return census.threads
 

@@ -29,7 +29,7 @@ def test_called_once_in_order() -> None:
     for number in range(3):
         watchers.watch(handle, lambda _, n=number: heard.append(n))  # type: ignore[misc]
     assert heard == []
-    producer.slot.life.serve(0.0)
+    producer.connection.client.serve(0.0)
     assert heard == [0, 1, 2]
     watchers.notify(handle)
     assert heard == [0, 1, 2]
@@ -39,7 +39,7 @@ def test_called_once_in_order() -> None:
 def test_called_at_once_when_done() -> None:
     """With the outcome there, adding is calling."""
     handle, producer = sent()
-    producer.slot.life.serve(0.0)
+    producer.connection.client.serve(0.0)
     heard: list[DeliveryHandle] = []
     watchers.watch(handle, heard.append)
     assert heard == [handle]
@@ -56,7 +56,7 @@ def test_unwake() -> None:
     watchers.wake(handle, keep)
     watchers.wake(handle, forget)
     watchers.unwake(handle, forget)
-    producer.slot.life.serve(0.0)
+    producer.connection.client.serve(0.0)
     assert (first, second) == ([handle], [])
 
 
@@ -70,7 +70,7 @@ def test_the_last_wake_up_takes_the_entry_along() -> None:
         left.append(woken in watchers.WATCHED)
 
     watchers.wake(handle, wake)
-    producer.slot.life.serve(0.0)
+    producer.connection.client.serve(0.0)
     assert left == [False]
 
 
@@ -83,7 +83,7 @@ def test_two_watchers_around_the_report() -> None:
         """The first watcher's entry; meanwhile: the report, and a second watcher."""
 
         def append(self, item: object) -> None:
-            producer.slot.life.serve(0.0)
+            producer.connection.client.serve(0.0)
             watchers.watch(handle, lambda _: heard.append("second"))
             super().append(item)
 
@@ -98,5 +98,5 @@ def test_handles_of_a_life() -> None:
     other, _ = sent()
     for each in (handle, other):
         watchers.watch(each, lambda _: None)
-    assert watchers.handles_of(producer.slot.life) == [handle]
+    assert watchers.handles_of(producer.connection.client) == [handle]
     watchers.WATCHED.clear()

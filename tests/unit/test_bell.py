@@ -9,24 +9,24 @@ from queue import Empty
 import pytest
 
 from tests.doubles import Run
-from waterdrop_py._engine.concurrency.wakeup import Bell, Inbox
+from waterdrop_py._engine.concurrency.wakeup import Inbox, Wakeup
 
 
 def test_a_ring_is_kept_for_who_comes_later() -> None:
     """One of them, however often it was rung."""
-    bell = Bell()
-    assert not bell.wait(0)
-    bell()
-    bell("anything")
-    assert bell.wait(None)
-    assert not bell.wait(0.001)
-    bell()
-    assert bell.wait(1e300)
+    wakeup = Wakeup()
+    assert not wakeup.wait(0)
+    wakeup()
+    wakeup("anything")
+    assert wakeup.wait(None)
+    assert not wakeup.wait(0.001)
+    wakeup()
+    assert wakeup.wait(1e300)
 
 
 def test_a_wait_that_is_over_before_it_begins() -> None:
     """A deadline may have passed meanwhile."""
-    assert not Bell().wait(-1.0)
+    assert not Wakeup().wait(-1.0)
     with pytest.raises(Empty):
         Inbox[int]().get(-1.0)
 
@@ -72,7 +72,7 @@ def test_a_torn_put_wakes_the_reader(
 
     if torn == "after the item":
         inbox._items = Torn()  # noqa: SLF001 - a handler between two steps
-    monkeypatch.setattr(Bell, "__call__", interrupted)
+    monkeypatch.setattr(Wakeup, "__call__", interrupted)
     with suppress(KeyboardInterrupt):
         inbox.put("there")
     assert inbox._bell.wait(0)  # noqa: SLF001
@@ -84,8 +84,8 @@ def test_two_items_wake_two_readers() -> None:
     inbox = Inbox[int]()
     inbox.put(1)
     inbox.put(2)
-    bell = inbox._bell  # noqa: SLF001 - who is rung is what is asked
-    bell.wait(0)  # the one ring, which the first reader was woken by
+    wakeup = inbox._bell  # noqa: SLF001 - who is rung is what is asked
+    wakeup.wait(0)  # the one ring, which the first reader was woken by
     assert inbox.get(0) == 1
-    reader = Run(lambda: bell.wait(5) and inbox.get(0))
+    reader = Run(lambda: wakeup.wait(5) and inbox.get(0))
     assert reader.result() == 2

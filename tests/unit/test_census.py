@@ -12,7 +12,11 @@ import pytest
 
 from tests.doubles import eventually
 from waterdrop_py._engine.process import resources
-from waterdrop_py._engine.process.resources import Census, released, take_census
+from waterdrop_py._engine.process.resources import (
+    ResourceCount,
+    count_resources,
+    released,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +32,9 @@ def stack() -> Iterator[ExitStack]:
         yield resources
 
 
-def taken(addresses: set[tuple[str, int]] | None = None) -> Census:
+def taken(addresses: set[tuple[str, int]] | None = None) -> ResourceCount:
     """The census; there is one on every machine that runs these tests."""
-    counted = take_census(addresses)
+    counted = count_resources(addresses)
     assert counted is not None
     return counted
 
@@ -186,10 +190,10 @@ def test_a_socket_replaced_by_a_file_leaks_no_descriptor(
 def test_no_proc_no_census(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no /proc the answer is None, and no exception."""
     monkeypatch.setattr(resources, "DESCRIPTORS", "/nowhere/fd")
-    assert take_census() is None
+    assert count_resources() is None
 
 
 def test_released_is_what_was_given_back() -> None:
     """Before minus after, figure by figure."""
-    before, after = Census(9, 5, 40), Census(0, 0, 26)
+    before, after = ResourceCount(9, 5, 40), ResourceCount(0, 0, 26)
     assert released(before, after) == {"sockets": 9, "threads": 5, "fds": 14}

@@ -10,7 +10,7 @@ import pytest
 from waterdrop_py._engine.concurrency import clock, threads
 from waterdrop_py._engine.process import workers
 from waterdrop_py._engine.process.poller import Poller
-from waterdrop_py._engine.process.workers import STUCK, USUAL, Closers
+from waterdrop_py._engine.process.workers import STUCK, USUAL, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ def elsewhere(_: Callable[[], None]) -> None:
 
 def test_no_more_threads_than_usual(started: list[Callable[[], None]]) -> None:
     """A hundred jobs are not a hundred threads."""
-    ours = Closers(elsewhere)
+    ours = Workers(elsewhere)
     for _ in range(100):
         ours.submit(nothing)
     assert len(started) == USUAL
@@ -41,7 +41,7 @@ def test_no_more_threads_than_usual(started: list[Callable[[], None]]) -> None:
 
 def test_threads_run_everything_and_end(started: list[Callable[[], None]]) -> None:
     """One thread runs all that waits, and is gone when nothing comes."""
-    ours, ran = Closers(elsewhere), list[int]()
+    ours, ran = Workers(elsewhere), list[int]()
     for number in range(3):
         ours.submit(lambda n=number: ran.append(n))  # type: ignore[misc]
     started[0]()
@@ -56,7 +56,7 @@ def test_threads_run_everything_and_end(started: list[Callable[[], None]]) -> No
 
 def test_a_raising_job_loses_no_other(started: list[Callable[[], None]]) -> None:
     """Its thread ends, and the next one is started for what waits."""
-    ours, ran = Closers(elsewhere), list[str]()
+    ours, ran = Workers(elsewhere), list[str]()
 
     def burst() -> None:
         raise SystemExit
@@ -76,7 +76,7 @@ def test_one_more_thread_for_each_that_is_held_up(
     """Jobs that hang take no place of others."""
     now = [0.0]
     monkeypatch.setattr(clock, "system_now", lambda: now[0])
-    ours, ran = Closers(elsewhere), list[str]()
+    ours, ran = Workers(elsewhere), list[str]()
 
     def hang(depth: int) -> None:
         """While this one hangs, the next one is submitted, and its thread runs."""
@@ -102,7 +102,7 @@ def test_a_thread_that_is_held_up_runs_nothing(
     now = [0.0]
     monkeypatch.setattr(clock, "system_now", lambda: now[0])
     handed: list[Callable[[], None]] = []
-    ours = Closers(handed.append)
+    ours = Workers(handed.append)
 
     def waits() -> None:
         monkeypatch.setattr(threads, "start", lambda *_: False)
@@ -125,7 +125,7 @@ def test_all_that_waits_is_handed_over(
     now = [0.0]
     monkeypatch.setattr(clock, "system_now", lambda: now[0])
     handed: list[Callable[[], None]] = []
-    ours = Closers(handed.append)
+    ours = Workers(handed.append)
 
     def waits() -> None:
         monkeypatch.setattr(threads, "start", lambda *_: False)
@@ -143,7 +143,7 @@ def test_without_any_thread_jobs_run_here(monkeypatch: pytest.MonkeyPatch) -> No
     """Neither a closer nor the poller can be started: whoever has the job runs it."""
     monkeypatch.setattr(threads, "start", lambda *_: False)
     poller, ran = Poller(lambda _: None), list[str]()
-    ours = Closers(poller.do)
+    ours = Workers(poller.do)
     ours.submit(lambda: ran.append("here"))
     assert ran == ["here"]
     assert not ours.waiting()
@@ -154,7 +154,7 @@ def test_without_threads_jobs_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
     """At interpreter exit no thread starts; the job is not lost."""
     monkeypatch.setattr(threads, "start", lambda *_: False)
     handed: list[Callable[[], None]] = []
-    ours = Closers(handed.append)
+    ours = Workers(handed.append)
     ours.submit(nothing)
     assert handed == [nothing]
 
@@ -165,7 +165,7 @@ def test_a_torn_start_takes_no_place(
 ) -> None:
     """A signal handler raises as the thread is started, or just after: the next look
     starts one, and the job runs once."""
-    ours, ran = Closers(elsewhere), list[str]()
+    ours, ran = Workers(elsewhere), list[str]()
     start = threads.start
 
     def torn(name: str, run: Callable[[], None]) -> bool:
@@ -192,7 +192,7 @@ def test_a_job_that_ended_holds_nobody_up(
     """Long after it, jobs get the usual threads, and no more."""
     now = [0.0]
     monkeypatch.setattr(clock, "system_now", lambda: now[0])
-    ours = Closers(elsewhere)
+    ours = Workers(elsewhere)
     ours.submit(nothing)
     started.pop()()
     now[0] += STUCK * 2

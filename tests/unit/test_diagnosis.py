@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from waterdrop_py._engine.client.checklist import Diagnosis
-from waterdrop_py._engine.client.client import Life
+from waterdrop_py._engine.client.client import Client
 
 DOWN, TRANSPORT, RESOLVE, SSL, AUTH = -187, -195, -193, -181, -169
 
@@ -91,13 +91,13 @@ def test_what_no_retry_mends(code: int, text: str, final: bool) -> None:
 
 def test_a_report_that_nobody_looked_at_is_a_success_too() -> None:
     """The counter of the client says so, and a new error is news again."""
-    life = Life(None, lambda _: None)  # type: ignore[arg-type]
+    client = Client(None, lambda _: None)  # type: ignore[arg-type]
     diagnosis = Diagnosis()
-    diagnosis.note(KafkaError(DOWN, "all down"), life)
+    diagnosis.note(KafkaError(DOWN, "all down"), client)
     assert diagnosis.newest is not None
     assert diagnosis.down
-    life.acknowledged += 1
+    client.acknowledged += 1
     assert (diagnosis.newest, diagnosis.down, diagnosis.code) == (None, False, None)
-    diagnosis.note(KafkaError(DOWN, "all down"), life)
+    diagnosis.note(KafkaError(DOWN, "all down"), client)
     assert (diagnosis.reports, diagnosis.downs) == (2, 2)
     assert diagnosis.newest is not None

@@ -75,37 +75,37 @@ def test_reports_are_settled_behind_the_call(producer: Still) -> None:
     inside: list[bool] = []
     polling = [False]
     send(producer)
-    life = producer.slot.life
+    client = producer.connection.client
     producer.monitor.subscribe(ACKNOWLEDGED, lambda _: inside.append(polling[0]))
-    producer.slot.refresh()
+    producer.connection.refresh()
 
     def poll(timeout: float) -> None:
         polling[0] = True
-        assert life.client is not None
-        life.client.poll(timeout)
+        assert client.native is not None
+        client.native.poll(timeout)
         polling[0] = False
 
-    life.serve_with(poll, 0.0)
+    client.serve_with(poll, 0.0)
     assert inside == [False]
 
 
 def test_reports_are_settled_when_the_call_raises(producer: Still) -> None:
     """A handler's exception comes out of the poll, behind the callbacks."""
     [handle] = send(producer)
-    life = producer.slot.life
+    client = producer.connection.client
     heard: list[object] = []
     handle.add_done_callback(heard.append)
 
     def poll(timeout: float) -> None:
-        assert life.client is not None
-        life.client.poll(timeout)
+        assert client.native is not None
+        client.native.poll(timeout)
         raise Limit
 
     with pytest.raises(Limit):
-        life.serve_with(poll, 0.0)
+        client.serve_with(poll, 0.0)
     assert handle.done()
     assert heard == [handle]
-    assert life.torn  # what it left open is counted off
+    assert client.counters_uncertain  # what it left open is counted off
 
 
 def test_an_interrupted_callback_costs_the_others_nothing(
@@ -124,9 +124,9 @@ def test_an_interrupted_callback_costs_the_others_nothing(
         handle.add_done_callback(first)
         handle.add_done_callback(heard.append)
     with pytest.raises(Limit):
-        producer.slot.life.serve(0.0)
+        producer.connection.client.serve(0.0)
     assert heard == handles[:1]
-    producer.slot.life.serve(0.0)
+    producer.connection.client.serve(0.0)
     assert heard == [each for each in handles for _ in range(2)]
     assert not watchers.WATCHED
 
@@ -136,11 +136,11 @@ def test_an_interrupted_drain_is_continued_by_the_next(
 ) -> None:
     """However often; what was told of is told of once."""
     handles = send(producer, 2)
-    life = producer.slot.life
+    client = producer.connection.client
     heard: list[Any] = []
     told: list[Event] = []
     producer.monitor.subscribe(ACKNOWLEDGED, told.append)
-    producer.slot.refresh()
+    producer.connection.refresh()
     for handle in handles:
         handle.add_done_callback(heard.append)
     notify, left = watchers.notify, [Limit(), Limit()]
@@ -153,26 +153,26 @@ def test_an_interrupted_drain_is_continued_by_the_next(
     monkeypatch.setattr("waterdrop_py._engine.reports.handler.watchers.notify", torn)
     for _ in range(2):
         with pytest.raises(Limit):
-            life.serve(0.0)
+            client.serve(0.0)
     assert heard == []
-    life.serve(0.0)
+    client.serve(0.0)
     assert heard == handles
     assert len(told) == 2
-    assert (life.acknowledged, life.in_flight()) == (2, 0)
+    assert (client.acknowledged, client.in_flight()) == (2, 0)
 
 
 def test_what_is_left_is_a_reason_to_poll(producer: Still) -> None:
     """The client is not quiet, and not closed, before all is settled."""
     [handle] = send(producer)
-    life = producer.slot.life
-    assert life.client is not None
+    client = producer.connection.client
+    assert client.native is not None
     producer.monitor.subscribe(ACKNOWLEDGED, lambda _: None)
-    producer.slot.refresh()
-    life.client.poll(0.0)
-    assert (len(life.client), handle.done()) == (0, False)
-    assert life.busy()
-    assert not life.settle()
-    assert [each.code for each in producer.slot.obstacles(life)] == ["in_flight"]
+    producer.connection.refresh()
+    client.native.poll(0.0)
+    assert (len(client.native), handle.done()) == (0, False)
+    assert client.busy()
+    assert not client.settle()
+    assert [each.code for each in producer.connection.blockers(client)] == ["in_flight"]
 
 
 def test_a_wake_up_is_repeated_until_all_were_done(producer: Still) -> None:
@@ -190,8 +190,8 @@ def test_a_wake_up_is_repeated_until_all_were_done(producer: Still) -> None:
     watchers.wake(handle, second)
     watchers.wake(handle, lambda _: rung.append("third"))
     with pytest.raises(KeyboardInterrupt):
-        producer.slot.life.serve(0.0)
-    producer.slot.life.serve(0.0)
+        producer.connection.client.serve(0.0)
+    producer.connection.client.serve(0.0)
     assert rung == ["first", "first", "second", "third"]
     assert handle not in watchers.WATCHED
 
@@ -201,8 +201,8 @@ def test_a_callback_that_is_interrupted_as_it_is_added(
 ) -> None:
     """The outcome is there, so it is called at once; the poller is told of the rest."""
     [handle] = send(producer)
-    life = producer.slot.life
-    life.serve(0.0)
+    client = producer.connection.client
+    client.serve(0.0)
     heard: list[object] = []
 
     def interrupted(_: object) -> None:
@@ -211,8 +211,8 @@ def test_a_callback_that_is_interrupted_as_it_is_added(
 
     with pytest.raises(KeyboardInterrupt):
         handle.add_done_callback(interrupted)
-    assert life in producer.engine.armed
-    life.serve(0.0)
+    assert client in producer.runtime.armed
+    client.serve(0.0)
     assert heard == [handle]
 
 
@@ -230,11 +230,11 @@ def test_a_subscriber_hears_once_whatever_interrupts(
     producer.monitor.subscribe(ACKNOWLEDGED, lambda _: heard.append("first"))
     producer.monitor.subscribe(ACKNOWLEDGED, second)
     producer.monitor.subscribe(ACKNOWLEDGED, lambda _: heard.append("third"))
-    producer.slot.refresh()
+    producer.connection.refresh()
     with pytest.raises(Limit):
-        producer.slot.life.serve(0.0)
+        producer.connection.client.serve(0.0)
     assert heard == ["first", "second", "third"]
-    producer.slot.life.serve(0.0)
+    producer.connection.client.serve(0.0)
     assert heard == ["first", "second", "third"]
     assert handle.done()
 
@@ -250,11 +250,11 @@ def test_a_failure_is_counted_once(
     producer.monitor.subscribe("error.occurred", interrupt)
     producer.bench.client.fail(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001 - its name
     with pytest.raises(Limit):
-        producer.slot.life.serve(0.0)
-    producer.slot.life.serve(0.0)
+        producer.connection.client.serve(0.0)
+    producer.connection.client.serve(0.0)
     assert handle.exception(0) is not None
     assert len(told) == 1
-    assert producer.slot.life.failed == 1
+    assert producer.connection.client.failed == 1
 
 
 RAISED = [asyncio.CancelledError, SystemExit, GeneratorExit, Limit]
@@ -279,9 +279,9 @@ def test_what_user_code_raises_is_told_and_not_raised(
         producer.monitor.subscribe(ACKNOWLEDGED, burst)
     elif where == "receiver":
         producer.monitor.signal(ACKNOWLEDGED).connect(burst)
-    producer.slot.refresh()
+    producer.connection.refresh()
     with record(producer.monitor) as events:
-        producer.slot.life.serve(0.0)
+        producer.connection.client.serve(0.0)
     [told] = [event for event in events if event.name == "error.occurred"]
     assert isinstance(told["error"], kind)
     assert handle.result(0).error is None
@@ -299,7 +299,7 @@ def test_what_leaves_a_program_is_told_of_on_another_thread(
 
     handle.add_done_callback(burst)
     with record(producer.monitor) as events:
-        Run(lambda: producer.slot.life.serve(0.0)).result()
+        Run(lambda: producer.connection.client.serve(0.0)).result()
     [told] = [event for event in events if event.name == "error.occurred"]
     assert isinstance(told["error"], kind)
 
@@ -316,16 +316,16 @@ def test_librdkafkas_callbacks_only_store(name: str) -> None:
         raise raised.pop(0)
 
     producer = Still(kafka={name: theirs})
-    life = producer.slot.ready(None)
+    client = producer.connection.ready(None)
     argument: Any = "{}" if name == "stats_cb" else KafkaError(KafkaError._TRANSPORT)  # noqa: SLF001
     with record(producer.monitor) as events:
         producer.bench.client.conf[name](argument)
         assert heard == []
-        life.serve(0.0)
+        client.serve(0.0)
         assert heard == [argument]
         producer.bench.client.conf[name](argument)
         with pytest.raises(KeyboardInterrupt):
-            life.serve(0.0)
+            client.serve(0.0)
     told = [event["type"] for event in events if event.name == "error.occurred"]
     assert f"callbacks.{name}.error" in told
 
@@ -333,14 +333,14 @@ def test_librdkafkas_callbacks_only_store(name: str) -> None:
 def test_a_forked_child_runs_nothing_of_its_parents(producer: Still) -> None:
     """What had arrived is the parent's to settle."""
     [handle] = send(producer)
-    life = producer.slot.life
-    assert life.client is not None
+    client = producer.connection.client
+    assert client.native is not None
     producer.monitor.subscribe(ACKNOWLEDGED, lambda _: None)
-    producer.slot.refresh()
-    life.client.poll(0.0)
-    assert life.arrived
-    client = life.client
-    _leak(life)
-    life.drain()
+    producer.connection.refresh()
+    client.native.poll(0.0)
+    assert client.arrived
+    native = client.native
+    _leak(client)
+    client.drain()
     assert getattr(handle.exception(0), "code", "") == "forked"
-    client.close()
+    native.close()

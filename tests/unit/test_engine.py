@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, cast
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.process.reaper import RELIEF
-from waterdrop_py._engine.process.runtime import Engine
+from waterdrop_py._engine.process.runtime import Runtime
 
 if TYPE_CHECKING:
     import pytest
 
-    from waterdrop_py._engine.connection.teardown import Ending
+    from waterdrop_py._engine.connection.teardown import Teardown
 
 
 class Close:
@@ -20,7 +20,7 @@ class Close:
     def __init__(self) -> None:
         self.looks = 0
         self.started = clock.system_now()
-        self.slot = self
+        self.connection = self
         self.close_timeout = 1.0
 
     def nudge(self) -> None:
@@ -34,12 +34,12 @@ def test_closes_in_progress_are_looked_at_now_and_then(
     """Not whenever the reaper wakes, which it does for each of a thousand closes."""
     now = [100.0]
     monkeypatch.setattr(clock, "system_now", lambda: now[0])
-    engine, close = Engine(), Close()
-    engine.endings[cast("Ending", close)] = None
+    runtime, close = Runtime(), Close()
+    runtime.teardowns[cast("Teardown", close)] = None
     for looks in range(1, 4):
         for _ in range(5):
-            assert engine._tend()  # noqa: SLF001
+            assert runtime._tend()  # noqa: SLF001
             assert close.looks == looks
         now[0] += RELIEF
-    engine.endings.clear()
-    assert not engine._tend()  # noqa: SLF001
+    runtime.teardowns.clear()
+    assert not runtime._tend()  # noqa: SLF001

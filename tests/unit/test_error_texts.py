@@ -369,7 +369,7 @@ def test_errors_are_copied_whole() -> None:
 
 
 def _release(producer: Producer) -> None:
-    client: Any = producer._slot.life.client  # noqa: SLF001 - the test's own
+    client: Any = producer._connection.client.native  # noqa: SLF001 - the test's own
     client.held_by.clear()
 
 
@@ -398,8 +398,8 @@ def test_an_open_that_failed_names_the_message() -> None:
 def test_a_fatal_error_that_stays_names_each_message(producer: Producer) -> None:
     """Each verb raises an error of its own, about its own message."""
     producer.produce_sync("orders", b"x")
-    life = producer._slot.life  # noqa: SLF001 - as librdkafka's poll does
-    life.doomed(KafkaError(KafkaError._FENCED, "gone", fatal=True))  # noqa: SLF001
+    client = producer._connection.client  # noqa: SLF001 - as librdkafka's poll does
+    client.note_fatal(KafkaError(KafkaError._FENCED, "gone", fatal=True))  # noqa: SLF001
     for topic in ("orders", "others"):
         with pytest.raises(ProduceError) as refused:
             producer.produce_async(topic, b"x", key="k")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from waterdrop_py._engine.client.client import Life
+from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.fatal import Fatal, Registration, refusal_error
 
 FENCED = KafkaError(KafkaError._FENCED)  # noqa: SLF001 - librdkafka's name
@@ -89,9 +89,9 @@ def test_each_call_gets_an_error_of_its_own() -> None:
 
 def test_the_first_telling_error_stays() -> None:
     """`_FATAL` says nothing, so what comes after it counts; nothing after that."""
-    life = Life(None, lambda _: None)  # type: ignore[arg-type]
-    life.doomed(KafkaError(KafkaError._FATAL))  # noqa: SLF001
-    life.doomed(KafkaError(KafkaError.INVALID_PRODUCER_EPOCH))
-    life.doomed(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER))
-    assert life.fatal is not None
-    assert life.fatal.code == "invalid_producer_epoch"
+    client = Client(None, lambda _: None)  # type: ignore[arg-type]
+    client.note_fatal(KafkaError(KafkaError._FATAL))  # noqa: SLF001
+    client.note_fatal(KafkaError(KafkaError.INVALID_PRODUCER_EPOCH))
+    client.note_fatal(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER))
+    assert client.fatal is not None
+    assert client.fatal.code == "invalid_producer_epoch"

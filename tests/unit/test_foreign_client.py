@@ -67,7 +67,7 @@ def topic() -> str:
 
 def slot_of(producer: Producer) -> Any:
     """The engine's part of it."""
-    return producer._slot  # noqa: SLF001 - what is looked at is the engine's
+    return producer._connection  # noqa: SLF001 - what is looked at is the engine's
 
 
 class Recorder(BufferedClient):
@@ -111,10 +111,10 @@ class Counting(confluent_kafka.Producer):
 def test_a_bare_client_is_called_by_position(make: Callable[..., Producer]) -> None:
     """Its own bound method, without anything between: the fast path's speed."""
     producer = make().connect()
-    life = slot_of(producer).life
-    assert life.produce == cast("Any", life.client).produce
-    assert type(life.client) is confluent_kafka.cimpl.Producer
-    assert not slot_of(producer).reports.hears_sends
+    client = slot_of(producer).client
+    assert client.produce == cast("Any", client.native).produce
+    assert type(client.native) is confluent_kafka.cimpl.Producer
+    assert not slot_of(producer).reports.sends_observed
 
 
 def test_everything_but_the_topic_comes_by_keyword() -> None:
@@ -434,11 +434,11 @@ def test_a_client_that_serves_reports_where_it_sends(
     """Every handle gets its report, and a report is activity whoever serves it."""
     producer = make(Wrapping, idle_disconnect_timeout=60_000)
     Wrapping.seen.clear()
-    life = slot_of(producer.connect()).life
-    life.quiet = False
-    life.last_activity = 0.0
+    client = slot_of(producer.connect()).client
+    client.quiet = False
+    client.last_activity = 0.0
     assert producer.produce_async(topic, b"x", partition=0).done()
-    assert life.last_activity > 0
+    assert client.last_activity > 0
     message = {"topic": topic, "payload": b"x", "partition": 0}
     handles = producer.produce_many_async([message] * 5)
     assert [handle.result(5).offset for handle in handles] == [1, 2, 3, 4, 5]

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.process.fork_guard import SETTLED, ForkGate
+from waterdrop_py._engine.process.fork_guard import SETTLED, ForkGuard
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
 
 
 class Opened(SimpleNamespace):
     """A client with one message on its way, as far as the gate looks."""
 
-    client: Any = object()
+    native: Any = object()
     acknowledged = failed = 0
 
     def in_flight(self) -> int:
@@ -27,50 +27,50 @@ class Opened(SimpleNamespace):
 
 
 @pytest.fixture
-def gate() -> ForkGate:
+def fork_guard() -> ForkGuard:
     """A gate with no client yet."""
-    return ForkGate()
+    return ForkGuard()
 
 
-def unsettled(gate: ForkGate, after: float) -> bool:
+def unsettled(fork_guard: ForkGuard, after: float) -> bool:
     """Whether a fork that many seconds from now would wait."""
-    return gate._unsettled(clock.system_now() + after)  # noqa: SLF001 - no waits here
+    return fork_guard._unsettled(clock.system_now() + after)  # noqa: SLF001 - no waits here
 
 
-def opened(gate: ForkGate) -> Opened:
+def opened(fork_guard: ForkGuard) -> Opened:
     """A client that was just opened."""
-    life = Opened()
-    gate.enter()
-    gate.leave(cast("Life", life))
-    return life
+    client = Opened()
+    fork_guard.enter()
+    fork_guard.leave(cast("Client", client))
+    return client
 
 
-def test_a_fork_waits_for_a_client_that_connects(gate: ForkGate) -> None:
+def test_a_fork_waits_for_a_client_that_connects(fork_guard: ForkGuard) -> None:
     """With a message and no report: its threads may hold the C library's lock."""
-    life = opened(gate)
-    assert unsettled(gate, SETTLED * 2)
-    life.acknowledged = 1
-    assert not unsettled(gate, SETTLED * 2)
+    client = opened(fork_guard)
+    assert unsettled(fork_guard, SETTLED * 2)
+    client.acknowledged = 1
+    assert not unsettled(fork_guard, SETTLED * 2)
 
 
-def test_a_fork_does_not_wait_for_what_never_connects(gate: ForkGate) -> None:
+def test_a_fork_does_not_wait_for_what_never_connects(fork_guard: ForkGuard) -> None:
     """The brokers are down, or the client is gone: a fork does not pay for it."""
-    life = opened(gate)
-    assert not unsettled(gate, 0.25)
-    life.client = None
-    assert not unsettled(gate, SETTLED * 2)
+    client = opened(fork_guard)
+    assert not unsettled(fork_guard, 0.25)
+    client.native = None
+    assert not unsettled(fork_guard, SETTLED * 2)
 
 
-def test_a_fork_waits_for_a_close_of_another_thread(gate: ForkGate) -> None:
+def test_a_fork_waits_for_a_close_of_another_thread(fork_guard: ForkGuard) -> None:
     """For a second: after that it hangs, and a fork does not hang with it."""
     other = get_ident() + 1
-    gate._closing.append((other, clock.system_now()))  # noqa: SLF001
-    assert unsettled(gate, 0.5)
-    assert not unsettled(gate, 1.1)
+    fork_guard._closing.append((other, clock.system_now()))  # noqa: SLF001
+    assert unsettled(fork_guard, 0.5)
+    assert not unsettled(fork_guard, 1.1)
 
 
-def test_a_fork_inside_a_close_does_not_wait_for_itself(gate: ForkGate) -> None:
+def test_a_fork_inside_a_close_does_not_wait_for_itself(fork_guard: ForkGuard) -> None:
     """A subscriber or a destructor may fork."""
-    with gate.closing():
-        assert not unsettled(gate, 0.0)
-    assert not unsettled(gate, 0.0)
+    with fork_guard.closing():
+        assert not unsettled(fork_guard, 0.0)
+    assert not unsettled(fork_guard, 0.0)

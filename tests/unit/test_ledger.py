@@ -23,33 +23,33 @@ def test_figures_survive_reconnects() -> None:
     with FakeClock() as time:
         bench = Bench()
         producer = StillProducer(bench)
-        slot = producer.slot
-        assert read_stats(slot).reopen_ms is None
-        life = slot.ready(None)
+        connection = producer.connection
+        assert read_stats(connection).reopen_ms is None
+        client = connection.ready(None)
         for sends in (3, 2):
-            life = slot.ready(None)
+            client = connection.ready(None)
             for _ in range(sends):
-                next(life.sent)
-                life.acknowledged += 1
+                next(client.sent)
+                client.acknowledged += 1
             time.advance(10)
             if sends == 3:
-                assert slot.retire("requested").ending is not None
-                producer.engine.run_jobs()
+                assert connection.disconnect("requested").teardown is not None
+                producer.runtime.run_jobs()
                 time.advance(5)
-        life.failed += 1
-        next(life.sent)
-        next(life.sent)
-        stats = read_stats(slot)
+        client.failed += 1
+        next(client.sent)
+        next(client.sent)
+        stats = read_stats(connection)
         assert (stats.opens, dict(stats.disconnects)) == (2, {"requested": 1})
         assert (stats.produced, stats.acknowledged, stats.failed) == (7, 5, 1)
         assert stats.in_flight == 1
         assert (stats.connected_ms, stats.idle_ms_saved) == (20_000, 5_000)
         assert stats.reopen_ms is not None
-        life.failed += 1
-        slot.retire("idle_")
+        client.failed += 1
+        connection.disconnect("idle_")
         time.advance(1)
-        assert read_stats(slot).idle_ms_saved == 6_000
-        assert read_stats(slot).connected_ms == 20_000
+        assert read_stats(connection).idle_ms_saved == 6_000
+        assert read_stats(connection).connected_ms == 20_000
 
 
 def test_figures_are_plain() -> None:
@@ -72,13 +72,13 @@ def test_figures_are_plain() -> None:
 def test_what_is_lost_counts_as_failed() -> None:
     """A client that is let go of with messages lost has no message without outcome."""
     producer = StillProducer(Bench())
-    life = producer.slot.ready(None)
+    client = producer.connection.ready(None)
     for _ in range(3):
-        next(life.sent)
-    life.acknowledged = 1
-    life.lost = ValueError()
-    producer.slot.ledger.closed(life, "close")
-    totals, present = producer.slot.ledger.book
+        next(client.sent)
+    client.acknowledged = 1
+    client.given_up = ValueError()
+    producer.connection.ledger.closed(client, "close")
+    totals, present = producer.connection.ledger.book
     assert (totals.produced, totals.acknowledged, totals.failed) == (3, 1, 2)
     assert present is None
 
@@ -89,14 +89,14 @@ def test_idle_time_is_read_while_a_client_opens(
     """The open comes after the reader saw that there is none: the figure stays one."""
     with FakeClock() as time:
         producer = StillProducer(Bench())
-        ledger = producer.slot.ledger
-        life = producer.slot.ready(None)
-        ledger.closed(life, "close")
+        ledger = producer.connection.ledger
+        client = producer.connection.ready(None)
+        ledger.closed(client, "close")
         time.advance(2)
 
         def opened_now() -> float:
             monkeypatch.undo()
-            ledger.opened(life, 1.0)
+            ledger.opened(client, 1.0)
             return clock.now()
 
         monkeypatch.setattr(

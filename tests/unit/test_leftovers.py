@@ -13,14 +13,14 @@ from confluent_kafka.admin import AdminClient
 from waterdrop_py._engine.client.foreign import identities_of, whole
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.process import leak_check
-from waterdrop_py._engine.process.leak_check import SPARED, Leftovers
-from waterdrop_py._engine.process.resources import Census
+from waterdrop_py._engine.process.leak_check import SPARED, LeakCheck
+from waterdrop_py._engine.process.resources import ResourceCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.connection.connection import ClientSlot
-    from waterdrop_py._engine.process.runtime import Engine
+    from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.process.runtime import Runtime
 
 OTHERS: dict[str, Callable[[], object]] = {
     "admin": lambda: AdminClient({}),
@@ -33,8 +33,8 @@ class Stub:
     """An engine whose jobs run at once, and a slot that notes its errors."""
 
     def __init__(self) -> None:
-        self.endings: dict[object, None] = {}
-        self.closers = self.emitter = self
+        self.teardowns: dict[object, None] = {}
+        self.workers = self.emitter = self
         self.errors: list[str] = []
 
     def holds_clients(self) -> bool:
@@ -74,7 +74,7 @@ def walks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
         return [each for each in walk() if not any(each is other for other in known)]
 
     monkeypatch.setattr(leak_check, "PATIENCE", 0.0)
-    monkeypatch.setattr(leak_check, "take_census", lambda: Census(1, 5, 9))
+    monkeypatch.setattr(leak_check, "count_resources", lambda: ResourceCount(1, 5, 9))
     monkeypatch.setattr(gc, "get_objects", counted)
     return made
 
@@ -88,15 +88,15 @@ def test_clients_of_others(
     now = [1_000.0]
     monkeypatch.setattr(clock, "system_now", lambda: now[0])
     stub = Stub()
-    looks = Leftovers(cast("Engine", stub))
+    looks = LeakCheck(cast("Runtime", stub))
     other = OTHERS[kind]()
     for _ in range(3):
-        looks.closed(cast("ClientSlot", stub), ())
+        looks.closed(cast("Connection", stub), ())
     assert stub.errors == []
     assert len(walks) == 1
     del other
     now[0] += SPARED + 1
-    looks.closed(cast("ClientSlot", stub), ())
+    looks.closed(cast("Connection", stub), ())
     assert stub.errors == ["producer.disconnect.incomplete"]
     assert len(walks) == 2
 
@@ -113,7 +113,7 @@ def test_what_a_client_of_ours_wraps(walks: list[None]) -> None:
     stub = Stub()
     ours = identities_of(whole(outer, transactional=False))
     dead = weakref.proxy(Stub())
-    Leftovers(cast("Engine", stub)).closed(cast("ClientSlot", stub), ours)
+    LeakCheck(cast("Runtime", stub)).closed(cast("Connection", stub), ours)
     del dead
     assert stub.errors == ["producer.disconnect.incomplete"]
     assert len(walks) == 1

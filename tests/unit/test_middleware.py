@@ -212,10 +212,10 @@ def test_tombstones_and_variants_go_through_it(
     """Every verb, and each variant, has the steps of its producer, also later ones."""
     producer = make(lambda message: replace(message, headers={"by": "step"}))
     variant = producer.variant(topic_config={"acks": 1})
-    patient = producer.variant(max_wait_timeout=5_000)
+    with_max_wait = producer.variant(max_wait_timeout=5_000)
     producer.tombstone_sync("t", key=b"k")
     variant.produce_sync("t", b"x")
-    patient.produce_sync("t", b"y")
+    with_max_wait.produce_sync("t", b"y")
     assert [m.headers() for m in client.messages] == [[("by", b"step")]] * 3
     producer.middleware.append(partial(adding, b"!"))
     variant.produce_async("t", b"z").result(5)

@@ -24,8 +24,8 @@ def test_the_call_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
     bench.topics["t"] = 3
     producer = StillProducer(bench)
-    producer.engine.prompt = True
-    producer.slot.ready(None)
+    producer.runtime.prompt = True
+    producer.connection.ready(None)
     native, imported = bench.client.list_topics, []
 
     def list_topics(*arguments: Any, **named: Any) -> Any:
@@ -33,5 +33,5 @@ def test_the_call_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         return native(*arguments, **named)
 
     monkeypatch.setattr(bench.client, "list_topics", list_topics)
-    assert partition_count(producer.slot, "t") == 3
+    assert partition_count(producer.connection, "t") == 3
     assert imported == [True]

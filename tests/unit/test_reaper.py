@@ -35,35 +35,35 @@ class Sleeper:
 
 def test_due_exactly_at_the_deadline() -> None:
     """Never before; at the deadline itself."""
-    schedule, slot = Schedule(), Sleeper(10.0)
-    schedule.look_at(slot)
+    schedule, connection = Schedule(), Sleeper(10.0)
+    schedule.look_at(connection)
     assert schedule.next() == 10.0
     assert schedule.sweep(9.999_999) == []
-    assert slot.restarts == 0
-    assert schedule.sweep(10.0) == [slot]
+    assert connection.restarts == 0
+    assert schedule.sweep(10.0) == [connection]
 
 
 def test_a_due_slot_is_forgotten() -> None:
     """Until somebody says that it is worth another look."""
-    schedule, slot = Schedule(), Sleeper(10.0)
-    schedule.look_at(slot)
+    schedule, connection = Schedule(), Sleeper(10.0)
+    schedule.look_at(connection)
     schedule.sweep(10.0)
     assert schedule.next() is None
     assert schedule.sweep(1e9) == []
     assert len(schedule) == 0
-    schedule.look_at(slot)
-    assert schedule.sweep(10.0) == [slot]
+    schedule.look_at(connection)
+    assert schedule.sweep(10.0) == [connection]
 
 
 def test_a_busy_slot_costs_one_look_per_timeout() -> None:
     """It is scheduled again for its new deadline, and its refusals may be repeated."""
-    schedule, slot = Schedule(), Sleeper(10.0)
-    schedule.look_at(slot)
-    slot.due = 17.0
+    schedule, connection = Schedule(), Sleeper(10.0)
+    schedule.look_at(connection)
+    connection.due = 17.0
     assert schedule.sweep(10.0) == []
-    assert slot.restarts == 1
+    assert connection.restarts == 1
     assert schedule.next() == 17.0
-    assert schedule.sweep(17.0) == [slot]
+    assert schedule.sweep(17.0) == [connection]
 
 
 def test_a_slot_without_deadline_is_forgotten() -> None:
@@ -81,47 +81,47 @@ def test_a_slot_without_deadline_is_forgotten() -> None:
 
 def test_the_last_one_forgotten_frees_everything() -> None:
     """Old entries do not keep closed slots alive."""
-    schedule, slot = Schedule(), Sleeper(10.0)
-    schedule.look_at(slot)
-    slot.due = None
-    schedule.look_at(slot)
+    schedule, connection = Schedule(), Sleeper(10.0)
+    schedule.look_at(connection)
+    connection.due = None
+    schedule.look_at(connection)
     assert schedule._heap == []  # noqa: SLF001 - what would keep it alive
 
 
 def test_a_deadline_that_comes_nearer() -> None:
     """Is the one that counts; the old one is void."""
-    schedule, slot = Schedule(), Sleeper(50.0)
-    schedule.look_at(slot)
-    slot.due = 10.0
-    schedule.look_at(slot)
+    schedule, connection = Schedule(), Sleeper(50.0)
+    schedule.look_at(connection)
+    connection.due = 10.0
+    schedule.look_at(connection)
     assert schedule.next() == 10.0
-    assert schedule.sweep(60.0) == [slot]
+    assert schedule.sweep(60.0) == [connection]
 
 
 def test_a_deadline_that_comes_back() -> None:
     """An old entry that is right again makes the slot due once, not twice."""
-    schedule, slot = Schedule(), Sleeper(50.0)
+    schedule, connection = Schedule(), Sleeper(50.0)
     for due in (50.0, 10.0, 50.0):
-        slot.due = due
-        schedule.look_at(slot)
-    assert schedule.sweep(60.0) == [slot]
+        connection.due = due
+        schedule.look_at(connection)
+    assert schedule.sweep(60.0) == [connection]
     assert schedule.sweep(60.0) == []
 
 
 def test_looking_again_costs_nothing() -> None:
     """An unchanged deadline adds no entry."""
-    schedule, slot = Schedule(), Sleeper(10.0)
+    schedule, connection = Schedule(), Sleeper(10.0)
     for _ in range(100):
-        schedule.look_at(slot)
+        schedule.look_at(connection)
     assert len(schedule._heap) == 1  # noqa: SLF001 - what a leak would fill
 
 
 def test_a_thousand_due_at_once() -> None:
     """All in one sweep, in the order in which they came."""
-    schedule, slots = Schedule(), [Sleeper(10.0) for _ in range(1000)]
-    for slot in slots:
-        schedule.look_at(slot)
-    assert schedule.sweep(10.0) == slots
+    schedule, connections = Schedule(), [Sleeper(10.0) for _ in range(1000)]
+    for connection in connections:
+        schedule.look_at(connection)
+    assert schedule.sweep(10.0) == connections
     assert schedule.sweep(10.0) == []
 
 
@@ -141,14 +141,22 @@ def test_sweep_agrees_with_the_definition(
     changes: list[tuple[int, int | None]], now: int
 ) -> None:
     """However deadlines changed: due are those, and only those, that are due."""
-    schedule, slots = Schedule(), [Sleeper(None) for _ in range(6)]
+    schedule, connections = Schedule(), [Sleeper(None) for _ in range(6)]
     for index, due in changes:
-        slots[index].due = None if due is None else float(due)
-        schedule.look_at(slots[index])
-    expected = {id(slot) for slot in slots if slot.due is not None and slot.due <= now}
-    left = [slot.due for slot in slots if slot.due is not None and slot.due > now]
+        connections[index].due = None if due is None else float(due)
+        schedule.look_at(connections[index])
+    expected = {
+        id(connection)
+        for connection in connections
+        if connection.due is not None and connection.due <= now
+    }
+    left = [
+        connection.due
+        for connection in connections
+        if connection.due is not None and connection.due > now
+    ]
     swept = schedule.sweep(float(now))
-    assert {id(slot) for slot in swept} == expected
+    assert {id(connection) for connection in swept} == expected
     assert len(swept) == len(expected)
     assert schedule.next() == min(left, default=None)
 

@@ -30,7 +30,7 @@ def test_an_interrupted_opening_leaves_no_client(
 ) -> None:
     """Its client is destroyed at once, and not when the garbage collector comes by."""
     bench = Bench()
-    slot = StillProducer(bench).slot
+    connection = StillProducer(bench).connection
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -38,24 +38,24 @@ def test_an_interrupted_opening_leaves_no_client(
     with monkeypatch.context() as patched:
         patched.setattr("waterdrop_py._engine.connection.brokers.watch", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            slot.ready(None)
+            connection.ready(None)
     assert [client.closed for client in bench.clients] == [True]
-    assert slot.ready(None).client is bench.client
+    assert connection.ready(None).native is bench.client
 
 
 def test_a_reason_is_said_once() -> None:
     """However often the reaper comes by; once more after an activity."""
     with FakeClock() as time:
         producer, refused = idle_producer()
-        slot = producer.slot
-        life = slot.ready(None)
-        life.inuse.append(None)
+        connection = producer.connection
+        client = connection.ready(None)
+        client.borrows.append(None)
         time.advance(IDLE)
         for _ in range(3):
-            slot.reap(slot.engine.batch([slot]))
+            connection.disconnect_if_due(connection.runtime.batch([connection]))
         assert [event["reason"] for event in refused] == ["call"]
-        slot.restart_deadline()
-        slot.reap(slot.engine.batch([slot]))
+        connection.restart_deadline()
+        connection.disconnect_if_due(connection.runtime.batch([connection]))
         assert [event["reason"] for event in refused] == ["call", "call"]
 
 
@@ -63,25 +63,25 @@ def test_an_ended_close_lets_the_next_one_go_on() -> None:
     """A client that was refused for the close before it is looked at when that ends."""
     with FakeClock() as time:
         producer, refused = idle_producer()
-        slot, schedule = producer.slot, producer.engine.schedule
-        slot.ready(None)
-        assert slot.retire("requested").ending is not None
-        slot.ready(None)
+        connection, schedule = producer.connection, producer.runtime.schedule
+        connection.ready(None)
+        assert connection.disconnect("requested").teardown is not None
+        connection.ready(None)
         time.advance(IDLE)
-        assert schedule.sweep(time.now()) == [slot]
-        slot.reap(slot.engine.batch([slot]))
+        assert schedule.sweep(time.now()) == [connection]
+        connection.disconnect_if_due(connection.runtime.batch([connection]))
         assert [event["reason"] for event in refused] == ["call"]
         assert schedule.sweep(time.now()) == []
-        producer.engine.run_jobs()
-        assert schedule.sweep(time.now()) == [slot]
+        producer.runtime.run_jobs()
+        assert schedule.sweep(time.now()) == [connection]
 
 
 def test_settle_looks_again_after_its_mark() -> None:
     """A message that comes between the look and the mark of quiet is seen."""
     producer = StillProducer(Bench())
-    life = producer.slot.ready(None)
-    client = life.client
-    assert client is not None
+    client = producer.connection.ready(None)
+    native = client.native
+    assert native is not None
 
     class Late:
         """A client whose next message comes right after the first look at it."""
@@ -99,21 +99,21 @@ def test_settle_looks_again_after_its_mark() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._inner, name)
 
-    life.client = cast("KafkaClient", Late(client))
-    assert not life.settle()
-    assert not life.quiet
+    client.native = cast("KafkaClient", Late(native))
+    assert not client.settle()
+    assert not client.quiet
 
 
 def test_a_close_waits_for_whoever_polls() -> None:
     """A client is not closed inside somebody's poll turn, and is when that ends."""
     bench = Bench()
     producer = StillProducer(bench)
-    life = producer.slot.ready(None)
-    assert producer.slot.retire("requested").ending is not None
-    turn = Ticket()
-    assert life.turn.take(turn)
-    producer.engine.run_jobs()
+    client = producer.connection.ready(None)
+    assert producer.connection.disconnect("requested").teardown is not None
+    ticket = Ticket()
+    assert client.poll_lock.take(ticket)
+    producer.runtime.run_jobs()
     assert bench.open_clients
-    life.leave(turn)
-    producer.engine.run_jobs()
+    client.leave(ticket)
+    producer.runtime.run_jobs()
     assert not bench.open_clients

@@ -12,7 +12,7 @@ from tests.doubles import Bench
 from waterdrop_py._engine.connection.states import (
     MOVES,
     STATUS_MOVES,
-    SlotState,
+    ConnectionState,
     Status,
     derive_status,
 )
@@ -33,31 +33,33 @@ LEGAL = {
 }
 
 
-@pytest.mark.parametrize(("start", "end"), list(product(SlotState, SlotState)))
-def test_every_pair_of_states(start: SlotState, end: SlotState) -> None:
+@pytest.mark.parametrize(
+    ("start", "end"), list(product(ConnectionState, ConnectionState))
+)
+def test_every_pair_of_states(start: ConnectionState, end: ConnectionState) -> None:
     """A slot moves along the table, and refuses every other move, itself unmoved."""
-    slot = StillProducer(Bench()).slot
-    slot.state = start
+    connection = StillProducer(Bench()).connection
+    connection.state = start
     if (start.name, end.name) in LEGAL:
-        slot._move(end)  # noqa: SLF001 - the one function that moves
-        assert slot.state is end
+        connection._move(end)  # noqa: SLF001 - the one function that moves
+        assert connection.state is end
     else:
         with pytest.raises(WaterdropError, match="cannot go"):
-            slot._move(end)  # noqa: SLF001
-        assert slot.state is start
+            connection._move(end)  # noqa: SLF001
+        assert connection.state is start
 
 
 @pytest.mark.parametrize("opened", [True, False])
-@pytest.mark.parametrize("retiring", [True, False])
-@pytest.mark.parametrize("state", SlotState)
+@pytest.mark.parametrize("teardown", [True, False])
+@pytest.mark.parametrize("state", ConnectionState)
 def test_status_of_every_state(
-    state: SlotState, *, opened: bool, retiring: bool
+    state: ConnectionState, *, opened: bool, teardown: bool
 ) -> None:
     """The public status says what the slot does, whatever came before."""
     empty = "configured"
     if opened:
         empty = "disconnected"
-    if retiring:
+    if teardown:
         empty = "disconnecting"
     expected = {
         "EMPTY": empty,
@@ -66,25 +68,27 @@ def test_status_of_every_state(
         "CLOSING": "closing",
         "CLOSED": "closed",
     }[state.name]
-    assert str(derive_status(state, opened=opened, retiring=retiring)) == expected
+    assert str(derive_status(state, opened=opened, teardown=teardown)) == expected
 
 
 def test_status_moves_follow_from_slot_moves() -> None:
     """Whatever a legal move of a slot does to the status is a legal move of it."""
     for start, ends in MOVES.items():
-        for end, opened, retiring in product(ends, [True, False], [True, False]):
-            if retiring and not opened:
+        for end, opened, teardown in product(ends, [True, False], [True, False]):
+            if teardown and not opened:
                 continue  # what is let go of was opened
-            before = derive_status(start, opened=opened, retiring=retiring)
-            afterwards = opened or end is SlotState.OPEN
-            let_go = retiring or (start is SlotState.OPEN and end is SlotState.EMPTY)
-            after = derive_status(end, opened=afterwards, retiring=let_go)
-            assert after in STATUS_MOVES[before], (start, end, opened, retiring)
+            before = derive_status(start, opened=opened, teardown=teardown)
+            afterwards = opened or end is ConnectionState.OPEN
+            let_go = teardown or (
+                start is ConnectionState.OPEN and end is ConnectionState.EMPTY
+            )
+            after = derive_status(end, opened=afterwards, teardown=let_go)
+            assert after in STATUS_MOVES[before], (start, end, opened, teardown)
 
 
 def test_tables_are_whole() -> None:
     """Each state and status has its row, and closed is the end."""
-    assert set(MOVES) == set(SlotState)
+    assert set(MOVES) == set(ConnectionState)
     assert set(STATUS_MOVES) == set(Status)
     assert STATUS_MOVES[Status.CLOSED] == frozenset()
 
@@ -92,19 +96,19 @@ def test_tables_are_whole() -> None:
 def test_every_event_moves_the_status_legally() -> None:
     """Statuses seen by subscribers, in order, move along the table."""
     producer = StillProducer(Bench())
-    seen = [producer.slot.status]
+    seen = [producer.connection.status]
 
     def look(_: Event) -> None:
-        if producer.slot.status is not seen[-1]:
-            seen.append(producer.slot.status)
+        if producer.connection.status is not seen[-1]:
+            seen.append(producer.connection.status)
 
     with record(producer.monitor):
         for name in ("connecting", "connected", "disconnecting", "disconnected"):
             producer.monitor.subscribe(f"producer.{name}", look)
         for _ in range(2):
-            producer.slot.ready(None)
-            assert producer.slot.retire("requested").ending is not None
-            producer.engine.run_jobs()
+            producer.connection.ready(None)
+            assert producer.connection.disconnect("requested").teardown is not None
+            producer.runtime.run_jobs()
     assert [str(status) for status in seen] == [
         "configured",
         *["connecting", "connected", "disconnecting", "disconnected"] * 2,

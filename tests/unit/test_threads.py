@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from waterdrop_py._engine.concurrency import threads
-from waterdrop_py._engine.concurrency.threads import Post
+from waterdrop_py._engine.concurrency.threads import OnDemandThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ def test_work_that_comes_before_its_thread(started: list[Callable[[], None]]) ->
         done.extend(inbox)
         inbox.clear()
 
-    post = Post("any", run)
+    post = OnDemandThread("any", run)
     for item in range(3):
         inbox.append(item)
         post.fill()
@@ -47,7 +47,7 @@ def test_work_that_comes_as_its_thread_ends(
         if not started:
             post.fill()
 
-    post = Post("any", run)
+    post = OnDemandThread("any", run)
     post.fill()
     started.pop()()
     assert len(started) == 1
@@ -58,7 +58,7 @@ def test_no_thread_starts() -> None:
     answers = [False, True]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "start", lambda *_: answers.pop(0))
-        post = Post("any", lambda: None)
+        post = OnDemandThread("any", lambda: None)
         post.fill()
         post.fill()
     assert answers == []
@@ -78,7 +78,7 @@ def test_a_start_that_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
         return True
 
     monkeypatch.setattr(threads, "start", start)
-    post = Post("any", lambda: None)
+    post = OnDemandThread("any", lambda: None)
     for left in (3, 1):
         with pytest.raises(KeyboardInterrupt):
             post.fill()

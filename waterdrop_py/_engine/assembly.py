@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.client.factory import Factory
-from waterdrop_py._engine.connection.connection import ClientSlot
+from waterdrop_py._engine.connection.connection import Connection
 from waterdrop_py._engine.connection.recovery import Recovery, ReloadPolicy
 from waterdrop_py._engine.introspection.stats import ProducerStats, read_stats
-from waterdrop_py._engine.process.runtime import ENGINE
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.produce.buffer import Buffer
 from waterdrop_py._engine.produce.buffer_flush import Flusher
 from waterdrop_py._engine.produce.dispatch import Dispatch
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, eq=False)
-class Parts:
+class Components:
     """What a sender is made of. Assembled once; `variants` have parts of their own."""
 
     config: Config
     emitter: Emitter
     middleware: Middleware
-    slot: ClientSlot
+    connection: Connection
     dispatch: Dispatch
     verbs: Verbs
     buffer: Buffer
     flusher: Flusher
     transactions: Transactions | None
-    variants: dict[frozenset[tuple[str, str]], Parts] = field(default_factory=dict)
+    variants: dict[frozenset[tuple[str, str]], Components] = field(default_factory=dict)
 
     @classmethod
     def assemble(
@@ -48,15 +48,15 @@ class Parts:
         middleware: Middleware,
         kafka: Mapping[str, Any],
         brokers: Brokers | None = None,
-    ) -> Parts:
+    ) -> Components:
         """Parts around a slot of their own, whose clients get `kafka`.
 
         `brokers`: what the other clients of the producer have learned.
         """
         factory = Factory(config, emitter, kafka, brokers)
         wait = config.close_before_fork
-        slot = ClientSlot(
-            ENGINE,
+        connection = Connection(
+            RUNTIME,
             factory,
             emitter,
             idle_timeout=config.idle_disconnect_timeout / 1000,
@@ -66,15 +66,15 @@ class Parts:
         )
         transactions = recovery = None
         if factory.is_transactional:
-            recovery = Recovery(slot, emitter, _for_transactions(config))
-            transactions = Transactions(config, slot, emitter, recovery)
-            slot.reports.transactional = True
-            dispatch = Dispatch(config, slot, emitter)
+            recovery = Recovery(connection, emitter, _for_transactions(config))
+            transactions = Transactions(config, connection, emitter, recovery)
+            connection.reports.transactional = True
+            dispatch = Dispatch(config, connection, emitter)
         else:
             if factory.is_idempotent:
                 policy = _for_idempotence(config)
-                recovery = Recovery(slot, emitter, policy, by_reports=True)
-            dispatch = Dispatch(config, slot, emitter, recovery)
+                recovery = Recovery(connection, emitter, policy, by_reports=True)
+            dispatch = Dispatch(config, connection, emitter, recovery)
         verbs = Verbs(
             dispatch,
             emitter,
@@ -84,13 +84,13 @@ class Parts:
             max_wait_timeout=config.max_wait_timeout / 1000,
         )
         buffer = Buffer()
-        flusher = Flusher(buffer, verbs, dispatch, slot, emitter, transactions)
+        flusher = Flusher(buffer, verbs, dispatch, connection, emitter, transactions)
         flusher.watch()
         return cls(
             config,
             emitter,
             middleware,
-            slot,
+            connection,
             dispatch,
             verbs,
             buffer,
@@ -104,9 +104,9 @@ class Parts:
             ",".join(sorted(f"{name}={value}" for name, value in key)): each.stats()
             for key, each in list(self.variants.items())
         }
-        return read_stats(self.slot, buffered=len(self.buffer), variants=variants)
+        return read_stats(self.connection, buffered=len(self.buffer), variants=variants)
 
-    def patient(self, max_wait_timeout: float) -> Parts:
+    def with_max_wait(self, max_wait_timeout: float) -> Components:
         """The same parts, with another patience (in seconds)."""
         verbs = Verbs(
             self.dispatch,
@@ -120,15 +120,15 @@ class Parts:
             self.buffer,
             verbs,
             self.dispatch,
-            self.slot,
+            self.connection,
             self.emitter,
             self.transactions,
         )
-        return Parts(
+        return Components(
             self.config,
             self.emitter,
             self.middleware,
-            self.slot,
+            self.connection,
             self.dispatch,
             verbs,
             self.buffer,

@@ -40,7 +40,7 @@ def fork() -> int:
     native_fork = ctypes.PyDLL(None).fork
     time.sleep(0.3)
     # As while something is un-acknowledged: the next send takes the fast path.
-    PRODUCER._slot.life.quiet = WAY == "transactional"  # noqa: SLF001 - no other way
+    PRODUCER._connection.client.quiet = WAY == "transactional"  # noqa: SLF001 - no other way
     return int(native_fork())
 
 

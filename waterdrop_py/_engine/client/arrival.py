@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Arrival:
-    """A callback of librdkafka's with one argument: it is kept for `Life.drain`.
+    """A callback of librdkafka's with one argument: it is kept for `Client.drain`.
 
     As with `DeliveryHandle.__call__`, no signal handler runs in here.
     """
@@ -35,7 +35,7 @@ class Arrival:
 
 
 class ArrivingLines:
-    """A logger of librdkafka's that keeps its lines for `Life.drain` likewise."""
+    """A logger of librdkafka's that keeps its lines for `Client.drain` likewise."""
 
     __slots__ = ("_arrived", "_log")
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
 
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
 
 _HOLDERS: Final[set[CodeType]] = set()
 _POLLERS: Final[set[CodeType]] = set()
@@ -23,18 +23,18 @@ _STEPS: Final[set[CodeType]] = set()
 _F = TypeVar("_F", bound="Callable[..., object]")
 
 
-def leaseholder(function: _F) -> _F:
-    """Mark a function that keeps a mark in `life.inuse`, in a local named `life`."""
+def borrower(function: _F) -> _F:
+    """Mark a function that borrows the client in its local variable `client`."""
     _HOLDERS.add(function.__code__)
     return function
 
 
-def leases(life: Life) -> int:
-    """How many marks in `life.inuse` belong to frames of this thread."""
+def borrows_here(client: Client) -> int:
+    """How many marks in `client.borrows` belong to frames of this thread."""
     count = 0
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code in _HOLDERS and frame.f_locals.get("life") is life:
+        if frame.f_code in _HOLDERS and frame.f_locals.get("client") is client:
             count += 1
         frame = frame.f_back
     return count
@@ -57,24 +57,24 @@ def polls_here() -> bool:
 
 
 def ends_step(function: _F) -> _F:
-    """Mark a method that ends a step of a slot, and then does what was deferred to it.
+    """Mark a method that ends a step of a connection and then runs deferred jobs.
 
-    Its `self` is the slot, or has it as `_slot`, or has the `reports` of the slot.
+    Its `self` is the connection, has it as `_connection`, or shares its `reports`.
     """
     _STEPS.add(function.__code__)
     return function
 
 
-def in_deferred(slot: ClientSlot) -> bool:
-    """Whether this thread does what was deferred to the end of a step of `slot`, or is
-    about to, further down its stack."""
+def in_deferred(connection: Connection) -> bool:
+    """Whether this thread, further down its stack, ends a step of `connection` and runs
+    what was deferred to it, or is about to."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code in _STEPS:
             owner = frame.f_locals.get("self")
             if (
-                getattr(owner, "reports", None) is slot.reports
-                or getattr(owner, "_slot", None) is slot
+                getattr(owner, "reports", None) is connection.reports
+                or getattr(owner, "_connection", None) is connection
             ):
                 return True
         frame = frame.f_back

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from waterdrop_py._engine.client.kafka_errors import code_name
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
 
 _LONGEST: Final = 500
 """Characters of a report, or of the servers, that a checklist repeats."""
@@ -50,14 +50,14 @@ class Diagnosis:
         reports: how many errors were reported so far.
         downs: how many of them said that all brokers are down. Others may follow such
             a one at once: librdkafka begins again then.
-        answers: how often a broker was heard, beyond `Life.acknowledged`.
+        answers: how often a broker was heard, beyond `Client.acknowledged`.
     """
 
     __slots__ = (
         "_acknowledged",
+        "_client",
         "_code",
         "_down",
-        "_life",
         "_newest",
         "_text",
         "answers",
@@ -70,14 +70,14 @@ class Diagnosis:
         self._code: str | None = None
         self._newest: Any = None
         # Weakly, for the life has the desk that has this.
-        self._life: weakref.ref[Life] | None = None
+        self._client: weakref.ref[Client] | None = None
         self._forget()
 
-    def note(self, error: Any, life: Life | None = None) -> None:
-        """Take in an error of the client of `life`."""
+    def note(self, error: Any, client: Client | None = None) -> None:
+        """Take in an error of the client of `client`."""
         self._forget_if_outdated()
-        self._life = None if life is None else weakref.ref(life)
-        self._acknowledged = 0 if life is None else life.acknowledged
+        self._client = None if client is None else weakref.ref(client)
+        self._acknowledged = 0 if client is None else client.acknowledged
         self._newest = error
         self.reports += 1
         code = code_name(error)
@@ -103,11 +103,11 @@ class Diagnosis:
         self._down = False
         self._newest = None
         self._acknowledged = 0
-        self._life = None
+        self._client = None
 
     def _forget_if_outdated(self) -> None:
-        life = None if self._life is None else self._life()
-        if life is not None and life.acknowledged != self._acknowledged:
+        client = None if self._client is None else self._client()
+        if client is not None and client.acknowledged != self._acknowledged:
             self._forget()
 
     @property

@@ -23,9 +23,9 @@ from waterdrop_py.errors import ProduceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.concurrency.wakeup import Bell
+    from waterdrop_py._engine.concurrency.wakeup import Wakeup
     from waterdrop_py._engine.connection.metadata import Request
-    from waterdrop_py._engine.reports.handler import ReportDesk, Telling
+    from waterdrop_py._engine.reports.handler import ReportHandler, Telling
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.typing import KafkaClient
 
@@ -45,13 +45,13 @@ class Pin(NamedTuple):
     since: float
 
 
-class Life:
+class Client:
     """What is known of one client, and the only way to it.
 
-    No lock. A sender leaves a mark in `inuse`, looks again whether the life is
+    No lock. A sender leaves a mark in `borrows`, looks again whether the life is
     still its slot's, and only then touches `client`; whoever retires the life
-    takes it out of the slot first and looks at `inuse` then, so one of the two
-    sees the other. Reports are served by whoever holds `turn`, one thread at a
+    takes it out of the slot first and looks at `borrows` then, so one of the two
+    sees the other. Reports are served by whoever holds `poll_lock`, one thread at a
     time, which is why the counters of reports need no lock either.
 
     Attributes:
@@ -92,7 +92,6 @@ class Life:
         "_after_turn",
         "acknowledged",
         "answers_before",
-        "arm",
         "arrived",
         "ask",
         "ask_at",
@@ -101,20 +100,23 @@ class Life:
         "begun_at",
         "between",
         "blocked",
-        "client",
+        "borrows",
+        "counters_uncertain",
         "failed",
         "fatal",
-        "inuse",
+        "given_up",
+        "in_transaction",
         "last_activity",
-        "lost",
+        "native",
         "noted",
         "on_settled",
         "on_unpinned",
         "opened_at",
         "pinned",
         "pins",
-        "plain",
         "poll_at",
+        "poll_lock",
+        "poll_soon",
         "produce",
         "progress_at",
         "quiet",
@@ -124,38 +126,36 @@ class Life:
         "registration",
         "reports",
         "sent",
-        "spoilt",
+        "sequence_gap",
         "statistics",
         "telling",
-        "torn",
-        "transacting",
-        "turn",
+        "unobserved",
         "waiters",
     )
 
     def __init__(  # noqa: PLR0915 - a line for each attribute
-        self, reports: ReportDesk, arm: Callable[[Life], None]
+        self, reports: ReportHandler, poll_soon: Callable[[Client], None]
     ) -> None:
-        self.client: KafkaClient | None = None
+        self.native: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
         self.reports = reports
         self.arrived: deque[tuple[Any, Any, Any]] = deque()
         self.telling: Telling | None = None
-        self.arm = arm
+        self.poll_soon = poll_soon
         self.between = False
         self.asking: dict[str, Request] = {}
-        self.awaiting: dict[Bell, None] = {}
+        self.awaiting: dict[Wakeup, None] = {}
         self.on_settled: Callable[[], None] | None = None
         self.on_unpinned: Callable[[], None] | None = None
         # A deque: a list gives its memory back with the last mark, and takes it anew
         # with the next, which is a tenth of what the library does for a message.
-        self.inuse: deque[None] = deque()
-        self.turn = Claim()
+        self.borrows: deque[None] = deque()
+        self.poll_lock = Claim()
         self.waiters: list[Callable[[], None]] = []
         self._after_turn: list[Callable[[], None]] = []
         self.quiet = True
         self.reached = False
-        self.plain = False
+        self.unobserved = False
         self.statistics = False
         self.noted = False
         self.opened_at = self.last_activity = clock.now()
@@ -166,25 +166,25 @@ class Life:
         self.fatal: Fatal | None = None
         self.registration: Registration | None = None
         self.begun_at = 0.0
-        self.ask: Callable[[Life], None] | None = None
+        self.ask: Callable[[Client], None] | None = None
         self.ask_at = inf
-        self.lost: BaseException | None = None
+        self.given_up: BaseException | None = None
         self.refusals: set[str] = set()
         self.pins: list[Pin] = []
-        self.pinned = self.torn = False
+        self.pinned = self.counters_uncertain = False
         self.blocked: Callable[[], bool] | None = None
-        self.transacting = self.spoilt = False
+        self.in_transaction = self.sequence_gap = False
 
-    def held_here(self) -> bool:
+    def polled_by_this_thread(self) -> bool:
         """Whether this thread is inside a poll of this client, further down."""
-        return self.turn.mine and not self.turn.heal()
+        return self.poll_lock.mine and not self.poll_lock.heal()
 
     # -- reports -----------------------------------------------------------
 
     def serve(self, timeout: float) -> None:
         """Serve reports and callbacks for at most `timeout` seconds. Turn held."""
-        if self.client is not None:
-            self.serve_with(self.client.poll, timeout)
+        if self.native is not None:
+            self.serve_with(self.native.poll, timeout)
             if not self.reached and not self.quiet:
                 self._look_who_answered()
         elif self.arrived:
@@ -212,7 +212,7 @@ class Life:
             try:
                 native(timeout)
             except BaseException as error:
-                self.torn = True
+                self.counters_uncertain = True
                 raise_interruption(error)
                 raise
             finally:
@@ -231,11 +231,11 @@ class Life:
             if self.last_activity >= self.ask_at and self.ask is not None:
                 self.ask(self)
 
-    def doomed(self, native: Any) -> None:
+    def note_fatal(self, native: Any) -> None:
         """Note the fatal error. The first one that tells more than `_FATAL` stays."""
         known = self.fatal
         if known is None or code_name(known.native) == "fatal":
-            lasted = clock.now() - self.begun_at if self.transacting else None
+            lasted = clock.now() - self.begun_at if self.in_transaction else None
             self.fatal = Fatal(native, self.registration, lasted)
 
     def _resend(self) -> None:
@@ -253,7 +253,7 @@ class Life:
         a second native call inside one. librdkafka gives the cluster's id that it
         remembers, or raises, in 10 us; it sends nothing.
         """
-        native = native_of(self.client)  # of a wrapper: its own method may trace
+        native = native_of(self.native)  # of a wrapper: its own method may trace
         try:
             self.reached = self.acknowledged > 0 or (
                 native is not None
@@ -290,13 +290,13 @@ class Life:
     def remind(self, handle: DeliveryHandle) -> None:
         """What watches `handle` could not be called in full: the poller goes on."""
         self.arrived.append((handle, None, None))
-        self.arm(self)
+        self.poll_soon(self)
 
     @ends_step
     def leave(
         self,
         ticket: Ticket,
-        again: Callable[[Life], None] | None = None,
+        again: Callable[[Client], None] | None = None,
         *,
         settled: bool = False,
     ) -> None:
@@ -306,21 +306,21 @@ class Life:
         at the client comes before the release: afterwards it may be closed. `settled`:
         the caller has looked, and nothing is left.
         """
-        if not self.turn.held_by(ticket):
+        if not self.poll_lock.held_by(ticket):
             return
         try:
             settled = settled or self.settle()
         finally:
             # Whatever a signal handler raises meanwhile: nobody else could serve.
-            self.turn.release(ticket)
+            self.poll_lock.release(ticket)
         while self._after_turn:
             try:
                 job = self._after_turn.pop(0)
             except IndexError:
                 break  # another leaver took it
             job()
-        if not self.ring_next() and not settled:
-            (again or self.arm)(self)
+        if not self.wake_next() and not settled:
+            (again or self.poll_soon)(self)
 
     def after_turn(self, job: Callable[[], None]) -> None:
         """Run `job` as soon as nobody polls, now if nobody does.
@@ -331,25 +331,25 @@ class Life:
         self._after_turn.append(job)
         ticket = Ticket()
         try:
-            self.turn.take(ticket)
+            self.poll_lock.take(ticket)
         finally:
             self.leave(ticket)
 
-    def ring_next(self) -> bool:
+    def wake_next(self) -> bool:
         """Wake one thread that waits for the turn; whether there was one."""
         while self.waiters:
             try:
-                bell = self.waiters.pop(0)
+                wakeup = self.waiters.pop(0)
             except IndexError:
                 break
-            bell()
+            wakeup()
             return True
         return False
 
     def hand_on(self) -> None:
         """Somebody who was woken to serve does not: wake the next, or the poller."""
-        if not self.ring_next() and self.client is not None:
-            self.arm(self)
+        if not self.wake_next() and self.native is not None:
+            self.poll_soon(self)
 
     def settle(self) -> bool:
         """Mark the life quiet if nothing is un-acknowledged; whether it is quiet.
@@ -358,11 +358,11 @@ class Life:
 
         The mark comes first and the look again second. Sender S reads `quiet`
         False, is stopped; the poller finds nothing and marks; S produces: nobody
-        would serve the report. But S left its mark in `inuse` before it read
+        would serve the report. But S left its mark in `borrows` before it read
         `quiet`, and the message counts in `len(client)` after it: the second
         look sees one of the two (test_quiet_is_taken_back_when_a_send_meets_it).
         """
-        if self.client is None:  # destroyed, and nobody comes to it any more
+        if self.native is None:  # destroyed, and nobody comes to it any more
             return not self.arrived
         if self.busy():
             self.quiet = False
@@ -371,7 +371,7 @@ class Life:
         if self.busy():
             self.quiet = False
             return False
-        if self.torn or (self.reports.foreign and self.in_flight()):
+        if self.counters_uncertain or (self.reports.foreign and self.in_flight()):
             self._reconcile()
         if self.refusals and self.on_settled is not None:
             self.on_settled()
@@ -385,21 +385,21 @@ class Life:
         belongs to no message once none is left that it could be: the numbers are looked
         at first, and then neither a send is in progress nor has the client anything.
         """
-        numbered = figure(self.sent)
+        numbered = peek(self.sent)
         open_ = watchers.open_handles(self) if self.reports.foreign else []
         if self.busy() or self.reports.resending.holds:
             return
-        self.torn = False
+        self.counters_uncertain = False
         if open_:
             self.reports.resolve_lost(self, open_)
-        known = figure(self.refused) + self.acknowledged + self.failed
+        known = peek(self.refused) + self.acknowledged + self.failed
         for _ in range(numbered - known):
             next(self.refused)
 
     def busy(self) -> bool:
         """Whether a send is in progress or anything is un-acknowledged or unsettled."""
-        client = self.client
-        if self.inuse or self.arrived:
+        client = self.native
+        if self.borrows or self.arrived:
             return True
         return client is not None and len(client) > 0
 
@@ -411,19 +411,19 @@ class Life:
         """How many callers wait for an answer to a request for metadata."""
         return len(self.awaiting)
 
-    def native(self) -> KafkaClient:
+    def opened_native(self) -> KafkaClient:
         """The client, for a caller that keeps no reference to it.
 
         A local variable would live on in the traceback of whatever is raised, and with
         it a client that is destroyed by dropping it.
         """
-        if self.client is None:
+        if self.native is None:
             raise ProduceError(
                 "the client was replaced by another thread; begin again (state)",
                 code="state",
                 retriable=True,
             )
-        return self.client
+        return self.native
 
     # -- figures -----------------------------------------------------------
 
@@ -433,18 +433,18 @@ class Life:
         What lowers it is read first: a send between the two reads may count as one
         too many, never hide another one.
         """
-        refused = figure(self.refused)
-        return figure(self.sent) - refused
+        refused = peek(self.refused)
+        return peek(self.sent) - refused
 
     def theirs(self) -> int:
         """What users of the bare client have on their way. Client alive."""
-        if not self.pinned or self.client is None:
+        if not self.pinned or self.native is None:
             return 0
-        return max(0, len(self.client) - self.in_flight())
+        return max(0, len(self.native) - self.in_flight())
 
     def in_flight(self) -> int:
         """Messages without an outcome, and no fewer; see `taken`."""
-        if self.lost is not None:
+        if self.given_up is not None:
             return 0
         outcomes = self.acknowledged + self.failed
         return max(0, self.taken() - outcomes)
@@ -453,7 +453,7 @@ class Life:
         return f"<Life quiet={self.quiet} in_flight={self.in_flight()}>"
 
 
-def figure(counter: count[int]) -> int:
+def peek(counter: count[int]) -> int:
     """What a counter would give next, without taking it.
 
     `itertools.count` counts atomically and says where it stands only in its repr.

@@ -30,9 +30,9 @@ from waterdrop_py.errors import ConfigurationInvalidError, ProduceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.emitter import Emitter
-    from waterdrop_py._engine.reports.handler import ReportDesk
+    from waterdrop_py._engine.reports.handler import ReportHandler
     from waterdrop_py._settings.librdkafka_check import Properties
     from waterdrop_py.config import Config
     from waterdrop_py.typing import KafkaClient
@@ -129,8 +129,8 @@ class Factory:
         callback: Callable[[Any, Any], None] | None = self.kafka.get("on_delivery")
         return callback
 
-    def open(self, life: Life, reports: ReportDesk) -> None:
-        """Construct the client of `life`. Blocks as long as a token provider does, and
+    def open(self, client: Client, reports: ReportHandler) -> None:
+        """Construct the native client. Blocks as long as a token provider does, and
         for another second where there is one (confluent-kafka looks once a second).
 
         Raises:
@@ -152,55 +152,63 @@ class Factory:
         self.brokers.add_to(conf)
         if transactional_id:
             timeout_ms = number_of(conf, "transaction.timeout.ms") or 0
-            life.registration = Registration(transactional_id, timeout_ms)
-        life.statistics = beginning.statistics
+            client.registration = Registration(transactional_id, timeout_ms)
+        client.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
         reports.linger = self.linger
-        life.answers_before = reports.diagnosis.answers
-        self._wire(conf, life, reports)
+        client.answers_before = reports.diagnosis.answers
+        self._wire(conf, client, reports)
         provider = self._config.oauth_token_provider or conf.get("oauth_cb")
         tokens = (
-            None if provider is None else Tokens(provider, self._emitter, life.arrived)
+            None
+            if provider is None
+            else Tokens(provider, self._emitter, client.arrived)
         )
         if tokens is not None:
             conf["oauth_cb"] = tokens
         watch_exit()
         try:
-            client = self._construct(conf, tokens, reports)
+            native = self._construct(conf, tokens, reports)
         finally:
-            life.drain()
-        self._take(client, conf, life, reports)
+            client.drain()
+        self._take(native, conf, client, reports)
 
-    def _wire(self, conf: dict[str, Any], life: Life, reports: ReportDesk) -> None:
+    def _wire(
+        self, conf: dict[str, Any], client: Client, reports: ReportHandler
+    ) -> None:
         """Have the client's callbacks store what they are called with."""
         # Weakly: the client, which the life has, keeps its callbacks, and the collector
         # would have to find each closed one (test_cycles_are_flat).
-        heard_by = weakref.ref(life)
+        heard_by = weakref.ref(client)
 
         def heard(error: Any) -> None:
             reports.client_error(error, heard_by())
 
-        conf["error_cb"] = self._beside(life, conf, "error_cb", heard)
+        conf["error_cb"] = self._beside(client, conf, "error_cb", heard)
         bridge = LogBridge(self._emitter, conf.get("logger"))
-        conf["logger"] = ArrivingLines(life.arrived, bridge.log)
-        if life.statistics or "stats_cb" in conf:
-            conf["stats_cb"] = self._beside(life, conf, "stats_cb", self._statistics)
+        conf["logger"] = ArrivingLines(client.arrived, bridge.log)
+        if client.statistics or "stats_cb" in conf:
+            conf["stats_cb"] = self._beside(client, conf, "stats_cb", self._statistics)
         if "throttle_cb" in conf:
-            conf["throttle_cb"] = self._beside(life, conf, "throttle_cb", None)
+            conf["throttle_cb"] = self._beside(client, conf, "throttle_cb", None)
 
     def _take(
-        self, client: KafkaClient, conf: dict[str, Any], life: Life, reports: ReportDesk
+        self,
+        native: KafkaClient,
+        conf: dict[str, Any],
+        client: Client,
+        reports: ReportHandler,
     ) -> None:
-        """Make `client` the one of `life`, and decide how messages are handed to it."""
-        reports.take_client(foreign=foreign.is_foreign(client))
-        life.client = self._whole(client)
+        """Give `client` its native client, and decide how messages are handed to it."""
+        reports.take_client(foreign=foreign.is_foreign(native))
+        client.native = self._whole(native)
         if reports.foreign:
             limit = number_of(conf, _QUEUE)
             room = _DEFAULT_QUEUE if limit is None else limit
-            life.produce = foreign.by_keyword(life, room)
+            client.produce = foreign.by_keyword(client, room)
         else:
-            life.produce = life.client.produce
+            client.produce = client.native.produce
 
     def _whole(self, client: KafkaClient) -> KafkaClient:
         try:
@@ -225,7 +233,7 @@ class Factory:
         return known
 
     def _construct(
-        self, conf: dict[str, Any], tokens: Tokens | None, reports: ReportDesk
+        self, conf: dict[str, Any], tokens: Tokens | None, reports: ReportHandler
     ) -> KafkaClient:
         try:
             if tokens is not None:
@@ -278,7 +286,7 @@ class Factory:
 
     def _beside(
         self,
-        life: Life,
+        client: Client,
         conf: dict[str, Any],
         name: str,
         ours: Callable[[Any], None] | None,
@@ -296,7 +304,7 @@ class Factory:
                         raise
                     self._raised(name, error)
 
-        return Arrival(life.arrived, callback)
+        return Arrival(client.arrived, callback)
 
     def _raised(self, name: str, error: BaseException) -> None:
         self._emitter.error(f"callbacks.{name}.error", error)

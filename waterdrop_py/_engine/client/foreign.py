@@ -17,7 +17,7 @@ from waterdrop_py.errors import ConfigurationInvalidError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py.typing import Headers, KafkaClient
 
 NATIVE: Final = cimpl.Producer
@@ -123,7 +123,7 @@ def identities_of(client: object) -> tuple[int, ...]:
     return (id(client),) if inner is None else (id(client), id(inner))
 
 
-def by_keyword(life: Life, limit: int) -> Callable[..., None]:
+def by_keyword(client: Client, limit: int) -> Callable[..., None]:
     """What the engine calls with positions, for a client that gets keywords.
 
     `limit` is the number of messages that the client's queue holds, 0 without one. A
@@ -147,10 +147,10 @@ def by_keyword(life: Life, limit: int) -> Callable[..., None]:
         timestamp: int = 0,
         headers: Headers | None = None,
     ) -> None:
-        # Without a local variable of the client: see `Life.native`.
-        before = life.acknowledged + life.failed
-        size, then = len(life.native()), full[0]
-        if size >= limit > 0 and life.in_flight() - len(life.inuse) >= limit:
+        # Without a local variable of the client: see `Client.native`.
+        before = client.acknowledged + client.failed
+        size, then = len(client.opened_native()), full[0]
+        if size >= limit > 0 and client.in_flight() - len(client.borrows) >= limit:
             raise BufferError("Local: Queue full")
         if then is not None:
             if then.holds_for(value, before, size):
@@ -158,13 +158,15 @@ def by_keyword(life: Life, limit: int) -> Callable[..., None]:
             full[0] = None
         given = _given(key, partition, timestamp, headers)
         try:
-            life.native().produce(topic, value=value, on_delivery=on_delivery, **given)
+            client.opened_native().produce(
+                topic, value=value, on_delivery=on_delivery, **given
+            )
         except BufferError:
             # The size as of now: what left meanwhile may have made room.
-            full[0] = _Full(value, before, len(life.native()))
+            full[0] = _Full(value, before, len(client.opened_native()))
             raise
         finally:
-            life.note_reports(before)  # the client may poll inside `produce`
+            client.note_reports(before)  # the client may poll inside `produce`
 
     return produce
 

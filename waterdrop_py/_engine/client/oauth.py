@@ -41,7 +41,7 @@ class Tokens:
     ) -> None:
         self._provider = provider
         self._emitter = emitter
-        self._arrived = arrived  # `Life.arrived`
+        self._arrived = arrived  # `Client.arrived`
         self._first: list[Any] = []
 
     def prepare(self, conf: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from waterdrop_py._engine.logs.log import LOG
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py.errors import ProduceError
 
 AGAIN: Final = 60.0
@@ -34,7 +34,7 @@ _ALL_DOWN: Final = "all_brokers_down"
 class _Note(NamedTuple):
     """A connection error, and whether no function of the user's heard it."""
 
-    life: Life
+    client: Client
     code: str
     error: ProduceError
     unheard: bool
@@ -65,11 +65,11 @@ class _Suspect:
         "warned",
     )
 
-    def __init__(self, life: Life, now: float) -> None:
-        self.heard = _heard(life)
+    def __init__(self, client: Client, now: float) -> None:
+        self.heard = _heard(client)
         self.met = self.heard > 0
         self.since = now
-        self.failed = self.told = life.failed
+        self.failed = self.told = client.failed
         self.blamed_at: float | None = None
         self.all_down = self.warned = False
         self.errors: list[tuple[float, ProduceError]] = []
@@ -98,34 +98,34 @@ class Reach:
 
     def reset(self) -> None:
         """Forget all: at import, and in a forked child."""
-        self._suspects: dict[Life, _Suspect] = {}
+        self._suspects: dict[Client, _Suspect] = {}
         self._notes: list[_Note] = []
         self._brokers: dict[str, _Brokers] = {}
         self._looked_at: float | None = None
 
     def blame(
-        self, life: Life, code: str, error: ProduceError, *, unheard: bool
+        self, client: Client, code: str, error: ProduceError, *, unheard: bool
     ) -> None:
         """librdkafka reported a connection error of this client."""
-        self._notes.append(_Note(life, code, error, unheard))
-        life.arm(life)  # the poller may not know this client yet
+        self._notes.append(_Note(client, code, error, unheard))
+        client.poll_soon(client)  # the poller may not know this client yet
 
-    def look(self, lives: Iterable[Life], now: float) -> list[Callable[[], None]]:
+    def look(self, clients: Iterable[Client], now: float) -> list[Callable[[], None]]:
         """Judge every client; returns the jobs that write what is to be said."""
         self._after_a_pause(now)
         self._take_notes(now)
         jobs: list[Callable[[], None]] = []
-        unreachable: dict[str, list[Life]] = {}
-        for life in self._to_judge(lives, now):
-            suspect = self._suspects[life]
-            came = self._take_in(life, suspect, now)
-            if suspect.warned or self._is_unreachable(life, suspect, now):
+        unreachable: dict[str, list[Client]] = {}
+        for client in self._to_judge(clients, now):
+            suspect = self._suspects[client]
+            came = self._take_in(client, suspect, now)
+            if suspect.warned or self._is_unreachable(client, suspect, now):
                 suspect.errors.clear()  # the warning stands for them
-                unreachable.setdefault(life.reports._servers, []).append(life)
+                unreachable.setdefault(client.reports._servers, []).append(client)
                 continue
-            jobs += _errors_of(life, suspect, now, came=came)
-            if life.quiet and not suspect.errors:
-                del self._suspects[life]
+            jobs += _errors_of(client, suspect, now, came=came)
+            if client.quiet and not suspect.errors:
+                del self._suspects[client]
         for servers, group in unreachable.items():
             jobs += self._warn(servers, group, now)
         for servers, brokers in tuple(self._brokers.items()):
@@ -133,14 +133,14 @@ class Reach:
                 del self._brokers[servers]
         return jobs
 
-    def _to_judge(self, lives: Iterable[Life], now: float) -> list[Life]:
+    def _to_judge(self, clients: Iterable[Client], now: float) -> list[Client]:
         """The clients with something to be said of: each is a suspect then."""
-        for life in lives:
-            if not life.quiet and life not in self._suspects:
-                self._suspects[life] = _Suspect(life, now)
-        for life in tuple(self._suspects):
-            if life.client is None:
-                del self._suspects[life]
+        for client in clients:
+            if not client.quiet and client not in self._suspects:
+                self._suspects[client] = _Suspect(client, now)
+        for client in tuple(self._suspects):
+            if client.native is None:
+                del self._suspects[client]
         return list(self._suspects)
 
     def _after_a_pause(self, now: float) -> None:
@@ -152,10 +152,10 @@ class Reach:
 
     def _take_notes(self, now: float) -> None:
         for _ in range(len(self._notes)):
-            life, code, error, unheard = self._notes.pop(0)
-            suspect = self._suspects.get(life)
+            client, code, error, unheard = self._notes.pop(0)
+            suspect = self._suspects.get(client)
             if suspect is None:
-                suspect = self._suspects[life] = _Suspect(life, now)
+                suspect = self._suspects[client] = _Suspect(client, now)
             if suspect.blamed_at is None:
                 suspect.blamed_at = now
             if code == _ALL_DOWN:
@@ -163,44 +163,44 @@ class Reach:
             elif unheard:
                 suspect.errors.append((now, error))
 
-    def _take_in(self, life: Life, suspect: _Suspect, now: float) -> bool:
+    def _take_in(self, client: Client, suspect: _Suspect, now: float) -> bool:
         """Whether anything came through since the last look; then all is well again."""
-        heard = _heard(life)
+        heard = _heard(client)
         if heard == suspect.heard:
-            if not (suspect.warned or _waits(life)):
+            if not (suspect.warned or _waits(client)):
                 suspect.since = now
             return False
         suspect.heard, suspect.since = heard, now
-        suspect.failed = suspect.told = life.failed
+        suspect.failed = suspect.told = client.failed
         suspect.met = True
         suspect.warned = False
         if suspect.blamed_at != now:  # else the error may be the newer of the two
             suspect.all_down, suspect.blamed_at = False, None
-            if life.reports.diagnosis.code is not None:
-                life.reports.diagnosis.clear()
-                suspect.heard = _heard(life)
+            if client.reports.diagnosis.code is not None:
+                client.reports.diagnosis.clear()
+                suspect.heard = _heard(client)
         return True
 
-    def _is_unreachable(self, life: Life, suspect: _Suspect, now: float) -> bool:
+    def _is_unreachable(self, client: Client, suspect: _Suspect, now: float) -> bool:
         if suspect.all_down and not suspect.met:
             return True
-        if not _waits(life):
+        if not _waits(client):
             return False
         silent = now - suspect.since
         if suspect.blamed_at is not None and silent >= DOUBT:
             return True
-        return silent >= SILENT + life.reports.linger
+        return silent >= SILENT + client.reports.linger
 
     def _warn(
-        self, servers: str, group: list[Life], now: float
+        self, servers: str, group: list[Client], now: float
     ) -> list[Callable[[], None]]:
         brokers = self._brokers.get(servers)
-        fresh = [life for life in group if not self._suspects[life].warned]
-        suffering = [life for life in group if self._suffers(life)]
+        fresh = [client for client in group if not self._suspects[client].warned]
+        suffering = [client for client in group if self._suffers(client)]
         if brokers is None:
             brokers = self._brokers[servers] = _Brokers(now)
-        for life in fresh:
-            self._suspects[life].warned = True
+        for client in fresh:
+            self._suspects[client].warned = True
         if suffering and now - brokers.said_at >= AGAIN:
             brokers.said_at, brokers.first = now, 0
             first = (fresh or suffering)[0]
@@ -212,20 +212,20 @@ class Reach:
         else:
             return []
         text = self._sentence(servers, first, group, now)
-        for life in group:
-            self._suspects[life].told = life.failed
+        for client in group:
+            self._suspects[client].told = client.failed
         return [partial(LOG.say, first.reports._emitter, logging.WARNING, text)]
 
-    def _suffers(self, life: Life) -> bool:
+    def _suffers(self, client: Client) -> bool:
         """Whether messages wait or have failed since the last line."""
-        return _waits(life) or life.failed > self._suspects[life].told
+        return _waits(client) or client.failed > self._suspects[client].told
 
     def _sentence(
-        self, servers: str, first: Life, group: list[Life], now: float
+        self, servers: str, first: Client, group: list[Client], now: float
     ) -> str:
         suspect, reports = self._suspects[first], first.reports
-        waiting = sum(life.in_flight() for life in group)
-        failed = sum(life.failed - self._suspects[life].failed for life in group)
+        waiting = sum(client.in_flight() for client in group)
+        failed = sum(client.failed - self._suspects[client].failed for client in group)
         silent = int(now - suspect.since)
         counts = f"messages waiting: {waiting}"
         if failed:
@@ -241,26 +241,28 @@ class Reach:
 
 
 def _errors_of(
-    life: Life, suspect: _Suspect, now: float, *, came: bool
+    client: Client, suspect: _Suspect, now: float, *, came: bool
 ) -> list[Callable[[], None]]:
     """The errors of single brokers, once it is clear that others are reached."""
-    if not (came or life.quiet):
+    if not (came or client.quiet):
         return []
     due = [error for at, error in suspect.errors if came or now - at >= SETTLED]
     suspect.errors = [each for each in suspect.errors if each[1] not in due]
-    emitter = life.reports._emitter
+    emitter = client.reports._emitter
     return [partial(LOG.error, emitter, "librdkafka.error", each, {}) for each in due]
 
 
-def _waits(life: Life) -> bool:
+def _waits(client: Client) -> bool:
     """Whether messages wait for their reports. What users of the bare client send is
     not ours to judge."""
-    return not life.quiet and life.in_flight() > 0
+    return not client.quiet and client.in_flight() > 0
 
 
-def _heard(life: Life) -> int:
+def _heard(client: Client) -> int:
     """How often this client has heard a broker."""
-    return life.acknowledged + life.reports.diagnosis.answers - life.answers_before
+    return (
+        client.acknowledged + client.reports.diagnosis.answers - client.answers_before
+    )
 
 
 REACH: Final = Reach()

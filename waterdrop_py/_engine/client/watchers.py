@@ -77,7 +77,7 @@ def _late(handle: DeliveryHandle, entry: Entry) -> None:
     try:
         _finish(handle, entry)
     except BaseException:
-        handle._life.remind(handle)
+        handle._client.remind(handle)
         raise
 
 
@@ -90,7 +90,7 @@ def _finish(handle: DeliveryHandle, entry: Entry) -> None:
             except BaseException as error:
                 if from_signal_handler(error):
                     raise
-                handle._life.reports.callback_raised("done_callback", error)
+                handle._client.reports.callback_raised("done_callback", error)
     while callbacks:
         try:
             fn = callbacks[0]
@@ -99,16 +99,16 @@ def _finish(handle: DeliveryHandle, entry: Entry) -> None:
         except BaseException as error:
             if from_signal_handler(error):
                 raise
-            handle._life.reports.callback_raised("done_callback", error)
+            handle._client.reports.callback_raised("done_callback", error)
     WATCHED.pop(handle, None)
 
 
-def handles_of(life: object) -> list[DeliveryHandle]:
+def handles_of(client: object) -> list[DeliveryHandle]:
     """The watched handles that belong to one client's life."""
-    return [handle for handle in tuple(WATCHED) if handle._life is life]
+    return [handle for handle in tuple(WATCHED) if handle._client is client]
 
 
-def open_handles(life: object) -> list[DeliveryHandle]:
+def open_handles(client: object) -> list[DeliveryHandle]:
     """Every handle of one client's life that has no outcome, watched or not.
 
     Nobody keeps a list of them: the garbage collector knows them. Some milliseconds
@@ -120,5 +120,5 @@ def open_handles(life: object) -> list[DeliveryHandle]:
     return [
         each
         for each in gc.get_objects()
-        if type(each) is DeliveryHandle and each._life is life and not each.done()
+        if type(each) is DeliveryHandle and each._client is client and not each.done()
     ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from waterdrop_py._engine.concurrency.wakeup import Bell
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 
 
 def pause(duration: float) -> None:
     """Wait `duration` seconds."""
-    Bell().wait(duration)
+    Wakeup().wait(duration)

@@ -182,7 +182,7 @@ def start_afresh() -> None:
         _set_mask(_SIGNALS.SIG_SETMASK, outside)
 
 
-class Post:
+class OnDemandThread:
     """A place for one thread, which ends when it has nothing to do.
 
     Its work is in an inbox. Whoever puts something there calls `fill` unless the

@@ -21,7 +21,7 @@ from waterdrop_py._engine.concurrency import clock
 _Item = TypeVar("_Item")
 
 
-class Bell:
+class Wakeup:
     """Wakes one waiting thread. A ring that nobody waits for is kept, one at most.
 
     Callable from anywhere, also from signal handlers and finalizers.
@@ -58,7 +58,7 @@ class Inbox(Generic[_Item]):
 
     def __init__(self) -> None:
         self._items: deque[_Item] = deque()
-        self._bell = Bell()
+        self._bell = Wakeup()
 
     def __len__(self) -> int:
         return len(self._items)

@@ -21,8 +21,8 @@ from waterdrop_py._settings.reading import given
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
 
 MOST: Final = 10
 """Brokers that are offered to a client, at most. librdkafka tries one after another.
@@ -103,49 +103,49 @@ def _shared(
     return cluster, servers
 
 
-def watch(slot: ClientSlot, life: Life) -> None:
-    """Have `life` asked after its first report. A double has no cluster to ask."""
-    if native_of(life.client) is not None:
-        life.ask, life.ask_at = partial(ask_soon, slot), 0.0
+def watch(connection: Connection, client: Client) -> None:
+    """Have `client` asked after its first report. A double has no cluster to ask."""
+    if native_of(client.native) is not None:
+        client.ask, client.ask_at = partial(ask_soon, connection), 0.0
 
 
-def ask_soon(slot: ClientSlot, life: Life) -> None:
-    """A report has come, and `life` is due to be asked for its brokers.
+def ask_soon(connection: Connection, client: Client) -> None:
+    """A report has come, and `client` is due to be asked for its brokers.
 
     By way of the poller, so that no thread is started on the caller's time. Until it
     has answered it is asked again, at most once in AGAIN.
     """
-    life.ask_at = clock.now() + AGAIN
-    slot.engine.poller.do(partial(learn, slot, life))
+    client.ask_at = clock.now() + AGAIN
+    connection.runtime.poller.do(partial(learn, connection, client))
 
 
-def learn(slot: ClientSlot, life: Life) -> None:
-    """Have `life` asked for the brokers of its cluster, on a library thread.
+def learn(connection: Connection, client: Client) -> None:
+    """Have `client` asked for the brokers of its cluster, on a library thread.
 
     Returns at once. The question ends before the client falls due. It is not activity,
     and stands against no close (test_a_close_waits_for_the_question).
     """
-    topic, wait = slot.topic, _wait(slot, life)
-    if slot.life is life and topic is not None and wait > 0:
-        metadata.ask_aside(slot, topic, wait)
+    topic, wait = connection.topic, _wait(connection, client)
+    if connection.client is client and topic is not None and wait > 0:
+        metadata.ask_aside(connection, topic, wait)
 
 
-def note(slot: ClientSlot, life: Life, answer: Any) -> None:
-    """Keep the brokers of an answer of `life`."""
-    if life.ask is None or not hasattr(answer, "cluster_id"):
+def note(connection: Connection, client: Client, answer: Any) -> None:
+    """Keep the brokers of an answer of `client`."""
+    if client.ask is None or not hasattr(answer, "cluster_id"):
         return  # a double's
-    life.ask_at = clock.now() + EVERY
-    error = slot.factory.brokers.take(answer)
+    client.ask_at = clock.now() + EVERY
+    error = connection.factory.brokers.take(answer)
     if error is not None:
-        life.ask_at = inf  # it may be the stranger's client
-        slot.emitter.error("librdkafka.error", error)
+        client.ask_at = inf  # it may be the stranger's client
+        connection.emitter.error("librdkafka.error", error)
 
 
-def _wait(slot: ClientSlot, life: Life) -> float:
+def _wait(connection: Connection, client: Client) -> float:
     """Seconds of the question."""
-    now, due = clock.now(), slot.due_at()
+    now, due = clock.now(), connection.due_at()
     left = inf if due is None else due - now
-    return min(left, LONGEST, max(SHORTEST, now - life.opened_at))
+    return min(left, LONGEST, max(SHORTEST, now - client.opened_at))
 
 
 def _server(host: str, port: int) -> str | None:

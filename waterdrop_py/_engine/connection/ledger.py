@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from waterdrop_py._engine.concurrency import clock
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
 
 
 class Totals(NamedTuple):
@@ -30,14 +30,14 @@ class Ledger:
         self.opens = 0
         self.disconnects: dict[str, int] = {}
         self.reopen_ms: float | None = None
-        self.book: tuple[Totals, Life | None] = (Totals(), None)
+        self.book: tuple[Totals, Client | None] = (Totals(), None)
         # Seconds without a client, and since when there is none again.
         self._idle: tuple[float, float | None] = (0.0, None)
 
-    def opened(self, life: Life, took_ms: float) -> None:
+    def opened(self, client: Client, took_ms: float) -> None:
         """A client was opened."""
-        now = life.opened_at
-        self.book = (self.book[0], life)
+        now = client.opened_at
+        self.book = (self.book[0], client)
         idle, closed_at = self._idle
         if closed_at is not None:
             self._idle = (idle + max(0.0, now - closed_at), None)
@@ -45,16 +45,16 @@ class Ledger:
             self.reopen_ms = took_ms
         self.opens += 1
 
-    def closed(self, life: Life, reason: str) -> None:
+    def closed(self, client: Client, reason: str) -> None:
         """A client was let go of; what it did is kept."""
         now = clock.now()
         produced, acknowledged, failed, connected_s = self.book[0]
-        taken = life.taken()
+        taken = client.taken()
         totals = Totals(
             produced + taken,
-            acknowledged + life.acknowledged,
-            failed + taken - life.acknowledged,
-            connected_s + now - life.opened_at,
+            acknowledged + client.acknowledged,
+            failed + taken - client.acknowledged,
+            connected_s + now - client.opened_at,
         )
         self.book = (totals, None)
         self.disconnects = {

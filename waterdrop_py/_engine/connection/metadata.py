@@ -4,11 +4,11 @@ The interface is three functions:
 
     ask(slot, topic, deadline)          the answer; blocks until `deadline` at most
     ask_aside(slot, topic, timeout)     the same, on a library thread; no caller waits
-    ask_held(slot, life, topic, deadline)   `ask`, of the client `life` alone, for a
+    ask_held(slot, life, topic, deadline)   `ask`, of the client `client` alone, for a
                                         caller whose message it still has in flight
 
 An answer is confluent-kafka's `ClusterMetadata`. Every answer is also given to
-`slot.learn`.
+`connection.learn`.
 
 `list_topics(timeout=t)` sends a request of its own each time. With a round trip longer
 than `t` no call ever sees an answer: short slices fail for ever on a slow broker. (On a
@@ -24,8 +24,8 @@ what librdkafka reports meanwhile.
 
 A native call cannot be stopped; a native close waits for it (measured with 2.16). When
 its caller has left early, a client that is to be closed is let go of at once, and
-destroyed when the call has ended (`Ending.run`). A caller that waits for that close
-leaves after 0.3 s (`Ending.wait_until`).
+destroyed when the call has ended (`Teardown.run`). A caller that waits for that close
+leaves after 0.3 s (`Teardown.wait_until`).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.kafka_errors import code_name, kafka_error_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.pause import pause
-from waterdrop_py._engine.concurrency.wakeup import Bell
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.errors import ReentrantCallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py.typing import KafkaClient
 
 PROBE: Final = "waterdrop py?"
@@ -91,27 +91,29 @@ class Request:
         "_held",
         "_right",
         "answer",
-        "bells",
+        "client",
+        "connection",
         "error",
         "lasting",
-        "life",
         "over",
         "running",
-        "slot",
         "submitted",
         "topic",
         "until",
+        "wakeups",
     )
 
-    def __init__(self, slot: ClientSlot, life: Life, topic: str, until: float) -> None:
-        self.slot = slot
-        self.life = life
+    def __init__(
+        self, connection: Connection, client: Client, topic: str, until: float
+    ) -> None:
+        self.connection = connection
+        self.client = client
         self._right: list[None] = [None]
         self._held = False
         self.topic = topic
         self.until = until
         self.lasting = 0.0
-        self.bells: dict[Bell, None] = {}
+        self.wakeups: dict[Wakeup, None] = {}
         self.answer: Any = None
         self.error: Exception | None = None
         self.over = self.running = self.submitted = False
@@ -143,7 +145,7 @@ class Request:
         """Have it run on a closer. Twice does no harm: a signal handler may have raised
         before the first (test_a_torn_request_is_submitted_by_the_next)."""
         if not self.submitted:
-            self.slot.engine.closers.submit(self.run)
+            self.connection.runtime.workers.submit(self.run)
             self.submitted = True
 
     def run(self) -> None:
@@ -159,21 +161,21 @@ class Request:
             self.error = error
         finally:
             self.running = False
-            if self.life.asking.get(self.topic) is self:
-                del self.life.asking[self.topic]
+            if self.client.asking.get(self.topic) is self:
+                del self.client.asking[self.topic]
             self.over = True
-            for bell in tuple(self.bells):
-                bell()
+            for wakeup in tuple(self.wakeups):
+                wakeup()
 
     def withdraw(self) -> None:
         """There is no thread to ask on. A caller that waits runs it itself."""
-        if not self.bells and self.life.asking.get(self.topic) is self:
-            del self.life.asking[self.topic]
+        if not self.wakeups and self.client.asking.get(self.topic) is self:
+            del self.client.asking[self.topic]
 
     def _refuse_inside_a_poll(self) -> None:
         """Where no thread starts, a callback of the client would ask inside of its own
         poll, and confluent-kafka ends the process for that."""
-        if self.life.held_here() and not self.life.between:
+        if self.client.polled_by_this_thread() and not self.client.between:
             raise ReentrantCallError(
                 "metadata was asked for inside a callback of the same client, and no "
                 "thread can be started any more to ask for it"
@@ -186,7 +188,7 @@ class Request:
             # first and looks who is asking second
             # (test_a_close_waits_for_a_metadata_request).
             self.running = True
-            client = self.life.client
+            client = self.client.native
             if client is None or not self._kept():
                 return
             try:
@@ -196,34 +198,38 @@ class Request:
                 native = kafka_error_of(error)
                 code = "" if native is None else code_name(native)
                 now = clock.system_now()
-                left_alone = not self.bells and now >= self.lasting
+                left_alone = not self.wakeups and now >= self.lasting
                 if now >= self.until or left_alone or code not in _NO_ANSWER:
                     raise
                 if code == "timed_out":
                     wait = inf
                 pause(_BETWEEN)  # the connection may have broken
             else:
-                wanted = bool(self.bells) or self.lasting > 0
-                self.slot.learn(self.life, self.topic, self.answer, wanted=wanted)
+                wanted = bool(self.wakeups) or self.lasting > 0
+                self.connection.learn(
+                    self.client, self.topic, self.answer, wanted=wanted
+                )
                 return
             finally:
                 self.running = False
 
     def _kept(self) -> bool:
-        life = self.life
-        return self.slot.life is life or (self._held and life.lost is None)
+        client = self.client
+        return self.connection.client is client or (
+            self._held and client.given_up is None
+        )
 
 
 _NO_ANSWER: Final = frozenset({"transport", "timed_out"})
 
 
 def ask(
-    slot: ClientSlot,
+    connection: Connection,
     topic: str,
     deadline: float,
     *,
     lasting: float = 0.0,
-    heard: Callable[[Life], None] | None = None,
+    heard: Callable[[Client], None] | None = None,
     active: bool = False,
 ) -> Any:
     """The metadata of `topic`, with the open client; opens one if need be.
@@ -236,13 +242,13 @@ def ask(
     Raises:
         KafkaException: librdkafka's answer is an error.
         TimeoutError: `deadline` is over.
-        What `ClientSlot.ready` raises.
+        What `Connection.ready` raises.
     """
     goes_on = clock.system_now() + lasting
     until = max(deadline, goes_on)
     while True:
-        life = slot.ready(deadline)
-        request = _joined(slot, life, topic, until)
+        client = connection.ready(deadline)
+        request = _joined(connection, client, topic, until)
         if lasting:
             request.lasting = goes_on
         # One that had less time may end as this caller joins it.
@@ -253,10 +259,12 @@ def ask(
             raise TimeoutError("no answer in time")
 
 
-def ask_held(slot: ClientSlot, life: Life, topic: str, deadline: float) -> Any:
-    """`ask`, of `life` alone, also while its producer closes.
+def ask_held(
+    connection: Connection, client: Client, topic: str, deadline: float
+) -> Any:
+    """`ask`, of `client` alone, also while its producer closes.
 
-    The caller has a message that `life` counts as in flight, and is a library thread:
+    The caller has a message that `client` counts as in flight, and is a library thread:
     the native call is made on it.
 
     Raises:
@@ -264,18 +272,18 @@ def ask_held(slot: ClientSlot, life: Life, topic: str, deadline: float) -> Any:
         TimeoutError: `deadline` is over, or the client was given up.
     """
     while True:
-        request = _joined(slot, life, topic, deadline)
+        request = _joined(connection, client, topic, deadline)
         # One that was asked aside has less time, and may have ended with its client as
         # this caller joined it (test_a_topic_that_shrank_at_the_exit).
         answered = _wait_for(request, deadline, None, held=True)
-        over = clock.system_now() >= deadline or life.lost is not None
+        over = clock.system_now() >= deadline or client.given_up is not None
         if answered and (over or not request.unanswered):
             return request.outcome()
         if over:
             raise TimeoutError("no answer in time")
 
 
-def ask_aside(slot: ClientSlot, topic: str, timeout: float = ASIDE) -> None:
+def ask_aside(connection: Connection, topic: str, timeout: float = ASIDE) -> None:
     """Ask with the open client on a library thread, if there is a client.
 
     Returns at once. It is not activity, and keeps no client from being let go of. At
@@ -283,31 +291,33 @@ def ask_aside(slot: ClientSlot, topic: str, timeout: float = ASIDE) -> None:
     the poller nor the caller waits for an answer
     (test_without_a_thread_nothing_is_asked).
     """
-    life, caller = slot.life, get_ident()
-    if life.client is None:
+    client, caller = connection.client, get_ident()
+    if client.native is None:
         return
-    request = _joined(slot, life, topic, clock.system_now() + timeout)
+    request = _joined(connection, client, topic, clock.system_now() + timeout)
 
     def job() -> None:
-        if get_ident() == caller or slot.engine.poller.polls_here:
+        if get_ident() == caller or connection.runtime.poller.polls_here:
             request.withdraw()
         else:
             request.run()
             _tell_what_a_factorys_client_raised(request)
 
-    slot.engine.closers.submit(job)
+    connection.runtime.workers.submit(job)
 
 
 def _tell_what_a_factorys_client_raised(request: Request) -> None:
     error = request.error
     if error is not None and not isinstance(error, KafkaException):
-        request.life.ask_at = inf  # that client is not asked again
-        request.slot.emitter.error("librdkafka.error", error)
+        request.client.ask_at = inf  # that client is not asked again
+        request.connection.emitter.error("librdkafka.error", error)
 
 
-def _joined(slot: ClientSlot, life: Life, topic: str, until: float) -> Request:
+def _joined(
+    connection: Connection, client: Client, topic: str, until: float
+) -> Request:
     """The request that is in progress, or a new one."""
-    request = life.asking.setdefault(topic, Request(slot, life, topic, until))
+    request = client.asking.setdefault(topic, Request(connection, client, topic, until))
     request.until = max(request.until, until)
     return request
 
@@ -315,23 +325,23 @@ def _joined(slot: ClientSlot, life: Life, topic: str, until: float) -> Request:
 def _wait_for(
     request: Request,
     deadline: float,
-    heard: Callable[[Life], None] | None,
+    heard: Callable[[Client], None] | None,
     *,
     held: bool = False,
     active: bool = False,
 ) -> bool:
     """Wait until `request` is answered; False when `deadline` is over, or when the
     client was let go of."""
-    slot, life = request.slot, request.life
-    bell = Bell()
+    connection, client = request.connection, request.client
+    wakeup = Wakeup()
     try:
         # Hung up first, looked at the slot second; who lets go of a client takes it out
         # of the slot first and looks who waits second
         # (test_a_client_is_kept_while_somebody_waits_for_metadata). The request forgets
         # its callers with its answer, the life each one as it leaves
         # (test_an_answered_caller_keeps_the_client_until_it_leaves).
-        life.awaiting[bell] = None
-        request.bells[bell] = None
+        client.awaiting[wakeup] = None
+        request.wakeups[wakeup] = None
         if held:
             request.hold()
             request.run()
@@ -340,24 +350,24 @@ def _wait_for(
         wait = _SHORTEST
         while not request.over:
             left = deadline - clock.system_now()
-            if left <= 0 or not (held or slot.life is life):
+            if left <= 0 or not (held or connection.client is client):
                 return False
-            if bell.wait(min(left, wait)):
+            if wakeup.wait(min(left, wait)):
                 continue
             wait = min(2 * wait, _LONGEST)
-            slot.engine.closers.relieve()
-            waiting.hear(life)
+            connection.runtime.workers.relieve()
+            waiting.hear(client)
             if heard is not None:
-                heard(life)
+                heard(client)
         if active and request.answer is not None:
             # Before the bell is taken down: the reaper may be looking
             # (test_a_due_client_is_active_before_it_is_left).
-            life.last_activity = clock.now()
+            client.last_activity = clock.now()
         return request.answered
     finally:
         # First, and in one call of C: a mark that stayed would keep the client for good
         # (test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client).
-        life.awaiting.pop(bell, None)
-        request.bells.pop(bell, None)
-        if life.refusals:
-            slot.look_again()
+        client.awaiting.pop(wakeup, None)
+        request.wakeups.pop(wakeup, None)
+        if client.refusals:
+            connection.reschedule()

@@ -22,7 +22,7 @@ from waterdrop_py.errors import ProduceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py.delivery import Place
 
 LOOK_UP: Final = 5.0
@@ -137,33 +137,33 @@ class Partitions:
 
 
 def partition_of(
-    slot: ClientSlot, topic: str, partition_key: bytes, deadline: float | None
+    connection: Connection, topic: str, partition_key: bytes, deadline: float | None
 ) -> int:
     """The partition of a key: librdkafka's `consistent` partitioner."""
-    count = slot.partitions.count(topic)
+    count = connection.partitions.count(topic)
     if count is None:
-        count = _look_up(slot, topic, deadline)
+        count = _look_up(connection, topic, deadline)
     return crc32(partition_key) % count
 
 
-def partition_count(slot: ClientSlot, topic: str) -> int:
+def partition_count(connection: Connection, topic: str) -> int:
     """The topic's number of partitions: what is known, or what the cluster says
     within 5 s.
 
     Raises:
         ProduceError: the topic is unknown, or no broker answered; nothing was sent.
     """
-    count = slot.partitions.count(topic)
+    count = connection.partitions.count(topic)
     if count is None:
-        return _look_up(slot, topic, None)
-    refresh(slot, topic)
+        return _look_up(connection, topic, None)
+    refresh(connection, topic)
     return count
 
 
-def refresh(slot: ClientSlot, topic: str) -> None:
+def refresh(connection: Connection, topic: str) -> None:
     """Have an old count asked again, on a library thread, if a client is open."""
-    if slot.life.client is not None and slot.partitions.is_old(topic):
-        metadata.ask_aside(slot, topic)
+    if connection.client.native is not None and connection.partitions.is_old(topic):
+        metadata.ask_aside(connection, topic)
 
 
 def moved(
@@ -194,16 +194,16 @@ def moved(
     return crc32(place.partition_key) % count
 
 
-def _look_up(slot: ClientSlot, topic: str, deadline: float | None) -> int:
-    slot.refuse_closed()
-    known = slot.partitions
+def _look_up(connection: Connection, topic: str, deadline: float | None) -> int:
+    connection.refuse_closed()
+    known = connection.partitions
     give_up = clock.system_now() + LOOK_UP
     if deadline is not None:
         give_up = min(give_up, deadline)
     again = _AGAIN
     error: ProduceError | None = None
     while known.missing(topic) is None:
-        found, refusal = _asked(slot, topic, give_up)
+        found, refusal = _asked(connection, topic, give_up)
         if found is not None:
             return found
         error = refusal or error
@@ -217,43 +217,43 @@ def _look_up(slot: ClientSlot, topic: str, deadline: float | None) -> int:
                 known.note_missing(topic, kafka_error_of(_cause(error)))
                 break
             if left <= 0:
-                raise error or _unanswered(slot, topic)
+                raise error or _unanswered(connection, topic)
         # The cluster may create the topic on the first question, and answer a later
         # one.
         pause(max(0.0, min(again, left)))
         again = min(2 * again, _AGAIN_MOST)
-    raise _missing(slot, topic)
+    raise _missing(connection, topic)
 
 
 def _asked(
-    slot: ClientSlot, topic: str, give_up: float
+    connection: Connection, topic: str, give_up: float
 ) -> tuple[int | None, ProduceError | None]:
     """The number, or what the cluster said instead; neither when there is no answer."""
     try:
-        answer = metadata.ask(slot, topic, give_up, lasting=LOOK_UP)
+        answer = metadata.ask(connection, topic, give_up, lasting=LOOK_UP)
     except TimeoutError:
         return None, None
     except KafkaException as raised:
-        return None, _refused(raised, topic, slot)
+        return None, _refused(raised, topic, connection)
     found = answer.topics.get(topic)
     if found is not None and found.error is not None:
-        return None, _refused(KafkaException(found.error), topic, slot)
-    return slot.partitions.count(topic), None
+        return None, _refused(KafkaException(found.error), topic, connection)
+    return connection.partitions.count(topic), None
 
 
-def _unanswered(slot: ClientSlot, topic: str) -> ProduceError:
+def _unanswered(connection: Connection, topic: str) -> ProduceError:
     return ProduceError(
         f"partitions of {topic!r}: no answer in time; nothing was sent",
         code="timed_out",
         retriable=True,
-        checklist=slot.reports.checklist(),
+        checklist=connection.reports.checklist(),
     )
 
 
-def _missing(slot: ClientSlot, topic: str) -> ProduceError:
-    names = {*slot.partitions.topics(), *slot.reports.topics}
+def _missing(connection: Connection, topic: str) -> ProduceError:
+    names = {*connection.partitions.topics(), *connection.reports.topics}
     return produce_error(
-        slot.partitions.missing(topic),
+        connection.partitions.missing(topic),
         subject=f"there is no topic {topic!r}{nearest(topic, names)}; nothing was "
         "sent: ",
     )
@@ -263,9 +263,13 @@ def _cause(error: ProduceError) -> BaseException:
     return error.__cause__ or error
 
 
-def _refused(raised: KafkaException, topic: str, slot: ClientSlot) -> ProduceError:
+def _refused(
+    raised: KafkaException, topic: str, connection: Connection
+) -> ProduceError:
     return produce_error(
         refusal_of(raised),
         subject=f"partitions of {topic!r}; nothing was sent: ",
-        checklist=slot.reports.checklist() if slot.reports.diagnosis.code else (),
+        checklist=connection.reports.checklist()
+        if connection.reports.diagnosis.code
+        else (),
     )

@@ -13,8 +13,8 @@ from waterdrop_py._settings.reading import value_of
 from waterdrop_py.errors import ConfigurationInvalidError
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py.errors import ProduceError
 
@@ -39,30 +39,30 @@ class Recovery:
         "_attempts",
         "_by_reports",
         "_claim",
+        "_connection",
         "_emitter",
         "_policy",
         "_replaced",
-        "_slot",
     )
 
     def __init__(
         self,
-        slot: ClientSlot,
+        connection: Connection,
         emitter: Emitter,
         policy: ReloadPolicy,
         *,
         by_reports: bool = False,
     ) -> None:
         """`by_reports`: a client that delivered something counts as recovered."""
-        self._slot = slot
+        self._connection = connection
         self._emitter = emitter
         self._policy = policy
         self._by_reports = by_reports
-        self._replaced: Life | None = None
+        self._replaced: Client | None = None
         self._attempts = 0
         self._claim = Claim()
-        slot.is_final = self.is_final
-        slot.resets.append(self._reset)
+        connection.is_final = self.is_final
+        connection.resets.append(self._reset)
 
     def _reset(self) -> None:
         """Be as if just made: this is a forked child."""
@@ -73,54 +73,56 @@ class Recovery:
         """What the client was replaced for works again: count afresh."""
         self._attempts = 0
 
-    def is_final(self, life: Life, code: str) -> bool:
-        """Whether the policy leaves `life` lost to this error.
+    def is_final(self, client: Client, code: str) -> bool:
+        """Whether the policy leaves `client` lost to this error.
 
         Not the one that is being replaced, though it may have been the last attempt
         (test_the_last_attempt_is_not_taken_for_the_end).
         """
-        if life is self._replaced:
+        if client is self._replaced:
             return False
         policy = self._policy
-        if self._by_reports and life.acknowledged:
+        if self._by_reports and client.acknowledged:
             self._attempts = 0
         return (
             not policy.enabled or code in policy.never or self._attempts >= policy.most
         )
 
-    def reload(self, life: Life, error: ProduceError, kind: str | None) -> bool:
-        """Replace the client of `life`; False when the policy says that it is final.
+    def reload(self, client: Client, error: ProduceError, kind: str | None) -> bool:
+        """Replace the client of `client`; False when the policy says that it is final.
 
         The slot then refuses every verb with it, for good. Blocks for the backoff.
         `kind` is the `error.occurred` type to say it with.
         """
-        slot = self._slot
-        while slot.life is life:
+        connection = self._connection
+        while connection.client is client:
             ticket = Ticket()
             try:
                 if self._claim.take(ticket):
-                    return slot.life is not life or self._replace(life, error, kind)
-                if self._claim.mine or life.held_here():
+                    return connection.client is not client or self._replace(
+                        client, error, kind
+                    )
+                if self._claim.mine or client.polled_by_this_thread():
                     return False  # inside the very reload, or a callback of the client
             finally:
                 self._claim.release(ticket)
             pause(_TICK)
         return True
 
-    def _replace(self, life: Life, error: ProduceError, kind: str | None) -> bool:
-        if self.is_final(life, error.code):
-            self._slot.lose(life)
+    def _replace(self, client: Client, error: ProduceError, kind: str | None) -> bool:
+        if self.is_final(client, error.code):
+            self._connection.lose(client)
             return False
-        if life.held_here():
+        if client.polled_by_this_thread():
             return False
         started = clock.system_now()
-        self._replaced = life
+        self._replaced = client
         self._attempts += 1
         attempt = self._attempts
         if kind is not None:
             self._emitter.error(kind, error, attempt=attempt)
         self._ask_for_properties(attempt, error)
-        self._slot.discard(life)
+        self._connection.discard(client)
         pause(self._policy.backoff)
         self._emitter.emit(
             "producer.reloaded",
@@ -132,7 +134,7 @@ class Recovery:
     def _ask_for_properties(self, attempt: int, error: ProduceError) -> None:
         if not self._emitter.listens("producer.reload"):
             return
-        factory = self._slot.factory
+        factory = self._connection.factory
         editable = EditableProperties(factory.kafka)
         self._emitter.emit(
             "producer.reload", {"attempt": attempt, "error": error, "kafka": editable}

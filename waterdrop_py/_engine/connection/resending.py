@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client import waiting
-from waterdrop_py._engine.client.borrow_marks import leaseholder
+from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.kafka_errors import code_name
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.pause import pause
@@ -17,8 +17,8 @@ from waterdrop_py._settings.defaults import message_timeout_ms
 from waterdrop_py.delivery import Place
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py.delivery import DeliveryHandle
 
 _TICK: Final = 0.01
@@ -40,17 +40,17 @@ class Resending:
     single message; so one that took that long for its refusal is not handed over again.
     It keeps its number: it is one message in every figure, and in flight
     until its last report. So its client is neither closed nor let go of meanwhile,
-    unless it is given up (`Life.lost`), and that is the message's outcome.
+    unless it is given up (`Client.lost`), and that is the message's outcome.
 
     No lock: `_right.pop` decides which thread works. A message is added before the look
     at the right, and the thread that works gives the right back before it looks for
     messages: one of the two sees the other.
     """
 
-    __slots__ = ("_refused", "_right", "_slot")
+    __slots__ = ("_connection", "_refused", "_right")
 
-    def __init__(self, slot: ClientSlot) -> None:
-        self._slot = slot
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._refused: list[tuple[DeliveryHandle, Any, Any]] = _NONE
         self._right: list[None] = _NONE
 
@@ -69,10 +69,10 @@ class Resending:
             return False
         if place.partition is None and place.partition_key is None:
             return False
-        slot = self._slot
-        timeout = (message_timeout_ms(slot.factory.kafka) or 0) / 1000
+        connection = self._connection
+        timeout = (message_timeout_ms(connection.factory.kafka) or 0) / 1000
         waited = native.latency() if native is not None else None
-        if slot.reports.transactional or (timeout and (waited or 0.0) >= timeout):
+        if connection.reports.transactional or (timeout and (waited or 0.0) >= timeout):
             return False
         if self._refused is _NONE:
             self._right = [None]
@@ -101,7 +101,7 @@ class Resending:
         callback of a client makes a native call that serves callbacks
         (test_a_topic_that_shrank_at_the_exit).
         """
-        self._slot.engine.closers.submit(self._work)
+        self._connection.runtime.workers.submit(self._work)
 
     def _work(self) -> None:
         while self._refused:
@@ -120,24 +120,24 @@ class Resending:
         try:
             self._again(*report)
         except Exception as error:  # noqa: BLE001 - contained, and told of
-            self._slot.emitter.error("librdkafka.error", error)
+            self._connection.emitter.error("librdkafka.error", error)
             if not report[0].done():
-                _give_back(report, report[0]._life)
+                _give_back(report, report[0]._client)
 
     def _again(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
-        life: Life = handle._life
+        client: Client = handle._client
         topic, place = handle._topic, handle._place
         if place is None:
             return
         until = clock.system_now() + LOOK_UP
         partition = moved(
-            self._slot.partitions,
+            self._connection.partitions,
             topic,
             place,
-            lambda: metadata.ask_held(self._slot, life, topic, until),
+            lambda: metadata.ask_held(self._connection, client, topic, until),
         )
-        if partition is None or not _hand_over(handle, life, partition, until):
-            _give_back((handle, error, native), life)
+        if partition is None or not _hand_over(handle, client, partition, until):
+            _give_back((handle, error, native), client)
 
 
 class Moved(Place):
@@ -146,9 +146,9 @@ class Moved(Place):
     __slots__ = ()
 
 
-@leaseholder
+@borrower
 def _hand_over(
-    handle: DeliveryHandle, life: Life, partition: int, until: float
+    handle: DeliveryHandle, client: Client, partition: int, until: float
 ) -> bool:
     """Produce on the client that refused it; False when it does not take it.
 
@@ -158,11 +158,11 @@ def _hand_over(
     place: Any = handle._place
     while True:
         try:
-            life.inuse.append(None)
-            if handle.done() or life.produce is None:
+            client.borrows.append(None)
+            if handle.done() or client.produce is None:
                 return False
-            life.quiet = False
-            life.produce(
+            client.quiet = False
+            client.produce(
                 handle._topic,
                 handle._payload,
                 handle._key,
@@ -180,13 +180,13 @@ def _hand_over(
         else:
             return True
         finally:
-            life.inuse.pop()
-            life.arm(life)
+            client.borrows.pop()
+            client.poll_soon(client)
         pause(_TICK)
 
 
-def _give_back(report: tuple[DeliveryHandle, Any, Any], life: Life) -> None:
+def _give_back(report: tuple[DeliveryHandle, Any, Any], client: Client) -> None:
     """Have it settled as it came, by whoever serves the client's reports."""
-    life.arrived.append(report)
-    life.arm(life)
-    waiting.hear(life)
+    client.arrived.append(report)
+    client.poll_soon(client)
+    waiting.hear(client)

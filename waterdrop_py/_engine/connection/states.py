@@ -6,10 +6,10 @@ from enum import Enum, auto
 from typing import Final
 
 
-class SlotState(Enum):
+class ConnectionState(Enum):
     """Where a slot stands. A client that is being closed is beside the state:
 
-    the slot lets go of it first (`ClientSlot.retiring`), so that the next send
+    the slot lets go of it first (`Connection.teardown`), so that the next send
     need not wait for a close.
     """
 
@@ -20,12 +20,14 @@ class SlotState(Enum):
     CLOSED = auto()
 
 
-MOVES: Final[dict[SlotState, frozenset[SlotState]]] = {
-    SlotState.EMPTY: frozenset({SlotState.OPENING, SlotState.CLOSING}),
-    SlotState.OPENING: frozenset({SlotState.OPEN, SlotState.EMPTY}),
-    SlotState.OPEN: frozenset({SlotState.EMPTY, SlotState.CLOSING}),
-    SlotState.CLOSING: frozenset({SlotState.CLOSED}),
-    SlotState.CLOSED: frozenset(),
+MOVES: Final[dict[ConnectionState, frozenset[ConnectionState]]] = {
+    ConnectionState.EMPTY: frozenset(
+        {ConnectionState.OPENING, ConnectionState.CLOSING}
+    ),
+    ConnectionState.OPENING: frozenset({ConnectionState.OPEN, ConnectionState.EMPTY}),
+    ConnectionState.OPEN: frozenset({ConnectionState.EMPTY, ConnectionState.CLOSING}),
+    ConnectionState.CLOSING: frozenset({ConnectionState.CLOSED}),
+    ConnectionState.CLOSED: frozenset(),
 }
 
 
@@ -66,18 +68,18 @@ STATUS_MOVES: Final[dict[Status, frozenset[Status]]] = {
 }
 
 
-def derive_status(state: SlotState, *, opened: bool, retiring: bool) -> Status:
+def derive_status(state: ConnectionState, *, opened: bool, teardown: bool) -> Status:
     """The public status of a slot in `state`."""
     match state:
-        case SlotState.EMPTY:
-            if retiring:
+        case ConnectionState.EMPTY:
+            if teardown:
                 return Status.DISCONNECTING
             return Status.DISCONNECTED if opened else Status.CONFIGURED
-        case SlotState.OPENING:
+        case ConnectionState.OPENING:
             return Status.CONNECTING
-        case SlotState.OPEN:
+        case ConnectionState.OPEN:
             return Status.CONNECTED
-        case SlotState.CLOSING:
+        case ConnectionState.CLOSING:
             return Status.CLOSING
-        case SlotState.CLOSED:
+        case ConnectionState.CLOSED:
             return Status.CLOSED

@@ -16,15 +16,15 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.concurrency.pause import pause
-from waterdrop_py._engine.concurrency.wakeup import Bell
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py._engine.process.reaper import RELIEF
-from waterdrop_py._engine.process.resources import released, take_census
+from waterdrop_py._engine.process.resources import count_resources, released
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
-    from waterdrop_py._engine.process.resources import Census
-    from waterdrop_py._engine.process.runtime import Engine
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.process.resources import ResourceCount
+    from waterdrop_py._engine.process.runtime import Runtime
 
 LAST_ABORT: Final = 0.1
 """Seconds to abort the transaction that a client is closed in."""
@@ -46,49 +46,49 @@ warnings.filterwarnings(
 )
 
 
-def destroy_unready(life: Life) -> None:
+def destroy_unready(client: Client) -> None:
     """Destroy a client that could not be made ready, here and now."""
-    turn = Ticket()
+    ticket = Ticket()
     try:
-        while not life.turn.take(turn):  # the poller has it
+        while not client.poll_lock.take(ticket):  # the poller has it
             pause(INSIDE)
         with suppress(SystemError, KafkaException):
             # confluent-kafka warns here that there was nothing to abort; where
             # warnings are errors, that is what comes of it. After a fatal error it
             # raises that once more. The client is destroyed by then.
-            _destroy(life)
+            _destroy(client)
     finally:
-        _drop(life, turn)
+        _drop(client, ticket)
 
 
-def _drop(life: Life, turn: Ticket) -> None:
+def _drop(client: Client, ticket: Ticket) -> None:
     """Drop the client, before the turn: nobody polls or counts a destroyed one."""
     try:
-        life.client = life.produce = None
-        life.drain()
+        client.native = client.produce = None
+        client.drain()
     finally:
-        life.leave(turn)
+        client.leave(ticket)
 
 
-def _destroy(life: Life) -> None:
+def _destroy(client: Client) -> None:
     """The native close. Turn held, nobody inside.
 
     In the middle of a transaction it would wait for the coordinator without a bound
     (with every broker down: for more than 35 s, measured). So the abort comes first,
     and when that does not get through the client goes with its last reference (3 ms).
     """
-    client = life.client
-    if client is None:
+    native = client.native
+    if native is None:
         return
-    if life.transacting and life.fatal is None:
+    if client.in_transaction and client.fatal is None:
         try:
-            client.abort_transaction(LAST_ABORT)
+            native.abort_transaction(LAST_ABORT)
         except KafkaException:
             return
-    client.close()
+    native.close()
 
 
-class Ending:
+class Teardown:
     """One client's way from "let go of" to "destroyed". Used once."""
 
     __slots__ = (
@@ -97,36 +97,42 @@ class Ending:
         "_nudged",
         "_over_at",
         "_told",
+        "client",
         "closed",
+        "connection",
         "idle_ms",
-        "life",
         "reason",
-        "slot",
         "started",
         "thread",
     )
 
     def __init__(
-        self, slot: ClientSlot, life: Life, reason: str, batch: Batch | None = None
+        self,
+        connection: Connection,
+        client: Client,
+        reason: str,
+        batch: TeardownBatch | None = None,
     ) -> None:
         now = clock.now()
-        self.slot = slot
-        self.life = life
+        self.connection = connection
+        self.client = client
         self.reason = reason
-        self.idle_ms = (now - life.last_activity) * 1000
-        self.closed = Bell()
+        self.idle_ms = (now - client.last_activity) * 1000
+        self.closed = Wakeup()
         self.thread: int | None = get_ident()  # whoever has to begin it yet
         self.started = self._nudged = clock.system_now()
-        self._batch = batch if batch is not None else slot.engine.batch([slot])
+        self._batch = (
+            batch if batch is not None else connection.runtime.batch([connection])
+        )
         self._claimed: list[None] = [None]
         self._over_at = math.inf
         self._told = False
 
     def begin(self) -> None:
         """Close the client on a closer thread, as soon as nobody polls it."""
-        self.slot.engine.endings[self] = None
+        self.connection.runtime.teardowns[self] = None
         self._nudged = clock.system_now()
-        self.life.after_turn(self._submit)
+        self.client.after_turn(self._submit)
         self.thread = None
 
     def nudge(self) -> None:
@@ -137,18 +143,18 @@ class Ending:
         """
         if not self._claimed or clock.system_now() - self._nudged <= NUDGE:
             return
-        closers = self.slot.engine.closers
+        workers = self.connection.runtime.workers
         # While closes wait for a thread, this one may just be waiting for its own.
-        if closers.waiting():
-            closers.relieve()
+        if workers.waiting():
+            workers.relieve()
             return
         # The poller heals the turns of the clients that it knows; this one it may never
         # have heard of (test_a_torn_turn_holds_no_close_up).
-        self.life.turn.heal()
+        self.client.poll_lock.heal()
         self.begin()
 
     def _submit(self) -> None:
-        self.slot.engine.closers.submit(self.run)
+        self.connection.runtime.workers.submit(self.run)
 
     def run(self) -> None:
         """Close the client here and now, unless somebody polls it again.
@@ -157,34 +163,34 @@ class Ending:
         that meets one aborts the process (test_close_waits_for_a_native_call,
         test_a_close_waits_for_a_metadata_request).
         """
-        turn = Ticket()
-        life = self.life
-        while life.inuse or (life.pins and self.reason == "reload"):
+        ticket = Ticket()
+        client = self.client
+        while client.borrows or (client.pins and self.reason == "reload"):
             pause(INSIDE)
-        if not life.turn.take(turn):
-            life.after_turn(self._submit)
+        if not client.poll_lock.take(ticket):
+            client.after_turn(self._submit)
             return
         error: Exception | None = None
-        identities = identities_of(life.client)
+        identities = identities_of(client.native)
         try:
             # With the turn: nobody hears any more of a client that was let go of.
-            while life.asks():
+            while client.asks():
                 pause(INSIDE)
             # The fork waits for its own closes itself.
-            gate = self.slot.engine.gate
-            with nullcontext() if self.reason == "fork" else gate.closing():
-                _destroy(life)
+            fork_guard = self.connection.runtime.fork_guard
+            with nullcontext() if self.reason == "fork" else fork_guard.closing():
+                _destroy(client)
         except Exception as raised:
             if from_signal_handler(raised):
                 raise
             error = raised
             native = kafka_error_of(raised)
             if native is not None and native.fatal():
-                life.doomed(native)
+                client.note_fatal(native)
         finally:
-            _drop(life, turn)
+            _drop(client, ticket)
         self.finish(error)
-        self.slot.engine.leftovers.closed(self.slot, identities)
+        self.connection.runtime.leak_check.closed(self.connection, identities)
 
     def finish(self, error: Exception | None = None) -> bool:
         """The client is destroyed, or given up; False when that was said before."""
@@ -196,10 +202,10 @@ class Ending:
         try:
             # In this order: a close is always to be seen, as one in progress or as
             # traffic.
-            self.slot.released(self)
-            self.slot.engine.forget(self)
-            if error is not None and self.life.fatal is None:
-                self.slot.emitter.error("producer.disconnect.error", error)
+            self.connection.released(self)
+            self.connection.runtime.forget(self)
+            if error is not None and self.client.fatal is None:
+                self.connection.emitter.error("producer.disconnect.error", error)
             self._batch.done(self)
         finally:
             self._told = True
@@ -215,18 +221,18 @@ class Ending:
     def wait_until(self, deadline: float) -> None:
         """Wait until the client is destroyed and that was told, or `deadline`; the
         close goes on (test_disconnect_returns_when_it_was_told)."""
-        closers = self.slot.engine.closers
+        workers = self.connection.runtime.workers
         while not self._told:
             left = min(deadline, self._over_at + TELLING) - clock.system_now()
             if left <= 0 or self._waits_for_an_answer():
                 return
             self.closed.wait(min(left, RELIEF))
-            closers.relieve()
+            workers.relieve()
             self.nudge()
 
     def _waits_for_an_answer(self) -> bool:
         late = clock.system_now() - self.started > ANSWER
-        return late and self.life.asks()
+        return late and self.client.asks()
 
     def abandon(self) -> None:
         """Give up a close that hangs: its thread is a daemon, and leaks the client.
@@ -234,35 +240,37 @@ class Ending:
         One that waits for the answer to a metadata request does not hang: it ends by
         itself, and the client is destroyed then.
         """
-        asking = self.life.asks()
+        asking = self.client.asks()
         if asking:
-            self.slot.engine.note_traffic()  # what it releases is not measured
+            self.connection.runtime.note_traffic()  # what it releases is not measured
         if self.finish() and not asking:
             error = TimeoutError("the close of a client hangs; it was abandoned")
-            self.slot.emitter.error("producer.close.abandoned", error)
+            self.connection.emitter.error("producer.close.abandoned", error)
 
     def payload(self, measured: dict[str, int] | None) -> dict[str, Any]:
         """What `producer.disconnected` says."""
         return {
             "reason": self.reason,
             "idle_ms": round(self.idle_ms, 3),
-            "connected_ms": round((clock.now() - self.life.opened_at) * 1000, 3),
-            "messages": self.life.taken(),
+            "connected_ms": round((clock.now() - self.client.opened_at) * 1000, 3),
+            "messages": self.client.taken(),
             "released": measured,
         }
 
     def announce(self, measured: dict[str, int] | None) -> None:
         """Say that the client is gone, and what that released."""
         if self._batch.silent:
-            self.slot.emitter.emit("producer.disconnecting", {"reason": self.reason})
-        self.slot.emitter.emit(
+            self.connection.emitter.emit(
+                "producer.disconnecting", {"reason": self.reason}
+            )
+        self.connection.emitter.emit(
             "producer.disconnected",
             self.payload(measured),
             duration_ms=(clock.system_now() - self.started) * 1000,
         )
 
 
-class Batch:
+class TeardownBatch:
     """Clients that are closed together, and what that released of the process.
 
     One look at the process costs up to 0.1 s with a thousand clients, so it is
@@ -271,24 +279,24 @@ class Batch:
     client meanwhile. No lock: `_open.pop` counts down.
     """
 
-    __slots__ = ("_before", "_closed", "_engine", "_late", "_moves", "_open", "silent")
+    __slots__ = ("_before", "_closed", "_late", "_moves", "_open", "_runtime", "silent")
 
     def __init__(
-        self, engine: Engine, size: int, *, measure: bool, silent: bool = False
+        self, runtime: Runtime, size: int, *, measure: bool, silent: bool = False
     ) -> None:
-        self._engine = engine
+        self._runtime = runtime
         # A silent batch has one place more: it is told of when its owner says so.
         self.silent = silent
         self._open: list[None] = [None] * (size + silent)
-        self._closed: list[Ending] = []
+        self._closed: list[Teardown] = []
         # Not measured, so nobody has to wait for the others.
         self._late = not measure and not silent
-        self._moves = engine.traffic()  # first: what ends during the census counts
-        self._before = take_census() if measure else None
+        self._moves = runtime.traffic()  # first: what ends during the census counts
+        self._before = count_resources() if measure else None
 
-    def done(self, ending: Ending) -> None:
+    def done(self, teardown: Teardown) -> None:
         """One client is destroyed; with the last one, everybody is told."""
-        self._closed.append(ending)
+        self._closed.append(teardown)
         self.skip()
 
     def skip(self) -> None:
@@ -314,21 +322,25 @@ class Batch:
         shares = [] if self._late else self._shares()
         while self._closed:
             try:
-                ending = self._closed.pop(0)
+                teardown = self._closed.pop(0)
             except IndexError:
                 return
-            ending.announce(shares.pop() if shares else None)
+            teardown.announce(shares.pop() if shares else None)
 
     def _shares(self) -> list[dict[str, int]]:
         before, count = self._before, len(self._closed)
         if before is None or not count:
             return []
-        after = _settled_census(before)
+        after = _settled_count(before)
         # Every close is one move once it has ended: any more, or one that has not,
         # and somebody else opened or closed. Asked last: one that began during the
         # census has changed it.
-        engine = self._engine
-        if after is None or engine.endings or engine.traffic() != self._moves + count:
+        runtime = self._runtime
+        if (
+            after is None
+            or runtime.teardowns
+            or runtime.traffic() != self._moves + count
+        ):
             return []
         total = released(before, after)
         shares = [
@@ -341,7 +353,7 @@ class Batch:
         return shares
 
 
-def _settled_census(before: Census) -> Census | None:
+def _settled_count(before: ResourceCount) -> ResourceCount | None:
     """The census after the close, once the kernel has let go too.
 
     A joined thread stays in /proc for some microseconds, so a count that still
@@ -349,7 +361,7 @@ def _settled_census(before: Census) -> Census | None:
     """
     last = before
     for _ in range(5):
-        census = take_census()
+        census = count_resources()
         if census is None or census == last:
             return census
         last = census

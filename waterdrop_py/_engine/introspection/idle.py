@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.client.borrow_marks import leaseholder
+from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.connection import Refusal
-from waterdrop_py._engine.connection.states import SlotState
+from waterdrop_py._engine.connection.states import ConnectionState
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,20 @@ class IdleReport:
     reasons: tuple[Refusal, ...]
 
 
-def explain_idle(slot: ClientSlot) -> IdleReport:
-    """The report on `slot`. Takes no lock, opens nothing."""
+def explain_idle(connection: Connection) -> IdleReport:
+    """The report on `connection`. Takes no lock, opens nothing."""
     check()
-    life = slot.known
-    if slot.state in {SlotState.CLOSING, SlotState.CLOSED}:
+    client = connection.known
+    if connection.state in {ConnectionState.CLOSING, ConnectionState.CLOSED}:
         return IdleReport(False, None, (Refusal("closed", 0),))
-    if life is None:
+    if client is None:
         return IdleReport(False, None, (Refusal("not_connected", 0),))
-    reasons = slot.obstacles(life)
-    if not reasons and (theirs := _theirs(slot, life)):
+    reasons = connection.blockers(client)
+    if not reasons and (theirs := _theirs(connection, client)):
         reasons.append(Refusal("in_flight", theirs))
     disconnectable = not reasons
     due_in_ms: float | None = None
-    due = slot.due_of(life)
+    due = connection.due_of(client)
     if due is None:
         reasons.append(Refusal("disabled", 0))
     else:
@@ -58,18 +58,18 @@ def explain_idle(slot: ClientSlot) -> IdleReport:
     return IdleReport(disconnectable, due_in_ms, tuple(reasons))
 
 
-@leaseholder
-def _theirs(slot: ClientSlot, life: Life) -> int:
+@borrower
+def _theirs(connection: Connection, client: Client) -> int:
     """What users of the bare client have on their way.
 
     The client itself is asked, so a mark keeps it from being destroyed meanwhile.
     """
-    if not life.pinned:
+    if not client.pinned:
         return 0
     try:
-        life.inuse.append(None)
-        return life.theirs() if slot.life is life else 0
+        client.borrows.append(None)
+        return client.theirs() if connection.client is client else 0
     finally:
-        life.inuse.pop()
-        if life.refusals:
-            slot.look_again()
+        client.borrows.pop()
+        if client.refusals:
+            connection.reschedule()

@@ -11,7 +11,7 @@ from waterdrop_py._engine.client.kafka_errors import code_name, kafka_error_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.connection import metadata
-from waterdrop_py._engine.connection.connection import NO_LIFE
+from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.introspection.stats import Health
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import (
@@ -25,8 +25,8 @@ from waterdrop_py.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
 
 STANDING: Final = 2.0
 """Seconds of a try that hears nothing new of what was reported before it. librdkafka
@@ -66,12 +66,12 @@ class Retries:
         return interval
 
 
-def connect(slot: ClientSlot, timeout: float, retries: Retries) -> None:
+def connect(connection: Connection, timeout: float, retries: Retries) -> None:
     """Open the client and have the cluster's metadata; `Producer.connect`."""
     deadline = clock.system_now() + timeout
-    opens = slot.ledger.opens
+    opens = connection.ledger.opens
     while True:
-        error = prove(slot, deadline, impatient=True)
+        error = prove(connection, deadline, impatient=True)
         if error is None:
             return
         left = deadline - clock.system_now()
@@ -80,25 +80,27 @@ def connect(slot: ClientSlot, timeout: float, retries: Retries) -> None:
         if interval is not None:
             pause(min(interval, left))
         if interval is None or clock.system_now() >= deadline:
-            if slot.ledger.opens != opens:
-                slot.retire("requested")  # nobody would look after it for a while
+            if connection.ledger.opens != opens:
+                connection.disconnect(
+                    "requested"
+                )  # nobody would look after it for a while
             raise error
 
 
 def prove(
-    slot: ClientSlot, deadline: float, *, impatient: bool = False
+    connection: Connection, deadline: float, *, impatient: bool = False
 ) -> BrokerUnreachableError | None:
     """One metadata round trip, however long; what stood against it, or None.
 
     An error that no retry mends ends it. If `impatient`, so does one that librdkafka
     reports of all brokers; the request goes on, and a later `prove` waits for it.
     """
-    topic = slot.topic
-    waiting.hear(slot.life)  # what was reported before is not news
-    watch = _Watch(slot, impatient=impatient)
+    topic = connection.topic
+    waiting.hear(connection.client)  # what was reported before is not news
+    watch = _Watch(connection, impatient=impatient)
     try:
         answer = metadata.ask(
-            slot,
+            connection,
             topic or metadata.PROBE,
             deadline,
             heard=watch.look,
@@ -109,15 +111,15 @@ def prove(
     except (KafkaException, ProduceError, TimeoutError) as cause:
         if isinstance(cause, ProduceError) and cause.code == "too_many_clients":
             raise  # the brokers have nothing to do with it
-        waiting.hear(slot.life)
+        waiting.hear(connection.client)
         return watch.unreachable(cause)
-    life = slot.life
-    if life is not NO_LIFE:
-        life.arm(life)
-    slot.look_again()
-    if topic is not None and (refused := _unauthorized(slot, topic, answer)):
+    client = connection.client
+    if client is not NO_CLIENT:
+        client.poll_soon(client)
+    connection.reschedule()
+    if topic is not None and (refused := _unauthorized(connection, topic, answer)):
         return refused
-    slot.reports.diagnosis.clear()
+    connection.reports.diagnosis.clear()
     return None
 
 
@@ -131,7 +133,7 @@ def _refusal(cause: Exception) -> Any:
 
 
 def _unauthorized(
-    slot: ClientSlot, topic: str, answer: object
+    connection: Connection, topic: str, answer: object
 ) -> BrokerUnreachableError | None:
     """The cluster answered that this producer may not even see its own topic."""
     found = answer.topics.get(topic)  # type: ignore[attr-defined]
@@ -140,8 +142,8 @@ def _unauthorized(
     if not code_name(found.error).endswith("authorization_failed"):
         return None
     error = BrokerUnreachableError(
-        f"the cluster of {slot.factory.servers!r} answered that topic {topic!r}, to "
-        f"which this producer sent last, is forbidden to it: {found.error.str()} "
+        f"the cluster of {connection.factory.servers!r} answered that topic {topic!r}, "
+        f"to which this producer sent last, is forbidden to it: {found.error.str()} "
         f"({code_name(found.error)})",
         checklist=(
             f"does this principal have the rights DESCRIBE and WRITE on {topic!r}?",
@@ -163,18 +165,18 @@ class _Ended(Exception):
 class _Watch:
     """Looks at what librdkafka reports while a try waits for its answer."""
 
-    def __init__(self, slot: ClientSlot, *, impatient: bool) -> None:
-        self._slot = slot
+    def __init__(self, connection: Connection, *, impatient: bool) -> None:
+        self._connection = connection
         self._impatient = impatient
-        self._diagnosis = slot.reports.diagnosis
+        self._diagnosis = connection.reports.diagnosis
         self._before = self._diagnosis.reports, self._diagnosis.downs
         self._standing_until = clock.system_now() + STANDING
 
-    def look(self, life: Life) -> None:
+    def look(self, client: Client) -> None:
         """Raise `_Ended` for what ends the try."""
         diagnosis = self._diagnosis
-        if life.fatal is not None:
-            raise _Ended(self.unreachable(KafkaException(life.fatal.native)))
+        if client.fatal is not None:
+            raise _Ended(self.unreachable(KafkaException(client.fatal.native)))
         reports, downs = self._before
         standing = clock.system_now() >= self._standing_until
         final = diagnosis.final and (standing or diagnosis.reports != reports)
@@ -184,14 +186,14 @@ class _Watch:
 
     def unreachable(self, cause: Exception) -> BrokerUnreachableError:
         """The error of the try; a `ProduceError` is of a client that was not ready."""
-        slot, diagnosis = self._slot, self._diagnosis
-        fatal = slot.life.fatal
+        connection, diagnosis = self._connection, self._diagnosis
+        fatal = connection.client.fatal
         told = cause if fatal is None else fatal.error()
         if isinstance(told, ProduceError) and not told.retriable:
             error = BrokerUnreachableError(
                 str(told.args[0]),
                 checklist=told.checklist
-                or (() if told.fatal else slot.reports.checklist()),
+                or (() if told.fatal else connection.reports.checklist()),
                 retriable=False,
             )
             error.__cause__ = told
@@ -204,51 +206,55 @@ class _Watch:
         elif (refused := _refusal(cause)) is not None:
             said, final = f"{refused.str()} ({code_name(refused)})", True
         error = BrokerUnreachableError(
-            f"no broker of {slot.factory.servers!r} answered"
+            f"no broker of {connection.factory.servers!r} answered"
             + (f": {said}" if said else " in time"),
-            checklist=slot.reports.checklist(),
+            checklist=connection.reports.checklist(),
             retriable=not final,
         )
         error.__cause__ = cause
         return error
 
 
-def _unanswered(slot: ClientSlot, life: Life) -> BrokerUnreachableError | None:
+def _unanswered(
+    connection: Connection, client: Client
+) -> BrokerUnreachableError | None:
     """What stands for messages whose brokers were last heard of by an error."""
-    newest = slot.reports.diagnosis.newest
-    waiting_for = life.in_flight()
+    newest = connection.reports.diagnosis.newest
+    waiting_for = client.in_flight()
     if newest is None or not waiting_for:
         return None
     error = BrokerUnreachableError(
         f"messages without an acknowledgement: {waiting_for}; the newest thing heard "
         f"from the brokers is an error: {newest.str()} ({code_name(newest)})",
-        checklist=slot.reports.checklist(),
+        checklist=connection.reports.checklist(),
     )
     error.__cause__ = KafkaException(newest)
     return error
 
 
-def health(slot: ClientSlot, timeout: float | None) -> Health:
+def health(connection: Connection, timeout: float | None) -> Health:
     """The shallow check, or with a `timeout` in seconds the deep one."""
-    status, life = slot.status, slot.known or NO_LIFE
+    status, client = connection.status, connection.known or NO_CLIENT
     try:
-        slot.refuse_closed()
+        connection.refuse_closed()
     except ProducerClosedError as closed:
         return Health(False, status, timeout is not None, None, closed)
     try:
-        slot.lose_if_final(life)
-        slot.refuse_lost()
+        connection.lose_if_final(client)
+        connection.refuse_lost()
     except ProduceError as lost:
         return Health(False, status, timeout is not None, None, lost)
     if timeout is None:
-        silence = _unanswered(slot, life)
+        silence = _unanswered(connection, client)
         return Health(silence is None, status, False, None, silence)
     started = clock.system_now()
     failure: BaseException | None
     try:
-        failure = prove(slot, started + timeout)
+        failure = prove(connection, started + timeout)
     except (WaterdropError, KafkaException) as raised:
         failure = raised
     took_ms = (clock.system_now() - started) * 1000
     healthy = failure is None
-    return Health(healthy, slot.status, True, took_ms if healthy else None, failure)
+    return Health(
+        healthy, connection.status, True, took_ms if healthy else None, failure
+    )

@@ -11,7 +11,7 @@ from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.connection.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +68,20 @@ class Health:
 
 
 def read_stats(
-    slot: ClientSlot,
+    connection: Connection,
     *,
     buffered: int = 0,
     variants: Mapping[str, ProducerStats] | None = None,
 ) -> ProducerStats:
-    """The figures of `slot`, without a lock."""
+    """The figures of `connection`, without a lock."""
     check()
-    ledger = slot.ledger
-    totals, life = ledger.book
+    ledger = connection.ledger
+    totals, client = ledger.book
     taken = acknowledged = failed = 0
     connected = totals.connected_s
-    if life is not None:
-        acknowledged, failed, taken = life.acknowledged, life.failed, life.taken()
-        connected += clock.now() - life.opened_at
+    if client is not None:
+        acknowledged, failed, taken = client.acknowledged, client.failed, client.taken()
+        connected += clock.now() - client.opened_at
     return ProducerStats(
         opens=ledger.opens,
         disconnects=dict(ledger.disconnects),

@@ -6,7 +6,7 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from waterdrop_py._engine.client.client import figure
+from waterdrop_py._engine.client.client import peek
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -55,7 +55,7 @@ class _Series(Generic[_Item]):
     def take(self) -> int:
         """How many were held back since the last line. `right` popped."""
         self.item = None
-        waiting = figure(self.held) - self.taken
+        waiting = peek(self.held) - self.taken
         self.taken += waiting
         return waiting
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.pause import pause
-from waterdrop_py._engine.concurrency.wakeup import Bell
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
 
 _Entry = TypeVar("_Entry")
 
@@ -33,7 +33,7 @@ after which a fork no longer waits for a close: it hangs."""
 _TICK: Final = 0.001
 
 
-class ForkGate:
+class ForkGuard:
     """Keeps opens and closes apart from forks. No lock: both sides announce themselves
     first and look at the other second, so one of the two sees the other and waits."""
 
@@ -42,8 +42,10 @@ class ForkGate:
         self._closing: list[tuple[int, float]] = []
         self._forking: list[int] = []
         self._opened_at = -SETTLED
-        self._young: deque[tuple[weakref.ref[Life], float]] = deque(maxlen=_REMEMBERED)
-        self._bells: list[Bell] = []
+        self._young: deque[tuple[weakref.ref[Client], float]] = deque(
+            maxlen=_REMEMBERED
+        )
+        self._wakeups: list[Wakeup] = []
 
     @property
     def opening(self) -> bool:
@@ -54,10 +56,10 @@ class ForkGate:
         """An open begins; it waits for a fork of another thread."""
         self._enter(self._opening, get_ident())
 
-    def leave(self, life: Life) -> None:
-        """The open of `life` has ended."""
+    def leave(self, client: Client) -> None:
+        """The open of `client` has ended."""
         self._opened_at = now = clock.system_now()
-        self._young.append((weakref.ref(life), now))
+        self._young.append((weakref.ref(client), now))
         self._opening.remove(get_ident())
 
     @contextmanager
@@ -104,22 +106,22 @@ class ForkGate:
             if not others or clock.system_now() >= give_up:
                 return
             inside.remove(entry)
-            bell = Bell()
-            self._bells.append(bell)
+            wakeup = Wakeup()
+            self._wakeups.append(wakeup)
             if self._forking:
-                bell.wait(give_up - clock.system_now())
-            self._bells.remove(bell)
+                wakeup.wait(give_up - clock.system_now())
+            self._wakeups.remove(wakeup)
 
     def open_again(self) -> None:
         """The fork has happened."""
         with suppress(ValueError):
             self._forking.remove(get_ident())
-        for bell in tuple(self._bells):
-            bell()
+        for wakeup in tuple(self._wakeups):
+            wakeup()
 
 
-def _connecting(life: Life | None) -> bool:
+def _connecting(client: Client | None) -> bool:
     """Whether messages wait in it and none had a report: it connects."""
-    if life is None or life.client is None or life.acknowledged or life.failed:
+    if client is None or client.native is None or client.acknowledged or client.failed:
         return False
-    return life.in_flight() > 0
+    return client.in_flight() > 0

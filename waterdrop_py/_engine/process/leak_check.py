@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import confluent_kafka
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.wakeup import Bell
-from waterdrop_py._engine.process.resources import take_census
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.process.resources import count_resources
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.connection.connection import ClientSlot
-    from waterdrop_py._engine.process.runtime import Engine
+    from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.process.runtime import Runtime
 
 PATIENCE: Final = 1.0
 """Seconds that the kernel and librdkafka have to let go of everything."""
@@ -49,56 +49,56 @@ class IncompleteDisconnectError(WaterdropError):
     """Every client is closed, and something that belonged to one is still there."""
 
 
-class Leftovers:
+class LeakCheck:
     """Looks, a while after the last client was closed, for what stayed behind.
 
     librdkafka's threads do not say whose they are. So nothing is said while the
     process has a confluent-kafka client of somebody else's.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._ours: deque[int] = deque(maxlen=_REMEMBERED)
         self._looking: list[None] = []
         self._spared_until = -math.inf
-        self._over = Bell()
+        self._over = Wakeup()
 
     def end(self) -> None:
         """Nobody looks any more: the process ends."""
         self._over()
 
-    def closed(self, slot: ClientSlot, identities: tuple[int, ...]) -> None:
+    def closed(self, connection: Connection, identities: tuple[int, ...]) -> None:
         """A client, by its `id` and that of each producer that it wraps, was closed:
         look in a while, if it was the last."""
         self._ours.extend(identities)
         # The walk over every producer comes last: for each of a thousand closes it
-        # would cost more than all else of them. Whoever ends last finds no `endings`.
+        # would cost more than all else of them. Whoever ends last finds no `teardowns`.
         if (
             self._looking
-            or self._engine.endings
-            or not slot.emitter.listens("error.occurred")
+            or self._runtime.teardowns
+            or not connection.emitter.listens("error.occurred")
             or SECONDARY
             or clock.system_now() < self._spared_until
-            or self._engine.holds_clients()
+            or self._runtime.holds_clients()
         ):
             return
         self._looking.append(None)
-        self._engine.closers.submit(lambda: self._look(slot))
+        self._runtime.workers.submit(lambda: self._look(connection))
 
-    def _look(self, slot: ClientSlot) -> None:
+    def _look(self, connection: Connection) -> None:
         try:
-            moves = self._engine.traffic()
+            moves = self._runtime.traffic()
             if self._over.wait(PATIENCE):
                 return  # the process ends
-            census = take_census()
-            if census is None or not census.threads or self._engine.traffic() != moves:
+            census = count_resources()
+            if census is None or not census.threads or self._runtime.traffic() != moves:
                 return
             if self._others():
                 self._spared_until = clock.system_now() + SPARED
                 return
         finally:
             self._looking.pop()
-        slot.emitter.error(
+        connection.emitter.error(
             "producer.disconnect.incomplete",
             IncompleteDisconnectError(
                 f"{census.threads} librdkafka threads and {census.sockets} sockets "

@@ -8,11 +8,11 @@ from math import inf
 from queue import Empty
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from waterdrop_py._engine.client.client import Life
+from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Claim, Ticket
-from waterdrop_py._engine.concurrency.threads import Post
-from waterdrop_py._engine.concurrency.wakeup import Bell, Inbox
+from waterdrop_py._engine.concurrency.threads import OnDemandThread
+from waterdrop_py._engine.concurrency.wakeup import Inbox, Wakeup
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
@@ -50,32 +50,32 @@ class Poller:
 
     def __init__(
         self,
-        report_slow: Callable[[Life], None],
-        every_second: Callable[[set[Life]], None] | None = None,
+        report_slow: Callable[[Client], None],
+        every_second: Callable[[set[Client]], None] | None = None,
         wanted: Callable[[], bool] | None = None,
     ) -> None:
         # Called at each sweep; and whether that is wanted while there are no clients.
         self._every_second = every_second
         self._wanted = wanted
-        self.armed: Inbox[Life | Callable[[], None]] = Inbox()
+        self.armed: Inbox[Client | Callable[[], None]] = Inbox()
         self._report_slow = report_slow
         self._lead = Claim()
         self._watching = Claim()
-        self._post = Post("poller", self._run)
-        self._deputys_post = Post("poller-deputy", self._watch)
-        self._heap: list[tuple[float, int, Life]] = []
-        self._lives: set[Life] = set()
+        self._post = OnDemandThread("poller", self._run)
+        self._deputys_post = OnDemandThread("poller-deputy", self._watch)
+        self._heap: list[tuple[float, int, Client]] = []
+        self._clients: set[Client] = set()
         self._sequence = 0
         self._next_sweep = 0.0
         self._asked_for = inf  # a sweep beside the usual ones
         self._serving: list[_Serving] = []
         self._dozing = False
-        self._alarm = Bell()
-        self._over = Bell()
+        self._alarm = Wakeup()
+        self._over = Wakeup()
 
-    def arm(self, life: Life) -> None:
-        """Serve `life` soon, and until nothing of it is un-acknowledged."""
-        self.armed.put(life)
+    def poll_soon(self, client: Client) -> None:
+        """Serve `client` soon, and until nothing of it is un-acknowledged."""
+        self.armed.put(client)
         if not self._lead.taken:
             self._post.fill()
 
@@ -102,22 +102,24 @@ class Poller:
         self.armed.put(self._forget_closed)
 
     def _forget_closed(self) -> None:
-        self._lives = {
-            life for life in self._lives if life.client is not None or life.arrived
+        self._clients = {
+            client
+            for client in self._clients
+            if client.native is not None or client.arrived
         }
 
     def _run_jobs(self) -> None:
         with suppress(Empty):
             for _ in range(len(self.armed)):  # not what is put back
                 item = self.armed.get(0)
-                if isinstance(item, Life):
+                if isinstance(item, Client):
                     self.armed.put(item)
                 else:
                     item()
 
     def _run(self) -> None:
-        # Released first, looked at the inbox second; `arm` puts first and looks at
-        # the claim second: one of the two sees the other.
+        # Released first, looked at the inbox second; `poll_soon` puts first and looks
+        # at the claim second: one of the two sees the other.
         while self._lead.take(ticket := Ticket()):
             try:
                 while self._lead.held_by(ticket) and self._step(ticket):
@@ -132,7 +134,7 @@ class Poller:
     def _step(self, lead: Ticket) -> bool:
         """Wait for the next client that is due, and serve what is; False to end."""
         wait = LINGER
-        if self._lives or self._is_wanted():
+        if self._clients or self._is_wanted():
             due = self._heap[0][0] if self._heap else self._next_sweep
             wait = min(due, self._next_sweep) - clock.system_now()
         try:
@@ -141,9 +143,9 @@ class Poller:
                 self._take_in(item)
                 item = self.armed.get(0)
         except Empty:
-            if not self._lives and not self._is_wanted():
+            if not self._clients and not self._is_wanted():
                 return False
-        if self._lives and not self._watching.taken:
+        if self._clients and not self._watching.taken:
             self._deputys_post.fill()
         return self._serve_due(lead)
 
@@ -163,33 +165,33 @@ class Poller:
 
         self.do(bring_forward)
 
-    def _take_in(self, item: Life | Callable[[], None]) -> None:
-        if not isinstance(item, Life):
+    def _take_in(self, item: Client | Callable[[], None]) -> None:
+        if not isinstance(item, Client):
             item()
-        elif item.client is not None or item.arrived:
+        elif item.native is not None or item.arrived:
             self._enlist(item)
 
-    def _enlist(self, life: Life) -> None:
+    def _enlist(self, client: Client) -> None:
         now = clock.system_now()
-        if not self._lives:
+        if not self._clients:
             self._next_sweep = min(now + QUIET_PERIOD, self._asked_for)
-        self._lives.add(life)
-        life.progress_at = now
-        self._schedule(life)
+        self._clients.add(client)
+        client.progress_at = now
+        self._schedule(client)
 
-    def _schedule(self, life: Life) -> None:
+    def _schedule(self, client: Client) -> None:
         now = clock.system_now()
-        wait = min(LONGEST, max(SHORTEST, SHARE * (now - life.progress_at)))
-        life.poll_at = now + wait
+        wait = min(LONGEST, max(SHORTEST, SHARE * (now - client.progress_at)))
+        client.poll_at = now + wait
         self._sequence += 1
-        heapq.heappush(self._heap, (life.poll_at, self._sequence, life))
+        heapq.heappush(self._heap, (client.poll_at, self._sequence, client))
 
     def _serve_due(self, lead: Ticket) -> bool:
         now = clock.system_now()
         while self._heap and self._heap[0][0] <= now:
-            due, _, life = heapq.heappop(self._heap)
+            due, _, client = heapq.heappop(self._heap)
             # An older entry of a client that was scheduled again is void.
-            if due == life.poll_at and not self._serve(life, lead):
+            if due == client.poll_at and not self._serve(client, lead):
                 return False
         return now < self._next_sweep or self._sweep(now, lead)
 
@@ -198,50 +200,50 @@ class Poller:
         if now >= self._asked_for:
             self._asked_for = inf
         self._next_sweep = min(now + QUIET_PERIOD, self._asked_for)
-        for life in list(self._lives):
-            if life.client is None and not life.arrived:
-                self._lives.discard(life)
-            elif life.poll_at < now and not self._look(life, lead):
+        for client in list(self._clients):
+            if client.native is None and not client.arrived:
+                self._clients.discard(client)
+            elif client.poll_at < now and not self._look(client, lead):
                 return False
         if self._every_second is not None:
-            self._every_second(self._lives)
+            self._every_second(self._clients)
         return True
 
-    def _look(self, life: Life, lead: Ticket) -> bool:
+    def _look(self, client: Client, lead: Ticket) -> bool:
         """Serve a quiet client if anything waits: its `len` counts events too.
 
         An empty poll, and all around it, would cost half as much again: 100 idle
         clients take 0.075 % of a core, and took 0.107 %.
         """
-        turn = Ticket()
+        ticket = Ticket()
         nothing = False
         try:
-            if not life.turn.take(turn):
-                life.turn.heal()
+            if not client.poll_lock.take(ticket):
+                client.poll_lock.heal()
             # What an exception tore, and who was refused a close, needs a settling.
-            elif life.quiet and not life.torn and not life.refusals:
-                nothing = not life.busy()
+            elif client.quiet and not client.counters_uncertain and not client.refusals:
+                nothing = not client.busy()
         finally:
-            life.leave(turn, settled=nothing)
-        return nothing or self._serve(life, lead)
+            client.leave(ticket, settled=nothing)
+        return nothing or self._serve(client, lead)
 
-    def _serve(self, life: Life, lead: Ticket) -> bool:
+    def _serve(self, client: Client, lead: Ticket) -> bool:
         """Poll once; False when the deputy took the lead meanwhile."""
-        turn = Ticket()
-        serving = _Serving(life, clock.system_now(), lead)
+        ticket = Ticket()
+        serving = _Serving(client, clock.system_now(), lead)
         leading = True
         try:
-            if life.turn.take(turn):
+            if client.poll_lock.take(ticket):
                 self._serving.append(serving)
                 if self._dozing:
                     self._alarm()
-                life.serve(0.0)
+                client.serve(0.0)
         except BaseException as error:  # noqa: BLE001 - contained, and told of
-            life.reports.thread_raised(error)
+            client.reports.thread_raised(error)
         finally:
-            if life.turn.held_by(turn):
+            if client.poll_lock.held_by(ticket):
                 leading = _take_out(self._serving, serving)
-            life.leave(turn, again=self._schedule if leading else self.arm)
+            client.leave(ticket, again=self._schedule if leading else self.poll_soon)
         return leading
 
     # -- the deputy --------------------------------------------------------
@@ -279,13 +281,13 @@ class Poller:
             held = clock.system_now() - serving.since
             if held > SLOW and _take_out(self._serving, serving):
                 self._lead.release(serving.lead)
-                self._report_slow(serving.life)
+                self._report_slow(serving.client)
                 return self._lead.take(lead)
         return False
 
 
 class _Serving(NamedTuple):
-    life: Life
+    client: Client
     since: float
     lead: Ticket
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Claim, Ticket
-from waterdrop_py._engine.concurrency.threads import Post
+from waterdrop_py._engine.concurrency.threads import OnDemandThread
 from waterdrop_py._engine.concurrency.wakeup import Inbox
 
 if TYPE_CHECKING:
@@ -42,18 +42,18 @@ class Schedule:
     def __len__(self) -> int:
         return len(self._wanted)
 
-    def look_at(self, slot: Reapable) -> None:
+    def look_at(self, connection: Reapable) -> None:
         """Take the slot's deadline as it is now; without one, forget the slot."""
-        due = slot.due_at()
+        due = connection.due_at()
         if due is None:
-            self._wanted.pop(id(slot), None)
+            self._wanted.pop(id(connection), None)
             if not self._wanted:
                 self._heap.clear()
             return
-        if self._wanted.get(id(slot)) != due:
-            self._wanted[id(slot)] = due
+        if self._wanted.get(id(connection)) != due:
+            self._wanted[id(connection)] = due
             self._sequence += 1
-            heapq.heappush(self._heap, (due, self._sequence, slot))
+            heapq.heappush(self._heap, (due, self._sequence, connection))
 
     def next(self) -> float | None:
         """The earliest deadline, in seconds on the clock."""
@@ -70,14 +70,14 @@ class Schedule:
         """
         due: list[Reapable] = []
         while (first := self.next()) is not None and first <= now:
-            _, _, slot = heapq.heappop(self._heap)
-            del self._wanted[id(slot)]
-            again = slot.due_at()
+            _, _, connection = heapq.heappop(self._heap)
+            del self._wanted[id(connection)]
+            again = connection.due_at()
             if again is not None and again > now:
-                slot.restart_deadline()
-                self.look_at(slot)
+                connection.restart_deadline()
+                self.look_at(connection)
             elif again is not None:
-                due.append(slot)
+                due.append(connection)
         return due
 
     def _valid(self, entry: tuple[float, int, Reapable]) -> bool:
@@ -87,8 +87,8 @@ class Schedule:
 class Reaper:
     """The thread around the schedule. It runs no user code and closes nothing:
 
-    what is due goes to `reap`, which hands it to the closers. `look_at` may be
-    called from anywhere, also from signal handlers and finalizers.
+    what is due goes to `disconnect_if_due`, which hands it to the workers. `look_at`
+    may be called from anywhere, also from signal handlers and finalizers.
     """
 
     def __init__(
@@ -101,13 +101,13 @@ class Reaper:
         self._inbox: Inbox[Reapable | None] = Inbox()
         self._schedule = Schedule()
         self._running = Claim()
-        self._post = Post("reaper", self._run)
+        self._post = OnDemandThread("reaper", self._run)
         self._resting = False
         clock.on_jump(self.wake)
 
-    def look_at(self, slot: Reapable) -> None:
+    def look_at(self, connection: Reapable) -> None:
         """The slot's deadline has changed: take note, and start if need be."""
-        self._inbox.put(slot)
+        self._inbox.put(connection)
         if not self._running.taken:
             self._post.fill()
 
@@ -158,10 +158,10 @@ class Reaper:
         """Take in what came, waiting at most `wait` seconds for the first."""
         came = False
         with suppress(Empty):
-            slot = self._inbox.get(wait)
+            connection = self._inbox.get(wait)
             while True:
                 came = True
-                if slot is not None:
-                    self._schedule.look_at(slot)
-                slot = self._inbox.get(0)
+                if connection is not None:
+                    self._schedule.look_at(connection)
+                connection = self._inbox.get(0)
         return came

@@ -25,7 +25,7 @@ Address: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class ResourceCount:
     """Figures of one moment.
 
     Attributes:
@@ -40,7 +40,9 @@ class Census:
     fds: int
 
 
-def take_census(addresses: Container[Address] | None = None) -> Census | None:
+def count_resources(
+    addresses: Container[Address] | None = None,
+) -> ResourceCount | None:
     """Count what this process holds now; None where there is no /proc to tell.
 
     `addresses` are the brokers', as (IP address, port). Without them every TCP socket
@@ -60,10 +62,10 @@ def take_census(addresses: Container[Address] | None = None) -> Census | None:
         threads = _librdkafka_threads()
     except OSError:
         return None
-    return Census(_to_brokers(sockets, addresses), threads, fds)
+    return ResourceCount(_to_brokers(sockets, addresses), threads, fds)
 
 
-def released(before: Census, after: Census) -> dict[str, int]:
+def released(before: ResourceCount, after: ResourceCount) -> dict[str, int]:
     """How much less is held after than before, as `producer.disconnected` carries it.
 
     Negative where more is held.

@@ -6,29 +6,29 @@ import weakref
 from itertools import count
 from typing import TYPE_CHECKING, Final, cast
 
-from waterdrop_py._engine.client.client import figure
+from waterdrop_py._engine.client.client import peek
 from waterdrop_py._engine.client.reachability import REACH
 from waterdrop_py._engine.concurrency import clock, threads
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.connection.states import Status
-from waterdrop_py._engine.connection.teardown import Batch
+from waterdrop_py._engine.connection.teardown import TeardownBatch
 from waterdrop_py._engine.logs.log import LOG
-from waterdrop_py._engine.process.fork_guard import ForkGate
-from waterdrop_py._engine.process.leak_check import SECONDARY, Leftovers
+from waterdrop_py._engine.process.fork_guard import ForkGuard
+from waterdrop_py._engine.process.leak_check import SECONDARY, LeakCheck
 from waterdrop_py._engine.process.poller import Poller, SlowCallbackError
 from waterdrop_py._engine.process.reaper import RELIEF, Reaper
-from waterdrop_py._engine.process.workers import Closers
+from waterdrop_py._engine.process.workers import Workers
 from waterdrop_py._engine.shutdown.exit_report import EXIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.client.factory import Factory
-    from waterdrop_py._engine.connection.connection import ClientSlot
-    from waterdrop_py._engine.connection.teardown import Ending
+    from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.connection.teardown import Teardown
     from waterdrop_py._engine.process.reaper import Reapable
-    from waterdrop_py._engine.reports.handler import ReportDesk
+    from waterdrop_py._engine.reports.handler import ReportHandler
 
 LATE: Final = 0.1
 """Seconds after which a batch is told of without its stragglers."""
@@ -45,14 +45,14 @@ HELD_UP: Final = 0.02
 """Seconds of one job after which it does not wait for its thread."""
 
 
-class _SlotReference(weakref.ref["ClientSlot"]):
+class _ConnectionReference(weakref.ref["Connection"]):
     """A weak reference to a slot, and the key that the registry has it by."""
 
     __slots__ = ("key",)
     key: int
 
 
-class Engine:
+class Runtime:
     """The parts that all producers of a process share. Thread-safe, no lock.
 
     The registry keeps `id -> weakref`: a WeakSet that a fork caught in the middle
@@ -70,23 +70,23 @@ class Engine:
         LOG.reset()
         REACH.reset()
         EXIT.reset()
-        self._slots: dict[int, _SlotReference] = {}
-        self._gone = self._forget_slot  # one for all: a closure each takes 0.2 KB
+        self._connections: dict[int, _ConnectionReference] = {}
+        self._gone = self._forget_connection  # one for all: a closure each takes 0.2 KB
         self._traffic = count()
         # A dict for its O(1) removal: a thousand closes may be in progress at once.
-        self.endings: dict[Ending, None] = {}
-        self._batches: list[tuple[Batch, float]] = []
+        self.teardowns: dict[Teardown, None] = {}
+        self._batches: list[tuple[TeardownBatch, float]] = []
         self._next_look = 0.0
         # The exit handler has run: finalizers have nothing left to do.
         self.ended = False
-        self.gate = ForkGate()
-        self.leftovers = Leftovers(self)
-        self.closers = Closers(self._run_on_poller)
+        self.fork_guard = ForkGuard()
+        self.leak_check = LeakCheck(self)
+        self.workers = Workers(self._run_on_poller)
         self.poller = Poller(self._report_slow, self._every_second, LOG.wanted)
         self.reaper = Reaper(self._reap, self._tend)
 
     def _submit(self, job: Callable[[], None]) -> None:
-        self.closers.submit(job)
+        self.workers.submit(job)
 
     def _wake_poller(self) -> None:
         self.poller.do(_nothing)
@@ -94,7 +94,7 @@ class Engine:
     def end(self) -> None:
         """Every producer is closed, and the process ends: so do the threads."""
         self.ended = True
-        self.leftovers.end()
+        self.leak_check.end()
         self._rest()
         threads.end(END)
 
@@ -110,7 +110,9 @@ class Engine:
         END, and what the log holds back is said now. Else it blocks for at most REST,
         and not for what holds a thread up, nor for one that stays for the log.
         """
-        if self.ended or any(slot.status is not Status.CLOSED for slot in self.slots()):
+        if self.ended or any(
+            connection.status is not Status.CLOSED for connection in self.connections()
+        ):
             return
         if SECONDARY:
             LOG.flush()
@@ -118,10 +120,10 @@ class Engine:
         if SECONDARY:
             threads.wait(END, lambda: False)
         else:
-            threads.wait(REST, lambda: LOG.wanted() or self.closers.held_up(HELD_UP))
+            threads.wait(REST, lambda: LOG.wanted() or self.workers.held_up(HELD_UP))
 
     def _rest(self) -> None:
-        for part in (self.reaper, self.poller, self.closers):
+        for part in (self.reaper, self.poller, self.workers):
             part.rest()
 
     def _wake_reaper(self) -> None:
@@ -129,31 +131,33 @@ class Engine:
 
     # -- the registry ------------------------------------------------------
 
-    def register(self, slot: ClientSlot) -> None:
+    def register(self, connection: Connection) -> None:
         """Know a slot from its first open on."""
-        key, slots = id(slot), self._slots
-        if key not in slots:
-            reference = _SlotReference(slot, self._gone)
+        key, connections = id(connection), self._connections
+        if key not in connections:
+            reference = _ConnectionReference(connection, self._gone)
             reference.key = key
-            slots[key] = reference
+            connections[key] = reference
 
-    def _forget_slot(self, reference: _SlotReference) -> None:
-        self._slots.pop(reference.key, None)
+    def _forget_connection(self, reference: _ConnectionReference) -> None:
+        self._connections.pop(reference.key, None)
 
-    def slots(self) -> list[ClientSlot]:
+    def connections(self) -> list[Connection]:
         """Every slot alive that has ever opened a client."""
-        alive = [reference() for reference in list(self._slots.values())]
-        return [slot for slot in alive if slot is not None]
+        alive = [reference() for reference in list(self._connections.values())]
+        return [connection for connection in alive if connection is not None]
 
     def refresh(self) -> None:
         """Somebody subscribed to the shared monitor, or left it."""
-        for slot in self.slots():
-            slot.refresh()
+        for connection in self.connections():
+            connection.refresh()
 
     def holds_clients(self) -> bool:
         """Whether any producer of the library has a client that is not destroyed, or
         is just getting one."""
-        return self.gate.opening or any(slot.lives() for slot in self.slots())
+        return self.fork_guard.opening or any(
+            connection.clients() for connection in self.connections()
+        )
 
     # -- closes ------------------------------------------------------------
 
@@ -163,46 +167,55 @@ class Engine:
 
     def traffic(self) -> int:
         """How often that was so far."""
-        return figure(self._traffic)
+        return peek(self._traffic)
 
-    def batch(self, slots: list[ClientSlot], *, silent: bool = False) -> Batch:
+    def batch(
+        self, connections: list[Connection], *, silent: bool = False
+    ) -> TeardownBatch:
         """Clients that are about to be closed together."""
-        heard = any(slot.emitter.listens("producer.disconnected") for slot in slots)
-        few = len(self._slots) <= MEASURED
-        return Batch(self, len(slots), measure=heard and few, silent=silent)
+        heard = any(
+            connection.emitter.listens("producer.disconnected")
+            for connection in connections
+        )
+        few = len(self._connections) <= MEASURED
+        return TeardownBatch(
+            self, len(connections), measure=heard and few, silent=silent
+        )
 
-    def open(self, factory: Factory, life: Life, reports: ReportDesk) -> None:
+    def open(self, factory: Factory, client: Client, reports: ReportHandler) -> None:
         """Construct a client, at no moment at which another thread forks."""
-        self.gate.enter()
+        self.fork_guard.enter()
         try:
-            factory.open(life, reports)
+            factory.open(client, reports)
         finally:
-            self.gate.leave(life)
+            self.fork_guard.leave(client)
 
     def _run_on_poller(self, job: Callable[[], None]) -> None:
         self.poller.do(job)
 
-    def forget(self, ending: Ending) -> None:
+    def forget(self, teardown: Teardown) -> None:
         """A close has ended."""
-        self.endings.pop(ending, None)
+        self.teardowns.pop(teardown, None)
 
-    def _every_second(self, lives: set[Life]) -> None:
+    def _every_second(self, clients: set[Client]) -> None:
         """Say what is to be said of clients and of held lines. On the poller."""
         now = clock.system_now()
-        for job in (*REACH.look(lives, now), *EXIT.look(now)):
-            self.closers.submit(job)
+        for job in (*REACH.look(clients, now), *EXIT.look(now)):
+            self.workers.submit(job)
         LOG.speak()
 
     def _reap(self, due: list[Reapable]) -> None:
-        slots = cast("list[ClientSlot]", due)  # the reaper knows what it was given
-        batch = self.batch(slots)
+        connections = cast(
+            "list[Connection]", due
+        )  # the reaper knows what it was given
+        batch = self.batch(connections)
         self._batches.append((batch, clock.system_now()))
-        for slot in slots:
-            self.closers.submit(_Reap(slot, batch))
+        for connection in connections:
+            self.workers.submit(_Reap(connection, batch))
 
     def _tend(self) -> bool:
         """Look after closes in progress; whether there are any. On the reaper."""
-        self.closers.relieve()
+        self.workers.relieve()
         now = clock.system_now()
         # The reaper wakes for each client that closes. Looking at all that close every
         # time, it took 0.18 to 0.28 s for a thousand; now 0.07 to 0.1 s
@@ -210,7 +223,7 @@ class Engine:
         if now >= self._next_look:
             self._next_look = now + RELIEF
             self._look_after_closes(now)
-        return bool(self._batches or self.endings) or self.closers.waiting()
+        return bool(self._batches or self.teardowns) or self.workers.waiting()
 
     def _look_after_closes(self, now: float) -> None:
         for entry in tuple(self._batches):
@@ -218,17 +231,17 @@ class Engine:
             if batch.over:
                 self._batches.remove(entry)
             elif now - since > LATE and not batch.late:
-                self.closers.submit(batch.announce)
-        for ending in tuple(self.endings):
-            ending.nudge()
-            if now - ending.started > ending.slot.close_timeout:
-                self.closers.submit(ending.abandon)
+                self.workers.submit(batch.announce)
+        for teardown in tuple(self.teardowns):
+            teardown.nudge()
+            if now - teardown.started > teardown.connection.close_timeout:
+                self.workers.submit(teardown.abandon)
 
-    def _report_slow(self, life: Life) -> None:
+    def _report_slow(self, client: Client) -> None:
         error = SlowCallbackError(
             "a callback or subscriber held the thread that serves delivery reports"
         )
-        self.closers.submit(lambda: life.reports.poller_slow(error))
+        self.workers.submit(lambda: client.reports.poller_slow(error))
 
 
 def _nothing() -> None:
@@ -238,19 +251,19 @@ def _nothing() -> None:
 class _Reap:
     """A due slot's turn on a closer thread."""
 
-    __slots__ = ("_batch", "_slot")
+    __slots__ = ("_batch", "_connection")
 
-    def __init__(self, slot: ClientSlot, batch: Batch) -> None:
-        self._slot = slot
+    def __init__(self, connection: Connection, batch: TeardownBatch) -> None:
+        self._connection = connection
         self._batch = batch
 
     def __call__(self) -> None:
         try:
-            self._slot.reap(self._batch)
+            self._connection.disconnect_if_due(self._batch)
         except Exception as error:
             if from_signal_handler(error):
                 raise
-            self._slot.emitter.error("producer.disconnect.error", error)
+            self._connection.emitter.error("producer.disconnect.error", error)
 
 
-ENGINE: Final = Engine()
+RUNTIME: Final = Runtime()

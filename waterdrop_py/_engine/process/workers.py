@@ -20,7 +20,7 @@ STUCK: Final = 0.05
 LINGER: Final = 3.0
 
 
-class Closers:
+class Workers:
     """Runs jobs on a few threads; on one more for each that is held up.
 
     A close that hangs, or a subscriber that sleeps, holds up its own thread and

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.client.client import figure
+from waterdrop_py._engine.client.client import peek
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.connection.connection import Refusal
@@ -18,7 +18,7 @@ from waterdrop_py.errors import ProduceManyError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.produce.buffer import Buffer, Entry, Kept
     from waterdrop_py._engine.produce.dispatch import Dispatch
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
 class Flusher:
     """The buffer's verbs. Thread-safe, no lock; see `Buffer`."""
 
-    __slots__ = ("_buffer", "_dispatch", "_emitter", "_slot", "_txns", "_verbs")
+    __slots__ = ("_buffer", "_connection", "_dispatch", "_emitter", "_txns", "_verbs")
 
     def __init__(
         self,
         buffer: Buffer,
         verbs: Verbs,
         dispatch: Dispatch,
-        slot: ClientSlot,
+        connection: Connection,
         emitter: Emitter,
         transactions: Transactions | None,
     ) -> None:
         self._buffer = buffer
         self._verbs = verbs
         self._dispatch = dispatch
-        self._slot = slot
+        self._connection = connection
         self._emitter = emitter
         self._txns = transactions
 
     def watch(self) -> None:
         """Have the slot ask before it closes a client, and when it closes for good."""
-        self._slot.holds.append(self._hold)
-        self._slot.resets.append(self._forget)
-        self._slot.before_close = self._before_close
+        self._connection.holds.append(self._hold)
+        self._connection.resets.append(self._forget)
+        self._connection.before_close = self._before_close
 
     def _hold(self) -> Refusal | None:
         """What a buffer that is not empty has against a close of the client."""
@@ -79,14 +79,14 @@ class Flusher:
             self._emitter.emit("messages.buffered", {"messages": messages})
 
     def _append(self, messages: Sequence[Kept]) -> None:
-        self._slot.refuse_closed()
-        self._slot.engine.register(self._slot)
+        self._connection.refuse_closed()
+        self._connection.runtime.register(self._connection)
         watch_exit()
         entries = self._buffer.add(messages)
-        if self._slot.closing is not None and self._buffer.withdraw(entries):
-            self._slot.refuse_closed()
+        if self._connection.shutdown is not None and self._buffer.withdraw(entries):
+            self._connection.refuse_closed()
             self._buffer.put_back(entries)  # closed by the exit handler, and open again
-        if self._slot.engine.ended:
+        if self._connection.runtime.ended:
             self.flush_async()  # nothing comes behind it that would
 
     def flush_async(self) -> list[DeliveryHandle]:
@@ -115,7 +115,8 @@ class Flusher:
     def _hand_over(
         self, verb: str, *, wait: bool, deadline: float | None = None
     ) -> list[DeliveryHandle]:
-        self._slot.refuse_closed()  # in a forked child, the buffer is empty after it
+        # In a forked child, the buffer is empty after it.
+        self._connection.refuse_closed()
         entries = self._buffer.take()
         handles: list[DeliveryHandle] = []
         own = self._txns is not None and self._txns.current() is None
@@ -177,10 +178,10 @@ class Flusher:
                     # The close goes on: the report has the message.
                     self._emitter.error("messages.produce_many_async", error)
                     # Behind what has a number, before what gets one.
-                    unsent.append((figure(self._slot.life.sent) - 0.5, one[0]))
+                    unsent.append((peek(self._connection.client.sent) - 0.5, one[0]))
                 left.popleft()
         except BaseException:
-            if left and handle is not None and handle._life is not None:
+            if left and handle is not None and handle._client is not None:
                 left.popleft()  # it is in the client
             # Whoever goes on with the close finds the rest.
             self._buffer.put_back([*(entry for _, entry in unsent), *left])
@@ -220,12 +221,12 @@ class Flusher:
         self, entries: list[Entry], handles: list[DeliveryHandle]
     ) -> list[Entry]:
         """What no report accounts for, and what was delivered for nothing."""
-        drain = self._slot.reports.start_drain()
+        drain = self._connection.reports.start_drain()
         drain.delivered -= sum(each._native is not None for each in handles)
         return [
             entry
             for entry, handle in zip(entries, handles, strict=True)
-            if handle._life is None or handle._native is not None
+            if handle._client is None or handle._native is not None
         ]
 
 
@@ -239,7 +240,7 @@ def _unsent(entries: list[Entry]) -> list[Entry]:
     A handle that was sent, and came to nothing with its transaction, has its outcome.
     """
     return [
-        (number, kept if getattr(kept, "_life", None) is None else message_of(kept))
+        (number, kept if getattr(kept, "_client", None) is None else message_of(kept))
         for number, kept in entries
     ]
 
@@ -253,4 +254,4 @@ def _not_handed_over(
     if not handles:
         return entries
     reached = zip(entries, handles, strict=True)
-    return [entry for entry, handle in reached if handle._life is None]
+    return [entry for entry, handle in reached if handle._client is None]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client import waiting, watchers
-from waterdrop_py._engine.client.borrow_marks import ends_step, in_deferred, leaseholder
-from waterdrop_py._engine.client.client import Life
+from waterdrop_py._engine.client.borrow_marks import borrower, ends_step, in_deferred
+from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py._engine.client.kafka_errors import (
     code_name,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.recovery import Recovery
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py.config import Config
@@ -51,38 +51,39 @@ if TYPE_CHECKING:
 
 # What a client raises for a message that it did not take. Anything else that comes
 # out of the call (a signal handler's exception) leaves that open: it may not be sent
-# again, and its number is settled when the client has nothing left (`Life.torn`).
+# again, and its number is settled when the client has nothing left
+# (`Client.counters_uncertain`).
 REFUSED: Final = (BufferError, KafkaException)
 
 
 _QUEUE_SIZE: Final = "queue.buffering.max.kbytes"
 
 
-def _arm(life: Life) -> None:
+def _arm(client: Client) -> None:
     """Have it served, whatever a signal handler raises meanwhile; twice does no harm
     (test_a_handler_that_raises_as_the_poller_is_told)."""
     try:
-        life.arm(life)
+        client.poll_soon(client)
     except BaseException:
-        life.arm(life)
+        client.poll_soon(client)
         raise
 
 
 class Dispatch:
     """Hands messages to the client of one slot. Thread-safe, no lock."""
 
-    __slots__ = ("_config", "_emitter", "_recovery", "_slot")
+    __slots__ = ("_config", "_connection", "_emitter", "_recovery")
 
     def __init__(
         self,
         config: Config,
-        slot: ClientSlot,
+        connection: Connection,
         emitter: Emitter,
         recovery: Recovery | None = None,
     ) -> None:
         self._recovery = recovery
         self._config = config
-        self._slot = slot
+        self._connection = connection
         self._emitter = emitter
 
     def send(
@@ -110,21 +111,21 @@ class Dispatch:
         partition = self._partition(handle, deadline)
         try:
             while True:
-                life = self._ready(handle, deadline)
+                client = self._ready(handle, deadline)
                 try:
-                    if self._produce(handle, life, partition, serves=serves):
+                    if self._produce(handle, client, partition, serves=serves):
                         return
                 except BufferError as full:
-                    self._wait_for_room(handle, life, verb, full, give_up)
+                    self._wait_for_room(handle, client, verb, full, give_up)
                 except KafkaException as refused:
                     elsewhere = self._moved(handle, refused, deadline)
                     if elsewhere is None:
-                        self._recover(handle, life, refused)
+                        self._recover(handle, client, refused)
                     else:
                         partition = elsewhere
                 finally:
-                    if life.refusals:
-                        self._slot.look_again()
+                    if client.refusals:
+                        self._connection.reschedule()
         finally:
             self._sent(handle, serves=serves)
 
@@ -135,30 +136,30 @@ class Dispatch:
 
     def _sent(self, handle: DeliveryHandle, *, serves: bool) -> None:
         """What comes behind a message, with the client open."""
-        slot, place = self._slot, handle._place
+        connection, place = self._connection, handle._place
         if not serves:
-            slot.introduce()
-        slot.topic = handle._topic
+            connection.introduce()
+        connection.topic = handle._topic
         if place is not None and place.partition_key is not None:
-            refresh(slot, handle._topic)
+            refresh(connection, handle._topic)
 
     @property
     def unnoted(self) -> bool:
         """Whether the client is not made known to the background threads yet."""
-        return self._slot.unnoted
+        return self._connection.unnoted
 
     def introduce(self, handle: DeliveryHandle) -> None:
         """Have the background threads know of a client that was opened for `handle`."""
         try:
-            self._slot.introduce()
+            self._connection.introduce()
         finally:
-            life: Life | None = handle._life
-            if life is not None and not life.poll_at:
-                life.arm(life)  # the poller does not know this client yet
+            client: Client | None = handle._client
+            if client is not None and not client.poll_at:
+                client.poll_soon(client)  # the poller does not know this client yet
 
     def refuse_closed(self) -> None:
         """Raise `ProducerClosedError` from the beginning of the close on."""
-        self._slot.refuse_closed()
+        self._connection.refuse_closed()
 
     def refuse_inside_callback(self) -> None:
         """For verbs that wait: nothing is sent whose report could not come.
@@ -166,7 +167,7 @@ class Dispatch:
         Raises:
             ReentrantCallError: this thread is inside a callback of the same client.
         """
-        if self._slot.life.held_here():
+        if self._connection.client.polled_by_this_thread():
             raise ReentrantCallError(
                 "a verb that waits was called inside a callback or subscriber of the "
                 "same client, which holds up its reports; nothing was sent"
@@ -182,8 +183,12 @@ class Dispatch:
         try:
             self.send(handle, verb)
         except ReentrantCallError:
-            slot = self._slot
-            after = slot.when_free if slot.mine else slot.life.after_turn
+            connection = self._connection
+            after = (
+                connection.when_free
+                if connection.mine
+                else connection.client.after_turn
+            )
             self.defer(handle, verb, after, nullcontext)
 
     def defer(
@@ -194,8 +199,8 @@ class Dispatch:
         block: Callable[[], AbstractContextManager[object]],
     ) -> None:
         """Send `handle` inside `block()` when `after` says that nothing hinders."""
-        handle._life = waiting_room = Life(
-            self._slot.reports, self._slot.engine.poller.arm
+        handle._client = waiting_room = Client(
+            self._connection.reports, self._connection.runtime.poller.poll_soon
         )
         waiting_room.blocked = self._inside
         handle._seq = -get_ident()
@@ -203,9 +208,14 @@ class Dispatch:
 
     def _inside(self) -> bool:
         """Whether this thread is still inside what a deferred message waits for."""
-        slot = self._slot
-        within = slot.inside is not None and slot.inside()
-        return within or slot.mine or slot.life.held_here() or in_deferred(slot)
+        connection = self._connection
+        within = connection.inside is not None and connection.inside()
+        return (
+            within
+            or connection.mine
+            or connection.client.polled_by_this_thread()
+            or in_deferred(connection)
+        )
 
     @ends_step
     def _send_deferred(
@@ -225,9 +235,9 @@ class Dispatch:
             handle._error = error.with_traceback(None)  # its frames have the handle
             watchers.notify(handle)
 
-    def _ready(self, handle: DeliveryHandle, deadline: float | None) -> Life:
+    def _ready(self, handle: DeliveryHandle, deadline: float | None) -> Client:
         try:
-            return self._slot.open(deadline)
+            return self._connection.open(deadline)
         except ProduceError as error:
             raise about(shared(error), subject_of(handle)) from error.__cause__
 
@@ -240,7 +250,7 @@ class Dispatch:
         """A deferred send was interrupted: another thread goes on. Not once the message
         has a number: it is not known then whether it was sent, once or not at all."""
         if handle._seq < 0:
-            self._slot.engine.closers.submit(
+            self._connection.runtime.workers.submit(
                 lambda: self._send_deferred(handle, verb, block)
             )
         elif not handle.done():
@@ -259,7 +269,9 @@ class Dispatch:
             return place.partition
         if place.partition_key is None:
             return -1
-        return partition_of(self._slot, handle._topic, place.partition_key, deadline)
+        return partition_of(
+            self._connection, handle._topic, place.partition_key, deadline
+        )
 
     def _moved(
         self, handle: DeliveryHandle, refused: KafkaException, deadline: float | None
@@ -267,9 +279,9 @@ class Dispatch:
         """The partition for a message that was refused because its own does not
         exist; None: the refusal stands. Once for each message, and never in a
         transaction, which a refused message ends."""
-        slot, place = self._slot, handle._place
+        connection, place = self._connection, handle._place
         error: Any = refusal_of(refused)
-        if type(place) is not Place or slot.reports.transactional:
+        if type(place) is not Place or connection.reports.transactional:
             return None
         if code_name(error) not in GONE:
             return None
@@ -279,16 +291,19 @@ class Dispatch:
             until = min(until, deadline)
         topic = handle._topic
         return moved(
-            slot.partitions, topic, place, lambda: metadata.ask(slot, topic, until)
+            connection.partitions,
+            topic,
+            place,
+            lambda: metadata.ask(connection, topic, until),
         )
 
-    @leaseholder
+    @borrower
     def _produce(  # noqa: PLR0915 - each step where no exception leaves a mark
-        self, handle: DeliveryHandle, life: Life, partition: int, *, serves: bool
+        self, handle: DeliveryHandle, client: Client, partition: int, *, serves: bool
     ) -> bool:
-        """Produce on `life` under a lease; False when it is not the slot's any more.
+        """Produce on `client` under a lease; False when it is not the slot's any more.
 
-        The mark is set before the look at the slot; see `ClientSlot`. Whoever ends
+        The mark is set before the look at the slot; see `Connection`. Whoever ends
         the quiet arms the poller, also when the message is refused: the next sender
         finds no quiet, and relies on it (test_a_refusal_on_a_quiet_client_arms).
         """
@@ -297,18 +312,18 @@ class Dispatch:
         try:
             # Within the `try`: CPython runs signal handlers after a call and not
             # before it, so whatever is raised here finds the mark set.
-            life.inuse.append(None)
-            if self._slot.life is not life:
+            client.borrows.append(None)
+            if self._connection.client is not client:
                 return False
-            self._slot.reports.note_topic(handle._topic)
-            if life.quiet:
+            self._connection.reports.note_topic(handle._topic)
+            if client.quiet:
                 woken = True
-                life.quiet = False
-                life.last_activity = clock.now()
-            handle._life = life
-            handle._seq = next(life.sent)
+                client.quiet = False
+                client.last_activity = clock.now()
+            handle._client = client
+            handle._seq = next(client.sent)
             try:
-                life.produce(  # type: ignore[misc]
+                client.produce(  # type: ignore[misc]
                     handle._topic,
                     handle._payload,
                     handle._key,
@@ -319,54 +334,54 @@ class Dispatch:
                     handle._headers,
                 )
             except REFUSED:
-                next(life.refused)
-                del handle._life  # it is in no client
+                next(client.refused)
+                del handle._client  # it is in no client
                 raise
             except BaseException as error:
-                life.torn = True
+                client.counters_uncertain = True
                 raise_interruption(error)
                 raise
             sent = True
             return True
         finally:
             try:
-                life.inuse.pop()
+                client.borrows.pop()
             finally:
                 if woken and not (serves and sent):
-                    _arm(life)
+                    _arm(client)
 
-    @leaseholder
+    @borrower
     def send_run(  # noqa: PLR0915 - a hot loop, in one piece
         self, handles: list[DeliveryHandle], start: int
     ) -> int:
         """Hand over handles from `start` on, under one lease, as far as nothing is in
         the way; the index of the first that was not. `send` has the policies."""
-        slot = self._slot
-        life = slot.life
+        connection = self._connection
+        client = connection.client
         count = start
         try:
-            life.inuse.append(None)
+            client.borrows.append(None)
             # `send` would try again what a foreign client has refused here.
-            moved = slot.life is not life or not HOME[0]
-            if moved or life.quiet or slot.reports.foreign:
+            moved = connection.client is not client or not HOME[0]
+            if moved or client.quiet or connection.reports.foreign:
                 return count
-            produce: Any = life.produce
+            produce: Any = client.produce
             run = handles[start:] if start else handles
             handle: DeliveryHandle
-            for handle, handle._seq in zip(run, life.sent):  # noqa: B905 - endless
+            for handle, handle._seq in zip(run, client.sent):  # noqa: B905 - endless
                 place, headers = handle._place, handle._headers
                 if place is None and headers is None:
-                    handle._life = life
+                    handle._client = client
                     produce(handle._topic, handle._payload, handle._key, -1, handle)
                     count += 1
                     continue
                 partition, key, timestamp = place or ANYWHERE
                 if partition is None:
                     if key is not None:
-                        next(life.refused)
+                        next(client.refused)
                         break
                     partition = -1
-                handle._life = life
+                handle._client = client
                 produce(
                     handle._topic,
                     handle._payload,
@@ -379,20 +394,20 @@ class Dispatch:
                 )
                 count += 1
         except REFUSED:
-            next(life.refused)
-            del handles[count]._life  # as in `_produce`
+            next(client.refused)
+            del handles[count]._client  # as in `_produce`
         except BaseException as error:
-            life.torn = True
+            client.counters_uncertain = True
             raise_interruption(error)
             raise
         finally:
-            life.inuse.pop()
+            client.borrows.pop()
         return count
 
     def _wait_for_room(
         self,
         handle: DeliveryHandle,
-        life: Life,
+        client: Client,
         verb: str,
         full: BufferError,
         give_up: float,
@@ -408,12 +423,12 @@ class Dispatch:
         error = queue_full_error(
             full,
             subject_of(handle),
-            f"{limit_of('queue_full', self._slot.reports.kafka)}, "
+            f"{limit_of('queue_full', self._connection.reports.kafka)}, "
             f"wait_timeout_on_queue_full is {wait_ms} ms",
         )
         if not self._config.wait_on_queue_full or now >= give_up:
             raise error
-        if life.held_here():
+        if client.polled_by_this_thread():
             raise ReentrantCallError(
                 "the client's queue is full, and the callback that sends holds up "
                 "the reports that would make room"
@@ -421,22 +436,22 @@ class Dispatch:
         if self._config.instrument_on_wait_queue_full:
             # Not logged: it has not failed yet.
             self._emitter.tell(verb, error, message=handle.message)
-        before = life.acknowledged + life.failed
+        before = client.acknowledged + client.failed
         backoff = self._config.wait_backoff_on_queue_full / 1000
         waiting.wait_turn(
-            life,
-            lambda: life.acknowledged + life.failed != before,
+            client,
+            lambda: client.acknowledged + client.failed != before,
             min(give_up, now + backoff),
         )
         if backoff == 0:
-            waiting.hear(life)
+            waiting.hear(client)
 
     def _refuse_larger_than_the_queue(
         self, handle: DeliveryHandle, full: BufferError
     ) -> None:
         """Raise for a message that no wait makes room for: only its payload counts."""
         size = len(handle._payload or b"")
-        kbytes = number_of(self._slot.factory.kafka, _QUEUE_SIZE)
+        kbytes = number_of(self._connection.factory.kafka, _QUEUE_SIZE)
         if kbytes is not None and size > kbytes * 1024:
             raise ProduceError(
                 f"{subject_of(handle)}: a payload of {size} bytes is larger than the "
@@ -447,32 +462,32 @@ class Dispatch:
             ) from full
 
     def _recover(
-        self, handle: DeliveryHandle, life: Life, refused: KafkaException
+        self, handle: DeliveryHandle, client: Client, refused: KafkaException
     ) -> None:
         """Replace a lost client: the message goes to the next. Else raise the error."""
-        error = self._refusal(handle, life, refused)
+        error = self._refusal(handle, client, refused)
         recovery = self._recovery
         if recovery is None or not error.fatal:
             raise error from refused
-        if not recovery.reload(life, error, "librdkafka.idempotent_fatal_error"):
+        if not recovery.reload(client, error, "librdkafka.idempotent_fatal_error"):
             raise error from refused
 
     def _refusal(
-        self, handle: DeliveryHandle, life: Life, refused: KafkaException
+        self, handle: DeliveryHandle, client: Client, refused: KafkaException
     ) -> ProduceError:
         """What `produce` refused a message with, and the real code of a fatal error."""
         error: Any = refusal_of(refused)
         lost = error.code() == error._FATAL
         if lost:
-            if life.fatal is None and not life.held_here():
+            if client.fatal is None and not client.polled_by_this_thread():
                 # It comes out of a poll, once, and says what really happened.
                 waiting.wait_turn(
-                    life, lambda: life.fatal is not None, clock.system_now() + 0.2
+                    client, lambda: client.fatal is not None, clock.system_now() + 0.2
                 )
-            if life.fatal is None:
-                life.doomed(error)
-            if life.fatal is not None:
-                return about(shared(life.fatal.error()), subject_of(handle))
-        raised = self._slot.reports.refused(handle, life, error)
-        raised.fatal = raised.fatal or life.fatal is not None
+            if client.fatal is None:
+                client.note_fatal(error)
+            if client.fatal is not None:
+                return about(shared(client.fatal.error()), subject_of(handle))
+        raised = self._connection.reports.refused(handle, client, error)
+        raised.fatal = raised.fatal or client.fatal is not None
         return raised

@@ -75,10 +75,10 @@ class Verbs:
         """
         return self._limit is None and self._txns is not None and self._txns.joined()
 
-    def doom(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """A message was torn: the transaction that it belongs to is not committed."""
         if self._txns is not None:
-            self._txns.doom(error)
+            self._txns.fail(error)
 
     def produce_async(self, message: Message) -> DeliveryHandle:
         """Send one message, without the wait."""

@@ -34,7 +34,7 @@ class DrainReport:
     complete: bool = True
 
 
-class Drain:
+class CloseAccounting:
     """Collects outcomes while a producer closes.
 
     No lock: it is written by whoever serves the reports, one thread at a time; and

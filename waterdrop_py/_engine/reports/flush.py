@@ -13,8 +13,8 @@ from waterdrop_py._engine.concurrency.locks import Ticket
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
 
 PUSH: Final = 0.01
 """Seconds of one native flush."""
@@ -22,24 +22,27 @@ PAUSE: Final = 0.05
 """Seconds between two of them."""
 
 
-def flush(slot: ClientSlot, timeout: float | None) -> int:
+def flush(connection: Connection, timeout: float | None) -> int:
     """Wait until nothing is in flight; how much of it is without an outcome.
 
     All of it, what other threads send meanwhile too: reports come in any order, so
     that a count of them would not say whose they are.
     """
-    slot.refuse_closed()
-    life = slot.life
+    connection.refuse_closed()
+    client = connection.client
     deadline = math.inf if timeout is None else clock.system_now() + timeout
-    if life.in_flight():
+    if client.in_flight():
         wait_until(
-            life, lambda: not life.in_flight(), deadline, push=slot.factory.lingers
+            client,
+            lambda: not client.in_flight(),
+            deadline,
+            push=connection.factory.lingers,
         )
-    return life.in_flight()
+    return client.in_flight()
 
 
 def wait_until(
-    life: Life, done: Callable[[], bool], deadline: float, *, push: bool
+    client: Client, done: Callable[[], bool], deadline: float, *, push: bool
 ) -> bool:
     """Wait until `done()` or `deadline`; whether it is done.
 
@@ -49,18 +52,18 @@ def wait_until(
     inside one flush tear the report's callback.
     """
     while not done() and clock.system_now() < deadline:
-        pause = PAUSE if push and life.fatal is None else SLICE
-        if push and life.fatal is None:
-            _push(life)
+        pause = PAUSE if push and client.fatal is None else SLICE
+        if push and client.fatal is None:
+            _push(client)
         until = min(deadline, clock.system_now() + pause)
-        waiting.wait_turn(life, done, until)
+        waiting.wait_turn(client, done, until)
     return done()
 
 
-def _push(life: Life) -> None:
+def _push(client: Client) -> None:
     ticket = Ticket()
     try:
-        if life.turn.take(ticket) and life.client is not None:
-            life.serve_with(life.client.flush, PUSH)
+        if client.poll_lock.take(ticket) and client.native is not None:
+            client.serve_with(client.native.flush, PUSH)
     finally:
-        life.leave(ticket)
+        client.leave(ticket)

@@ -15,7 +15,7 @@ from waterdrop_py._engine.client.kafka_errors import (
 )
 from waterdrop_py._engine.client.reachability import REACH
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
-from waterdrop_py._engine.reports.accounting import Drain
+from waterdrop_py._engine.reports.accounting import CloseAccounting
 from waterdrop_py._engine.reports.subjects import limit_of, nearest, subject_of
 from waterdrop_py.delivery import DeliveryHandle, report_of
 from waterdrop_py.errors import ProduceError, shared
@@ -23,7 +23,7 @@ from waterdrop_py.errors import ProduceError, shared
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.emitter import Emitter
 
 
@@ -86,7 +86,7 @@ class Telling:
         self.begun: list[Callable[..., object]] = []
 
 
-class ReportDesk:
+class ReportHandler:
     """Turns what librdkafka reports into outcomes and events. One per client slot.
 
     No lock: reports of one client are served by one thread at a time.
@@ -111,14 +111,14 @@ class ReportDesk:
         "_on_delivery",
         "_purged",
         "_servers",
+        "accounting",
         "diagnosis",
-        "drain",
         "exiting",
         "foreign",
-        "hears_sends",
         "kafka",
         "linger",
         "resending",
+        "sends_observed",
         "topics",
         "transactional",
     )
@@ -135,10 +135,10 @@ class ReportDesk:
         self._purged: dict[int, ProduceError] = {}
         self.topics: tuple[str, ...] = ()
         self.kafka: Mapping[str, Any] = _NOTHING
-        self.drain: Drain | None = None
+        self.accounting: CloseAccounting | None = None
         self.foreign = False
         self.resending: Resending = NO_RESENDING
-        self.hears_sends = False
+        self.sends_observed = False
         self.transactional = False
         self.exiting = False
         self.linger = 0.0
@@ -147,43 +147,45 @@ class ReportDesk:
     def refresh(self) -> None:
         """Look again at who wants to hear of sends."""
         heard = self._emitter.listens("message.produced_async")
-        self.hears_sends = heard or self.foreign
+        self.sends_observed = heard or self.foreign
 
     def take_client(self, *, foreign: bool) -> None:
         """The next client is `foreign`, or `confluent_kafka.Producer` itself."""
         self.foreign = foreign
         self.refresh()
 
-    def start_drain(self) -> Drain:
+    def start_drain(self) -> CloseAccounting:
         """Account for outcomes from now on; a producer closes."""
-        if self.drain is None:
-            self.drain = Drain()
-        return self.drain
+        if self.accounting is None:
+            self.accounting = CloseAccounting()
+        return self.accounting
 
     @property
-    def plain(self) -> bool:
+    def unobserved(self) -> bool:
         """Whether a successful report concerns nobody but its handle."""
         return (
-            self.drain is None
+            self.accounting is None
             and self._on_delivery is None
             and not self._emitter.listens("message.acknowledged")
         )
 
     def checklist(
         self,
-        life: Life | None = None,
+        client: Client | None = None,
         topic: str | None = None,
         *,
         missing: bool = False,
     ) -> tuple[str, ...]:
-        """What to look at when nothing gets through: on `life`, where there is one, for
-        a message to `topic`; `missing`: the cluster does not know that."""
+        """What to look at when nothing gets through: on `client`, where there is one,
+        for a message to `topic`; `missing`: the cluster does not know that."""
         hint = "" if topic is None else nearest(topic, self.topics)
         answers = self.diagnosis.answers
         return self.diagnosis.checklist(
             self._servers,
-            reached=life is not None
-            and (life.reached or life.acknowledged + answers > life.answers_before),
+            reached=client is not None
+            and (
+                client.reached or client.acknowledged + answers > client.answers_before
+            ),
             topic=None if topic is None else f"{topic!r}{hint}",
             missing=missing,
         )
@@ -194,56 +196,60 @@ class ReportDesk:
         if topic not in topics:
             self.topics = (*topics[-_MOST_TOPICS:], topic)
 
-    def refused(self, handle: DeliveryHandle, life: Life, error: Any) -> ProduceError:
-        """The error of a message that the client of `life` did not take."""
+    def refused(
+        self, handle: DeliveryHandle, client: Client, error: Any
+    ) -> ProduceError:
+        """The error of a message that the client of `client` did not take."""
         missing = code_name(error) in _UNKNOWN
-        return self._told(handle, life, error, None, missing=missing)
+        return self._told(handle, client, error, None, missing=missing)
 
     def settle(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
         """Resolve `handle`, after everybody who wants to know it first.
 
         Again, if a signal handler interrupted it: everybody hears of it once.
         """
-        life = handle._life
-        if life.lost is None and not handle.done():
-            telling = life.telling
+        client = handle._client
+        if client.given_up is None and not handle.done():
+            telling = client.telling
             if telling is None or telling.handle is not handle:
                 if error is not None and self.resending.take(handle, error, native):
                     return
                 failure = (
                     None if error is None else self._failure(handle, error, native)
                 )
-                telling = life.telling = Telling(handle, failure)
+                telling = client.telling = Telling(handle, failure)
             self._tell(telling, error, native)
-            if life.lost is None:  # else given up meanwhile, or this is a forked child
-                self._resolve(life, telling, native)
+            if (
+                client.given_up is None
+            ):  # else given up meanwhile, or this is a forked child
+                self._resolve(client, telling, native)
         watchers.notify(handle)
 
-    def _resolve(self, life: Life, telling: Telling, native: Any) -> None:
+    def _resolve(self, client: Client, telling: Telling, native: Any) -> None:
         """Give the handle its outcome, and count it.
 
         From the first count to the outcome there is no call and, for Python 3.10, no
         jump: no signal handler gets in between, and nothing is counted twice.
         """
-        handle, failure, drain = telling.handle, telling.failure, self.drain
+        handle, failure, drain = telling.handle, telling.failure, self.accounting
         if failure is None:
             if drain is not None:
                 drain.delivered += 1
-            life.acknowledged += 1
+            client.acknowledged += 1
             handle._native = native
-            life.telling = None
+            client.telling = None
             return
         given_up = failure.code in PURGED
         if self.transactional and not given_up:
-            life.spoilt = True
+            client.sequence_gap = True
         if drain is not None:
             if given_up:
                 drain.undelivered += (handle,)
             else:
                 drain.failed += 1
-        life.failed += 1
+        client.failed += 1
         handle._error = failure
-        life.telling = None
+        client.telling = None
 
     def _tell(self, telling: Telling, error: Any, native: Any) -> None:
         """Tell who hears of outcomes, and has not heard of this one yet."""
@@ -260,9 +266,11 @@ class ReportDesk:
         elif not telling.failed:
             self._announce_failure(telling, native, telling.failure)
 
-    def resolve_lost(self, life: Life, handles: list[DeliveryHandle]) -> None:
+    def resolve_lost(self, client: Client, handles: list[DeliveryHandle]) -> None:
         """Resolve handles of a foreign client whose report never comes."""
-        life.arm(life)  # the poller goes on, should a signal handler raise in here
+        client.poll_soon(
+            client
+        )  # the poller goes on, should a signal handler raise in here
         for handle in handles:
             error = ProduceError(
                 f"{subject_of(handle)}: the client that client_factory made has "
@@ -271,18 +279,18 @@ class ReportDesk:
                 "the message was delivered is not known (report_lost)",
                 code="report_lost",
             )
-            self._resolve(life, Telling(handle, error), None)
-            life.arrived.append((handle, None, None))
-        life.drain()
+            self._resolve(client, Telling(handle, error), None)
+            client.arrived.append((handle, None, None))
+        client.drain()
 
-    def poll_raised(self, life: Life, error: Exception) -> None:
+    def poll_raised(self, client: Client, error: Exception) -> None:
         """An error came out of the poll: a fatal one, as a rule."""
         kafka_error = kafka_error_of(error)
         if kafka_error is not None and kafka_error.fatal():
             # It comes this once, and never through `error_cb`; `produce` only
             # says `_FATAL` from here on.
-            life.doomed(kafka_error)
-            self.client_error(kafka_error, life)
+            client.note_fatal(kafka_error)
+            self.client_error(kafka_error, client)
         else:
             self._emitter.error("poller.error", error)
 
@@ -294,26 +302,26 @@ class ReportDesk:
         """Something that is no `Exception` came out of a callback on the poller."""
         self._emitter.error("poller.error", error)
 
-    def client_error(self, error: Any, life: Life | None = None) -> None:
+    def client_error(self, error: Any, client: Client | None = None) -> None:
         """librdkafka's `error_cb`: remember the cause, tell who listens.
 
         That a broker cannot be reached is not logged for each try: `Reach` decides.
         """
-        self.diagnosis.note(error, life)
+        self.diagnosis.note(error, client)
         failure = produce_error(error)
-        if life is None or not of_connection(failure.code):
+        if client is None or not of_connection(failure.code):
             self._emitter.error("librdkafka.error", failure)
         else:
             heard = self._emitter.tell("librdkafka.error", failure)
-            REACH.blame(life, failure.code, failure, unheard=not heard)
+            REACH.blame(client, failure.code, failure, unheard=not heard)
 
     def callback_raised(self, name: str, error: BaseException) -> None:
         """A callback of the user's raised; nothing else changes."""
         self._emitter.error(f"callbacks.{name}.error", error)
 
     def _failure(self, handle: DeliveryHandle, error: Any, native: Any) -> ProduceError:
-        life = handle._life
-        fatal = life.fatal if self.drain is None else None
+        client = handle._client
+        fatal = client.fatal if self.accounting is None else None
         # A purge ends a hundred thousand messages at once: they share their error.
         purged = self._purged.get(error.code())
         if purged is not None and fatal is None:
@@ -333,14 +341,14 @@ class ReportDesk:
         place = None if native is None else native.partition()
         unplaced = place is None or place < 0
         missing = unplaced and (
-            code in _UNKNOWN or (code == "msg_timed_out" and life.reached)
+            code in _UNKNOWN or (code == "msg_timed_out" and client.reached)
         )
-        return self._told(handle, life, error, place, missing=missing)
+        return self._told(handle, client, error, place, missing=missing)
 
     def _told(
         self,
         handle: DeliveryHandle,
-        life: Life,
+        client: Client,
         error: Any,
         place: int | None,
         *,
@@ -351,9 +359,9 @@ class ReportDesk:
         if missing:
             self.topics = tuple(each for each in self.topics if each != topic)
             limit += f"; topic {topic!r} does not exist{nearest(topic, self.topics)}"
-        listed = advice(code, life.registration)
+        listed = advice(code, client.registration)
         if not listed and (missing or code == "msg_timed_out" or self.diagnosis.code):
-            listed = self.checklist(life, topic, missing=missing)
+            listed = self.checklist(client, topic, missing=missing)
         return produce_error(
             error,
             checklist=listed,
@@ -396,7 +404,7 @@ class ReportDesk:
                 self._emitter.tell(kind, failure, **told)
             else:
                 self._emitter.error(kind, failure, **told)
-        elif not given_up or (self.drain is None and not self.exiting):
+        elif not given_up or (self.accounting is None and not self.exiting):
             # A close says once for all what it gave up.
             self._emitter.error(kind, failure, topic=handle._topic)
 

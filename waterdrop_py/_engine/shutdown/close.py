@@ -7,12 +7,12 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting
-from waterdrop_py._engine.client.borrow_marks import leases
+from waterdrop_py._engine.client.borrow_marks import borrows_here
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._engine.concurrency.wakeup import Bell
-from waterdrop_py._engine.connection.teardown import INSIDE, Ending
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.connection.teardown import INSIDE, Teardown
 from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py._engine.reports import flush
 from waterdrop_py._engine.reports.accounting import DrainReport
@@ -20,8 +20,8 @@ from waterdrop_py._engine.reports.giving_up import give_up
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
 
 GRACE: Final = 0.25
 """Seconds, after the bound, for the reports of what was purged; and as much again
@@ -37,61 +37,65 @@ _LONGEST_WAIT: Final = 60.0
 """Seconds of one wait: a signal handler that raises may keep a bell from ringing."""
 
 
-def begin(slot: ClientSlot, timeout: float, *, force: bool = False) -> None:
+def begin(connection: Connection, timeout: float, *, force: bool = False) -> None:
     """Hand the buffer over, and refuse senders from then on.
 
     `close` does the rest, by the same deadline; and all of it, when this thread is
     inside a call that has to end first.
     """
-    if slot.closing is None and not _inside(slot):
+    if connection.shutdown is None and not _inside(connection):
         deadline = clock.system_now() + timeout
-        _hand_over(slot, deadline, force=force)
-        slot.begin_closing(deadline)
+        _hand_over(connection, deadline, force=force)
+        connection.begin_closing(deadline)
 
 
-def _hand_over(slot: ClientSlot, deadline: float, *, force: bool) -> None:
+def _hand_over(connection: Connection, deadline: float, *, force: bool) -> None:
     """One thread hands over, and the others that close wait for it: were senders
     refused meanwhile, so would be the rest of the buffer
     (test_a_buffer_at_the_end_of_a_process)."""
-    if slot.before_close is None:
+    if connection.before_close is None:
         return
-    drain = slot.reports.start_drain()
-    slot.refresh()
+    accounting = connection.reports.start_drain()
+    connection.refresh()
     try:
-        drain.right.pop()
+        accounting.right.pop()
     except IndexError:
-        while not force and drain.runner is not None and clock.system_now() < deadline:
+        while (
+            not force
+            and accounting.runner is not None
+            and clock.system_now() < deadline
+        ):
             pause(INSIDE)
         return
     try:
-        drain.runner = get_ident()
-        drain.unsent += slot.before_close(deadline, force=force)
+        accounting.runner = get_ident()
+        accounting.unsent += connection.before_close(deadline, force=force)
     finally:
-        drain.runner = None
-        drain.right.append(None)
+        accounting.runner = None
+        accounting.right.append(None)
 
 
-def close(slot: ClientSlot, timeout: float, *, force: bool) -> DrainReport:
-    """Close the producer of `slot`; see `Producer.close`."""
+def close(connection: Connection, timeout: float, *, force: bool) -> DrainReport:
+    """Close the producer of `connection`; see `Producer.close`."""
     deadline = clock.system_now() + timeout
-    if slot.closing is None:
-        if _inside(slot):
-            _close_elsewhere(slot, timeout, force=force)
+    if connection.shutdown is None:
+        if _inside(connection):
+            _close_elsewhere(connection, timeout, force=force)
             return DrainReport(complete=False)
-        _hand_over(slot, deadline, force=force)
-    closing = slot.closing or slot.begin_closing(deadline)
-    if closing is None:
+        _hand_over(connection, deadline, force=force)
+    shutdown = connection.shutdown or connection.begin_closing(deadline)
+    if shutdown is None:
         # This thread, or one that takes longer than `timeout`, is opening the
         # client: whoever it is goes on with the close when that has ended.
-        slot.when_free(lambda: _close_elsewhere(slot, timeout, force=force))
+        connection.when_free(lambda: _close_elsewhere(connection, timeout, force=force))
         return DrainReport(complete=False)
-    closing.hurry(clock.system_now() if force else deadline)
-    if closing.must_not_wait():
-        slot.engine.closers.submit(lambda: closing.go_on(force=force))
-        return closing.progress()
-    if closing.run(force=force):
-        return closing.progress()
-    return closing.wait(deadline + 2 * GRACE)
+    shutdown.hurry(clock.system_now() if force else deadline)
+    if shutdown.must_not_wait():
+        connection.runtime.workers.submit(lambda: shutdown.go_on(force=force))
+        return shutdown.progress()
+    if shutdown.run(force=force):
+        return shutdown.progress()
+    return shutdown.wait(deadline + 2 * GRACE)
 
 
 def combined(reports: list[DrainReport]) -> DrainReport:
@@ -104,88 +108,98 @@ def combined(reports: list[DrainReport]) -> DrainReport:
     )
 
 
-def _inside(slot: ClientSlot) -> bool:
+def _inside(connection: Connection) -> bool:
     """Whether this thread is inside a callback or a step of the slot's own."""
-    life, drain = slot.life, slot.reports.drain
-    within = slot.inside is not None and slot.inside()
-    if drain is not None and drain.runner == get_ident():
+    client, accounting = connection.client, connection.reports.accounting
+    within = connection.inside is not None and connection.inside()
+    if accounting is not None and accounting.runner == get_ident():
         return True  # it interrupted the hand-over of the buffer
-    return within or slot.mine or life.held_here() or leases(life) > 0
+    return (
+        within
+        or connection.mine
+        or client.polled_by_this_thread()
+        or borrows_here(client) > 0
+    )
 
 
-def abandon(slot: ClientSlot) -> None:
-    """The producer of `slot` was dropped without a close: deliver, then close.
+def abandon(connection: Connection) -> None:
+    """The producer of `connection` was dropped without a close: deliver, then close.
 
     Called by a finalizer, which may run anywhere: it only hands over.
     """
     check()
-    life = slot.ledger.book[1]
-    held = sum(refusal.count for hold in slot.holds if (refusal := hold()) is not None)
-    if slot.closing is not None or (life is None and not held):
+    client = connection.ledger.book[1]
+    held = sum(
+        refusal.count for hold in connection.holds if (refusal := hold()) is not None
+    )
+    if connection.shutdown is not None or (client is None and not held):
         return
-    left = held + (0 if life is None else life.in_flight())
-    _close_elsewhere(slot, slot.close_timeout, force=False)
+    left = held + (0 if client is None else client.in_flight())
+    _close_elsewhere(connection, connection.close_timeout, force=False)
     if left:
         warnings.warn(
-            f"producer {slot.emitter.producer_id!r} was dropped without close() while "
-            f"{left} messages were on their way; they are delivered in the background",
+            f"producer {connection.emitter.producer_id!r} was dropped without close() "
+            f"while {left} messages were on their way; they are delivered in the "
+            "background",
             ResourceWarning,
             stacklevel=3,
         )
 
 
-def _close_elsewhere(slot: ClientSlot, timeout: float, *, force: bool) -> None:
+def _close_elsewhere(connection: Connection, timeout: float, *, force: bool) -> None:
     me = get_ident()
 
     def job() -> None:
         # When no thread can be started it is run here, inside of the very call that has
         # to end first: it waits for the next one (test_a_close_without_any_thread).
-        if get_ident() == me and _inside(slot):
-            slot.engine.poller.armed.put(job)
+        if get_ident() == me and _inside(connection):
+            connection.runtime.poller.armed.put(job)
         else:
-            close(slot, timeout, force=force)
+            close(connection, timeout, force=force)
 
-    slot.engine.closers.submit(job)
+    connection.runtime.workers.submit(job)
 
 
-class Closing:
+class Shutdown:
     """A close in progress, of which there is one per producer.
 
     `_right.pop` decides which thread does it; it is given back when a Ctrl-C
     interrupts that thread, and a closer goes on.
     """
 
-    def __init__(self, slot: ClientSlot, life: Life | None, deadline: float) -> None:
-        self._slot = slot
-        self._life = life
+    def __init__(
+        self, connection: Connection, client: Client | None, deadline: float
+    ) -> None:
+        self._connection = connection
+        self._client = client
         self._deadline = deadline
         self._started = clock.system_now()
-        self._drain = slot.reports.start_drain()
+        self._drain = connection.reports.start_drain()
         self._right: list[None] = [None]
         self._runner: int | None = None
         self._announced = False
-        self._ending: Ending | None = None
+        self._ending: Teardown | None = None
         self._report: DrainReport | None = None
-        self._bells: list[Bell] = []
-        if life is not None:
-            life.plain = False
+        self._wakeups: list[Wakeup] = []
+        if client is not None:
+            client.unobserved = False
 
     def must_not_wait(self) -> bool:
         """Whether the close would wait for the very call that it interrupted."""
-        life, retiring = self._life, self._slot.retiring
+        client, teardown = self._client, self._connection.teardown
         me = get_ident()
-        if retiring is not None:
-            retiring.nudge()
-            if retiring.thread == me or retiring.life.held_here():
+        if teardown is not None:
+            teardown.nudge()
+            if teardown.thread == me or teardown.client.polled_by_this_thread():
                 return True
         if self._report is not None:
             return False
         if self._runner == me:
             return True  # a subscriber of an event of this very close
-        if life is None:
+        if client is None:
             return False
-        pinned = any(pin.thread == me for pin in tuple(life.pins))
-        return life.held_here() or pinned or leases(life) > 0
+        pinned = any(pin.thread == me for pin in tuple(client.pins))
+        return client.polled_by_this_thread() or pinned or borrows_here(client) > 0
 
     def progress(self) -> DrainReport:
         """What is known so far; the whole report once the producer is closed."""
@@ -193,10 +207,10 @@ class Closing:
 
     def wait(self, deadline: float) -> DrainReport:
         """Wait for the thread that closes, but not beyond `deadline`."""
-        bell = Bell()
-        self._bells.append(bell)
+        wakeup = Wakeup()
+        self._wakeups.append(wakeup)
         while self._report is None and (left := deadline - clock.system_now()) > 0:
-            bell.wait(min(left, _LONGEST_WAIT))
+            wakeup.wait(min(left, _LONGEST_WAIT))
         return self.progress()
 
     def run(self, *, force: bool) -> bool:
@@ -212,7 +226,7 @@ class Closing:
             if self._report is None:
                 self._runner = None  # else its next close() would not wait
                 self._right.append(None)
-                self._slot.engine.closers.submit(lambda: self.go_on(force=force))
+                self._connection.runtime.workers.submit(lambda: self.go_on(force=force))
             raise
         return True
 
@@ -221,37 +235,37 @@ class Closing:
         self.run(force=force)
 
     def _close(self, *, force: bool) -> None:
-        slot, emitter = self._slot, self._slot.emitter
+        connection, emitter = self._connection, self._connection.emitter
         if not self._announced:
             self._announced = True
             emitter.emit("producer.closing")
-        if slot.before_close is not None:
+        if connection.before_close is not None:
             # Who was about to append as the senders were refused has done so by now,
             # or looks again (test_a_message_buffered_as_the_producer_closes).
             now = clock.system_now()
-            self._drain.unsent += slot.before_close(now, force=True)
-        if self._life is not None:
+            self._drain.unsent += connection.before_close(now, force=True)
+        if self._client is not None:
             if not force:
-                self._flush(self._life)
-            self._give_up_the_rest(self._life)
-            self._destroy(self._life)
-        retiring = slot.retiring
-        if retiring is not None:
-            retiring.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
-        slot.finish_closing()
+                self._flush(self._client)
+            self._give_up_the_rest(self._client)
+            self._destroy(self._client)
+        teardown = connection.teardown
+        if teardown is not None:
+            teardown.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
+        connection.finish_closing()
         self._report = self._drain.report()
         self._log_what_was_given_up(self._report)
         took_ms = (clock.system_now() - self._started) * 1000
         try:
             emitter.emit("producer.closed", duration_ms=took_ms)
         finally:
-            for bell in tuple(self._bells):
-                bell()
+            for wakeup in tuple(self._wakeups):
+                wakeup()
 
     def _log_what_was_given_up(self, report: DrainReport) -> None:
         """One line for all, where no function of the user's hears of each message."""
-        emitter = self._slot.emitter
-        said = self._slot.reports.exiting or emitter.listens("error.occurred")
+        emitter = self._connection.emitter
+        said = self._connection.reports.exiting or emitter.listens("error.occurred")
         if report.undelivered and not said:
             error = ProduceError(
                 "given up by the close of the producer, at its bound (purge_queue)",
@@ -264,48 +278,48 @@ class Closing:
         """A later `close` has less time, or none: nobody waits any longer than that."""
         self._deadline = min(self._deadline, deadline)
 
-    def _flush(self, life: Life) -> None:
+    def _flush(self, client: Client) -> None:
         # What is left is purged afterwards, and each of its reports takes time.
-        reserve = max(0.0, min(FREE, life.in_flight()) * GIVEN_UP - GRACE)
+        reserve = max(0.0, min(FREE, client.in_flight()) * GIVEN_UP - GRACE)
 
         def over() -> bool:
             late = clock.system_now() >= self._deadline - reserve
-            return late or _nothing_left(life)
+            return late or _nothing_left(client)
 
-        push = self._slot.factory.lingers
-        flush.wait_until(life, over, self._deadline - reserve, push=push)
+        push = self._connection.factory.lingers
+        flush.wait_until(client, over, self._deadline - reserve, push=push)
 
-    def _give_up_the_rest(self, life: Life) -> None:
-        if _nothing_left(life):
+    def _give_up_the_rest(self, client: Client) -> None:
+        if _nothing_left(client):
             return
-        left = life.in_flight()
+        left = client.in_flight()
         grace = GRACE + max(0, left - FREE) * PER_MESSAGE
         deadline = max(self._deadline, clock.system_now()) + grace
-        self._drain.undelivered += give_up(life, deadline)
-        waiting.wait_turn(life, lambda: _nothing_left(life), deadline, idle=0.01)
+        self._drain.undelivered += give_up(client, deadline)
+        waiting.wait_turn(client, lambda: _nothing_left(client), deadline, idle=0.01)
 
-    def _destroy(self, life: Life) -> None:
-        slot, ending = self._slot, self._ending
-        if ending is None:
-            ending = self._ending = Ending(slot, life, "close")
-            slot.ledger.closed(life, "close")
+    def _destroy(self, client: Client) -> None:
+        connection, teardown = self._connection, self._ending
+        if teardown is None:
+            teardown = self._ending = Teardown(connection, client, "close")
+            connection.ledger.closed(client, "close")
             try:
-                slot.emitter.emit("producer.disconnecting", {"reason": "close"})
+                connection.emitter.emit("producer.disconnecting", {"reason": "close"})
             finally:
-                self._begin(ending)
-        ending.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
-        self._life = None
-        slot.reports.drain = None
+                self._begin(teardown)
+        teardown.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
+        self._client = None
+        connection.reports.accounting = None
 
-    def _begin(self, ending: Ending) -> None:
-        life, closers = ending.life, self._slot.engine.closers
-        if life.pins:
+    def _begin(self, teardown: Teardown) -> None:
+        client, workers = teardown.client, self._connection.runtime.workers
+        if client.pins:
             # Somebody is inside `native()` beyond the bound, and must not find the
             # client destroyed: it is when they leave.
-            life.on_unpinned = lambda: closers.submit(ending.run)
+            client.on_unpinned = lambda: workers.submit(teardown.run)
         else:
-            ending.begin()
+            teardown.begin()
 
 
-def _nothing_left(life: Life) -> bool:
-    return not (life.inuse or life.pins or life.in_flight() or life.theirs())
+def _nothing_left(client: Client) -> bool:
+    return not (client.borrows or client.pins or client.in_flight() or client.theirs())

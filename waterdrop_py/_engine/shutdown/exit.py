@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._engine.process.runtime import ENGINE
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.shutdown import close
 from waterdrop_py._engine.shutdown.exit_report import EXIT
 
@@ -21,21 +21,28 @@ def close_all() -> None:
     try:
         _close_each()
     finally:
-        ENGINE.end()
+        RUNTIME.end()
 
 
 def _close_each() -> None:
-    slots = [slot for slot in ENGINE.slots() if slot.status.value != "closed"]
-    EXIT.begin(slots)
-    for slot in slots:
-        if slot.closing is None:  # else the user closes it, for good
-            slot.by_exit = True
-        close.begin(slot, slot.close_timeout)
-    for slot in slots:
+    connections = [
+        connection
+        for connection in RUNTIME.connections()
+        if connection.status.value != "closed"
+    ]
+    EXIT.begin(connections)
+    for connection in connections:
+        if connection.shutdown is None:  # else the user closes it, for good
+            connection.by_exit = True
+        close.begin(connection, connection.close_timeout)
+    for connection in connections:
         try:
-            EXIT.gave_up(slot, close.close(slot, slot.close_timeout, force=False))
+            EXIT.gave_up(
+                connection,
+                close.close(connection, connection.close_timeout, force=False),
+            )
         except Exception as error:  # noqa: BLE001 - the others are closed all the same
-            slot.emitter.error("producer.disconnect.error", error)
+            connection.emitter.error("producer.disconnect.error", error)
     EXIT.end()
 
 

@@ -15,7 +15,7 @@ from waterdrop_py._engine.logs.log import LOG
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.reports.accounting import DrainReport
 
 LONG: Final = 1.0
@@ -35,44 +35,44 @@ class ExitReport:
 
     def reset(self) -> None:
         """Nothing waits: at import, and in a forked child."""
-        self._slots: list[ClientSlot] = []
+        self._connections: list[Connection] = []
         self._since = 0.0
 
-    def begin(self, slots: Sequence[ClientSlot]) -> None:
+    def begin(self, connections: Sequence[Connection]) -> None:
         """The process ends and waits for these."""
         self._since = clock.system_now()
-        for slot in slots:
-            slot.reports.exiting = True
-        if any(slot.close_timeout > LONG for slot in slots):
-            self._slots = list(slots)
-            slots[0].engine.poller.sweep_by(self._since + LONG)
+        for connection in connections:
+            connection.reports.exiting = True
+        if any(connection.close_timeout > LONG for connection in connections):
+            self._connections = list(connections)
+            connections[0].runtime.poller.sweep_by(self._since + LONG)
 
     def look(self, now: float) -> list[Callable[[], None]]:
         """The job that says so, once the wait is long."""
-        slots = self._slots
-        if not slots or now < self._since + LONG:
+        connections = self._connections
+        if not connections or now < self._since + LONG:
             return []
-        self._slots = []
+        self._connections = []
         # The text is of now: the job may wait for a thread until all is given up.
-        text = _sentence(slots)
-        return [partial(LOG.say, slots[0].emitter, logging.WARNING, text)]
+        text = _sentence(connections)
+        return [partial(LOG.say, connections[0].emitter, logging.WARNING, text)]
 
-    def gave_up(self, slot: ClientSlot, report: DrainReport) -> None:
+    def gave_up(self, connection: Connection, report: DrainReport) -> None:
         """Say what of a producer was not delivered, if anything."""
         if report.complete and not report.undelivered:
             return
-        who = f"producer {slot.emitter.producer_id!r}"
+        who = f"producer {connection.emitter.producer_id!r}"
         if not report.undelivered:
             text = f"{who} was still closing as the process ended"
-            LOG.say(slot.emitter, logging.ERROR, text)
+            LOG.say(connection.emitter, logging.ERROR, text)
             return
         many = _messages(len(report.undelivered))
         topics = _named({f"topic {message.topic!r}" for message in report.undelivered})
         LOG.say(
-            slot.emitter,
+            connection.emitter,
             logging.ERROR,
             f"{who} gave up {many} as the process ended, to {topics}: not delivered "
-            f"within {slot.close_timeout:g} s (close_timeout)",
+            f"within {connection.close_timeout:g} s (close_timeout)",
         )
         with suppress(ResourceWarning):  # where warnings are errors
             warnings.warn(
@@ -85,24 +85,24 @@ class ExitReport:
         """The wait is over; whatever was held back is said."""
         for job in self.look(clock.system_now()):  # no thread did, so late in the exit
             job()
-        self._slots = []
+        self._connections = []
         LOG.flush()
 
 
-def _sentence(slots: list[ClientSlot]) -> str:
+def _sentence(connections: list[Connection]) -> str:
     """How long the process waits at most, and for what."""
     counts: dict[str, int] = {}
     topics: set[str] = set()
-    for slot in slots:
-        for life in dict.fromkeys(slot.lives()):
-            count = life.in_flight()
+    for connection in connections:
+        for client in dict.fromkeys(connection.clients()):
+            count = client.in_flight()
             if count:
-                name = slot.emitter.producer_id
+                name = connection.emitter.producer_id
                 counts[name] = counts.get(name, 0) + count
                 if len(counts) <= _NAMED:
-                    handles = watchers.open_handles(life)
+                    handles = watchers.open_handles(client)
                     topics |= {f"topic {handle._topic!r}" for handle in handles}
-    bound = max(slot.close_timeout for slot in slots)
+    bound = max(connection.close_timeout for connection in connections)
     what = "its producers are closed"
     if counts:
         who = _named(

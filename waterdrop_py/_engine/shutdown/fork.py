@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.concurrency import clock, threads, unhooked_forks
-from waterdrop_py._engine.process.runtime import ENGINE
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
-    from waterdrop_py._engine.connection.teardown import Batch, Ending
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.connection.teardown import Teardown, TeardownBatch
 
 BUDGET: Final = 0.25
 """Seconds that a fork waits for closes and opens in all."""
@@ -29,79 +29,81 @@ class Fork:
     """The three hooks. No lock; what has to wait is bounded by BUDGET."""
 
     def __init__(self) -> None:
-        self._batches: list[Batch] = []
+        self._batches: list[TeardownBatch] = []
 
     def before(self) -> None:
         """Close what is safely idle, so that the child inherits none of its sockets."""
         deadline = clock.system_now() + BUDGET
-        slots = ENGINE.slots()
-        if not slots:
+        connections = RUNTIME.connections()
+        if not connections:
             return
         # The child needs it, and may not be able to import any more.
         importlib.import_module("ctypes")
-        ENGINE.gate.shut(deadline)
-        due = [slot for slot in slots if _idle_enough(slot)]
+        RUNTIME.fork_guard.shut(deadline)
+        due = [connection for connection in connections if _idle_enough(connection)]
         if not due:
             return
         # One place more than clients: its subscribers hear of it after the fork.
-        batch = ENGINE.batch(due, silent=True)
+        batch = RUNTIME.batch(due, silent=True)
         self._batches.append(batch)
-        endings: list[Ending] = []
-        for slot in due:
-            ending = slot.retire("fork", batch).ending
-            if ending is None:
+        teardowns: list[Teardown] = []
+        for connection in due:
+            teardown = connection.disconnect("fork", batch).teardown
+            if teardown is None:
                 batch.skip()
             else:
-                endings.append(ending)
-        for ending in endings:
-            ending.wait_until(deadline)
+                teardowns.append(teardown)
+        for teardown in teardowns:
+            teardown.wait_until(deadline)
 
     def after_in_parent(self) -> None:
         """Let opens go on, and tell of what was closed."""
-        ENGINE.gate.open_again()
+        RUNTIME.fork_guard.open_again()
         while self._batches:
             self._batches.pop().skip()
 
     def after_in_child(self) -> None:
         """Start afresh: nothing of the parent's is touched, or ever destroyed."""
-        slots = ENGINE.slots()
-        endings = tuple(ENGINE.endings)
+        connections = RUNTIME.connections()
+        teardowns = tuple(RUNTIME.teardowns)
         self._batches.clear()
         watchers.WATCHED.clear()
-        for life in [life for slot in slots for life in slot.lives()]:
-            _leak(life)
-        for ending in endings:
-            _leak(ending.life)
+        for client in [
+            client for connection in connections for client in connection.clients()
+        ]:
+            _leak(client)
+        for teardown in teardowns:
+            _leak(teardown.client)
         threads.start_afresh()
-        ENGINE.reset()
-        for slot in slots:
-            slot.start_afresh()
+        RUNTIME.reset()
+        for connection in connections:
+            connection.start_afresh()
         unhooked_forks.stamp()
 
 
-def _idle_enough(slot: ClientSlot) -> bool:
-    wait, life = slot.close_before_fork, slot.ledger.book[1]
+def _idle_enough(connection: Connection) -> bool:
+    wait, client = connection.close_before_fork, connection.ledger.book[1]
     return (
         wait is not None
-        and life is not None
-        and not life.asks()  # it would be destroyed behind a native call
-        and clock.now() - life.last_activity >= wait
+        and client is not None
+        and not client.asks()  # it would be destroyed behind a native call
+        and clock.now() - client.last_activity >= wait
     )
 
 
-def _leak(life: Life) -> None:
+def _leak(client: Client) -> None:
     """Never let the inherited client be destroyed: its threads are the parent's, and
     a destroy that joins them would hang, even at the child's exit."""
     import ctypes
 
-    client = life.client
-    if client is not None:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
-    life.plain = False
-    life.arrived.clear()  # the parent settles it
-    life.client = life.produce = None
-    if life.lost is None:
-        life.lost = ProduceError(
+    native = client.native
+    if native is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(native))
+    client.unobserved = False
+    client.arrived.clear()  # the parent settles it
+    client.native = client.produce = None
+    if client.given_up is None:
+        client.given_up = ProduceError(
             "the process forked; the parent delivers this message (forked)",
             code="forked",
         )

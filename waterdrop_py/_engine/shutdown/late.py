@@ -18,76 +18,78 @@ from waterdrop_py._engine.reports import flush
 from waterdrop_py._engine.reports.giving_up import GIVE_UP, give_up
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
 
 
-def deliver(slot: ClientSlot) -> None:
+def deliver(connection: Connection) -> None:
     """Wait until what the client has is delivered; give up what is not in time.
 
     All that is sent late by one producer waits for at most its `close_timeout`
     together. Does nothing inside a callback of the client: whoever serves that waits
     for this message too.
     """
-    life = slot.life
-    if life.held_here():
+    client = connection.client
+    if client.polled_by_this_thread():
         return
     try:
-        _deliver(slot, life)
+        _deliver(connection, client)
     finally:
-        if slot.engine.ended:
+        if connection.runtime.ended:
             LOG.flush()  # nothing comes behind it that would
 
 
-def _deliver(slot: ClientSlot, life: Life) -> None:
-    if life.in_flight():
-        _wait(slot, life)
+def _deliver(connection: Connection, client: Client) -> None:
+    if client.in_flight():
+        _wait(connection, client)
     # No reaper comes for the client, and a fork in C would hand its sockets on.
-    if not slot.engine.ended and slot.close_before_fork is not None:
-        slot.retire("fork")
+    if not connection.runtime.ended and connection.close_before_fork is not None:
+        connection.disconnect("fork")
 
 
-def _wait(slot: ClientSlot, life: Life) -> None:
+def _wait(connection: Connection, client: Client) -> None:
     started = clock.system_now()
     flush.wait_until(
-        life,
-        lambda: not life.in_flight(),
-        started + slot.late_budget,
-        push=slot.factory.lingers,
+        client,
+        lambda: not client.in_flight(),
+        started + connection.late_budget,
+        push=connection.factory.lingers,
     )
     # Before anything is said: a handler of logging may send that line by this producer.
-    slot.late_budget = max(0.0, slot.late_budget - (clock.system_now() - started))
-    left = life.in_flight()
+    connection.late_budget = max(
+        0.0, connection.late_budget - (clock.system_now() - started)
+    )
+    left = client.in_flight()
     if left:
-        _give_up(slot, life, left)
+        _give_up(connection, client, left)
 
 
-def _give_up(slot: ClientSlot, life: Life, left: int) -> None:
+def _give_up(connection: Connection, client: Client, left: int) -> None:
     """Said once for all, as at the exit, and not for each message."""
-    told, slot.reports.exiting = slot.reports.exiting, True
+    told, connection.reports.exiting = connection.reports.exiting, True
     try:
-        give_up(life, clock.system_now() + GIVE_UP)
+        give_up(client, clock.system_now() + GIVE_UP)
     finally:
-        slot.reports.exiting = told
+        connection.reports.exiting = told
     # A handler of logging may send this very line by this producer, and what is given
     # up of that is not said: it would have no end
     # (test_a_handler_that_sends_what_could_not_be_sent).
-    if slot.late_saying:
+    if connection.late_saying:
         return
-    slot.late_saying = True
+    connection.late_saying = True
     try:
-        _say(slot, left)
+        _say(connection, left)
     finally:
-        slot.late_saying = False
+        connection.late_saying = False
 
 
-def _say(slot: ClientSlot, left: int) -> None:
+def _say(connection: Connection, left: int) -> None:
     text = (
-        f"producer {slot.emitter.producer_id!r} could not deliver "
+        f"producer {connection.emitter.producer_id!r} could not deliver "
         f"{left} message{'' if left == 1 else 's'} sent where no thread of "
-        f"the library's can run: {slot.close_timeout:g} s (close_timeout) are for all "
-        "of them together"
+        f"the library's can run: {connection.close_timeout:g} s (close_timeout) are "
+        "for all of them together"
     )
-    LOG.say(slot.emitter, logging.ERROR, text)
+    LOG.say(connection.emitter, logging.ERROR, text)
     with suppress(ResourceWarning):  # where warnings are errors
         warnings.warn(text, ResourceWarning, stacklevel=2)

@@ -14,7 +14,7 @@ from waterdrop_py.errors import WaterdropError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.transactions.manager import Transactions
 
 _ACTIVE: Final[ContextVar[tuple[Transaction, ...]]] = ContextVar(
@@ -34,12 +34,12 @@ class Transaction:
     """
 
     __slots__ = (
+        "client",
         "consumed",
         "deadline",
-        "doomed",
         "last",
-        "life",
         "manager",
+        "note_fatal",
         "open",
         "owner",
         "started",
@@ -51,17 +51,17 @@ class Transaction:
         self.deadline = deadline
         self.last = last
         self.ticket = Ticket()
-        self.life: Life | None = None
+        self.client: Client | None = None
         self.owner = threading.current_thread().name
         self.started = clock.now()
-        self.doomed: BaseException | None = None
+        self.note_fatal: BaseException | None = None
         self.open = False
         self.consumed = Consumed()
 
-    def doom(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Have it aborted when it ends, for the first error of what was inside."""
-        if self.doomed is None:
-            self.doomed = error
+        if self.note_fatal is None:
+            self.note_fatal = error
 
 
 def innermost(manager: Transactions) -> Transaction | None:
@@ -124,7 +124,7 @@ class Block:
             return False
         if not self._own:
             if error is not None:
-                transaction.doom(error)
+                transaction.fail(error)
             return False
         try:
             return self._manager.end(transaction, error)

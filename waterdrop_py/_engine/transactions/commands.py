@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine.client.borrow_marks import leaseholder
+from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.fatal import refusal_error
 from waterdrop_py._engine.client.kafka_errors import code_name, refusal_of
 from waterdrop_py._engine.concurrency import clock
@@ -18,7 +18,7 @@ from waterdrop_py.errors import ProduceError, ReentrantCallError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.emitter import Emitter
 
 SLICE: Final = 0.5
@@ -46,11 +46,11 @@ class Retries(NamedTuple):
 
 
 def run(
-    life: Life,
+    client: Client,
     emitter: Emitter,
     retries: Retries,
     kind: str,
-    command: Callable[[Life, float], object],
+    command: Callable[[Client, float], object],
     deadline: float,
 ) -> None:
     """Run `command`, again while its error says that this may help, and `deadline`
@@ -61,13 +61,13 @@ def run(
     """
     for attempt in range(1, retries.most + 1):
         try:
-            _in_slices(life, command, deadline)
+            _in_slices(client, command, deadline)
         except KafkaException as raised:
             native: Any = refusal_of(raised)
             # After a fatal error the code may also say "retriable": it never helps.
             if native.fatal():
-                life.doomed(native)
-            lost = life.fatal
+                client.note_fatal(native)
+            lost = client.fatal
             fatal = lost is not None
             abortable = native.txn_requires_abort()
             again = native.retriable() and not fatal and not abortable
@@ -75,7 +75,7 @@ def run(
             in_time = clock.system_now() + wait < deadline
             retry = again and in_time and attempt < retries.most
             error = (
-                refusal_error(native, life.registration)
+                refusal_error(native, client.registration)
                 if lost is None
                 else lost.error()
             )
@@ -87,9 +87,9 @@ def run(
             return
 
 
-@leaseholder
+@borrower
 def _in_slices(
-    life: Life, command: Callable[[Life, float], object], deadline: float
+    client: Client, command: Callable[[Client, float], object], deadline: float
 ) -> None:
     """One attempt. It holds the poll turn, because the command may serve reports,
     which one thread at a time does."""
@@ -97,12 +97,12 @@ def _in_slices(
     while True:
         ticket = Ticket()
         try:
-            life.inuse.append(None)
-            _take_turn(life, ticket, give_up)
-            life.native()  # it may have been replaced meanwhile
+            client.borrows.append(None)
+            _take_turn(client, ticket, give_up)
+            client.opened_native()  # it may have been replaced meanwhile
             try:
                 left = give_up - clock.system_now()
-                life.run(partial(command, life), min(SLICE, max(_TICK, left)))
+                client.run(partial(command, client), min(SLICE, max(_TICK, left)))
             except KafkaException as error:
                 passing = code_name(refusal_of(error)) == "timed_out"
                 if not passing or clock.system_now() >= give_up:
@@ -110,15 +110,15 @@ def _in_slices(
             else:
                 return
             finally:
-                life.last_activity = clock.now()
+                client.last_activity = clock.now()
         finally:
-            life.inuse.pop()
-            life.leave(ticket)
+            client.borrows.pop()
+            client.leave(ticket)
 
 
-def _take_turn(life: Life, ticket: Ticket, give_up: float) -> None:
-    while not life.turn.take(ticket):
-        if life.held_here():
+def _take_turn(client: Client, ticket: Ticket, give_up: float) -> None:
+    while not client.poll_lock.take(ticket):
+        if client.polled_by_this_thread():
             raise ReentrantCallError(
                 "a transaction's command was given inside a callback of its client"
             )

@@ -14,10 +14,10 @@ from waterdrop_py.errors import ProduceError, TransactionalOffsetInvalidError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.client.client import Life
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.transactions.offsets import Position, Positions
 
-    Command = Callable[[str, Callable[[Life, float], object]], None]
+    Command = Callable[[str, Callable[[Client, float], object]], None]
 
 
 class _Share:
@@ -92,9 +92,9 @@ class Consumed:
 
 
 def _send(
-    positions: list[TopicPartition], group: Any, life: Life, timeout: float
+    positions: list[TopicPartition], group: Any, client: Client, timeout: float
 ) -> None:
-    life.native().send_offsets_to_transaction(positions, group, timeout)
+    client.opened_native().send_offsets_to_transaction(positions, group, timeout)
 
 
 def _merge(highest: Positions, more: Positions) -> None:

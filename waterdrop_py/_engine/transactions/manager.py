@@ -11,7 +11,7 @@ from waterdrop_py._engine.client.borrow_marks import ends_step
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Claim, Ticket
 from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._engine.concurrency.wakeup import Bell
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py._engine.connection.connection import Refusal
 from waterdrop_py._engine.reports import flush
 from waterdrop_py._engine.reports.giving_up import GIVE_UP
@@ -36,8 +36,8 @@ from waterdrop_py.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.client.client import Life
-    from waterdrop_py._engine.connection.connection import ClientSlot
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.recovery import Recovery
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.transactions.offsets import Positions
@@ -57,22 +57,26 @@ class Transactions:
 
     __slots__ = (
         "_abort_wait",
-        "_bells",
         "_claim",
+        "_connection",
         "_emitter",
         "_patience",
         "_recovery",
         "_retries",
         "_running",
         "_shut",
-        "_slot",
         "_waiting_jobs",
+        "_wakeups",
     )
 
     def __init__(
-        self, config: Config, slot: ClientSlot, emitter: Emitter, recovery: Recovery
+        self,
+        config: Config,
+        connection: Connection,
+        emitter: Emitter,
+        recovery: Recovery,
     ) -> None:
-        self._slot = slot
+        self._connection = connection
         self._emitter = emitter
         self._recovery = recovery
         self._patience = config.max_wait_timeout / 1000
@@ -82,14 +86,14 @@ class Transactions:
             config.wait_backoff_on_transaction_command / 1000,
         )
         self._claim = Claim()
-        self._bells: list[Bell] = []
+        self._wakeups: list[Wakeup] = []
         self._running: Transaction | None = None
         self._waiting_jobs: list[Callable[[], None]] = []
         self._shut = False
-        slot.holds.append(self.hold)
-        slot.inside = self._mine
-        slot.prepare = self._prepare
-        slot.resets.append(self.reset)
+        connection.holds.append(self.hold)
+        connection.inside = self._mine
+        connection.prepare = self._prepare
+        connection.resets.append(self.reset)
 
     # -- who is in it ------------------------------------------------------
 
@@ -103,11 +107,11 @@ class Transactions:
         running = self._running
         return running is not None and running.open and inside(running)
 
-    def doom(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Abort the one that the calling context is inside of, when it ends."""
         around = self.current()
         if around is not None:
-            around.doom(error)
+            around.fail(error)
 
     def hold(self) -> Refusal | None:
         """What a transaction has against a close of the client."""
@@ -130,7 +134,7 @@ class Transactions:
             self._running.open = False
         self._shut = False
         self._claim = Claim()
-        self._bells = []
+        self._wakeups = []
         self._running = None
         self._waiting_jobs = []
 
@@ -142,7 +146,7 @@ class Transactions:
         The caller gives it up, `abandon`, when this raises.
         """
         self._refuse_closed(transaction)
-        if self._slot.life.held_here() or self._slot.mine:
+        if self._connection.client.polled_by_this_thread() or self._connection.mine:
             raise ReentrantCallError(
                 "a transaction cannot begin inside a callback of its own client, "
                 "which holds up the reports that it would wait for"
@@ -151,51 +155,55 @@ class Transactions:
         self._take_claim(transaction.ticket, until)
         self._refuse_closed(transaction)  # closed while this one waited
         try:
-            life = self._ready(transaction, until)
+            client = self._ready(transaction, until)
         except ProduceError as error:
-            if self._slot.lost is not None:  # else its registration has told of it
+            if (
+                self._connection.fatal_client is not None
+            ):  # else its registration has told of it
                 self._emitter.error("transaction.begin", error, attempt=1, retry=False)
             raise
         # From here on it is not known whether librdkafka is in one.
-        life.begun_at = clock.now()
-        life.transacting = True
+        client.begun_at = clock.now()
+        client.in_transaction = True
         try:
             self._command(
-                transaction, "begin", lambda life, _: life.native().begin_transaction()
+                transaction,
+                "begin",
+                lambda client, _: client.opened_native().begin_transaction(),
             )
         except CommandError as failed:
             if failed.error.fatal:
-                self._recovery.reload(life, failed.error, None)
+                self._recovery.reload(client, failed.error, None)
             raise failed.error from failed.__cause__
         transaction.open = True
         self._emitter.emit("transaction.started")
 
     def _refuse_closed(self, transaction: Transaction) -> None:
-        self._slot.refuse_closed()
+        self._connection.refuse_closed()
         if self._shut and not transaction.last:
             raise ProducerClosedError(
                 f"producer {self._emitter.producer_id!r} is closing; nothing was sent"
             )
 
-    def _ready(self, transaction: Transaction, until: float) -> Life:
+    def _ready(self, transaction: Transaction, until: float) -> Client:
         """A client that is in no transaction, and that nobody closes from here on.
 
         `ready` comes first, so that it may replace a client that is too old;
         `_running` keeps the client, and is set before the second look at the slot:
         whoever retires it publishes that first and asks `hold` second.
         """
-        slot = self._slot
+        connection = self._connection
         while True:
-            life = slot.ready(until)
-            if (life.transacting or life.spoilt) and life.fatal is None:
+            client = connection.ready(until)
+            if (client.in_transaction or client.sequence_gap) and client.fatal is None:
                 # The end of the one before was torn, or failed, or a message was
                 # refused: only a new client surely works.
-                slot.discard(life)
+                connection.discard(client)
                 continue
-            transaction.life = life
+            transaction.client = client
             self._running = transaction
-            if slot.life is life:
-                return life
+            if connection.client is client:
+                return client
             self._running = None
 
     def _take_claim(self, ticket: Ticket, deadline: float) -> None:
@@ -210,13 +218,13 @@ class Transactions:
                 raise DeliveryTimeoutError(
                     "another transaction of the producer did not end in time"
                 )
-            bell = Bell()
-            self._bells.append(bell)
+            wakeup = Wakeup()
+            self._wakeups.append(wakeup)
             try:
                 if self._claim.taken:
-                    bell.wait(min(left, _RECHECK))
+                    wakeup.wait(min(left, _RECHECK))
             finally:
-                self._bells.remove(bell)
+                self._wakeups.remove(wakeup)
 
     def abandon(self, transaction: Transaction, error: BaseException) -> None:
         """It did not begin, or was torn as it did: nobody is inside."""
@@ -233,7 +241,7 @@ class Transactions:
         if self._running is transaction:
             self._running = None
         self._give_back(transaction.ticket)
-        self._slot.look_again()
+        self._connection.reschedule()
 
     def after_transaction(self, job: Callable[[], None]) -> None:
         """Run `job` on another thread when no transaction is running.
@@ -253,14 +261,14 @@ class Transactions:
         """Give the claim back, wake who waits for it, and start what waited."""
         if not self._claim.release(ticket):
             return
-        for bell in tuple(self._bells):
-            bell()
+        for wakeup in tuple(self._wakeups):
+            wakeup()
         while self._waiting_jobs:
             try:
                 job = self._waiting_jobs.pop(0)
             except IndexError:
                 return  # another thread took the last one
-            self._slot.engine.closers.submit(job)
+            self._connection.runtime.workers.submit(job)
 
     def shut(self, deadline: float) -> None:
         """For `close`: let no other transaction begin, and wait for the running one,
@@ -287,20 +295,20 @@ class Transactions:
         """
         transaction.open = False
         started = clock.system_now()
-        doomed = transaction.doomed
-        if error is None and doomed is None:
+        note_fatal = transaction.note_fatal
+        if error is None and note_fatal is None:
             self._commit_or_abort(transaction)
         else:
-            self._abort(transaction, error if error is not None else doomed)
+            self._abort(transaction, error if error is not None else note_fatal)
             self._raise_what_purged(transaction, error)
         swallowed = isinstance(error, AbortTransaction)
-        quiet = doomed is None or isinstance(doomed, AbortTransaction)
+        quiet = note_fatal is None or isinstance(note_fatal, AbortTransaction)
         if error is None and not quiet:
             raise ProduceError(
                 "an inner block of the transaction had failed, so it was aborted "
                 "(aborted)",
                 code="aborted",
-            ) from doomed
+            ) from note_fatal
         if error is None or swallowed:
             took_ms = (clock.system_now() - started) * 1000
             self._emitter.emit("transaction.finished", duration_ms=took_ms)
@@ -316,24 +324,24 @@ class Transactions:
             raise fatal.error()
 
     def _commit_or_abort(self, transaction: Transaction) -> None:
-        life = _life_of(transaction)
+        client = _life_of(transaction)
         try:
             self._commit(transaction)
         except ProduceError:
             raise
         except BaseException as torn:
-            if life.transacting:  # a signal handler raised before it was committed
+            if client.in_transaction:  # a signal handler raised before it was committed
                 self._abort(transaction, torn)
             raise
 
     def _commit(self, transaction: Transaction) -> None:
-        life = _life_of(transaction)
+        client = _life_of(transaction)
         started = clock.system_now()
         # Reports are served here, and not inside the native commit: a fatal error
         # among them would tear one.
         flush.wait_until(
-            life,
-            lambda: not life.in_flight() or life.fatal is not None,
+            client,
+            lambda: not client.in_flight() or client.fatal is not None,
             min(started + self._patience, transaction.deadline),
             push=True,
         )
@@ -342,12 +350,14 @@ class Transactions:
             self._command(
                 transaction,
                 "commit",
-                lambda life, slice_: life.native().commit_transaction(slice_),
+                lambda client, slice_: client.opened_native().commit_transaction(
+                    slice_
+                ),
             )
         except CommandError as failed:
             self._after_failure(transaction, failed)
             raise failed.error from failed.__cause__
-        life.transacting = False
+        client.in_transaction = False
         self._recovery.succeeded()
         took_ms = (clock.system_now() - started) * 1000
         self._emitter.emit("transaction.committed", duration_ms=took_ms)
@@ -369,19 +379,19 @@ class Transactions:
         When it cannot be aborted the life stays marked: the next transaction begins
         on another client.
         """
-        life = _life_of(transaction)
-        if life.fatal is not None:
-            self._reload(transaction, life.fatal.error())
+        client = _life_of(transaction)
+        if client.fatal is not None:
+            self._reload(transaction, client.fatal.error())
             return
         started = clock.system_now()
         if self._abort_wait > 0 and not isinstance(cause, ProduceError):
             until = min(started + self._abort_wait, transaction.deadline)
-            flush.wait_until(life, lambda: not life.in_flight(), until, push=True)
+            flush.wait_until(client, lambda: not client.in_flight(), until, push=True)
         try:
             self._command(
                 transaction,
                 "abort",
-                lambda life, slice_: life.native().abort_transaction(slice_),
+                lambda client, slice_: client.opened_native().abort_transaction(slice_),
                 at_least=_LAST_TRY,
             )
         except CommandError as failed:
@@ -391,25 +401,25 @@ class Transactions:
         except ProduceError as error:
             self._emitter.error("transaction.abort", error)
             return
-        life.transacting = False
+        client.in_transaction = False
         # librdkafka has purged what was left. A report that a slow callback holds up
         # is served later: the client lives on.
         until = clock.system_now() + GIVE_UP
-        waiting.wait_turn(life, lambda: not life.in_flight(), until, idle=0.01)
+        waiting.wait_turn(client, lambda: not client.in_flight(), until, idle=0.01)
         took_ms = (clock.system_now() - started) * 1000
         self._emitter.emit("transaction.aborted", duration_ms=took_ms)
 
     # -- commands ----------------------------------------------------------
 
-    def _prepare(self, life: Life, deadline: float | None) -> None:
+    def _prepare(self, client: Client, deadline: float | None) -> None:
         """`init_transactions` on a client that was just opened."""
         try:
             commands.run(
-                life,
+                client,
                 self._emitter,
                 self._retries,
                 "transaction.begin",
-                lambda life, slice_: life.native().init_transactions(slice_),
+                lambda client, slice_: client.opened_native().init_transactions(slice_),
                 inf if deadline is None else deadline,
             )
         except CommandError as failed:
@@ -430,7 +440,7 @@ class Transactions:
         self,
         transaction: Transaction,
         name: str,
-        command: Callable[[Life, float], object],
+        command: Callable[[Client, float], object],
         at_least: float = 0.0,
     ) -> None:
         commands.run(
@@ -443,8 +453,8 @@ class Transactions:
         )
 
 
-def _life_of(transaction: Transaction) -> Life:
-    life = transaction.life
-    if life is None:  # pragma: no cover - begin sets it before the block runs
+def _life_of(transaction: Transaction) -> Client:
+    client = transaction.client
+    if client is None:  # pragma: no cover - begin sets it before the block runs
         raise ProduceError("the transaction was not begun (state)", code="state")
-    return life
+    return client

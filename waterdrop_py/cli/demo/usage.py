@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from waterdrop_py._engine.process.resources import take_census
+from waterdrop_py._engine.process.resources import count_resources
 
 # A descriptor is its number and what it leads to, a thread is its id.
 Thing: TypeAlias = tuple[str, str]
@@ -43,12 +43,12 @@ class Holdings:
     """
 
     def __init__(self) -> None:
-        self._baseline = take_census()
+        self._baseline = count_resources()
         self._owners: dict[Thing, str | None] = dict.fromkeys(_things())
 
     def above_baseline(self) -> Holding | None:
         """What the process holds more than at the start."""
-        now = take_census()
+        now = count_resources()
         if now is None or self._baseline is None:
             return None
         before = self._baseline
