@@ -417,7 +417,7 @@ def test_verdicts_are_remembered_within_bounds_and_without_secrets(
 # to librdkafka open and close descriptors here as they please.
 VERDICTS = """
 import os
-from tests.unit.test_config_kafka import LEGAL
+from tests.unit.settings.test_config_kafka import LEGAL
 from waterdrop_py._settings.properties import check_properties
 
 def held():
