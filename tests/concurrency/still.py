@@ -113,4 +113,4 @@ class StillProducer:
             close_timeout=1.0,
             close_before_fork=None,
         )
-        self.dispatch = Dispatch(self.config, self.connection, emitter)
+        self.dispatch = Dispatch(self.config, self.connection)

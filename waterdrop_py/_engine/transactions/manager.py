@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.borrow_marks import ends_step
@@ -30,7 +30,6 @@ from waterdrop_py.errors import (
     ProduceError,
     ProducerClosedError,
     ReentrantCallError,
-    TransactionRequiredError,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.recovery import Recovery
     from waterdrop_py._engine.emitter import Emitter
-    from waterdrop_py._engine.transactions.offsets import Positions
     from waterdrop_py.config import Config
 
 _RECHECK: Final = 0.5
@@ -424,17 +422,6 @@ class Transactions:
             )
         except CommandError as failed:
             raise failed.error from failed.__cause__
-
-    def mark(
-        self, transaction: Transaction, consumer: Any, positions: Positions
-    ) -> None:
-        """Collect positions of a consumer, for the commit of the transaction."""
-        transaction.consumed.add(consumer, positions)
-        if not transaction.open:
-            raise TransactionRequiredError(
-                "the transaction ended in another thread as a message was marked as "
-                "consumed"
-            )
 
     def _command(
         self,
