@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from confluent_kafka import KafkaError
-
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.kafka_errors import (
     code_name,
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
 
 _QUEUE_SIZE: Final = "queue.buffering.max.kbytes"
-_FATAL: Final = KafkaError._FATAL
 
 
 class Retry:
@@ -154,7 +151,7 @@ class Retry:
     ) -> ProduceError:
         """What `produce` refused a message with, and the real code of a fatal error."""
         error: Any = refusal_of(refused)
-        lost = error.code() == _FATAL
+        lost = code_name(error) == "fatal"
         if lost:
             if client.fatal is None and not client.polled_by_this_thread():
                 # It comes out of a poll, once, and says what really happened.
