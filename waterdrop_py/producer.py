@@ -14,7 +14,8 @@ from waterdrop_py._engine.assembly import Components
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.borrowing import Pinned
-from waterdrop_py._engine.connection.partitions import partition_count
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.partition_lookup import partition_count
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.introspection import probe
@@ -152,7 +153,7 @@ class Producer(Sender):
         """
         connection = self._connection
         client = connection.client
-        teardown = connection.disconnect("requested").teardown
+        teardown = disconnect(connection, "requested").teardown
         if teardown is None:
             return False
         if not client.polled_by_this_thread():
@@ -211,7 +212,7 @@ class Producer(Sender):
         variants = list(self._components.variants.values())
         connections = [self._connection, *(each.connection for each in variants)]
         for connection in connections:
-            connection.by_exit = False  # for good
+            connection.hooks.reopen_with(None)  # closed for good
         for connection in connections[1:]:
             left = max(0.0, deadline - clock.system_now())
             close.begin(connection, left, force=force)

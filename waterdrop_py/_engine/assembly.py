@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.client.factory import Factory
 from waterdrop_py._engine.connection.connection import Connection
+from waterdrop_py._engine.connection.idle_policy import IdlePolicy
 from waterdrop_py._engine.connection.recovery import Recovery, ReloadPolicy
+from waterdrop_py._engine.connection.resending import Resending
 from waterdrop_py._engine.introspection.stats import ProducerStats, read_stats
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.produce.buffer import Buffer
@@ -59,10 +61,12 @@ class Components:
             RUNTIME,
             factory,
             emitter,
-            idle_timeout=config.idle_disconnect_timeout / 1000,
-            max_age=config.max_connection_age / 1000,
+            policy=IdlePolicy(
+                config.idle_disconnect_timeout / 1000, config.max_connection_age / 1000
+            ),
             close_timeout=config.close_timeout / 1000,
             close_before_fork=None if wait is None else wait / 1000,
+            resending=Resending,
         )
         transactions = recovery = None
         if factory.is_transactional:

@@ -21,13 +21,9 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME
 from waterdrop_py._engine.connection import metadata
-from waterdrop_py._engine.connection.partitions import (
-    GONE,
-    LOOK_UP,
-    moved,
-    partition_of,
-    refresh,
-)
+from waterdrop_py._engine.connection.opening import introduce, open_client
+from waterdrop_py._engine.connection.partition_lookup import partition_of, refresh
+from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP, moved
 from waterdrop_py._engine.connection.resending import Moved
 from waterdrop_py._engine.reports.subjects import limit_of, subject_of
 from waterdrop_py._settings.reading import number_of
@@ -138,7 +134,7 @@ class Dispatch:
         """What comes behind a message, with the client open."""
         connection, place = self._connection, handle._place
         if not serves:
-            connection.introduce()
+            introduce(connection)
         connection.topic = handle._topic
         if place is not None and place.partition_key is not None:
             refresh(connection, handle._topic)
@@ -151,7 +147,7 @@ class Dispatch:
     def introduce(self, handle: DeliveryHandle) -> None:
         """Have the background threads know of a client that was opened for `handle`."""
         try:
-            self._connection.introduce()
+            introduce(self._connection)
         finally:
             client: Client | None = handle._client
             if client is not None and not client.poll_at:
@@ -209,9 +205,8 @@ class Dispatch:
     def _inside(self) -> bool:
         """Whether this thread is still inside what a deferred message waits for."""
         connection = self._connection
-        within = connection.inside is not None and connection.inside()
         return (
-            within
+            connection.hooks.inside()
             or connection.mine
             or connection.client.polled_by_this_thread()
             or in_deferred(connection)
@@ -237,7 +232,7 @@ class Dispatch:
 
     def _ready(self, handle: DeliveryHandle, deadline: float | None) -> Client:
         try:
-            return self._connection.open(deadline)
+            return open_client(self._connection, deadline)
         except ProduceError as error:
             raise about(shared(error), subject_of(handle)) from error.__cause__
 
