@@ -503,3 +503,30 @@ def _raise(handle: DeliveryHandle, error: BaseException) -> NoReturn:
         raise about(error, subject_of(handle))
     finally:
         del error  # the traceback would hold the frame that holds the error
+
+
+def place_of(handle: DeliveryHandle) -> Place | None:
+    """Where its message goes, if that was said."""
+    return handle._place
+
+
+def move(handle: DeliveryHandle, place: Place) -> None:
+    """Have its message go to `place` when it is produced again."""
+    handle._place = place
+
+
+def produce_again(
+    handle: DeliveryHandle, produce: Callable[..., None], partition: int
+) -> None:
+    """Hand its message over once more, to `partition`; it keeps its number."""
+    place = handle._place
+    produce(
+        handle._topic,
+        handle._payload,
+        handle._key,
+        partition,
+        handle,
+        handle,
+        0 if place is None else place.timestamp or 0,
+        handle._headers,
+    )

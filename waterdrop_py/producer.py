@@ -15,7 +15,7 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py._engine.connection.borrowing import Pinned
-from waterdrop_py._engine.connection.partitions import partition_count
+from waterdrop_py._engine.connection.partition_lookup import partition_count
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.introspection import probe

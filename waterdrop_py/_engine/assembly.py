@@ -12,7 +12,10 @@ from waterdrop_py._engine.client.factory import Factory
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.connection import Connection
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.idle_policy import IdlePolicy
 from waterdrop_py._engine.connection.recovery import Recovery, ReloadPolicy
+from waterdrop_py._engine.connection.resending import Resending
 from waterdrop_py._engine.introspection.stats import ProducerStats, read_stats
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.produce.buffer import Buffer
@@ -193,7 +196,7 @@ class Components:
         """Close the client if that is safe now; see `Producer.disconnect`."""
         connection = self.connection
         client = connection.client
-        teardown = connection.disconnect("requested").teardown
+        teardown = disconnect(connection, "requested").teardown
         if teardown is None:
             return False
         if not client.polled_by_this_thread():
@@ -214,7 +217,7 @@ class Components:
         close.begin(self.connection, bound, force=force)
         connections = [each.connection for each in self.with_variants]
         for connection in connections:
-            connection.by_exit = False  # for good
+            connection.hooks.reopen_with(None)  # closed for good
         for connection in connections[1:]:
             left = max(0.0, deadline - clock.system_now())
             close.begin(connection, left, force=force)
@@ -253,10 +256,12 @@ def assemble(
         RUNTIME,
         factory,
         emitter,
-        idle_timeout=config.idle_disconnect_timeout / 1000,
-        max_age=config.max_connection_age / 1000,
+        policy=IdlePolicy(
+            config.idle_disconnect_timeout / 1000, config.max_connection_age / 1000
+        ),
         close_timeout=config.close_timeout / 1000,
         close_before_fork=None if wait is None else wait / 1000,
+        resending=Resending,
     )
     transactions = recovery = None
     if factory.is_transactional:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.concurrency.wakeup import Wakeup
-    from waterdrop_py._engine.connection.metadata import Request
+    from waterdrop_py._engine.connection.metadata_request import Request
     from waterdrop_py._engine.reports.handler import ReportHandler, Telling
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.typing import KafkaClient

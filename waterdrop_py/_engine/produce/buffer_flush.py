@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from waterdrop_py._engine.client.client import peek
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
-from waterdrop_py._engine.connection.connection import Refusal
+from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce.buffer import message_of
 from waterdrop_py._engine.produce.validation import snapshots
 from waterdrop_py._engine.produce.verbs import about
@@ -55,9 +55,10 @@ class Flusher:
 
     def watch(self) -> None:
         """Have the slot ask before it closes a client, and when it closes for good."""
-        self._connection.holds.append(self._hold)
-        self._connection.resets.append(self._forget)
-        self._connection.before_close = self._before_close
+        hooks = self._connection.hooks
+        hooks.keep_client_while(self._hold)
+        hooks.on_reset(self._forget)
+        hooks.send_before_close(self._before_close)
 
     def _hold(self) -> Refusal | None:
         """What a buffer that is not empty has against a close of the client."""

@@ -59,9 +59,8 @@ def defer(
 
 def _inside(connection: Connection) -> bool:
     """Whether this thread is still inside what a deferred message waits for."""
-    within = connection.inside is not None and connection.inside()
     return (
-        within
+        connection.hooks.inside()
         or connection.mine
         or connection.client.polled_by_this_thread()
         or in_deferred(connection)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine.connection.partitions import partition_of, refresh
-from waterdrop_py._engine.produce.hot_path import place_of, send_one
+from waterdrop_py._engine.connection.opening import introduce, open_client
+from waterdrop_py._engine.connection.partition_lookup import partition_of, refresh
+from waterdrop_py._engine.produce.hot_path import send_one
 from waterdrop_py._engine.produce.retry import Retry
 from waterdrop_py._engine.reports.subjects import subject_of
-from waterdrop_py.delivery import client_of, topic_of
+from waterdrop_py.delivery import client_of, place_of, topic_of
 from waterdrop_py.errors import ProduceError, ReentrantCallError, about, shared
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Dispatch:
         """What comes behind a message, with the client open."""
         connection, topic, place = self.connection, topic_of(handle), place_of(handle)
         if not serves:
-            connection.introduce()
+            introduce(connection)
         connection.topic = topic
         if place is not None and place.partition_key is not None:
             refresh(connection, topic)
@@ -96,7 +97,7 @@ class Dispatch:
     def introduce(self, handle: DeliveryHandle) -> None:
         """Have the background threads know of a client that was opened for `handle`."""
         try:
-            self.connection.introduce()
+            introduce(self.connection)
         finally:
             client = client_of(handle)
             if client is not None and not client.poll_at:
@@ -120,7 +121,7 @@ class Dispatch:
 
     def _ready(self, handle: DeliveryHandle, deadline: float | None) -> Client:
         try:
-            return self.connection.open(deadline)
+            return open_client(self.connection, deadline)
         except ProduceError as error:
             raise about(shared(error), subject_of(handle)) from error.__cause__
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.logs.log import LOG
+from waterdrop_py._engine.process.runtime import RUNTIME
+from waterdrop_py.delivery import topic_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +103,7 @@ def _sentence(connections: list[Connection]) -> str:
                 counts[name] = counts.get(name, 0) + count
                 if len(counts) <= _NAMED:
                     handles = watchers.open_handles(client)
-                    topics |= {f"topic {handle._topic!r}" for handle in handles}
+                    topics |= {f"topic {topic_of(handle)!r}" for handle in handles}
     bound = max(connection.close_timeout for connection in connections)
     what = "its producers are closed"
     if counts:
@@ -127,3 +129,4 @@ def _named(names: set[str]) -> str:
 
 
 EXIT: Final = ExitReport()
+RUNTIME.add_part(EXIT)

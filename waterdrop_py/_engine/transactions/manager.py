@@ -10,7 +10,9 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Claim, Ticket
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py._engine.connection.connection import Refusal
+from waterdrop_py._engine.connection.disconnecting import discard
+from waterdrop_py._engine.connection.opening import open_noted
+from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.transactions.block import (
     Block,
     Transaction,
@@ -77,10 +79,10 @@ class Transactions:
         self._running: Transaction | None = None
         self._waiting_jobs: list[Callable[[], None]] = []
         self._shut = False
-        connection.holds.append(self.hold)
-        connection.inside = self._mine
-        connection.prepare = self._prepare
-        connection.resets.append(self.reset)
+        connection.hooks.keep_client_while(self.hold)
+        connection.hooks.inside_while(self._mine)
+        connection.hooks.prepare_with(self._prepare)
+        connection.hooks.on_reset(self.reset)
 
     # -- who is in it ------------------------------------------------------
 
@@ -194,11 +196,11 @@ class Transactions:
         """
         connection = self._connection
         while True:
-            client = connection.ready(until)
+            client = open_noted(connection, until)
             if (client.in_transaction or client.sequence_gap) and client.fatal is None:
                 # The end of the one before was torn, or failed, or a message was
                 # refused: only a new client surely works.
-                connection.discard(client)
+                discard(connection, client)
                 continue
             transaction.client = client
             self._running = transaction
