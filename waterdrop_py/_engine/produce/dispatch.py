@@ -44,15 +44,13 @@ class Dispatch:
         *,
         serves: bool = False,
     ) -> None:
-        """Hand a filled `handle` to librdkafka, opening a client if need be.
-
-        The caller `serves` the report itself: the poller need not, and does not get
-        in its way (p50 of `produce_sync` 1.25 of bare instead of 1.4).
-
-        It sees to `introduce` itself then, whatever is raised.
+        """Have librdkafka queue a filled `handle`. Opens a client if need be.
 
         Blocks for an open, for the first look-up of a topic's partitions, and for a
-        full queue; until `deadline` at most, where there is one.
+        full queue; until `deadline` at most, if there is one.
+
+        `serves`: the caller serves the report, and then calls `introduce`, also if this
+        raises. Without the poller, p50 of `produce_sync` is 1.25 of bare, not 1.4.
 
         Raises:
             ProduceError, ProducerClosedError, ReentrantCallError: nothing was sent.
@@ -78,10 +76,10 @@ class Dispatch:
                     if client.refusals:
                         connection.reschedule()
         finally:
-            self._sent(handle, serves=serves)
+            self._after_send(handle, serves=serves)
 
-    def _sent(self, handle: DeliveryHandle, *, serves: bool) -> None:
-        """What comes behind a message, with the client open."""
+    def _after_send(self, handle: DeliveryHandle, *, serves: bool) -> None:
+        """Do what can wait until the message is queued."""
         connection, topic, place = self.connection, topic_of(handle), place_of(handle)
         if not serves:
             introduce(connection)
@@ -91,24 +89,24 @@ class Dispatch:
 
     @property
     def unnoted(self) -> bool:
-        """Whether the client is not made known to the background threads yet."""
+        """Whether the library's threads do not know of the client yet."""
         return self.connection.unnoted
 
     def introduce(self, handle: DeliveryHandle) -> None:
-        """Have the background threads know of a client that was opened for `handle`."""
+        """Make the client of `handle` known to the library's threads."""
         try:
             introduce(self.connection)
         finally:
             client = client_of(handle)
             if client is not None and not client.poll_at:
-                client.poll_soon(client)  # the poller does not know this client yet
+                client.poll_soon(client)  # the poller does not know it yet
 
     def refuse_closed(self) -> None:
-        """Raise `ProducerClosedError` from the beginning of the close on."""
+        """Raise `ProducerClosedError` if the close has begun."""
         self.connection.refuse_closed()
 
     def refuse_inside_callback(self) -> None:
-        """For verbs that wait: nothing is sent whose report could not come.
+        """Refuse a verb that waits where its report could not come.
 
         Raises:
             ReentrantCallError: this thread is inside a callback of the same client.
