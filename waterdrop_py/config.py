@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import confluent_kafka
 
-from waterdrop_py._settings.librdkafka_check import copied
 from waterdrop_py._settings.option_types import (
     REQUIRED,
     Count,
@@ -38,6 +37,7 @@ from waterdrop_py._settings.option_types import (
     steps,
 )
 from waterdrop_py._settings.plain import opened, plain
+from waterdrop_py._settings.properties import copied
 from waterdrop_py._settings.redact import kind
 from waterdrop_py._settings.table import OptionTable
 from waterdrop_py._settings.text_sources import Reading, override
@@ -190,7 +190,7 @@ class Config(OptionTable):
         and for what is given twice; it names the variable.
         """
         from waterdrop_py._settings.env import named, read_env
-        from waterdrop_py._settings.properties import check_properties
+        from waterdrop_py._settings.librdkafka_check import check_properties
         from waterdrop_py._settings.url import add_mechanism
 
         source = os.environ if environ is None else environ
@@ -234,7 +234,7 @@ class Config(OptionTable):
     @classmethod
     def _verdict(cls, source: object, options: Mapping[str, Any]) -> dict[str, str]:
         """What is wrong with the properties, whatever is wrong beside them."""
-        from waterdrop_py._settings.properties import check_properties
+        from waterdrop_py._settings.librdkafka_check import check_properties
 
         try:
             kafka = _values_of(source, options)[0].get("kafka")
@@ -276,7 +276,7 @@ def _unusable(config: Config) -> dict[str, str]:
         missing_servers,
         unreadable_files,
     )
-    from waterdrop_py._settings.properties import check_properties
+    from waterdrop_py._settings.librdkafka_check import check_properties
 
     errors = check_properties(config.kafka, Config.OPTIONS)
     if _is_for_a_double(config.client_factory):

@@ -10,8 +10,8 @@ import waterdrop_py
 from waterdrop_py._engine.assembly import Components
 from waterdrop_py._settings.durations import milliseconds
 from waterdrop_py._settings.librdkafka import names_of
-from waterdrop_py._settings.librdkafka_check import Properties, copied
 from waterdrop_py._settings.plain import plain as plain_value
+from waterdrop_py._settings.properties import Properties, copied
 from waterdrop_py._settings.reading import merged
 from waterdrop_py._settings.redact import shown
 from waterdrop_py._settings.rejected import RefusedError
@@ -129,7 +129,7 @@ def _topic_config_errors(
         elif name in _ACKS and factory.is_idempotent:
             errors[path] = "an idempotent producer needs acks=all; leave it out"
     if not errors:
-        from waterdrop_py._settings.properties import check_properties
+        from waterdrop_py._settings.librdkafka_check import check_properties
 
         plain, wrong = copied(topic_config)
         wrong = wrong or check_properties(plain)

@@ -15,9 +15,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as schemas
 
-from waterdrop_py._settings import librdkafka_check
 from waterdrop_py._settings.durations import connection_milliseconds, milliseconds
 from waterdrop_py._settings.plain import plain, whole
+from waterdrop_py._settings.properties import Properties, copied
 from waterdrop_py._settings.redact import kind, shown
 from waterdrop_py._settings.rejected import RefusedError
 
@@ -198,8 +198,8 @@ def _checked(check: Callable[[Any], object]) -> schemas.CoreSchema:
     return schemas.no_info_plain_validator_function(run)
 
 
-def _properties(value: object) -> librdkafka_check.Properties:
-    items, errors = librdkafka_check.copied(value)
+def _properties(value: object) -> Properties:
+    items, errors = copied(value)
     if errors:
         raise PydanticCustomError("kafka", "see ctx", {"sentences": errors})
     return items

@@ -17,8 +17,9 @@ from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as schemas
 from typing_extensions import dataclass_transform
 
-from waterdrop_py._settings import librdkafka, librdkafka_check
+from waterdrop_py._settings import librdkafka
 from waterdrop_py._settings.option_types import REQUIRED, Option, positional, properties
+from waterdrop_py._settings.properties import Properties
 from waterdrop_py._settings.redact import shown, shown_property
 from waterdrop_py.errors import ConfigurationInvalidError
 
@@ -197,7 +198,7 @@ def _is_default(value: object, default: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, librdkafka_check.Properties):
+    if isinstance(value, Properties):
         return repr(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k!r}: {shown(v)}" for k, v in value.items()) + "}"

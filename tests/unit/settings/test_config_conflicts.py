@@ -12,7 +12,7 @@ import pytest
 
 from waterdrop_py import Config, Producer
 from waterdrop_py._settings import librdkafka, reading
-from waterdrop_py._settings.conflicts import verdict
+from waterdrop_py._settings.librdkafka_check import verdict
 from waterdrop_py.errors import ConfigurationInvalidError, TuningWarning
 from waterdrop_py.testing import BufferedClient, FakeClient
 

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scenarios.harness import run_scenario
-from waterdrop_py._settings import librdkafka, properties
+from waterdrop_py._settings import librdkafka, librdkafka_check
 from waterdrop_py._settings.defaults import missing_defaults
-from waterdrop_py._settings.librdkafka_check import Properties
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.librdkafka_check import check_properties
+from waterdrop_py._settings.properties import Properties
 from waterdrop_py._settings.redact import shown_property
 from waterdrop_py.config import Config
 from waterdrop_py.errors import ConfigurationInvalidError
@@ -387,7 +387,7 @@ def test_a_verdict_is_not_mixed_up_with_that_of_an_equal_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """1 == True == 1.0, and yet each has a verdict of its own."""
-    monkeypatch.setattr(properties, "_accepted", set())
+    monkeypatch.setattr(librdkafka_check, "_accepted", set())
     assert check_properties({"linger.ms": 1}) == {}
     assert check_properties({"linger.ms": True})
     assert check_properties({"delivery.report.only.error": True}) == {}
@@ -399,8 +399,8 @@ def test_verdicts_are_remembered_within_bounds_and_without_secrets(
 ) -> None:
     """A valid configuration is asked about once; what is kept are bounded hashes."""
     accepted: set[int] = set()
-    monkeypatch.setattr(properties, "_accepted", accepted)
-    monkeypatch.setattr(properties, "_MOST_ACCEPTED", 3)
+    monkeypatch.setattr(librdkafka_check, "_accepted", accepted)
+    monkeypatch.setattr(librdkafka_check, "_MOST_ACCEPTED", 3)
     for number in range(10):
         check_properties({"client.id": str(number), "sasl.password": MARK})
         assert 1 <= len(accepted) <= 3
@@ -418,7 +418,7 @@ def test_verdicts_are_remembered_within_bounds_and_without_secrets(
 VERDICTS = """
 import os
 from tests.unit.settings.test_config_kafka import LEGAL
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.librdkafka_check import check_properties
 
 def held():
     return set(os.listdir("/proc/self/task")), set(os.listdir("/proc/self/fd"))

@@ -12,7 +12,7 @@ import pytest
 
 from waterdrop_py import Config, Producer
 from waterdrop_py._settings import librdkafka
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.librdkafka_check import check_properties
 from waterdrop_py.errors import ConfigurationInvalidError
 
 pytestmark = pytest.mark.filterwarnings("ignore::waterdrop_py.errors.TuningWarning")
@@ -190,7 +190,7 @@ READ_BACK = """
 import sys, confluent_kafka
 from waterdrop_py import Config
 from waterdrop_py._settings import librdkafka as known
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.librdkafka_check import check_properties
 
 class Lines(list):
     def log(self, level, text, *arguments):

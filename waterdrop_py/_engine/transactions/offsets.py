@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import KafkaError, Message
 
 from waterdrop_py._engine.produce.validation.fields import MAX_PARTITION, shown
-from waterdrop_py._settings.librdkafka_check import unfit_text
+from waterdrop_py._settings.properties import unfit_text
 from waterdrop_py._settings.redact import kind
 from waterdrop_py.errors import TransactionalOffsetInvalidError
 
