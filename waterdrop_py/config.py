@@ -36,7 +36,7 @@ from waterdrop_py._settings.option_types import (
     properties,
     steps,
 )
-from waterdrop_py._settings.plain import opened, plain
+from waterdrop_py._settings.plain import plain, unwrapped
 from waterdrop_py._settings.properties import copied
 from waterdrop_py._settings.redact import kind
 from waterdrop_py._settings.table import OptionTable
@@ -298,7 +298,7 @@ def _is_for_a_double(factory: Any) -> bool:
 
 def _values_of(source: object, options: Mapping[str, Any]) -> Reading:
     """The options that a source and those beside it make, and what is wrong."""
-    source = plain(opened(source))
+    source = plain(unwrapped(source))
     if isinstance(source, str):
         return _of_url(source, options)
     if source is None:
@@ -319,7 +319,7 @@ def _values_of(source: object, options: Mapping[str, Any]) -> Reading:
 def _of_url(url: object, options: Mapping[str, Any]) -> Reading:
     from waterdrop_py._settings.url import add_mechanism, read_url
 
-    reading = read_url(plain(opened(url)), Config.OPTIONS)
+    reading = read_url(plain(unwrapped(url)), Config.OPTIONS)
     override(reading, options)
     values, errors = reading
     if "url" not in errors and isinstance(values.get("kafka"), dict):

@@ -1,4 +1,8 @@
-"""Answers to names of confluent-kafka, kafka-python, aiokafka and futures."""
+"""Answers names of confluent-kafka, kafka-python, aiokafka and futures with ours.
+
+An attribute or argument that another library has raises as Python would, with a text
+that says what to use here.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +96,7 @@ ARGUMENTS: Final[Mapping[str, str]] = {
 
 
 def no_attribute(owner: object, name: str, answer: str | None) -> NoReturn:
-    """Raise the `AttributeError` of a name that `owner` does not have."""
+    """Raise the `AttributeError` for a name that `owner` lacks, with the answer."""
     if isinstance(owner, type):
         text = f"type object {owner.__name__!r} has no attribute {name!r}"
     else:
@@ -103,10 +107,10 @@ def no_attribute(owner: object, name: str, answer: str | None) -> NoReturn:
 
 
 class Absent:
-    """A name that a class answers to, and does not have: `hasattr` says no.
+    """A name that a class lacks and answers: `hasattr` is False, reading it raises.
 
-    Not `__getattr__`: with one, Python looks every attribute up the slow way, which
-    was a quarter of what `produce_async` adds to librdkafka's own (3.11).
+    A `__getattr__` would make Python look up every attribute the slow way. That was a
+    quarter of what `produce_async` adds to librdkafka's time (Python 3.11).
     """
 
     __slots__ = ("_answer", "_name")
@@ -119,8 +123,11 @@ class Absent:
 
 
 class Answering(ABCMeta):
-    """A class that answers to names of others; `dir` does not list them, as mocks
-    with a spec have what it lists. An `ABCMeta`, so that subclasses may be abstract."""
+    """The class of classes that answer foreign names.
+
+    `dir` leaves the names out, because mocks with a spec have what `dir` lists. An
+    `ABCMeta`, so that subclasses may be abstract.
+    """
 
     def __new__(
         cls,
@@ -129,13 +136,13 @@ class Answering(ABCMeta):
         namespace: dict[str, Any],
         answers: Mapping[str, str] | None = None,
     ) -> Answering:
-        """Make the class; `answers` has a sentence for each name."""
+        """Make the class; `answers` maps each foreign name to a sentence."""
         made = super().__new__(cls, name, bases, namespace)
         made.answer(answers or {})
         return made
 
     def answer(cls, answers: Mapping[str, str]) -> None:
-        """Answer to these names too, except those that the class has."""
+        """Answer these names too, except those that the class has."""
         for name, text in answers.items():
             if not hasattr(cls, name):
                 setattr(cls, name, Absent(name, text))
@@ -149,7 +156,7 @@ class Answering(ABCMeta):
 
 
 def refuse(function: Callable[..., Any], *given: Any, **named: Any) -> NoReturn:
-    """Raise the `TypeError` of a call that does not fit `function`."""
+    """Raise the `TypeError` of a call whose arguments do not fit `function`."""
     parameters = inspect.signature(function).parameters
     verb = f"{function.__name__}()"
     for name in named:
@@ -173,7 +180,7 @@ def refuse(function: Callable[..., Any], *given: Any, **named: Any) -> NoReturn:
 
 
 def _answer(name: str, parameters: Iterable[str]) -> str:
-    from difflib import get_close_matches  # only for a call that fails
+    from difflib import get_close_matches  # imported for calls that fail only
 
     if name in ARGUMENTS:
         return ARGUMENTS[name]
@@ -183,7 +190,7 @@ def _answer(name: str, parameters: Iterable[str]) -> str:
 
 
 def answering(function: _F) -> _F:
-    """Have a call that does not fit answered with the names that do."""
+    """Make a call whose arguments do not fit raise a `TypeError` that names ours."""
 
     @wraps(function)
     def verb(*given: Any, **named: Any) -> Any:
@@ -192,7 +199,7 @@ def answering(function: _F) -> _F:
         except TypeError as error:
             trace = error.__traceback__
             if trace is None or trace.tb_next is not None:
-                raise  # it comes from inside the call
+                raise  # from inside the function: its arguments fit
         refuse(function, *given, **named)
 
     return verb  # type: ignore[return-value]

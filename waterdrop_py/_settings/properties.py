@@ -1,4 +1,4 @@
-"""The user's own librdkafka properties: copied, read-only, and safe to print."""
+"""Holds the user's librdkafka properties: copied, read-only and safe to print."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from waterdrop_py._settings import librdkafka
-from waterdrop_py._settings.plain import opened, plain, whole
+from waterdrop_py._settings.plain import plain, unwrapped, whole
 from waterdrop_py._settings.redact import is_secret, kind, shown, shown_property
 
 _LARGEST = 2**63 - 1
@@ -18,7 +18,7 @@ _PLAIN = (str, int, float, bool, type(None))
 class Properties(Mapping[str, Any]):
     """A read-only mapping of librdkafka properties whose repr hides secrets.
 
-    `dict(properties)` is what the user gave. It cannot be pickled, because the
+    `dict(properties)` is what the user gave. Pickling raises a `TypeError`, because the
     result would hold the secrets in plain text.
     """
 
@@ -47,7 +47,7 @@ class Properties(Mapping[str, Any]):
         return "{" + ", ".join(pairs) + "}"
 
     def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
-        """A new dict of these, and of the defaults for what they lack."""
+        """A new dict of these properties, and of the defaults for missing ones."""
         return {**defaults, **self._items}
 
     def __copy__(self) -> Properties:
@@ -63,7 +63,7 @@ class Properties(Mapping[str, Any]):
 
 
 class EditableProperties(dict[str, Any]):
-    """A copy that may be changed, as `producer.reload` carries it; hides secrets."""
+    """A mutable copy, which `producer.reload` carries; its repr hides secrets."""
 
     def __repr__(self) -> str:
         return repr(Properties(dict(self)))
@@ -73,9 +73,10 @@ class EditableProperties(dict[str, Any]):
 
 
 def copied(value: object) -> tuple[Properties, dict[str, str]]:
-    """A copy that shares nothing mutable with the caller's, and what is wrong with it.
+    """Copy the properties; return the copy, and what is wrong with it by path.
 
-    Errors are keyed by the dotted path, `kafka` or `kafka.<property>`.
+    The copy shares nothing mutable with the caller's mapping. A path is `kafka` or
+    `kafka.<property>`.
     """
     if not isinstance(value, Mapping):
         return Properties({}), {
@@ -98,7 +99,7 @@ def copied(value: object) -> tuple[Properties, dict[str, str]]:
 
 
 def _copied_value(path: str, name: str, value: Any, errors: dict[str, str]) -> Any:
-    """The value as a plain one; what is wrong goes into `errors`."""
+    """The plain value; what is wrong with it goes into `errors`."""
     if name == librdkafka.TOPIC_DEFAULTS:
         inner, wrong = copied(value)
         for where, sentence in wrong.items():
@@ -112,44 +113,46 @@ def _copied_value(path: str, name: str, value: Any, errors: dict[str, str]) -> A
             f"SerializingProducer({{**conf, {name!r}: ...}})"
         )
         return None
-    own = value if type(value) in _PLAIN else _unwrapped(value)
-    refused = _refused(own, value)
-    if refused is not None:
-        errors[path] = f"{refused}{_joined(name, value)}"
+    own = value if type(value) in _PLAIN else _as_plain(value)
+    refusal = _refusal(own, value)
+    if refusal is not None:
+        errors[path] = f"{refusal}{_hint(name, value)}"
         return None
     return own
 
 
-def _unwrapped(value: Any) -> Any:
-    own = opened(value)
+def _as_plain(value: Any) -> Any:
+    """The str, int, float or bool in an enum, a subclass, a path or numpy's number."""
+    own = unwrapped(value)
     own = plain(own.value if isinstance(own, Enum) else own)
     if isinstance(own, float):
         return float.__float__(own)
-    figure = whole(own)
-    return own if figure is None else figure  # numpy's
+    number = whole(own)
+    return own if number is None else number
 
 
-def _refused(own: Any, given: object) -> str | None:
+def _refusal(own: Any, given: object) -> str | None:
     """Why librdkafka would not get what was meant, or None."""
     if isinstance(own, str):
-        # librdkafka would cut the text at a NUL, and confluent-kafka raises a
-        # SystemError for a lone surrogate.
+        # librdkafka cuts the text at a NUL. confluent-kafka raises a SystemError for a
+        # lone surrogate.
         sentence = "holds a NUL character or text that is not valid Unicode"
         return sentence if unfit_text(own) else None
     if isinstance(own, int):
-        beyond = abs(own) > _LARGEST  # and, further up, than str() would convert
+        # str() would also refuse a very large int.
+        beyond = abs(own) > _LARGEST
         return f"{shown(own)} is beyond any property's range" if beyond else None
     if isinstance(own, float):
-        # librdkafka would take it: it is outside of no range.
+        # librdkafka accepts nan, because no comparison with nan is true.
         return "must be a number, got nan" if math.isnan(own) else None
     if own is None:
         return None
-    # confluent-kafka would take its str(): b'x' as "b'x'", a list as "['x']".
+    # confluent-kafka would pass on str(own): b'x' as "b'x'", a list as "['x']".
     return f"must be a str, int, float or bool, got {kind(given)}"
 
 
-def _joined(name: str, value: object) -> str:
-    """A question for a list of brokers, and a whole number of another type."""
+def _hint(name: str, value: object) -> str:
+    """A hint for a list of brokers, or a whole number of another type."""
     if isinstance(value, list | tuple) and name in librdkafka.names_of(
         librdkafka.SERVERS
     ):
@@ -157,14 +160,14 @@ def _joined(name: str, value: object) -> str:
     if is_secret(name) or isinstance(value, int | float | str | bytes):
         return ""
     try:
-        figure = int(value)  # type: ignore[call-overload]
-    except Exception:  # noqa: BLE001 - any type of the user's
+        number = int(value)  # type: ignore[call-overload]
+    except Exception:  # noqa: BLE001 - __int__ may be the user's
         return ""
-    return f"; did you mean {shown(figure)}?" if figure == value else ""
+    return f"; did you mean {shown(number)}?" if number == value else ""
 
 
 def unfit_text(text: str) -> bool:
-    """Whether librdkafka or confluent-kafka would cut it, or not take it."""
+    """Whether librdkafka would cut the text, or confluent-kafka refuse it."""
     if text.isascii():
         return "\0" in text
     return "\0" in text or any("\ud800" <= char <= "\udfff" for char in text)

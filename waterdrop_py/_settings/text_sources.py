@@ -1,4 +1,4 @@
-"""Options given as text, in a URL or the environment, and beside a source."""
+"""Reads options that are text (a URL, the environment), and merges keyword options."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from waterdrop_py._settings.option_types import Option
 
 Rows: TypeAlias = "Mapping[str, Option[Any, Any]]"
-# Values of options, and what is wrong, each by the option's path.
+# Values of options, and errors, both by the option's path.
 Reading: TypeAlias = tuple[dict[str, Any], dict[str, str]]
 
 
 def read_option(rows: Rows, name: str, text: str, into: Reading) -> None:
-    """Read one option's text into the values, or what is wrong with it."""
+    """Read the text of an option: into the values, or into the errors."""
     values, errors = into
     read = rows[name].from_text
     if read is None:
@@ -31,7 +31,7 @@ def read_option(rows: Rows, name: str, text: str, into: Reading) -> None:
 
 
 def join(into: Reading, options: Mapping[str, Any], where: str) -> None:
-    """Add options; one that is there already is an error, `where` says from where."""
+    """Add options. One that `where` (a source's name) has set already is an error."""
     values, errors = into
     for name, value in options.items():
         if name == "kafka":
@@ -50,7 +50,7 @@ def join(into: Reading, options: Mapping[str, Any], where: str) -> None:
 
 
 def override(into: Reading, options: Mapping[str, Any]) -> None:
-    """Put options over the values; `kafka` is merged, property by property."""
+    """Replace values by options; `kafka` is merged, property by property."""
     values, errors = into
     for name, value in options.items():
         own = values.get(name)

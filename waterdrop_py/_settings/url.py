@@ -1,8 +1,7 @@
-"""`kafka+sasl_ssl://user:password@host1:9093,host2/?option=value` as options.
+"""Reads `kafka+sasl_ssl://user:password@host1:9093,host2/?option=value` as options.
 
-Split by hand: urllib knows no `_` in a scheme and pydantic's MultiHostUrl neither, and
-both would echo a password in their errors. No error here shows any part of the URL
-but the names of its query keys.
+The URL is split by hand, because neither urllib nor pydantic accepts `_` in a scheme.
+Their errors would also echo a password. Errors here show only names of query keys.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _ENCODE = "in a password, '/', '?', '#' and '@' are written %2F, %3F, %23 and %4
 
 
 def read_url(url: object, rows: Rows) -> Reading:
-    """The options that a URL makes, and what is wrong with it."""
+    """Read the options of a URL, and what is wrong with it."""
     reading: Reading = ({}, {})
     wrong: list[str] = []
     if isinstance(url, str):
@@ -104,7 +103,7 @@ def _read_query(query: str, rows: Rows, reading: Reading, wrong: list[str]) -> N
     seen: set[str] = set()
     for number, pair in enumerate(query.split("&") if query else (), start=1):
         key, equals, text = pair.partition("=")
-        # Percent-decoding only: a `+` is no space, keys and passwords hold it.
+        # Percent-decoding only: `+` stays, because keys and passwords may hold it.
         name, value = _decoded(key, wrong), _decoded(text, wrong)
         if not equals or not name:
             wrong.append(
@@ -129,7 +128,7 @@ def _read_query(query: str, rows: Rows, reading: Reading, wrong: list[str]) -> N
 
 
 def add_mechanism(kafka: dict[str, Any]) -> None:
-    """Add the default mechanism of a user name, where none is given."""
+    """Add the default mechanism if there is a user name and no mechanism."""
     if is_set(kafka, "sasl.username") and not is_set(kafka, "sasl.mechanism"):
         kafka["sasl.mechanism"] = "PLAIN"
 
