@@ -320,7 +320,7 @@ def _methods_of(listener: object) -> list[tuple[str, Subscriber]]:
             found.append((name, subscriber_of(getattr(listener, method), name)))
         elif callable(getattr(listener, method)):
             raise EventNotRegisteredError(
-                f"{type(listener).__qualname__}.{method} is named after no event"
+                f"{type(listener).__qualname__}.{method} is not named after an event"
                 f"{did_you_mean(method, _METHODS)}"
             )
     if not found:

@@ -76,7 +76,7 @@ def missing_login(kafka: Mapping[str, Any]) -> dict[str, str]:
     if not (protocol.startswith("sasl_") and mechanism in _WITH_LOGIN):
         return {}
     return {
-        path_of(kafka, name): f"must be set where sasl.mechanism is {mechanism!r}"
+        path_of(kafka, name): f"must be set when sasl.mechanism is {mechanism!r}"
         for name in ("sasl.username", "sasl.password")
         if text_of(kafka, name) is None
     }
@@ -139,7 +139,7 @@ def _idempotence_conflicts(kafka: Mapping[str, Any]) -> Found:
     for name, legal, is_legal in _IDEMPOTENCE_NEEDS:
         if is_set(kafka, name) and not is_legal(kafka, name):
             value = shown_property(name, value_of(kafka, name))
-            yield name, f"must be {legal} where {why}, got {value}"
+            yield name, f"must be {legal} when {why}, got {value}"
 
 
 def _timeout_conflicts(kafka: Mapping[str, Any]) -> Found:

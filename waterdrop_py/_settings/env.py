@@ -12,8 +12,8 @@ from waterdrop_py._settings.url import read_url
 
 _URL = "URL"
 _KAFKA = "KAFKA_"
-# Variables that Kubernetes and Docker's links set for a Service. Its name is the prefix,
-# or begins with it.
+# Variables that Kubernetes and Docker's links set for a Service whose name begins with
+# the prefix.
 _SERVICE = re.compile(
     r"(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
     r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
@@ -49,7 +49,7 @@ def read_env(
     if url is None:
         return reading, origins
     read = read_url(url, rows)
-    join(read, values, "the URL")
+    join(read, values, "is given twice: in the URL and in a variable of its own")
     read[1].update({**errors, **read[1]})
     return read, origins
 
@@ -99,7 +99,7 @@ def _unknown(prefix: str, name: str, rows: Rows) -> str:
     legal += [_KAFKA + _variable(known_name) for known_name in librdkafka.PROPERTIES]
     meant = librdkafka.closest(name.upper(), legal)
     hint = f"; did you mean {prefix + meant!r}?" if meant else ""
-    return f"names no option and no {prefix}{_KAFKA}<PROPERTY>{hint}"
+    return f"names neither an option nor a {prefix}{_KAFKA}<PROPERTY>{hint}"
 
 
 def _variable(name: str) -> str:

@@ -180,7 +180,7 @@ def _callback_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if not callable(getattr(value, "log", None)):
                 yield (
                     f"kafka.{name}",
-                    f"must have a method log, as Logger, got {kind(value)}",
+                    f"must have a method log, like logging.Logger, got {kind(value)}",
                 )
         elif not callable(value):
             yield f"kafka.{name}", f"must be callable, got {kind(value)}"
@@ -238,7 +238,7 @@ def _legal(name: str, value: object) -> str:
     if legal is None:
         return ""
     meant = librdkafka.closest(str(value).strip().lower(), legal.split(", "))
-    return f"; legal are {legal}{_did_you_mean(meant)}"
+    return f"; legal values are {legal}{_did_you_mean(meant)}"
 
 
 def _instead(name: str, options: Collection[str]) -> str:

@@ -12,6 +12,7 @@ from waterdrop_py._settings.plain import plain, unwrapped, whole
 from waterdrop_py._settings.redact import is_secret, kind, shown, shown_property
 
 _LARGEST = 2**63 - 1
+_NOT_PICKLABLE = "librdkafka properties are not picklable: they may hold secrets"
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -57,9 +58,7 @@ class Properties(Mapping[str, Any]):
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "librdkafka properties are not picklable: they may hold secrets"
-        )
+        raise TypeError(_NOT_PICKLABLE)
 
 
 class EditableProperties(dict[str, Any]):
@@ -69,7 +68,7 @@ class EditableProperties(dict[str, Any]):
         return repr(Properties(dict(self)))
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("properties are not pickled: they may hold secrets")
+        raise TypeError(_NOT_PICKLABLE)
 
 
 def copied(value: object) -> tuple[Properties, dict[str, str]]:
@@ -85,7 +84,8 @@ def copied(value: object) -> tuple[Properties, dict[str, str]]:
         }
     if not value:
         return Properties({}), {
-            "kafka": "is empty; give at least {'bootstrap.servers': 'host:9092'}"
+            "kafka": "must not be empty; give at least "
+            "{'bootstrap.servers': 'host:9092'}"
         }
     items: dict[str, Any] = {}
     errors: dict[str, str] = {}
@@ -136,7 +136,7 @@ def _refusal(own: Any, given: object) -> str | None:
     if isinstance(own, str):
         # librdkafka cuts the text at a NUL. confluent-kafka raises a SystemError for a
         # lone surrogate.
-        sentence = "holds a NUL character or text that is not valid Unicode"
+        sentence = "must be valid Unicode without NUL characters"
         return sentence if unfit_text(own) else None
     if isinstance(own, int):
         # str() would also refuse a very large int.

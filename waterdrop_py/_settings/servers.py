@@ -76,7 +76,7 @@ _REASONS: Final = (
     (re.compile(r".*[$%{}<>].*", re.S), "was a placeholder not filled in?"),
     (re.compile(r"[\"'(\[](?!.*::).*"), "it has quotes or brackets around it"),
     (re.compile(r".*[\"'].*"), "it has quotes around it"),
-    (re.compile(r".*/.*"), "a path has no place in it"),
+    (re.compile(r".*/.*"), "it must not have a path"),
     (re.compile(r"[^:]+:"), "the port is missing"),
     (re.compile(r"[0-9]+(:.*)?"), "the host is missing"),
     (re.compile(r".*:.*:.*"), "an IPv6 address is written in brackets: [::1]:9092"),

@@ -22,7 +22,7 @@ def read_option(rows: Rows, name: str, text: str, into: Reading) -> None:
     values, errors = into
     read = rows[name].from_text
     if read is None:
-        errors[name] = "cannot be given as text; give it as a keyword beside it"
+        errors[name] = "cannot be given as text; pass it as a keyword argument"
         return
     try:
         values[name] = read(text)
@@ -30,21 +30,19 @@ def read_option(rows: Rows, name: str, text: str, into: Reading) -> None:
         errors[name] = str(error)
 
 
-def join(into: Reading, options: Mapping[str, Any], where: str) -> None:
-    """Add options. One that `where` (a source's name) has set already is an error."""
+def join(into: Reading, options: Mapping[str, Any], twice: str) -> None:
+    """Add options. One that is set already is an error, with the sentence `twice`."""
     values, errors = into
     for name, value in options.items():
         if name == "kafka":
             own = values.setdefault("kafka", {})
             for inner, each in value.items():
                 if is_set(own, inner):
-                    errors[f"kafka.{inner}"] = (
-                        f"is given twice, in {where} and beside it"
-                    )
+                    errors[f"kafka.{inner}"] = twice
                 else:
                     own[inner] = each
         elif name in values or name in errors:
-            errors[name] = f"is given twice, in {where} and beside it"
+            errors[name] = twice
         else:
             values[name] = value
 

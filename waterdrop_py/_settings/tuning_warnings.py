@@ -37,8 +37,8 @@ def warn_of_parents_id(transactional_id: str) -> None:
     """Issue a `TuningWarning` in a forked child that uses its parent's id."""
     warnings.warn(
         f"the transactional.id {transactional_id!r} is the one of the parent process: "
-        "two processes with one id fence each other, and a fenced producer sends "
-        "nothing any more; give each process an id of its own",
+        "two processes with one id fence each other, and a fenced producer can send "
+        "nothing more; give each process an id of its own",
         TuningWarning,
         stacklevel=_callers_level(),
     )

@@ -27,6 +27,7 @@ SCHEMES = {
 }
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%25[^\]]+)?\]|[^\s:\[\]@]+)(?::([0-9]{1,5}))?")
 _TAG = "tags."
+_TWICE = "is given twice in the URL"
 _ENCODE = "in a password, '/', '?', '#' and '@' are written %2F, %3F, %23 and %40"
 
 
@@ -90,7 +91,7 @@ def _credentials(login: str, protocol: str, wrong: list[str]) -> dict[str, str]:
         instead = "kafka+sasl_ssl" if protocol == "ssl" else "kafka+sasl_plaintext"
         wrong.append(f"has a user name, which needs SASL: did you mean {instead}://?")
     if not user:
-        wrong.append("has a password and no user name")
+        wrong.append("has a password but no user name")
     found = {"sasl.username": _decoded(user, wrong)}
     if colon:
         found["sasl.password"] = _decoded(password, wrong)
@@ -112,7 +113,7 @@ def _read_query(query: str, rows: Rows, reading: Reading, wrong: list[str]) -> N
         elif name in seen:
             own = name in rows or name.startswith(_TAG)
             path = name if own else f"kafka.{name}"
-            errors[path] = "is given twice in the URL"
+            errors[path] = _TWICE
         elif name.startswith(_TAG):
             tags[name.removeprefix(_TAG).strip()] = value.strip()
         elif name == "kafka":
@@ -120,10 +121,10 @@ def _read_query(query: str, rows: Rows, reading: Reading, wrong: list[str]) -> N
         elif name in rows:
             read_option(rows, name, value, reading)
         else:
-            join(reading, {"kafka": {name: value}}, "the URL")
+            join(reading, {"kafka": {name: value}}, _TWICE)
         seen.add(name)
     if tags:
-        join(reading, {"tags": tags}, "the URL")
+        join(reading, {"tags": tags}, _TWICE)
     values.setdefault("kafka", {})
 
 

@@ -95,7 +95,7 @@ def test_a_str_enum_is_its_value() -> None:
 @pytest.mark.parametrize(
     ("kafka", "path", "expected"),
     [
-        ({}, "kafka", "is empty"),
+        ({}, "kafka", "must not be empty"),
         (None, "kafka", "must be a mapping"),
         ("h:9092", "kafka", "must be a mapping"),
         ([("a", "b")], "kafka", "got a list"),
@@ -107,7 +107,7 @@ def test_a_str_enum_is_its_value() -> None:
         ({"linger.ms": float("nan")}, "kafka.linger.ms", "must be a number, got nan"),
         ({"retries": 10**5_000}, "kafka.retries", "beyond"),
         ({"client.id": "a\0b"}, "kafka.client.id", "NUL"),
-        ({"client.id": "\ud800"}, "kafka.client.id", "not valid Unicode"),
+        ({"client.id": "\ud800"}, "kafka.client.id", "valid Unicode"),
         (
             {"default.topic.config": 5},
             "kafka.default.topic.config",
@@ -344,7 +344,7 @@ LEGAL: dict[str, Any] = {
             "zst",
             "none, gzip, snappy, lz4, zstd; did you mean 'zstd'?",
         ),
-        ("acks", "foo", "got 'foo'; legal are all, or -1 to 1000"),
+        ("acks", "foo", "got 'foo'; legal values are all, or -1 to 1000"),
         ("partitioner", "foo", "consistent_random"),
         ("delivery.report.only.error", 1, "bool"),
         ("sasl.jaas.config", "x", "Java JAAS configuration is not supported"),
