@@ -11,7 +11,7 @@ def test_checks_of_properties_are_loaded_by_the_first_producer() -> None:
     code = (
         "import sys, waterdrop_py;"
         "checks = {f'waterdrop_py._settings.{name}' for name in "
-        "('librdkafka_check', 'conflicts', 'numbers', 'servers')};"
+        "('producer_check', 'librdkafka_check', 'conflicts', 'numbers', 'servers')};"
         "assert not checks & sys.modules.keys();"
         "kafka = {'bootstrap.servers': 'h'};"
         "waterdrop_py.Producer(kafka=kafka, deliver=False).close();"
