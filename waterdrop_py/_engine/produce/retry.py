@@ -1,4 +1,4 @@
-"""What happens when librdkafka refuses a message: wait, or change something, or raise."""
+"""After librdkafka refused a message: waiting, another partition, another client."""
 
 from __future__ import annotations
 

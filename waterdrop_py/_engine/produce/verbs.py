@@ -28,7 +28,6 @@ from waterdrop_py.errors import (
     ProduceError,
     ProduceManyError,
     ReentrantCallError,
-    WaterdropError,
 )
 from waterdrop_py.errors import about as about_message
 
@@ -107,7 +106,7 @@ class Verbs:
         try:
             self._send_one(handle, verb)
         except ProduceError as error:
-            self._failed(verb, error, message=message)
+            self._emitter.error(verb, error, message=message)
             raise
         if self._emitter.listens("message.produced_async"):
             self._emitter.emit("message.produced_async", about(handle.message))
@@ -145,7 +144,7 @@ class Verbs:
             with self.block(deadline):
                 report = self._send_and_serve(handle, verb, started, deadline, limit)
         except ProduceError as error:
-            self._failed(verb, error, message=message)
+            self._emitter.error(verb, error, message=message)
             raise
         if self._emitter.listens("message.produced_sync"):
             self._emitter.emit(
@@ -230,7 +229,7 @@ class Verbs:
         if not isinstance(failure, DeliveryTimeoutError):
             error = _many(failure, handles)
             error.__cause__ = failure.__cause__ or failure
-        self._failed(verb, error, messages=sent)
+        self._emitter.error(verb, error, messages=sent)
         try:
             raise error
         finally:
@@ -303,7 +302,7 @@ class Verbs:
                     self._first_failure(dispatched, deadline)
                 error = _many(failure, dispatched)
                 sent = [each.message for each in handles]
-                self._failed(verb, error, messages=sent)
+                self._emitter.error(verb, error, messages=sent)
                 error.__cause__ = failure.__cause__ or failure
                 try:
                     raise error
@@ -326,9 +325,6 @@ class Verbs:
             if isinstance(error, ProduceError):
                 return about_message(error, subject_of(handle))
         return None
-
-    def _failed(self, verb: str, error: WaterdropError, **about: Any) -> None:
-        self._emitter.error(verb, error, **about)
 
 
 def about(message: Message) -> dict[str, Any]:
