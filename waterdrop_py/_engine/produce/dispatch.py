@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.recovery import Recovery
     from waterdrop_py.config import Config
-    from waterdrop_py.delivery import DeliveryHandle
+    from waterdrop_py.delivery import DeliveryHandle, Place
 
 
 class Dispatch:
@@ -57,7 +57,8 @@ class Dispatch:
         """
         connection = self.connection
         give_up = self._retry.give_up_at(deadline)
-        partition = self._partition(handle, deadline)
+        topic, place = topic_of(handle), place_of(handle)
+        partition = -1 if place is None else self._partition(topic, place, deadline)
         try:
             while True:
                 client = self._ready(handle, deadline)
@@ -76,11 +77,11 @@ class Dispatch:
                     if client.refusals:
                         connection.reschedule()
         finally:
-            self._after_send(handle, serves=serves)
+            self._after_send(topic, place, serves=serves)
 
-    def _after_send(self, handle: DeliveryHandle, *, serves: bool) -> None:
+    def _after_send(self, topic: str, place: Place | None, *, serves: bool) -> None:
         """Do what can wait until the message is queued."""
-        connection, topic, place = self.connection, topic_of(handle), place_of(handle)
+        connection = self.connection
         if not serves:
             introduce(connection)
         connection.topic = topic
@@ -123,14 +124,9 @@ class Dispatch:
         except ProduceError as error:
             raise about(shared(error), subject_of(handle)) from error.__cause__
 
-    def _partition(self, handle: DeliveryHandle, deadline: float | None) -> int:
-        place = place_of(handle)
-        if place is None:
-            return -1
+    def _partition(self, topic: str, place: Place, deadline: float | None) -> int:
         if place.partition is not None:
             return place.partition
         if place.partition_key is None:
             return -1
-        return partition_of(
-            self.connection, topic_of(handle), place.partition_key, deadline
-        )
+        return partition_of(self.connection, topic, place.partition_key, deadline)
