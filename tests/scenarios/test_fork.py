@@ -115,3 +115,14 @@ def test_child_polls_and_reaps(servers: str, topic: str, arrived: Arrived) -> No
     assert outcome.one("child_code") == 0
     assert outcome.one("parent_closed")
     assert set(arrived().values()) == {1}
+
+
+def test_fork_in_the_middle_of_an_import(servers: str, topic: str) -> None:
+    """A library thread imports what requests for metadata need. A fork waits for it:
+    the child would be left with a part of that module, and ask in vain."""
+    outcome = run_scenario("fork_import.py", servers, topic).assert_clean()
+
+    assert outcome.one("entered")
+    assert outcome.one("child") == 3
+    assert outcome.one("child_code") == 0
+    assert outcome.one("parent") == 3
