@@ -587,9 +587,7 @@ UNFIT: list[tuple[Any, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("fn", "shown"), UNFIT, ids=[name_of(fn) for fn, _ in UNFIT]
-)
+@pytest.mark.parametrize(("fn", "shown"), UNFIT, ids=[name_of(fn) for fn, _ in UNFIT])
 def test_what_cannot_take_an_event_is_refused(fn: Any, shown: str | None) -> None:
     """As it is subscribed, with its parameters; not at the first event."""
     monitor = Monitor()
