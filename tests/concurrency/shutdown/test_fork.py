@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.concurrency.support import slot_of
 from tests.doubles import BOUND
 from waterdrop_py._engine.concurrency.pause import pause
@@ -13,8 +15,6 @@ from waterdrop_py._engine.shutdown import fork as shutdown_fork
 from waterdrop_py._engine.shutdown.fork import BUDGET, FORK
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.concurrency.support import Make
     from tests.doubles import Bench, Park
 
@@ -51,6 +51,7 @@ def test_a_fork_waits_for_a_request_of_the_librarys_own(
         assert not bench.open_clients
 
 
+@pytest.mark.serial
 def test_a_fork_waits_for_no_answer_for_ever(bench: Bench, make: Make) -> None:
     """A broker that does not answer costs a fork its budget, and the client stays."""
     with bench.park("list_topics") as park:
