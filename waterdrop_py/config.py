@@ -285,7 +285,7 @@ def _unusable(config: Config) -> dict[str, str]:
 
 def _is_for_a_double(factory: Any) -> bool:
     """Whether the clients are the library's own doubles, which connect to nothing."""
-    doubles = sys.modules.get("waterdrop_py.testing.doubles")
+    doubles = sys.modules.get("waterdrop_py._engine.client.fake")
     made = factory if isinstance(factory, type) else type(factory)
     return doubles is not None and issubclass(made, doubles.FakeClient)
 

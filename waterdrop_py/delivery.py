@@ -1,32 +1,38 @@
-"""What becomes of a message: the handle, and the report it ends with."""
+"""`DeliveryHandle`: a message on its way, and what the engine does to one."""
 
 from __future__ import annotations
 
 import asyncio
-import copy
+import math
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 from waterdrop_py._engine.client import waiting, watchers
+from waterdrop_py._engine.client.client import Client
+from waterdrop_py._engine.client.subjects import subject
+from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.contained import (
     from_signal_handler,
     on_main_thread,
 )
 from waterdrop_py._engine.concurrency.signals import unbroken
 from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._engine.reports.subjects import subject_of
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.foreign_names import HANDLE, REPORT, no_attribute
+from waterdrop_py._settings.foreign_names import HANDLE, no_attribute
 from waterdrop_py._settings.redact import shown
-from waterdrop_py.errors import DeliveryTimeoutError, InvalidArgumentError, about
+from waterdrop_py.delivery_report import DeliveryReport
+from waterdrop_py.errors import (
+    DeliveryTimeoutError,
+    InvalidArgumentError,
+    ProduceError,
+    about,
+)
 from waterdrop_py.message import Message
 from waterdrop_py.typing import Headers
 
-if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Client
+__all__ = ["DeliveryHandle", "DeliveryReport"]
 
 
 class Place(NamedTuple):
@@ -40,155 +46,12 @@ class Place(NamedTuple):
 ANYWHERE: Final = Place(None, None, None)
 
 
-class DeliveryReport:
-    """Where a message ended up. Immutable; its figures are read when asked for.
+class Accounting(Protocol):
+    """What a closing producer counts outcomes with."""
 
-    It can be copied and pickled; a label that cannot be is None in the pickle. Two
-    reports are equal when all their values are; of an error those are type and text.
-    """
-
-    __slots__ = ("_error", "_handle", "_native")
-
-    _error: BaseException | None
-    _handle: DeliveryHandle
-    _native: Any
-
-    if not TYPE_CHECKING:  # else a type checker would accept every name
-
-        def __getattr__(self, name: str) -> NoReturn:
-            no_attribute(self, name, REPORT.get(name))
-
-    @property
-    def topic(self) -> str:
-        """The topic it was sent to."""
-        return self._handle._topic
-
-    @property
-    def partition(self) -> int | None:
-        """The partition it is in; None when it reached none."""
-        native = self._native
-        return None if native is None else _natural(native.partition())
-
-    @property
-    def offset(self) -> int | None:
-        """Its offset there; None when it has none (failed, or `acks=0`)."""
-        native = self._native
-        return None if native is None else _natural(native.offset())
-
-    @property
-    def timestamp(self) -> int | None:
-        """Milliseconds since the epoch, as the broker stored it; or None."""
-        native = self._native
-        return None if native is None else _natural(native.timestamp()[1])
-
-    @property
-    def latency_ms(self) -> float | None:
-        """Milliseconds from the hand-over to librdkafka until the broker's answer,
-        as librdkafka measured it; or None."""
-        native = self._native
-        latency = None if native is None else native.latency()
-        return None if latency is None or latency < 0 else latency * 1000
-
-    @property
-    def label(self) -> Any:
-        """What the message was labelled with."""
-        return self._handle._label
-
-    @property
-    def message(self) -> Message:
-        """The message itself."""
-        return self._handle.message
-
-    @property
-    def error(self) -> BaseException | None:
-        """The `ProduceError` of a message that was not delivered, else None."""
-        return self._error
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, DeliveryReport):
-            return NotImplemented
-        if self._handle is other._handle:
-            return True
-        # A label may not survive pickling, and its comparison may raise.
-        return self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash((self.topic, self.partition, self.offset, self.timestamp))
-
-    def __copy__(self) -> DeliveryReport:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> DeliveryReport:
-        try:
-            label = copy.deepcopy(self.label, memo)
-        except Exception:  # noqa: BLE001 - a lock, a socket: it is shared then
-            label = self.label
-        return _restored(*self._kept(label))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        import pickle  # at hand for who pickles
-
-        label = self.label
-        try:
-            pickle.dumps(label)
-        except Exception:  # noqa: BLE001 - whatever a foreign object raises
-            label = None
-        return _restored, self._kept(label)
-
-    def _kept(self, label: Any) -> tuple[Any, ...]:
-        figures = None
-        if self._native is not None:
-            figures = (self.partition, self.offset, self.timestamp, self.latency_ms)
-        return replace(self.message, label=label), figures, self._error
-
-    def _values(self) -> tuple[Any, ...]:
-        message, figures, error = self._kept(None)
-        return message, figures, type(error), str(error)
-
-    def __repr__(self) -> str:
-        shown = (
-            f"{name}={getattr(self, name)!r}"
-            for name in ("topic", "partition", "offset", "timestamp", "error")
-        )
-        return f"DeliveryReport({', '.join(shown)})"
-
-
-class _Figures(NamedTuple):
-    """What a restored report reads in place of librdkafka's message."""
-
-    kept: tuple[int | None, int | None, int | None, float | None]
-
-    def partition(self) -> int | None:
-        return self.kept[0]
-
-    def offset(self) -> int | None:
-        return self.kept[1]
-
-    def timestamp(self) -> tuple[int, int | None]:
-        return 0, self.kept[2]
-
-    def latency(self) -> float | None:
-        latency_ms = self.kept[3]
-        return None if latency_ms is None else latency_ms / 1000
-
-
-def _restored(message: Message, figures: Any, error: Any) -> DeliveryReport:
-    """A report of values that were kept."""
-    handle = DeliveryHandle()
-    handle._topic, handle._label = message.topic, message.label
-    handle._payload, handle._key = message.payload, message.key  # type: ignore[assignment]
-    handle._headers = message.headers  # type: ignore[assignment]
-    handle._place = Place(
-        message.partition,
-        message.partition_key,  # type: ignore[arg-type]
-        message.timestamp,  # type: ignore[arg-type]
-    )
-    return report_of(handle, None if figures is None else _Figures(figures), error)
-
-
-def _natural(figure: int | None) -> int | None:
-    """librdkafka says "none" with a negative number."""
-    return None if figure is None or figure < 0 else figure
+    delivered: int
+    failed: int
+    undelivered: list[DeliveryHandle]
 
 
 class DeliveryHandle:
@@ -220,8 +83,7 @@ class DeliveryHandle:
     _headers: Headers | None
     _key: bytes | None
     _label: Any
-    if TYPE_CHECKING:  # of the engine, for which no type is looked up at run time
-        _client: Client
+    _client: Client
     _native: Any
     _payload: bytes | None
     _place: Place | None
@@ -336,7 +198,7 @@ class DeliveryHandle:
         `InvalidArgumentError`."""
         if self._native is None and not self.done():
             bound = seconds("timeout", timeout)
-            if not waiting.wait_for(self, bound):
+            if not wait_for(self, bound):
                 raise overdue(self, bound, "timeout")
         return self._failure()
 
@@ -351,7 +213,7 @@ class DeliveryHandle:
             InvalidArgumentError: `fn` is not callable.
         """
         _check_callable(fn)
-        watchers.watch(self, fn)
+        watchers.watch(self._client, self, fn)
 
     def as_future(self) -> Future[DeliveryReport]:
         """A `concurrent.futures.Future` of the same outcome, for
@@ -361,20 +223,18 @@ class DeliveryHandle:
         if self.done():
             self._resolve(future)
         else:
-            watchers.wake(self, lambda _: self._resolve_undisturbed(future))
+            watchers.wake(
+                self._client, self, lambda _: self._resolve_undisturbed(future)
+            )
         return future
 
     def _resolve_undisturbed(self, future: Future[DeliveryReport]) -> None:
         """Give `future` the outcome where no signal handler runs: one that raised
         inside its `set_result` would keep from it who waits for it."""
-        if not on_main_thread():
+        if on_main_thread():
+            background.submit(lambda: self._resolve(future))
+        else:
             self._resolve(future)
-            return
-        from waterdrop_py._engine.process.runtime import (
-            RUNTIME,  # it needs this module itself
-        )
-
-        RUNTIME.workers.submit(lambda: self._resolve(future))
 
     def _resolve(self, future: Future[DeliveryReport]) -> None:
         """Give `future` the outcome; again does no harm."""
@@ -390,7 +250,7 @@ class DeliveryHandle:
             # A callback of the future's, and no `Exception`: those it logs itself.
             if from_signal_handler(raised):
                 raise
-            self._client.reports.callback_raised("done_callback", raised)
+            self._client.done_callback_raised(raised)
 
     def __await__(self) -> Generator[Any, None, DeliveryReport]:
         """Wait inside asyncio; cancelling the wait does not cancel the delivery."""
@@ -410,7 +270,7 @@ class DeliveryHandle:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(wake)
 
-        watchers.wake(self, ring)
+        watchers.wake(self._client, self, ring)
         try:
             await resolved
         finally:
@@ -446,6 +306,59 @@ _place_of: Final = DeliveryHandle.__dict__["_place"].__get__
 _WATCHED: Final = watchers.WATCHED
 
 
+# -- what the engine does with a handle ----------------------------------------
+
+
+def client_of(handle: DeliveryHandle) -> Client | None:
+    """The client that has the message; None before the first try to send it."""
+    return handle._client
+
+
+def topic_of(handle: DeliveryHandle) -> str:
+    """The topic that the message goes to."""
+    return handle._topic
+
+
+def sequence_of(handle: DeliveryHandle) -> int:
+    """The number of the message on its client; messages were sent in its order."""
+    return handle._seq
+
+
+def subject_of(handle: DeliveryHandle, partition: int | None = None) -> str:
+    """The topic, partition, key and label of a message, as far as it has them."""
+    place = handle._place
+    if partition is None and place is not None:
+        partition = place.partition
+    return subject(handle._topic, partition, handle._key, handle._label)
+
+
+def wait_for(handle: DeliveryHandle, timeout: float | None) -> bool:
+    """Wait until `handle` has its outcome; False when `timeout` seconds are over.
+
+    Raises:
+        ReentrantCallError: only a call that this one interrupted could end it.
+    """
+    deadline = math.inf if timeout is None else clock.system_now() + timeout
+    return wait_until(handle, deadline)
+
+
+def wait_until(handle: DeliveryHandle, deadline: float) -> bool:
+    """The same, with a deadline in seconds on the system's clock."""
+    woken: Client | None = None
+    check()
+    while not handle.done():
+        client = handle._client  # another one, once a deferred message was sent
+        if handle._seq < 0:
+            waiting.wait_deferred(client, handle, -handle._seq, deadline)
+        else:
+            woken = waiting.wait_once(client, handle, deadline, woken)
+        if clock.system_now() >= deadline:
+            break
+    if woken is not None:
+        woken.hand_on()
+    return handle.done()
+
+
 def overdue(
     handle: DeliveryHandle, bound: float | None, limit: str
 ) -> DeliveryTimeoutError:
@@ -458,12 +371,50 @@ def overdue(
     )
 
 
+def resolve(
+    client: Client,
+    handle: DeliveryHandle,
+    native: Any,
+    failure: ProduceError | None,
+    accounting: Accounting | None,
+    given_up: bool,
+) -> None:
+    """Give `handle` its outcome, and count it.
+
+    From the first count to the outcome there is no call and, for Python 3.10, no
+    jump: no signal handler gets in between, and nothing is counted twice.
+    """
+    if failure is None:
+        if accounting is not None:
+            accounting.delivered += 1
+        client.acknowledged += 1
+        handle._native = native
+        client.telling = None
+        return
+    if accounting is not None:
+        if given_up:
+            undelivered = accounting.undelivered
+            undelivered += (handle,)
+        else:
+            accounting.failed += 1
+    client.failed += 1
+    handle._error = failure
+    client.telling = None
+
+
+def fail(client: Client, handle: DeliveryHandle, error: BaseException) -> None:
+    """Give a message that was not sent its error, and tell who waits for it."""
+    handle._error = error
+    watchers.notify(client, handle)
+
+
 def report_of(
     handle: DeliveryHandle, native: Any, error: BaseException | None
 ) -> DeliveryReport:
     """The report of `handle`, from librdkafka's message or from the error alone."""
     report = DeliveryReport()
-    report._handle = handle
+    report._sent = handle
+    report._topic = handle._topic
     report._native = native
     report._error = error
     return report

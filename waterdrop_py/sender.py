@@ -264,7 +264,9 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         if self._components.buffer:
             self._components.flusher.flush_before(deadline)
         left = None if deadline is None else max(0.0, deadline - clock.system_now())
-        return flush.flush(self._connection, left)
+        connection = self._connection
+        connection.refuse_closed()
+        return flush.flush(connection.client, left, lingers=connection.factory.lingers)
 
     # -- tombstones --------------------------------------------------------
 

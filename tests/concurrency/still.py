@@ -6,8 +6,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from waterdrop_py import Config
-from waterdrop_py._engine.client.client import peek
 from waterdrop_py._engine.client.factory import Factory
+from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.connection.connection import Connection
 from waterdrop_py._engine.connection.teardown import TeardownBatch
 from waterdrop_py._engine.emitter import Emitter

@@ -19,7 +19,7 @@ from waterdrop_py._engine.transactions.manager import Transactions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from waterdrop_py._engine.connection.brokers import Brokers
+    from waterdrop_py._engine.client.learned_brokers import Brokers
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py.config import Config
     from waterdrop_py.middleware import Middleware

@@ -317,7 +317,9 @@ def _joined(
     connection: Connection, client: Client, topic: str, until: float
 ) -> Request:
     """The request that is in progress, or a new one."""
-    request = client.asking.setdefault(topic, Request(connection, client, topic, until))
+    request: Request = client.asking.setdefault(
+        topic, Request(connection, client, topic, until)
+    )
     request.until = max(request.until, until)
     return request
 

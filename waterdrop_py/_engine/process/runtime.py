@@ -6,10 +6,10 @@ import weakref
 from itertools import count
 from typing import TYPE_CHECKING, Final, cast
 
-from waterdrop_py._engine.client.client import peek
 from waterdrop_py._engine.client.reachability import REACH
-from waterdrop_py._engine.concurrency import clock, threads
+from waterdrop_py._engine.concurrency import background, clock, threads
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.connection.teardown import TeardownBatch
 from waterdrop_py._engine.logs.log import LOG
@@ -61,8 +61,8 @@ class Runtime:
 
     def __init__(self) -> None:
         self.reset()
-        LOG.submit = self._submit
-        LOG.wake = self._wake_poller
+        background.run_by(self._submit)
+        LOG.wake_by(self._wake_poller)
         clock.on_jump(self._wake_reaper)
 
     def reset(self) -> None:

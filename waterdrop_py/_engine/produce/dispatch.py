@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine.client import waiting, watchers
+from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.borrow_marks import borrower, ends_step, in_deferred
 from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.interruption import raise_interruption
@@ -17,6 +17,7 @@ from waterdrop_py._engine.client.kafka_errors import (
     queue_full_error,
     refusal_of,
 )
+from waterdrop_py._engine.client.subjects import limit_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME
@@ -29,9 +30,8 @@ from waterdrop_py._engine.connection.partitions import (
     refresh,
 )
 from waterdrop_py._engine.connection.resending import Moved
-from waterdrop_py._engine.reports.subjects import limit_of, subject_of
 from waterdrop_py._settings.reading import number_of
-from waterdrop_py.delivery import ANYWHERE, Place
+from waterdrop_py.delivery import ANYWHERE, Place, fail, subject_of
 from waterdrop_py.errors import (
     ProduceError,
     ReentrantCallError,
@@ -232,8 +232,8 @@ class Dispatch:
                 self._after_interruption(handle, verb, block)
                 raise
             self._emitter.error(verb, error, message=handle.message)
-            handle._error = error.with_traceback(None)  # its frames have the handle
-            watchers.notify(handle)
+            # Without the traceback: its frames have the handle.
+            fail(handle._client, handle, error.with_traceback(None))
 
     def _ready(self, handle: DeliveryHandle, deadline: float | None) -> Client:
         try:
@@ -254,12 +254,12 @@ class Dispatch:
                 lambda: self._send_deferred(handle, verb, block)
             )
         elif not handle.done():
-            handle._error = ProduceError(
+            error = ProduceError(
                 "a signal handler raised as this message was handed over: whether it "
                 "was sent is not known (report_lost)",
                 code="report_lost",
             )
-            watchers.notify(handle)
+            fail(handle._client, handle, error)
 
     def _partition(self, handle: DeliveryHandle, deadline: float | None) -> int:
         place = handle._place

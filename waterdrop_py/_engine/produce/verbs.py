@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.client import SLICE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
@@ -18,8 +17,7 @@ from waterdrop_py._engine.produce.validation import (
     fill_others,
     listed,
 )
-from waterdrop_py._engine.reports.subjects import subject_of
-from waterdrop_py.delivery import DeliveryHandle, overdue
+from waterdrop_py.delivery import DeliveryHandle, overdue, subject_of, wait_until
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
@@ -152,9 +150,9 @@ class Verbs:
             if self._dispatch.unnoted:
                 # Threads that start now would be in the way of the report.
                 soon = min(clock.system_now() + SLICE, deadline)
-                waiting.wait_until(handle, soon)
+                wait_until(handle, soon)
                 self._dispatch.introduce(handle)
-            if not waiting.wait_until(handle, deadline):
+            if not wait_until(handle, deadline):
                 raise overdue(handle, deadline - started, limit)
             return handle.result(0)
         finally:
@@ -290,7 +288,7 @@ class Verbs:
         """
         first: ProduceError | None = None
         for handle in handles:
-            if not handle.done() and not waiting.wait_until(handle, deadline):
+            if not handle.done() and not wait_until(handle, deadline):
                 return overdue(handle, self._patience, "max_wait_timeout")
             if first is None and handle._native is None:
                 error = handle.exception(0)

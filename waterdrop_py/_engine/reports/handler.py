@@ -14,10 +14,11 @@ from waterdrop_py._engine.client.kafka_errors import (
     produce_error,
 )
 from waterdrop_py._engine.client.reachability import REACH
+from waterdrop_py._engine.client.subjects import limit_of, nearest
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.reports.accounting import CloseAccounting
-from waterdrop_py._engine.reports.subjects import limit_of, nearest, subject_of
-from waterdrop_py.delivery import DeliveryHandle, report_of
+from waterdrop_py._engine.reports.giving_up import open_handles
+from waterdrop_py.delivery import report_of, resolve, subject_of, topic_of
 from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py.delivery import DeliveryHandle
 
 
 class Resending(Protocol):
@@ -75,13 +77,15 @@ class Telling:
         called: the user's `on_delivery` has begun.
         begun: the subscribers that have begun to hear of a success.
         failed: a failure is being told.
+        given_up: the message was purged.
     """
 
-    __slots__ = ("begun", "called", "failed", "failure", "handle")
+    __slots__ = ("begun", "called", "failed", "failure", "given_up", "handle")
 
     def __init__(self, handle: DeliveryHandle, failure: ProduceError | None) -> None:
         self.handle = handle
         self.failure = failure
+        self.given_up = failure is not None and failure.code in PURGED
         self.called = self.failed = False
         self.begun: list[Callable[..., object]] = []
 
@@ -107,18 +111,18 @@ class ReportHandler:
     """
 
     __slots__ = (
-        "_emitter",
         "_on_delivery",
         "_purged",
-        "_servers",
         "accounting",
         "diagnosis",
+        "emitter",
         "exiting",
         "foreign",
         "kafka",
         "linger",
         "resending",
         "sends_observed",
+        "servers",
         "topics",
         "transactional",
     )
@@ -129,8 +133,8 @@ class ReportHandler:
         servers: str,
         on_delivery: Callable[[Any, Any], None] | None,
     ) -> None:
-        self._emitter = emitter
-        self._servers = servers
+        self.emitter = emitter
+        self.servers = servers
         self._on_delivery = on_delivery
         self._purged: dict[int, ProduceError] = {}
         self.topics: tuple[str, ...] = ()
@@ -146,11 +150,16 @@ class ReportHandler:
 
     def refresh(self) -> None:
         """Look again at who wants to hear of sends."""
-        heard = self._emitter.listens("message.produced_async")
+        heard = self.emitter.listens("message.produced_async")
         self.sends_observed = heard or self.foreign
 
-    def take_client(self, *, foreign: bool) -> None:
-        """The next client is `foreign`, or `confluent_kafka.Producer` itself."""
+    def take_client(
+        self, kafka: Mapping[str, Any], linger: float, *, foreign: bool
+    ) -> None:
+        """A client was made of `kafka`, whose messages wait `linger` seconds; it is
+        `foreign`, or `confluent_kafka.Producer` itself."""
+        self.kafka = kafka
+        self.linger = linger
         self.foreign = foreign
         self.refresh()
 
@@ -166,7 +175,7 @@ class ReportHandler:
         return (
             self.accounting is None
             and self._on_delivery is None
-            and not self._emitter.listens("message.acknowledged")
+            and not self.emitter.listens("message.acknowledged")
         )
 
     def checklist(
@@ -181,7 +190,7 @@ class ReportHandler:
         hint = "" if topic is None else nearest(topic, self.topics)
         answers = self.diagnosis.answers
         return self.diagnosis.checklist(
-            self._servers,
+            self.servers,
             reached=client is not None
             and (
                 client.reached or client.acknowledged + answers > client.answers_before
@@ -203,53 +212,32 @@ class ReportHandler:
         missing = code_name(error) in _UNKNOWN
         return self._told(handle, client, error, None, missing=missing)
 
-    def settle(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
+    def settle(
+        self, client: Client, handle: DeliveryHandle, error: Any, native: Any
+    ) -> None:
         """Resolve `handle`, after everybody who wants to know it first.
 
         Again, if a signal handler interrupted it: everybody hears of it once.
         """
-        client = handle._client
         if client.given_up is None and not handle.done():
-            telling = client.telling
+            telling: Telling | None = client.telling
             if telling is None or telling.handle is not handle:
                 if error is not None and self.resending.take(handle, error, native):
                     return
-                failure = (
-                    None if error is None else self._failure(handle, error, native)
+                telling = client.telling = Telling(
+                    handle,
+                    None
+                    if error is None
+                    else self._failure(client, handle, error, native),
                 )
-                telling = client.telling = Telling(handle, failure)
             self._tell(telling, error, native)
-            if (
-                client.given_up is None
-            ):  # else given up meanwhile, or this is a forked child
-                self._resolve(client, telling, native)
-        watchers.notify(handle)
-
-    def _resolve(self, client: Client, telling: Telling, native: Any) -> None:
-        """Give the handle its outcome, and count it.
-
-        From the first count to the outcome there is no call and, for Python 3.10, no
-        jump: no signal handler gets in between, and nothing is counted twice.
-        """
-        handle, failure, drain = telling.handle, telling.failure, self.accounting
-        if failure is None:
-            if drain is not None:
-                drain.delivered += 1
-            client.acknowledged += 1
-            handle._native = native
-            client.telling = None
-            return
-        given_up = failure.code in PURGED
-        if self.transactional and not given_up:
-            client.sequence_gap = True
-        if drain is not None:
-            if given_up:
-                drain.undelivered += (handle,)
-            else:
-                drain.failed += 1
-        client.failed += 1
-        handle._error = failure
-        client.telling = None
+            if client.given_up is None:
+                failure, given_up = telling.failure, telling.given_up
+                if self.transactional and failure is not None and not given_up:
+                    client.sequence_gap = True
+                resolve(client, handle, native, failure, self.accounting, given_up)
+            # else it was given up meanwhile, or this is a forked child
+        watchers.notify(client, handle)
 
     def _tell(self, telling: Telling, error: Any, native: Any) -> None:
         """Tell who hears of outcomes, and has not heard of this one yet."""
@@ -266,6 +254,10 @@ class ReportHandler:
         elif not telling.failed:
             self._announce_failure(telling, native, telling.failure)
 
+    def open_handles(self, client: Client) -> list[DeliveryHandle]:
+        """Every handle of `client` that has no outcome; see `giving_up`."""
+        return open_handles(client)
+
     def resolve_lost(self, client: Client, handles: list[DeliveryHandle]) -> None:
         """Resolve handles of a foreign client whose report never comes."""
         client.poll_soon(
@@ -279,7 +271,8 @@ class ReportHandler:
                 "the message was delivered is not known (report_lost)",
                 code="report_lost",
             )
-            self._resolve(client, Telling(handle, error), None)
+            client.sequence_gap |= self.transactional
+            resolve(client, handle, None, error, self.accounting, given_up=False)
             client.arrived.append((handle, None, None))
         client.drain()
 
@@ -292,15 +285,15 @@ class ReportHandler:
             client.note_fatal(kafka_error)
             self.client_error(kafka_error, client)
         else:
-            self._emitter.error("poller.error", error)
+            self.emitter.error("poller.error", error)
 
     def poller_slow(self, error: BaseException) -> None:
         """A callback of this producer's delays the reports of the others."""
-        self._emitter.error("poller.slow", error)
+        self.emitter.error("poller.slow", error)
 
     def thread_raised(self, error: BaseException) -> None:
         """Something that is no `Exception` came out of a callback on the poller."""
-        self._emitter.error("poller.error", error)
+        self.emitter.error("poller.error", error)
 
     def client_error(self, error: Any, client: Client | None = None) -> None:
         """librdkafka's `error_cb`: remember the cause, tell who listens.
@@ -310,17 +303,18 @@ class ReportHandler:
         self.diagnosis.note(error, client)
         failure = produce_error(error)
         if client is None or not of_connection(failure.code):
-            self._emitter.error("librdkafka.error", failure)
+            self.emitter.error("librdkafka.error", failure)
         else:
-            heard = self._emitter.tell("librdkafka.error", failure)
+            heard = self.emitter.tell("librdkafka.error", failure)
             REACH.blame(client, failure.code, failure, unheard=not heard)
 
     def callback_raised(self, name: str, error: BaseException) -> None:
         """A callback of the user's raised; nothing else changes."""
-        self._emitter.error(f"callbacks.{name}.error", error)
+        self.emitter.error(f"callbacks.{name}.error", error)
 
-    def _failure(self, handle: DeliveryHandle, error: Any, native: Any) -> ProduceError:
-        client = handle._client
+    def _failure(
+        self, client: Client, handle: DeliveryHandle, error: Any, native: Any
+    ) -> ProduceError:
         fatal = client.fatal if self.accounting is None else None
         # A purge ends a hundred thousand messages at once: they share their error.
         purged = self._purged.get(error.code())
@@ -354,7 +348,7 @@ class ReportHandler:
         *,
         missing: bool,
     ) -> ProduceError:
-        code, topic = code_name(error), handle._topic
+        code, topic = code_name(error), topic_of(handle)
         limit = limit_of(code, self.kafka)
         if missing:
             self.topics = tuple(each for each in self.topics if each != topic)
@@ -371,9 +365,9 @@ class ReportHandler:
 
     def _announce_success(self, telling: Telling, native: Any) -> None:
         self.diagnosis.clear()
-        if self._emitter.listens("message.acknowledged"):
+        if self.emitter.listens("message.acknowledged"):
             report = report_of(telling.handle, native, None)
-            self._emitter.emit(
+            self.emitter.emit(
                 "message.acknowledged",
                 {
                     "topic": report.topic,
@@ -390,23 +384,22 @@ class ReportHandler:
         self, telling: Telling, native: Any, failure: ProduceError
     ) -> None:
         # What an aborted transaction gave up is no error: it was meant.
-        handle = telling.handle
-        given_up = failure.code in PURGED
+        handle, given_up = telling.handle, telling.given_up
         telling.failed = True
         if given_up and self.transactional:
-            if self._emitter.listens("message.purged"):
-                self._emitter.emit("message.purged", _told(handle, native, failure))
+            if self.emitter.listens("message.purged"):
+                self.emitter.emit("message.purged", _told(handle, native, failure))
             return
         kind = "librdkafka.dispatch_error"
-        if self._emitter.listens("error.occurred"):
+        if self.emitter.listens("error.occurred"):
             told = _told(handle, native, failure)
             if given_up and self.exiting:
-                self._emitter.tell(kind, failure, **told)
+                self.emitter.tell(kind, failure, **told)
             else:
-                self._emitter.error(kind, failure, **told)
+                self.emitter.error(kind, failure, **told)
         elif not given_up or (self.accounting is None and not self.exiting):
             # A close says once for all what it gave up.
-            self._emitter.error(kind, failure, topic=handle._topic)
+            self.emitter.error(kind, failure, topic=topic_of(handle))
 
 
 def _told(handle: DeliveryHandle, native: Any, failure: ProduceError) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.logs.log import LOG
+from waterdrop_py._engine.reports.giving_up import open_handles
+from waterdrop_py.delivery import topic_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,8 +101,8 @@ def _sentence(connections: list[Connection]) -> str:
                 name = connection.emitter.producer_id
                 counts[name] = counts.get(name, 0) + count
                 if len(counts) <= _NAMED:
-                    handles = watchers.open_handles(client)
-                    topics |= {f"topic {handle._topic!r}" for handle in handles}
+                    handles = open_handles(client)
+                    topics |= {f"topic {topic_of(handle)!r}" for handle in handles}
     bound = max(connection.close_timeout for connection in connections)
     what = "its producers are closed"
     if counts:
