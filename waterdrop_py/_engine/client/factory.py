@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # no handle would ever resolve.
 _NOT_PASSED_ON: Final = ("on_delivery", "delivery.report.only.error")
 
+_INVALID_ARG: Final = KafkaError._INVALID_ARG  # noqa: SLF001 - its constant
 _QUEUE: Final = "queue.buffering.max.messages"
 _DEFAULT_QUEUE: Final = 100_000
 _NOTICEABLE_LINGER: Final = 0.01
@@ -228,7 +229,7 @@ class Factory:
             surface()
         except KafkaException as error:
             refused = kafka_error_of(error)
-            if refused is not None and refused.code() == KafkaError._INVALID_ARG:
+            if refused is not None and refused.code() == _INVALID_ARG:
                 raise ConfigurationInvalidError({"kafka": refused.str()}) from error
             if refused is not None:
                 reports.diagnosis.note(refused)

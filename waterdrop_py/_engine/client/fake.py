@@ -120,7 +120,7 @@ class FakeClient:
     def __call__(self, conf: dict[str, Any]) -> FakeClient:
         """Open a client of this cluster, with `conf`."""
         client = copy.copy(self)
-        client._start(dict(conf))
+        client._start(dict(conf))  # noqa: SLF001 - of its own class
         return client
 
     def _start(self, conf: dict[str, Any]) -> None:
@@ -192,7 +192,7 @@ class FakeClient:
         """Fail what waits with `_PURGE_QUEUE`, at the next poll."""
         self._refuse_closed()
         purged = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        error = KafkaError(KafkaError._PURGE_QUEUE)
+        error = KafkaError(KafkaError._PURGE_QUEUE)  # noqa: SLF001 - its constant
         self._waiting.extend((callback, error, each) for callback, _, each in purged)
         for _, _, message in purged:
             self._drop(message)
@@ -279,4 +279,4 @@ class _Topic:
 
 
 def _state(why: str) -> KafkaException:
-    return KafkaException(KafkaError(KafkaError._STATE, why))
+    return KafkaException(KafkaError(KafkaError._STATE, why))  # noqa: SLF001

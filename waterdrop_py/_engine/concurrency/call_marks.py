@@ -32,7 +32,7 @@ class CallMark:
 
     def frames(self) -> Iterator[FrameType]:
         """The calling thread's frames of marked functions, the innermost first."""
-        frame: FrameType | None = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, of CPython
         while frame is not None:
             if frame.f_code in self._codes:
                 yield frame

@@ -22,8 +22,8 @@ from waterdrop_py.errors import ProduceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.client.pending import Place
     from waterdrop_py._engine.connection.connection import Connection
-    from waterdrop_py.delivery import Place
 
 LOOK_UP: Final = 5.0
 """Seconds that a look-up takes at most."""

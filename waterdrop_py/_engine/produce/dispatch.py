@@ -17,6 +17,7 @@ from waterdrop_py._engine.client.kafka_errors import (
     queue_full_error,
     refusal_of,
 )
+from waterdrop_py._engine.client.pending import ANYWHERE, Place, fail, subject_of
 from waterdrop_py._engine.client.subjects import limit_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
@@ -31,7 +32,6 @@ from waterdrop_py._engine.connection.partitions import (
 )
 from waterdrop_py._engine.connection.resending import Moved
 from waterdrop_py._settings.reading import number_of
-from waterdrop_py.delivery import ANYWHERE, Place, fail, subject_of
 from waterdrop_py.errors import (
     ProduceError,
     ReentrantCallError,

@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.client.client import SLICE
+from waterdrop_py._engine.client.pending import overdue, subject_of, wait_until
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.produce.buffer import Ready, message_of
@@ -17,7 +18,7 @@ from waterdrop_py._engine.produce.validation import (
     fill_others,
     listed,
 )
-from waterdrop_py.delivery import DeliveryHandle, overdue, subject_of, wait_until
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
-from waterdrop_py.delivery import sequence_of
+from waterdrop_py._engine.client.pending import sequence_of
 from waterdrop_py.message import Message
 
 if TYPE_CHECKING:

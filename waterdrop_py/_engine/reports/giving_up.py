@@ -6,7 +6,8 @@ import gc
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting, watchers
-from waterdrop_py.delivery import DeliveryHandle, client_of
+from waterdrop_py._engine.client.pending import client_of
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:

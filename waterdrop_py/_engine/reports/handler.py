@@ -13,12 +13,13 @@ from waterdrop_py._engine.client.kafka_errors import (
     kafka_error_of,
     produce_error,
 )
+from waterdrop_py._engine.client.pending import resolve, subject_of, topic_of
 from waterdrop_py._engine.client.reachability import REACH
 from waterdrop_py._engine.client.subjects import limit_of, nearest
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.reports.accounting import CloseAccounting
 from waterdrop_py._engine.reports.giving_up import open_handles
-from waterdrop_py.delivery import report_of, resolve, subject_of, topic_of
+from waterdrop_py.delivery import report_of
 from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from waterdrop_py._engine.client.pending import topic_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py._engine.reports.giving_up import open_handles
-from waterdrop_py.delivery import topic_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
