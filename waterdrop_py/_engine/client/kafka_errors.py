@@ -9,6 +9,8 @@ from confluent_kafka import KafkaError, KafkaException
 from waterdrop_py.errors import ProduceError
 
 _FAIL: Final = KafkaError._FAIL  # noqa: SLF001 - its constant
+PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
+"""Codes of messages that were given up by a purge."""
 _LONGEST: Final = 500
 """Characters of librdkafka's text that an error repeats."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client import report_sink, watchers
 from waterdrop_py._engine.client.checklist import Diagnosis, of_connection
 from waterdrop_py._engine.client.fatal import FENCING, advice
 from waterdrop_py._engine.client.kafka_errors import (
+    PURGED,
     code_name,
     kafka_error_of,
     produce_error,
@@ -18,8 +19,13 @@ from waterdrop_py._engine.client.reachability import REACH
 from waterdrop_py._engine.client.subjects import limit_of, nearest
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.reports.accounting import CloseAccounting
+from waterdrop_py._engine.reports.announcement import (
+    Announcement,
+    announce_failure,
+    announce_purge,
+    announce_success,
+)
 from waterdrop_py._engine.reports.giving_up import open_handles
-from waterdrop_py.delivery import report_of
 from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:
@@ -30,22 +36,11 @@ if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
 
 
-class Resending(Protocol):
-    """What becomes of a report that its message may be handed over again for."""
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there are such reports; then call `begin`, outside of the poll."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether it has messages that are in no client just now."""
+class Resending(report_sink.Resending, Protocol):
+    """Messages that are handed over again because of what their reports said."""
 
     def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
         """Take a report; False when it is to be settled as it is. Inside the poll."""
-
-    def begin(self) -> None:
-        """Hand the messages over again, on a library thread."""
 
 
 class _NoResending:
@@ -61,34 +56,12 @@ class _NoResending:
 
 
 NO_RESENDING: Final = _NoResending()
-PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
 _BY_FATAL: Final = PURGED | FENCING
 _UNKNOWN: Final = frozenset({"unknown_topic", "unknown_topic_or_part"})
 _MOST_TOPICS: Final = 15
 """Topics that a producer remembers to have sent to, for the names in errors. A tuple of
 them is small; a set takes 0.2 KB for each producer."""
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-
-
-class Telling:
-    """How far it is said that a message has its outcome: a signal handler may raise at
-    any moment, and then it goes on from there.
-
-    Attributes:
-        called: the user's `on_delivery` has begun.
-        begun: the subscribers that have begun to hear of a success.
-        failed: a failure is being told.
-        given_up: the message was purged.
-    """
-
-    __slots__ = ("begun", "called", "failed", "failure", "given_up", "handle")
-
-    def __init__(self, handle: DeliveryHandle, failure: ProduceError | None) -> None:
-        self.handle = handle
-        self.failure = failure
-        self.given_up = failure is not None and failure.code in PURGED
-        self.called = self.failed = False
-        self.begun: list[Callable[..., object]] = []
 
 
 class ReportHandler:
@@ -221,11 +194,11 @@ class ReportHandler:
         Again, if a signal handler interrupted it: everybody hears of it once.
         """
         if client.given_up is None and not handle.done():
-            telling: Telling | None = client.telling
+            telling: Announcement | None = client.telling
             if telling is None or telling.handle is not handle:
                 if error is not None and self.resending.take(handle, error, native):
                     return
-                telling = client.telling = Telling(
+                telling = client.telling = Announcement(
                     handle,
                     None
                     if error is None
@@ -233,14 +206,15 @@ class ReportHandler:
                 )
             self._tell(telling, error, native)
             if client.given_up is None:
-                failure, given_up = telling.failure, telling.given_up
+                failure = telling.failure
+                given_up = failure is not None and failure.code in PURGED
                 if self.transactional and failure is not None and not given_up:
                     client.sequence_gap = True
                 resolve(client, handle, native, failure, self.accounting, given_up)
             # else it was given up meanwhile, or this is a forked child
         watchers.notify(client, handle)
 
-    def _tell(self, telling: Telling, error: Any, native: Any) -> None:
+    def _tell(self, telling: Announcement, error: Any, native: Any) -> None:
         """Tell who hears of outcomes, and has not heard of this one yet."""
         if self._on_delivery is not None and not telling.called:
             try:
@@ -251,9 +225,28 @@ class ReportHandler:
                     raise
                 self.callback_raised("on_delivery", raised)
         if telling.failure is None:
-            self._announce_success(telling, native)
+            self.diagnosis.clear()
+            announce_success(self.emitter, telling, native)
         elif not telling.failed:
+            telling.failed = True
             self._announce_failure(telling, native, telling.failure)
+
+    def _announce_failure(
+        self, telling: Announcement, native: Any, failure: ProduceError
+    ) -> None:
+        given_up = failure.code in PURGED
+        if given_up and self.transactional:
+            # What an aborted transaction gave up is no error: it was meant.
+            announce_purge(self.emitter, telling, native)
+        else:
+            announce_failure(
+                self.emitter,
+                telling,
+                native,
+                # The exit says once for all what it gave up, and so does a close.
+                logged=not (given_up and self.exiting),
+                alone=not (given_up and self.accounting is not None),
+            )
 
     def open_handles(self, client: Client) -> list[DeliveryHandle]:
         """Every handle of `client` that has no outcome; see `giving_up`."""
@@ -363,54 +356,3 @@ class ReportHandler:
             subject=f"{subject_of(handle, place)}: ",
             limit=limit,
         )
-
-    def _announce_success(self, telling: Telling, native: Any) -> None:
-        self.diagnosis.clear()
-        if self.emitter.listens("message.acknowledged"):
-            report = report_of(telling.handle, native, None)
-            self.emitter.emit(
-                "message.acknowledged",
-                {
-                    "topic": report.topic,
-                    "partition": report.partition,
-                    "offset": report.offset,
-                    "label": report.label,
-                    "message": report.message,
-                    "delivery_report": report,
-                },
-                begun=telling.begun,
-            )
-
-    def _announce_failure(
-        self, telling: Telling, native: Any, failure: ProduceError
-    ) -> None:
-        # What an aborted transaction gave up is no error: it was meant.
-        handle, given_up = telling.handle, telling.given_up
-        telling.failed = True
-        if given_up and self.transactional:
-            if self.emitter.listens("message.purged"):
-                self.emitter.emit("message.purged", _told(handle, native, failure))
-            return
-        kind = "librdkafka.dispatch_error"
-        if self.emitter.listens("error.occurred"):
-            told = _told(handle, native, failure)
-            if given_up and self.exiting:
-                self.emitter.tell(kind, failure, **told)
-            else:
-                self.emitter.error(kind, failure, **told)
-        elif not given_up or (self.accounting is None and not self.exiting):
-            # A close says once for all what it gave up.
-            self.emitter.error(kind, failure, topic=topic_of(handle))
-
-
-def _told(handle: DeliveryHandle, native: Any, failure: ProduceError) -> dict[str, Any]:
-    """What events say of a message that failed."""
-    report = report_of(handle, native, failure)
-    return {
-        "topic": report.topic,
-        "partition": report.partition,
-        "offset": report.offset,
-        "label": report.label,
-        "message": report.message,
-        "delivery_report": report,
-    }

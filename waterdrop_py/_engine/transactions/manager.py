@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.borrow_marks import ends_step
+from waterdrop_py._engine.client.kafka_errors import PURGED
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Claim, Ticket
 from waterdrop_py._engine.concurrency.unhooked_forks import check
@@ -15,7 +16,6 @@ from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py._engine.connection.connection import Refusal
 from waterdrop_py._engine.reports import flush
 from waterdrop_py._engine.reports.giving_up import GIVE_UP
-from waterdrop_py._engine.reports.handler import PURGED
 from waterdrop_py._engine.transactions import commands
 from waterdrop_py._engine.transactions.block import (
     Block,
