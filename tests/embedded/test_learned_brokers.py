@@ -145,8 +145,8 @@ def test_a_client_that_stays_open_is_asked_again(
 ) -> None:
     """Every five minutes while it is used, so that its successor knows the brokers of
     then; a failed question is repeated sooner."""
-    monkeypatch.setattr("waterdrop_py._engine.connection.brokers.EVERY", 0.05)
-    monkeypatch.setattr("waterdrop_py._engine.connection.brokers.AGAIN", 0.05)
+    monkeypatch.setattr("waterdrop_py._engine.connection.metadata_request.EVERY", 0.05)
+    monkeypatch.setattr("waterdrop_py._engine.connection.discovery.AGAIN", 0.05)
     spy = Spy()
 
     def fail(_: Any) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from tests.concurrency.support import slot_of
 from tests.doubles import Run, eventually
 from waterdrop_py import Status
-from waterdrop_py._engine.connection.brokers import learn
+from waterdrop_py._engine.connection.discovery import learn
 from waterdrop_py._engine.process.workers import Workers
 from waterdrop_py.testing import record
 

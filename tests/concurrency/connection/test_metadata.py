@@ -14,8 +14,9 @@ from tests.concurrency.support import IDLE, named, slot_of
 from tests.doubles import BOUND, Run, eventually
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py._engine.connection import metadata
+from waterdrop_py._engine.connection import metadata, metadata_request
 from waterdrop_py._engine.connection.connection import Connection
+from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.errors import (
     BrokerUnreachableError,
@@ -221,7 +222,7 @@ def test_a_missing_topic_is_remembered(
 ) -> None:
     """For 2 s each call fails at once, and names the topic and the nearest one; then
     one answer is enough to know that it is still missing."""
-    monkeypatch.setattr("waterdrop_py._engine.connection.partitions.LOOK_UP", 0.3)
+    monkeypatch.setattr("waterdrop_py._engine.connection.partition_lookup.LOOK_UP", 0.3)
     bench.missing.add("ordrs")
     producer = make()
     producer.produce_sync("orders", b"x")
@@ -321,7 +322,7 @@ def test_a_sent_request_gets_all_the_time_that_is_left(
     bench.fail("list_topics", *map(KafkaException, failures))
     producer.connect(60)
     first, second, third = bench.times
-    assert first == second == metadata.FIRST
+    assert first == second == metadata_request.FIRST
     assert third > 59
 
 
@@ -340,7 +341,7 @@ def test_a_due_client_is_active_before_it_is_left(
 
         def reap(self: Connection) -> None:
             monkeypatch.setattr(Connection, "reschedule", look)
-            self.disconnect("idle")
+            disconnect(self, "idle")
             look(self)
 
         monkeypatch.setattr(Connection, "reschedule", reap)
@@ -356,12 +357,14 @@ def test_an_answered_caller_keeps_the_client_until_it_leaves(
     producer = make(idle=True)
     refused: list[str] = []
 
-    class Asking(dict[str, metadata.Request]):
+    class Asking(dict[str, metadata_request.Request]):
         """Requests; the reaper looks as one is answered."""
 
         def __delitem__(self, topic: str) -> None:
             super().__delitem__(topic)
-            refused.extend(each.code for each in connection.disconnect("idle").refusals)
+            refused.extend(
+                each.code for each in disconnect(connection, "idle").refusals
+            )
 
     with bench.park("list_topics") as park:
         connecting = Run(producer.connect)

@@ -12,6 +12,7 @@ from tests.concurrency.support import HookedCount, HookedMarks, named, slot_of
 from tests.doubles import Park, Run, eventually, kafka_failure
 from waterdrop_py._engine.client.poll_lock import PollLock
 from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def test_two_retirers_of_one_client(bench: Bench, make: Make) -> None:
             return super().take(ticket)
 
     connection.client.poll_lock = Overtaken()
-    retirement = connection.disconnect("requested")
+    retirement = disconnect(connection, "requested")
     assert [refusal.code for refusal in retirement.refusals] == ["call"]
     assert producer.is_connected
     assert connection.client.native is bench.client
@@ -239,7 +240,7 @@ def test_two_openers(bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch) 
         Run(partial(producer.produce_async, "t", b"faster")).result()
         return Ticket()
 
-    monkeypatch.setattr("waterdrop_py._engine.connection.connection.Ticket", overtaken)
+    monkeypatch.setattr("waterdrop_py._engine.connection.opening.Ticket", overtaken)
     producer.produce_sync("t", b"slower")
     assert len(bench.clients) == 1
     assert [payload for _, payload in bench.sent] == [b"faster", b"slower"]

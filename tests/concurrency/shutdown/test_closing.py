@@ -15,6 +15,8 @@ from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.connection import teardown
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.reaper import RELIEF
 from waterdrop_py._engine.process.runtime import RUNTIME
@@ -216,7 +218,7 @@ def test_interrupt_while_the_life_is_out(bench: Bench, make: Make) -> None:
 
     connection.ledger = Torn()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
-        connection.disconnect("requested")
+        disconnect(connection, "requested")
     assert producer.is_connected
     producer.produce_sync("t", b"y", timeout=2)
     assert producer.disconnect()
@@ -271,7 +273,7 @@ def test_a_torn_turn_holds_no_close_up(
     producer = make.quiet(close_timeout=3_000)
     producer.produce_sync("t", b"x")
     assert producer.disconnect()
-    client = slot_of(producer).ready(None)
+    client = open_noted(slot_of(producer), None)
     assert Run(lambda: client.poll_lock.take(Ticket())).result()
     assert producer.disconnect()
     assert not bench.open_clients

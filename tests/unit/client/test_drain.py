@@ -12,6 +12,8 @@ from confluent_kafka import KafkaError
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench, Run
 from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.connection.disconnecting import blockers
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.produce.validation import fill
 from waterdrop_py._engine.shutdown.fork import _leak
 from waterdrop_py.message import Message
@@ -173,7 +175,9 @@ def test_what_is_left_is_a_reason_to_poll(producer: Still) -> None:
     assert (len(client.native), handle.done()) == (0, False)
     assert client.busy()
     assert not client.settle()
-    assert [each.code for each in producer.connection.blockers(client)] == ["in_flight"]
+    assert [each.code for each in blockers(producer.connection, client)] == [
+        "in_flight"
+    ]
 
 
 def test_a_wake_up_is_repeated_until_all_were_done(producer: Still) -> None:
@@ -317,7 +321,7 @@ def test_librdkafkas_callbacks_only_store(name: str) -> None:
         raise raised.pop(0)
 
     producer = Still(kafka={name: theirs})
-    client = producer.connection.ready(None)
+    client = open_noted(producer.connection, None)
     argument: Any = "{}" if name == "stats_cb" else KafkaError(KafkaError._TRANSPORT)  # noqa: SLF001
     with record(producer.monitor) as events:
         producer.bench.client.conf[name](argument)

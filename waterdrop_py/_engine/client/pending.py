@@ -7,7 +7,8 @@ send a message, and otherwise use the functions of this file.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from waterdrop_py._engine.client import waiting, watchers
 from waterdrop_py._engine.client.client import Client
@@ -119,6 +120,9 @@ class PendingMessage:
 unbroken(PendingMessage.__call__)
 
 
+_Handle = TypeVar("_Handle", bound=PendingMessage)
+
+
 class Accounting(Protocol):
     """What a closing producer counts outcomes with."""
 
@@ -127,7 +131,7 @@ class Accounting(Protocol):
     undelivered: list[Any]
 
 
-def client_of(handle: PendingMessage) -> Client | None:
+def client_of(handle: PendingMessage) -> Any:
     """The client that has the message; None before the first try to send it."""
     return handle._client
 
@@ -220,7 +224,39 @@ def resolve(
     client.telling = None
 
 
-def fail(client: Client, handle: PendingMessage, error: BaseException) -> None:
+def fail(handle: PendingMessage, error: BaseException) -> None:
     """Give a message that was not sent its error, and tell who waits for it."""
     handle._error = error
-    watchers.notify(client, handle)
+    watchers.notify(handle._client, handle)
+
+
+def undelivered(handles: Iterable[_Handle]) -> list[_Handle]:
+    """Those of `handles` that the broker has not acknowledged, so far or for good."""
+    return [handle for handle in handles if handle._native is None]
+
+
+def place_of(handle: PendingMessage) -> Place | None:
+    """Where its message goes, if that was said."""
+    return handle._place
+
+
+def move(handle: PendingMessage, place: Place) -> None:
+    """Have its message go to `place` when it is produced again."""
+    handle._place = place
+
+
+def produce_again(
+    handle: PendingMessage, produce: Callable[..., None], partition: int
+) -> None:
+    """Hand its message over once more, to `partition`; it keeps its number."""
+    place = handle._place
+    produce(
+        handle._topic,
+        handle._payload,
+        handle._key,
+        partition,
+        handle,
+        handle,
+        0 if place is None else place.timestamp or 0,
+        handle._headers,
+    )

@@ -60,6 +60,10 @@ class ReportSink(Protocol[_Client_contra]):
     ) -> None:
         """Give `handle` its outcome, after everybody who wants to know it first."""
 
+    def say_once(self, once: bool) -> bool:
+        """Say nothing of single messages that are given up, or do so again; what it
+        was before. The caller says it for all of them, as the exit does."""
+
     def open_handles(self, client: _Client_contra) -> list[Any]:
         """Every handle of `client` that has no outcome."""
 

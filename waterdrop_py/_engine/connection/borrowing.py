@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.client import Client, Pin
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Pinned:
         me = threading.current_thread()
         self._pin = pin = Pin(threading.get_ident(), me.name, clock.now())
         while True:
-            client = self._connection.ready(None)
+            client = open_noted(self._connection, None)
             client.pins.append(pin)
             native = client.native
             if self._connection.client is client and native is not None:
@@ -66,10 +67,10 @@ def borrow(
 ) -> _T:
     """`call(client)` with the open client, which stays open meanwhile.
 
-    Opens one if need be; raises what `Connection.ready` and `call` raise.
+    Opens one if need be; raises what `open_client` and `call` raise.
     """
     while True:
-        client = connection.ready(deadline)
+        client = open_noted(connection, deadline)
         try:
             # Within the `try`: CPython runs signal handlers after a call and not
             # before it, so whatever is raised here finds the mark set.

@@ -143,6 +143,12 @@ class ReportHandler:
             self.accounting = CloseAccounting()
         return self.accounting
 
+    def say_once(self, once: bool) -> bool:
+        """Say nothing of single messages that are given up, or do so again; what it
+        was before. The caller says it for all of them, as the exit does."""
+        before, self.exiting = self.exiting, once
+        return before
+
     @property
     def unobserved(self) -> bool:
         """Whether a successful report concerns nobody but its handle."""

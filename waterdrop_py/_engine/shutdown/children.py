@@ -75,7 +75,10 @@ def _ask_billiard(utilities: ModuleType) -> None:
 def _at_billiard_exit() -> None:
     """At the end of a billiard process, which waits for no other thread."""
     process = sys.modules.get("billiard.process")
-    if process is not None and process.current_process()._parent_pid is not None:
+    if process is None:
+        return
+    me = process.current_process()
+    if me._parent_pid is not None:
         close_all()
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from waterdrop_py._engine.client.pending import topic_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.logs.log import LOG
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.reports.giving_up import open_handles
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class ExitReport:
         """The process ends and waits for these."""
         self._since = clock.system_now()
         for connection in connections:
-            connection.reports.exiting = True
+            connection.reports.say_once(True)
         if any(connection.close_timeout > LONG for connection in connections):
             self._connections = list(connections)
             connections[0].runtime.poller.sweep_by(self._since + LONG)
@@ -128,3 +129,4 @@ def _named(names: set[str]) -> str:
 
 
 EXIT: Final = ExitReport()
+RUNTIME.add_part(EXIT)

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.concurrency import clock, threads, unhooked_forks
+from waterdrop_py._engine.connection.batch import batch_of
+from waterdrop_py._engine.connection.connection import every_connection
+from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.batch import TeardownBatch
     from waterdrop_py._engine.connection.connection import Connection
-    from waterdrop_py._engine.connection.teardown import Teardown, TeardownBatch
+    from waterdrop_py._engine.connection.teardown import Teardown
 
 BUDGET: Final = 0.25
 """Seconds that a fork waits for closes and opens in all."""
@@ -34,7 +38,7 @@ class Fork:
     def before(self) -> None:
         """Close what is safely idle, so that the child inherits none of its sockets."""
         deadline = clock.system_now() + BUDGET
-        connections = RUNTIME.connections()
+        connections = every_connection()
         if not connections:
             return
         # The child needs it, and may not be able to import any more.
@@ -44,11 +48,12 @@ class Fork:
         if not due:
             return
         # One place more than clients: its subscribers hear of it after the fork.
-        batch = RUNTIME.batch(due, silent=True)
+        emitters = [connection.emitter for connection in due]
+        batch = batch_of(RUNTIME, emitters, silent=True)
         self._batches.append(batch)
         teardowns: list[Teardown] = []
         for connection in due:
-            teardown = connection.disconnect("fork", batch).teardown
+            teardown = disconnect(connection, "fork", batch).teardown
             if teardown is None:
                 batch.skip()
             else:
@@ -64,16 +69,11 @@ class Fork:
 
     def after_in_child(self) -> None:
         """Start afresh: nothing of the parent's is touched, or ever destroyed."""
-        connections = RUNTIME.connections()
-        teardowns = tuple(RUNTIME.teardowns)
+        connections = every_connection()
         self._batches.clear()
         watchers.WATCHED.clear()
-        for client in [
-            client for connection in connections for client in connection.clients()
-        ]:
+        for client in RUNTIME.clients():
             _leak(client)
-        for teardown in teardowns:
-            _leak(teardown.client)
         threads.start_afresh()
         RUNTIME.reset()
         for connection in connections:

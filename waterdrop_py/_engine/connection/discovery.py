@@ -1,4 +1,4 @@
-"""Asking each client for the brokers of its cluster, for those that are opened later.
+"""Has each client asked for the brokers of its cluster, for those that come after it.
 
 A new client knows `bootstrap.servers` only. One that stayed open knows every broker of
 the cluster, and goes on when those that were configured are gone. So the library asks
@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client.foreign import native_of
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.connection import metadata
+from waterdrop_py._engine.connection.metadata_request import ask_aside
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.connection import Connection
 
-EVERY: Final = 300.0
-"""Seconds after which a client that stays open, and is used, is asked again."""
 AGAIN: Final = 5.0
 """Seconds after which it is asked again when it has not answered."""
 SHORTEST: Final = 0.3
@@ -53,18 +51,7 @@ def learn(connection: Connection, client: Client) -> None:
     """
     topic, wait = connection.topic, _wait(connection, client)
     if connection.client is client and topic is not None and wait > 0:
-        metadata.ask_aside(connection, topic, wait)
-
-
-def note(connection: Connection, client: Client, answer: Any) -> None:
-    """Keep the brokers of an answer of `client`."""
-    if client.ask is None or not hasattr(answer, "cluster_id"):
-        return  # a double's
-    client.ask_at = clock.now() + EVERY
-    error = connection.factory.brokers.take(answer)
-    if error is not None:
-        client.ask_at = inf  # it may be the stranger's client
-        connection.emitter.error("librdkafka.error", error)
+        ask_aside(connection, topic, wait)
 
 
 def _wait(connection: Connection, client: Client) -> float:
