@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from waterdrop_py._engine.client.factory import before_each_open
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.shutdown.exit import close_all
 
@@ -138,3 +139,5 @@ _ASKED: Final[dict[str, Callable[[ModuleType], None]]] = {
 }
 _watched: Final[dict[str, int]] = {}
 """Which process has asked, by the module that was asked."""
+
+before_each_open(watch_exit)
