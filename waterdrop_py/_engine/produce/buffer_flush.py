@@ -6,15 +6,16 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.client.client import peek
+from waterdrop_py._engine.client.pending import client_of, undelivered
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce.buffer import message_of
 from waterdrop_py._engine.produce.validation import snapshots
 from waterdrop_py._engine.produce.verbs import about
 from waterdrop_py._engine.shutdown.children import watch_exit
-from waterdrop_py.delivery import DeliveryHandle, client_of, undelivered
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import ProduceManyError
 from waterdrop_py.message import snapshot
 

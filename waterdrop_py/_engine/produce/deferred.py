@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.client.borrow_marks import ends_step, in_deferred
 from waterdrop_py._engine.client.client import Client
+from waterdrop_py._engine.client.pending import fail
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.produce.hot_path import is_numbered, set_deferred
-from waterdrop_py.delivery import fail
 from waterdrop_py.errors import ProduceError, ReentrantCallError
 
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.interruption import raise_interruption
+from waterdrop_py._engine.client.pending import ANYWHERE, Place
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME
 from waterdrop_py._engine.connection.resending import Moved
 from waterdrop_py._engine.produce.validation import KNOWN_TOPICS, plain_headers
 from waterdrop_py._settings.foreign_names import refuse
 from waterdrop_py._settings.keywords import BY_KEYWORD, ByKeyword
-from waterdrop_py.delivery import ANYWHERE, DeliveryHandle, Place
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.message import Message
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from waterdrop_py._engine.client.kafka_errors import (
     queue_full_error,
     refusal_of,
 )
+from waterdrop_py._engine.client.pending import subject_of, topic_of
+from waterdrop_py._engine.client.subjects import limit_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP, moved
 from waterdrop_py._engine.produce.hot_path import payload_size, set_moved
-from waterdrop_py._engine.reports.subjects import limit_of, subject_of
 from waterdrop_py._settings.reading import number_of
-from waterdrop_py.delivery import topic_of
 from waterdrop_py.errors import ProduceError, ReentrantCallError, about, shared
 
 if TYPE_CHECKING:

@@ -6,8 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.client import SLICE
+from waterdrop_py._engine.client.pending import (
+    overdue,
+    subject_of,
+    undelivered,
+    wait_until,
+)
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.produce.buffer import Ready, message_of
@@ -21,8 +26,7 @@ from waterdrop_py._engine.produce.validation import (
     fill_to_wait_for,
     listed,
 )
-from waterdrop_py._engine.reports.subjects import subject_of
-from waterdrop_py.delivery import DeliveryHandle, overdue, undelivered
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
@@ -172,9 +176,9 @@ class Verbs:
             if self._dispatch.unnoted:
                 # Threads that start now would delay the report.
                 soon = min(clock.system_now() + SLICE, deadline)
-                waiting.wait_until(handle, soon)
+                wait_until(handle, soon)
                 self._dispatch.introduce(handle)
-            if not waiting.wait_until(handle, deadline):
+            if not wait_until(handle, deadline):
                 raise overdue(handle, deadline - started, limit)
             return handle.result(0)
         finally:
@@ -318,7 +322,7 @@ class Verbs:
         It is a `DeliveryTimeoutError` if a handle has no outcome by then.
         """
         for handle in handles:
-            if not handle.done() and not waiting.wait_until(handle, deadline):
+            if not handle.done() and not wait_until(handle, deadline):
                 return overdue(handle, self._max_wait, "max_wait_timeout")
         for handle in undelivered(handles):
             error = handle.exception(0)

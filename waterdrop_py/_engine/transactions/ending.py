@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting
+from waterdrop_py._engine.client.kafka_errors import PURGED
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.reports import flush
 from waterdrop_py._engine.reports.giving_up import GIVE_UP
-from waterdrop_py._engine.reports.handler import PURGED
 from waterdrop_py._engine.transactions.commands import CommandError
 from waterdrop_py.errors import AbortTransaction, ProduceError
 

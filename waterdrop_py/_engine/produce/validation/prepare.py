@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from waterdrop_py._engine.client.pending import ANYWHERE, Place
 from waterdrop_py._engine.produce.validation import fields
 from waterdrop_py._engine.produce.validation.messages import Violations, as_message
 from waterdrop_py._engine.produce.validation.plain import recognise
-from waterdrop_py.delivery import ANYWHERE, DeliveryHandle, Place
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import MessageInvalidError
 
 if TYPE_CHECKING:
