@@ -141,7 +141,11 @@ class Config(OptionTable):
     client_factory: _OptionalFactory = function(None, contract="f(dict)")
 
     def _built(self) -> None:
-        warn_about(self)
+        warn_about(
+            self.kafka,
+            idle=self.idle_disconnect_timeout,
+            wait=self.max_wait_timeout,
+        )
 
     def replace(self, /, **options: Any) -> Config:
         """Another configuration, with these options changed; `kafka` as a whole.
@@ -197,7 +201,9 @@ class Config(OptionTable):
         values, errors = reading
         if isinstance(kafka := values.get("kafka"), dict) and "url" not in errors:
             add_mechanism(kafka)
-        verdict = check_properties(copied(values["kafka"])[0]) if kafka else {}
+        verdict = (
+            check_properties(copied(values["kafka"])[0], cls.OPTIONS) if kafka else {}
+        )
         try:
             return cls._from_reading(values, {**verdict, **errors})
         except ConfigurationInvalidError as error:
@@ -234,7 +240,7 @@ class Config(OptionTable):
             kafka = _values_of(source, options)[0].get("kafka")
         except ConfigurationInvalidError:
             return {}
-        return check_properties(copied(kafka)[0])
+        return check_properties(copied(kafka)[0], cls.OPTIONS)
 
     @classmethod
     def _of(cls, source: object, options: Mapping[str, Any]) -> Config:
@@ -272,7 +278,7 @@ def _unusable(config: Config) -> dict[str, str]:
     )
     from waterdrop_py._settings.properties import check_properties
 
-    errors = check_properties(config.kafka)
+    errors = check_properties(config.kafka, Config.OPTIONS)
     if _is_for_a_double(config.client_factory):
         return errors
     if config.deliver:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 from datetime import timedelta
@@ -446,6 +446,21 @@ _place_of: Final = DeliveryHandle.__dict__["_place"].__get__
 _WATCHED: Final = watchers.WATCHED
 
 
+def client_of(handle: DeliveryHandle) -> Any:
+    """The client that has the message; None before the first try to send it."""
+    return handle._client
+
+
+def topic_of(handle: DeliveryHandle) -> str:
+    """The topic that the message goes to."""
+    return handle._topic
+
+
+def undelivered(handles: Iterable[DeliveryHandle]) -> list[DeliveryHandle]:
+    """Those of `handles` that the broker has not acknowledged, so far or for good."""
+    return [handle for handle in handles if handle._native is None]
+
+
 def overdue(
     handle: DeliveryHandle, bound: float | None, limit: str
 ) -> DeliveryTimeoutError:
@@ -456,6 +471,12 @@ def overdue(
         f"({limit}); delivery goes on",
         checklist=client.reports.checklist(client, handle._topic),
     )
+
+
+def fail(handle: DeliveryHandle, error: BaseException) -> None:
+    """Give a message that was not sent its error, and tell who waits for it."""
+    handle._error = error
+    watchers.notify(handle)
 
 
 def report_of(
@@ -482,16 +503,6 @@ def _raise(handle: DeliveryHandle, error: BaseException) -> NoReturn:
         raise about(error, subject_of(handle))
     finally:
         del error  # the traceback would hold the frame that holds the error
-
-
-def client_of(handle: DeliveryHandle) -> Any:
-    """The client that has the message of `handle`, or had it."""
-    return handle._client
-
-
-def topic_of(handle: DeliveryHandle) -> str:
-    """The topic of its message."""
-    return handle._topic
 
 
 def place_of(handle: DeliveryHandle) -> Place | None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-# Handles need the errors: their annotations name them by way of the package, which is
-# whole by the time somebody asks for the types.
-import waterdrop_py
+from waterdrop_py.typing import Handle
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -148,15 +146,15 @@ class ProduceManyError(ProduceError):
         retriable: bool = False,
         fatal: bool = False,
         checklist: Sequence[str] = (),
-        dispatched: Sequence[waterdrop_py.DeliveryHandle] = (),
+        dispatched: Sequence[Handle] = (),
     ) -> None:
         super().__init__(
             message, code=code, retriable=retriable, fatal=fatal, checklist=checklist
         )
-        self.dispatched: list[waterdrop_py.DeliveryHandle] = list(dispatched)
+        self.dispatched: list[Handle] = list(dispatched)
 
     @property
-    def failed(self) -> list[tuple[int, waterdrop_py.DeliveryHandle]]:
+    def failed(self) -> list[tuple[int, Handle]]:
         """The messages in `dispatched` that failed so far: index in the batch, and
         handle. Never blocks."""
         return [

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 
-from waterdrop_py._settings.callables import signature_against
+from waterdrop_py._settings.callables import subscriber_of
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import EventNotRegisteredError, InvalidArgumentError
 from waterdrop_py.events import (
@@ -154,7 +154,7 @@ class Monitor:
         incidental: Iterable[str] = ()
         if isinstance(target, str):
             names = matching(target)
-            each = _callable(fn, target)
+            each = subscriber_of(fn, target)
             wanted = [(name, each) for name in names]
             if len(names) > 1:
                 incidental = (_STATISTICS,)
@@ -304,26 +304,6 @@ def only_counts(subscriber: object) -> bool:
     return getattr(owner, "only_counts", False) is True
 
 
-def _callable(fn: object, name: str) -> Subscriber:
-    """The function itself, or an error that says why it cannot subscribe."""
-    if not callable(fn):
-        raise InvalidArgumentError(
-            f"the subscriber of {name!r} must be callable, got {shown(fn)}"
-        )
-    if iscoroutinefunction(fn):
-        raise InvalidArgumentError(
-            f"the subscriber of {name!r} is a coroutine function, which nothing would "
-            f"await: {fn!r}"
-        )
-    parameters = signature_against(fn)
-    if parameters is not None:
-        raise InvalidArgumentError(
-            f"the subscriber of {name!r} must take one positional argument, the event; "
-            f"it takes {parameters}"
-        )
-    return fn
-
-
 def _methods_of(listener: object) -> list[tuple[str, Subscriber]]:
     """The events that a listener object has a method for, and the methods."""
     found = []
@@ -337,7 +317,7 @@ def _methods_of(listener: object) -> list[tuple[str, Subscriber]]:
                 "instance of it"
             )
         if name is not None:
-            found.append((name, _callable(getattr(listener, method), name)))
+            found.append((name, subscriber_of(getattr(listener, method), name)))
         elif callable(getattr(listener, method)):
             raise EventNotRegisteredError(
                 f"{type(listener).__qualname__}.{method} is named after no event"

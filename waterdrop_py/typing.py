@@ -102,6 +102,27 @@ class NativeClient(KafkaClient, Protocol):
         """The cluster's id, within `timeout` seconds."""
 
 
+class Handle(Protocol):
+    """A message on its way, as errors carry it: each is a `DeliveryHandle`.
+
+    It has the surface of `concurrent.futures.Future` without `cancel()`. Thread-safe.
+    """
+
+    @property
+    def label(self) -> Any:
+        """What the message was labelled with."""
+
+    def done(self) -> bool:
+        """Whether the outcome is known. Never blocks."""
+
+    def result(self, timeout: Any = None) -> Any:
+        """The `DeliveryReport`; waits for at most `timeout` seconds, or raises why the
+        message was not delivered."""
+
+    def exception(self, timeout: Any = None) -> BaseException | None:
+        """Why the message was not delivered, or None; waits like `result`."""
+
+
 class Clock(Protocol):
     """Where the library gets its time from: monotonic seconds that count suspension."""
 

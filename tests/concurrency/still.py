@@ -94,4 +94,4 @@ class StillProducer:
             close_before_fork=None,
             resending=Resending,
         )
-        self.dispatch = Dispatch(self.config, self.connection, emitter)
+        self.dispatch = Dispatch(self.config, self.connection)

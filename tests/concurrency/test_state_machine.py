@@ -15,6 +15,7 @@ from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import blockers, disconnect
 from waterdrop_py._engine.connection.states import STATUS_MOVES, ConnectionState
+from waterdrop_py._engine.produce.deferred import send_or_defer
 from waterdrop_py._engine.produce.validation import fill
 from waterdrop_py._engine.shutdown import close
 from waterdrop_py.errors import ProduceError, ProducerClosedError
@@ -59,7 +60,7 @@ class EngineMachine(RuleBasedStateMachine):
         """A message; it is taken unless the queue is full or the producer closed."""
         handle = fill(Message("t", b"x"), None)
         try:
-            self.producer.dispatch.send_or_defer(handle, "message.produce_async")
+            send_or_defer(self.producer.dispatch, handle, "message.produce_async")
         except ProducerClosedError:
             assert self.connection.state in {
                 ConnectionState.CLOSING,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     # Needs no installation: type checkers know it.
     from typing_extensions import assert_type
 
-    from waterdrop_py.typing import KafkaClient, Unsubscribe
+    from waterdrop_py.typing import Handle, KafkaClient, Unsubscribe
 
 
 class Topics(str, Enum):
@@ -210,8 +210,8 @@ def failing(producer: Producer) -> None:
     try:
         producer.produce_many_sync([])
     except errors.ProduceManyError as error:
-        assert_type(error.failed, "list[tuple[int, DeliveryHandle]]")
-        assert_type(error.dispatched, "list[DeliveryHandle]")
+        assert_type(error.failed, "list[tuple[int, Handle]]")
+        assert_type(error.dispatched, "list[Handle]")
     except errors.DeliveryTimeoutError as error:
         late: TimeoutError = error
         raise late from error

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from waterdrop_py._settings.redact import shown
+from waterdrop_py.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NOT_SAID = object()
+
+
+def subscriber_of(fn: object, name: str) -> Callable[[Any], object]:
+    """The function itself, if it can be subscribed to the event `name`.
+
+    Raises `InvalidArgumentError`, which says why it cannot.
+    """
+    if not callable(fn):
+        raise InvalidArgumentError(
+            f"the subscriber of {name!r} must be callable, got {shown(fn)}"
+        )
+    if inspect.iscoroutinefunction(fn):
+        raise InvalidArgumentError(
+            f"the subscriber of {name!r} is a coroutine function, which nothing would "
+            f"await: {fn!r}"
+        )
+    parameters = signature_against(fn)
+    if parameters is not None:
+        raise InvalidArgumentError(
+            f"the subscriber of {name!r} must take one positional argument, the event; "
+            f"it takes {parameters}"
+        )
+    return fn
 
 
 def signature_against(fn: Callable[..., object]) -> str | None:
@@ -24,24 +50,24 @@ def signature_against(fn: Callable[..., object]) -> str | None:
     try:
         signature.bind(_NOT_SAID)
     except TypeError:
-        return f"({', '.join(_shown(signature))})"
+        return f"({', '.join(_parameters(signature))})"
     return None
 
 
-def _shown(signature: inspect.Signature) -> list[str]:
+def _parameters(signature: inspect.Signature) -> list[str]:
     """The names of the parameters, in Python's notation."""
-    shown = []
+    names = []
     starred = False
     for each in signature.parameters.values():
         if each.kind is each.VAR_POSITIONAL:
             starred = True
-            shown.append(f"*{each.name}")
+            names.append(f"*{each.name}")
         elif each.kind is each.VAR_KEYWORD:
-            shown.append(f"**{each.name}")
+            names.append(f"**{each.name}")
         else:
             if each.kind is each.KEYWORD_ONLY and not starred:
                 starred = True
-                shown.append("*")
+                names.append("*")
             default = "" if each.default is each.empty else "=..."
-            shown.append(f"{each.name}{default}")
-    return shown
+            names.append(f"{each.name}{default}")
+    return names

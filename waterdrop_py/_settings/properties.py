@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaException, cimpl
@@ -48,9 +48,12 @@ class _Kind(NamedTuple):
     high: int = 0
 
 
-def check_properties(kafka: Mapping[str, Any]) -> dict[str, str]:
+def check_properties(
+    kafka: Mapping[str, Any], options: Collection[str] = ()
+) -> dict[str, str]:
     """What is wrong with the properties: `kafka.<property>` to a sentence.
 
+    A sentence about an unknown property may suggest one of Config's `options`.
     Also what contradicts something else. Never blocks and opens nothing. Safe to call
     from any thread. A few microseconds for a configuration that was found valid before.
     """
@@ -65,7 +68,7 @@ def check_properties(kafka: Mapping[str, Any]) -> dict[str, str]:
         # A plugin may bring properties of its own, and only loading it, which runs
         # its code, would tell: the verdict comes when a client is opened.
         return errors
-    wrong = dict(_wrong_values(flat))
+    wrong = dict(_wrong_values(flat, options))
     own = dict(kafka)  # many looks at it
     wrong = {**conflicts(own), **wrong}
     if not wrong and not errors:
@@ -77,7 +80,9 @@ def check_properties(kafka: Mapping[str, Any]) -> dict[str, str]:
     return {**errors, **wrong}
 
 
-def _wrong_values(flat: list[tuple[str, str, Any]]) -> Iterator[tuple[str, str]]:
+def _wrong_values(
+    flat: list[tuple[str, str, Any]], options: Collection[str]
+) -> Iterator[tuple[str, str]]:
     # An error names a property by librdkafka's name and not by the alias that was
     # given, and only the first: so each is asked about by itself.
     all_taken = _refusal({name: value for _, name, value in flat}) is None
@@ -85,7 +90,7 @@ def _wrong_values(flat: list[tuple[str, str, Any]]) -> Iterator[tuple[str, str]]
         refused = None if all_taken else _refusal({name: value})
         sentence = _misread(name, value)
         if sentence is None and refused is not None:
-            sentence = _sentence(name, value, refused)
+            sentence = _sentence(name, value, refused, options)
         if sentence is not None:
             yield f"kafka.{path}", sentence
 
@@ -168,9 +173,9 @@ def _refusal(kafka: dict[str, Any]) -> str | None:
     return None if f'"{_PROBE}"' in text else text
 
 
-def _sentence(name: str, value: object, refused: str) -> str:
+def _sentence(name: str, value: object, refused: str, options: Collection[str]) -> str:
     if refused.startswith("No such configuration property"):
-        return f"is not a property of librdkafka{_instead(name)}"
+        return f"is not a property of librdkafka{_instead(name, options)}"
     if "must be set through dedicated" in refused or "not settable" in refused:
         return f"cannot be set here{_did_you_mean(_INSTEAD.get(name))}"
     if bounds := _RANGE.search(refused):
@@ -196,17 +201,13 @@ def _legal(name: str, value: object) -> str:
     return f"; legal are {legal}{_did_you_mean(meant)}"
 
 
-def _instead(name: str) -> str:
+def _instead(name: str, options: Collection[str]) -> str:
     """A question that names the property, or the option, that was meant."""
-    from waterdrop_py.config import Config  # it needs this module itself
-
-    meant = None if name in Config.OPTIONS else librdkafka.property_meant(name)
+    meant = None if name in options else librdkafka.property_meant(name)
     if meant is not None:
         return _did_you_mean(meant)
     dotted = name.lower().replace("_", ".")
-    option = librdkafka.FOREIGN_OPTIONS.get(dotted) or option_meant(
-        name, Config.OPTIONS
-    )
+    option = librdkafka.FOREIGN_OPTIONS.get(dotted) or option_meant(name, options)
     return f"; did you mean the option {option!r}?" if option else ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._settings.defaults import message_timeout_ms
 from waterdrop_py._settings.librdkafka import PROPERTIES
@@ -13,18 +13,21 @@ from waterdrop_py._settings.redact import shown, spaced
 from waterdrop_py.errors import TuningWarning
 
 if TYPE_CHECKING:
-    from waterdrop_py.config import Config
+    from collections.abc import Mapping
 
 _PACKAGE = "waterdrop_py."
 
 
-def warn_about(config: Config) -> None:
-    """Issue a `TuningWarning`, at the line outside the library, for each surprise."""
+def warn_about(kafka: Mapping[str, Any], *, idle: int, wait: int) -> None:
+    """Issue a `TuningWarning`, at the line outside the library, for each surprise.
+
+    `idle` is `idle_disconnect_timeout` and `wait` is `max_wait_timeout`, both in ms.
+    """
     for surprise in (
-        _idle_surprise(config),
-        _wait_surprise(config),
-        _unused_surprise(config, "sasl."),
-        _unused_surprise(config, "ssl."),
+        _idle_surprise(kafka, idle),
+        _wait_surprise(kafka, wait),
+        _unused_surprise(kafka, "sasl."),
+        _unused_surprise(kafka, "ssl."),
     ):
         if surprise:
             warnings.warn(surprise, TuningWarning, stacklevel=_callers_level())
@@ -41,9 +44,8 @@ def warn_of_parents_id(transactional_id: str) -> None:
     )
 
 
-def _idle_surprise(config: Config) -> str | None:
-    native = number_of(config.kafka, "connections.max.idle.ms") or 0
-    idle = config.idle_disconnect_timeout
+def _idle_surprise(kafka: Mapping[str, Any], idle: int) -> str | None:
+    native = number_of(kafka, "connections.max.idle.ms") or 0
     if native <= 0 or not 0 < idle <= native:
         return None
     return (
@@ -54,8 +56,8 @@ def _idle_surprise(config: Config) -> str | None:
     )
 
 
-def _wait_surprise(config: Config) -> str | None:
-    message, wait = message_timeout_ms(config.kafka), config.max_wait_timeout
+def _wait_surprise(kafka: Mapping[str, Any], wait: int) -> str | None:
+    message = message_timeout_ms(kafka)
     if message is None or 0 < message <= wait:
         return None
     figure = f"{spaced(message)} ms" if message else "0, for ever"
@@ -65,8 +67,7 @@ def _wait_surprise(config: Config) -> str | None:
     )
 
 
-def _unused_surprise(config: Config, start: str) -> str | None:
-    kafka = config.kafka
+def _unused_surprise(kafka: Mapping[str, Any], start: str) -> str | None:
     names = [
         name
         for name in kafka

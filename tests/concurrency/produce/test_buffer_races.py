@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from tests.concurrency.support import Make
     from tests.doubles import Bench
-    from waterdrop_py import DeliveryHandle, Producer
+    from waterdrop_py import Producer
+    from waterdrop_py.typing import Handle
 
 DURATION = 3.0
 SEED = 7
@@ -311,12 +312,10 @@ def append_for_a_while(producer: Producer, seed: int, until: float) -> int:
     return count
 
 
-def flush_for_a_while(
-    producer: Producer, seed: int, until: float
-) -> list[DeliveryHandle]:
+def flush_for_a_while(producer: Producer, seed: int, until: float) -> list[Handle]:
     """Flush again and again; what was handed over."""
     chance = random.Random(seed)
-    handles: list[DeliveryHandle] = []
+    handles: list[Handle] = []
     while time.monotonic() < until:
         try:
             handles += producer.flush_buffer_async()

@@ -360,7 +360,7 @@ LEGAL: dict[str, Any] = {
 )
 def test_librdkafkas_verdict(name: str, value: object, expected: str) -> None:
     """Each bad property is named as the user wrote it, with what would be legal."""
-    errors = check_properties({**LEGAL, name: value})
+    errors = check_properties({**LEGAL, name: value}, Config.OPTIONS)
     assert list(errors) == [f"kafka.{name}"]
     assert expected in errors[f"kafka.{name}"]
 

@@ -11,12 +11,15 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce.buffer import message_of
+from waterdrop_py._engine.produce.validation import snapshots
 from waterdrop_py._engine.produce.verbs import about
 from waterdrop_py._engine.shutdown.children import watch_exit
+from waterdrop_py.delivery import DeliveryHandle, client_of, undelivered
 from waterdrop_py.errors import ProduceManyError
+from waterdrop_py.message import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.emitter import Emitter
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.produce.verbs import Verbs
     from waterdrop_py._engine.reports.accounting import Placed
     from waterdrop_py._engine.transactions.manager import Transactions
-    from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
-    from waterdrop_py.message import Message
+    from waterdrop_py.delivery import DeliveryReport
+    from waterdrop_py.message import Message, MessageInput
 
 
 class Flusher:
@@ -67,16 +70,18 @@ class Flusher:
         self._buffer.take()
 
     def add(self, message: Message) -> None:
-        """Append a message."""
+        """Append a message, as it is now."""
+        message = snapshot(message)
         self._append([message])
         if self._emitter.listens("message.buffered"):
             self._emitter.emit("message.buffered", about(message))
 
-    def add_many(self, given: Sequence[Kept]) -> None:
-        """Append messages, all at once."""
-        self._append(given)
+    def add_many(self, given: Iterable[MessageInput]) -> None:
+        """Append messages, as they are now, all at once."""
+        kept = snapshots(given)
+        self._append(kept)
         if self._emitter.listens("messages.buffered"):
-            messages = [message_of(each) for each in given]
+            messages = [message_of(each) for each in kept]
             self._emitter.emit("messages.buffered", {"messages": messages})
 
     def _append(self, messages: Sequence[Kept]) -> None:
@@ -182,7 +187,7 @@ class Flusher:
                     unsent.append((peek(self._connection.client.sent) - 0.5, one[0]))
                 left.popleft()
         except BaseException:
-            if left and handle is not None and handle._client is not None:
+            if left and handle is not None and client_of(handle) is not None:
                 left.popleft()  # it is in the client
             # Whoever goes on with the close finds the rest.
             self._buffer.put_back([*(entry for _, entry in unsent), *left])
@@ -222,12 +227,13 @@ class Flusher:
         self, entries: list[Entry], handles: list[DeliveryHandle]
     ) -> list[Entry]:
         """What no report accounts for, and what was delivered for nothing."""
+        failed = set(map(id, undelivered(handles)))
         drain = self._connection.reports.start_drain()
-        drain.delivered -= sum(each._native is not None for each in handles)
+        drain.take_back(len(handles) - len(failed))
         return [
             entry
             for entry, handle in zip(entries, handles, strict=True)
-            if handle._client is None or handle._native is not None
+            if client_of(handle) is None or id(handle) not in failed
         ]
 
 
@@ -241,9 +247,13 @@ def _unsent(entries: list[Entry]) -> list[Entry]:
     A handle that was sent, and came to nothing with its transaction, has its outcome.
     """
     return [
-        (number, kept if getattr(kept, "_client", None) is None else message_of(kept))
+        (number, message_of(kept) if _was_sent(kept) else kept)
         for number, kept in entries
     ]
+
+
+def _was_sent(kept: Kept) -> bool:
+    return isinstance(kept, DeliveryHandle) and client_of(kept) is not None
 
 
 def _not_handed_over(
@@ -255,4 +265,4 @@ def _not_handed_over(
     if not handles:
         return entries
     reached = zip(entries, handles, strict=True)
-    return [entry for entry, handle in reached if handle._client is None]
+    return [entry for entry, handle in reached if client_of(handle) is None]

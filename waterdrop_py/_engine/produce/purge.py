@@ -11,16 +11,16 @@ from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.reports.giving_up import GIVE_UP
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.assembly import Components
+    from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.produce.buffer import Buffer
     from waterdrop_py.typing import KafkaClient
 
 
-def purge(components: Components) -> None:
+def purge(connection: Connection, buffer: Buffer) -> None:
     """Empty the buffer, cancel librdkafka's queue, and serve the reports of it."""
     started = clock.system_now()
-    connection = components.connection
     connection.refuse_closed()
-    components.buffer.take()
+    buffer.take()
     client = connection.client
     if client is not NO_CLIENT and client.in_flight():
         borrowing.borrow(connection, _purge, None)
@@ -29,7 +29,7 @@ def purge(components: Components) -> None:
             until = clock.system_now() + GIVE_UP
             waiting.wait_turn(client, lambda: not client.in_flight(), until)
     took_ms = (clock.system_now() - started) * 1000
-    components.emitter.emit("buffer.purged", duration_ms=took_ms)
+    connection.emitter.emit("buffer.purged", duration_ms=took_ms)
     connection.reschedule()
 
 

@@ -11,15 +11,18 @@ from waterdrop_py._engine.client.client import SLICE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.produce.buffer import Ready, message_of
+from waterdrop_py._engine.produce.deferred import defer, send_or_defer
+from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.validation import (
     as_messages,
     fill,
     fill_all,
     fill_others,
+    fill_to_wait_for,
     listed,
 )
 from waterdrop_py._engine.reports.subjects import subject_of
-from waterdrop_py.delivery import DeliveryHandle, overdue
+from waterdrop_py.delivery import DeliveryHandle, overdue, undelivered
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
@@ -97,7 +100,7 @@ class Verbs:
 
     def _send_one(self, handle: DeliveryHandle, verb: str) -> None:
         if self._txns is None:
-            self._dispatch.send_or_defer(handle, verb)
+            send_or_defer(self._dispatch, handle, verb)
             return
         try:
             with self._txns.block():
@@ -105,8 +108,12 @@ class Verbs:
         except ReentrantCallError:
             # Inside a callback, or in a context that is not the transaction's: its
             # own transaction can begin when the running one has ended.
-            self._dispatch.defer(
-                handle, verb, self._txns.after_transaction, self._txns.block
+            defer(
+                self._dispatch,
+                handle,
+                verb,
+                self._txns.after_transaction,
+                self._txns.block,
             )
 
     def produce_sync(self, message: Message, timeout: float | None) -> DeliveryReport:
@@ -114,8 +121,7 @@ class Verbs:
         check()
         verb = "message.produce_sync"
         message = self._middleware.run(message)
-        handle = fill(message, self._limit)
-        handle._native = handle._error = None  # asked for several times
+        handle = fill_to_wait_for(message, self._limit)
         started = clock.system_now()
         limit = "max_wait_timeout" if timeout is None else "timeout"
         deadline = started + (self._patience if timeout is None else timeout)
@@ -260,11 +266,12 @@ class Verbs:
         """Hand over all; on the first refusal, wait for those before it if one would
         wait at all (`deadline`), and raise."""
         count = 0
-        while (count := self._dispatch.send_run(handles, count)) < len(handles):
+        connection = self._dispatch.connection
+        while (count := send_run(connection, handles, count)) < len(handles):
             handle = handles[count]
             try:
                 if deadline is None:
-                    self._dispatch.send_or_defer(handle, verb)
+                    send_or_defer(self._dispatch, handle, verb)
                 else:
                     self._dispatch.send(handle, verb, deadline)
             except ProduceError as failure:
@@ -288,15 +295,14 @@ class Verbs:
 
         `DeliveryTimeoutError` when the time is over and not every handle is final.
         """
-        first: ProduceError | None = None
         for handle in handles:
             if not handle.done() and not waiting.wait_until(handle, deadline):
                 return overdue(handle, self._patience, "max_wait_timeout")
-            if first is None and handle._native is None:
-                error = handle.exception(0)
-                if isinstance(error, ProduceError):
-                    first = about_message(error, subject_of(handle))
-        return first
+        for handle in undelivered(handles):
+            error = handle.exception(0)
+            if isinstance(error, ProduceError):
+                return about_message(error, subject_of(handle))
+        return None
 
     def _failed(self, verb: str, error: WaterdropError, **about: Any) -> None:
         self._emitter.error(verb, error, **about)

@@ -51,6 +51,10 @@ class CloseAccounting:
         self.right: list[None] = [None]
         self.runner: int | None = None
 
+    def take_back(self, delivered: int) -> None:
+        """That many were delivered for nothing: their transaction was rolled back."""
+        self.delivered -= delivered
+
     def report(self, *, complete: bool = True) -> DrainReport:
         """What was collected so far."""
         handles = sorted(self.undelivered, key=_sequence)

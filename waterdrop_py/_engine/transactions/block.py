@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.transactions.consumed import Consumed
-from waterdrop_py.errors import WaterdropError
+from waterdrop_py.errors import ProduceError, WaterdropError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from waterdrop_py._engine.client.client import Client
-    from waterdrop_py._engine.transactions.manager import Transactions
+
+    class Manager(Protocol):
+        """What a block asks of the transactions of its producer."""
+
+        def current(self) -> Transaction | None: ...
+        def begin(self, transaction: Transaction) -> None: ...
+        def abandon(self, transaction: Transaction, error: BaseException) -> None: ...
+        def end(
+            self, transaction: Transaction, error: BaseException | None
+        ) -> bool: ...
+        def release(self, transaction: Transaction) -> None: ...
+
 
 _ACTIVE: Final[ContextVar[tuple[Transaction, ...]]] = ContextVar(
     "waterdrop_py_transactions", default=()
@@ -46,7 +57,7 @@ class Transaction:
         "ticket",
     )
 
-    def __init__(self, manager: Transactions, deadline: float, *, last: bool) -> None:
+    def __init__(self, manager: Manager, deadline: float, *, last: bool) -> None:
         self.manager = manager
         self.deadline = deadline
         self.last = last
@@ -63,8 +74,15 @@ class Transaction:
         if self.note_fatal is None:
             self.note_fatal = error
 
+    def begun_client(self) -> Client:
+        """The client that it is a transaction of."""
+        client = self.client
+        if client is None:  # pragma: no cover - begin sets it before the block runs
+            raise ProduceError("the transaction was not begun (state)", code="state")
+        return client
 
-def innermost(manager: Transactions) -> Transaction | None:
+
+def innermost(manager: Manager) -> Transaction | None:
     """The transaction of `manager` that the calling context is inside of."""
     for transaction in reversed(_ACTIVE.get()):
         if transaction.manager is manager and transaction.open:
@@ -82,7 +100,7 @@ class Block:
 
     __slots__ = ("_deadline", "_last", "_manager", "_own", "_transaction")
 
-    def __init__(self, manager: Transactions, deadline: float, *, last: bool) -> None:
+    def __init__(self, manager: Manager, deadline: float, *, last: bool) -> None:
         self._manager = manager
         self._deadline = deadline
         self._last = last

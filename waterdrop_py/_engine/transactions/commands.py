@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py.config import Config
 
 SLICE: Final = 0.5
 """Seconds of one native call, which is deaf to Ctrl-C. Called again, each of the
@@ -38,53 +39,57 @@ class CommandError(Exception):
         self.abortable = abortable
 
 
-class Retries(NamedTuple):
-    """How often a command is tried, and the seconds between, times the attempt."""
+class Commands:
+    """Runs the commands of a producer's transactions. Thread-safe, no lock."""
 
-    most: int
-    backoff: float
+    __slots__ = ("_backoff", "_emitter", "_most")
 
+    def __init__(self, config: Config, emitter: Emitter) -> None:
+        self._emitter = emitter
+        self._most = config.max_attempts_on_transaction_command
+        self._backoff = config.wait_backoff_on_transaction_command / 1000
 
-def run(
-    client: Client,
-    emitter: Emitter,
-    retries: Retries,
-    kind: str,
-    command: Callable[[Client, float], object],
-    deadline: float,
-) -> None:
-    """Run `command`, again while its error says that this may help, and `deadline`
-    allows it.
+    def run(
+        self,
+        client: Client,
+        name: str,
+        command: Callable[[Client, float], object],
+        deadline: float,
+    ) -> None:
+        """Run `command`, again while its error says that this may help, and `deadline`
+        allows it. `name` is that of its `error.occurred`.
 
-    Raises:
-        CommandError: it does not help, or not any more.
-    """
-    for attempt in range(1, retries.most + 1):
-        try:
-            _in_slices(client, command, deadline)
-        except KafkaException as raised:
-            native: Any = refusal_of(raised)
-            # After a fatal error the code may also say "retriable": it never helps.
-            if native.fatal():
-                client.note_fatal(native)
-            lost = client.fatal
-            fatal = lost is not None
-            abortable = native.txn_requires_abort()
-            again = native.retriable() and not fatal and not abortable
-            wait = retries.backoff * attempt
-            in_time = clock.system_now() + wait < deadline
-            retry = again and in_time and attempt < retries.most
-            error = (
-                refusal_error(native, client.registration)
-                if lost is None
-                else lost.error()
-            )
-            emitter.error(kind, error, attempt=attempt, retry=retry)
-            if not retry:
-                raise CommandError(error, abortable=abortable) from raised
-            pause(wait)
-        else:
-            return
+        Raises:
+            CommandError: it does not help, or not any more.
+        """
+        for attempt in range(1, self._most + 1):
+            try:
+                _in_slices(client, command, deadline)
+            except KafkaException as raised:
+                native: Any = refusal_of(raised)
+                # After a fatal error the code may also say "retriable": it never helps.
+                if native.fatal():
+                    client.note_fatal(native)
+                lost = client.fatal
+                fatal = lost is not None
+                abortable = native.txn_requires_abort()
+                again = native.retriable() and not fatal and not abortable
+                wait = self._backoff * attempt
+                in_time = clock.system_now() + wait < deadline
+                retry = again and in_time and attempt < self._most
+                error = (
+                    refusal_error(native, client.registration)
+                    if lost is None
+                    else lost.error()
+                )
+                self._emitter.error(
+                    f"transaction.{name}", error, attempt=attempt, retry=retry
+                )
+                if not retry:
+                    raise CommandError(error, abortable=abortable) from raised
+                pause(wait)
+            else:
+                return
 
 
 @borrower

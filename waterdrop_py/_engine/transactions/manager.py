@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.borrow_marks import ends_step
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Claim, Ticket
@@ -15,24 +13,19 @@ from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py._engine.connection.disconnecting import discard
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.connection.states import Refusal
-from waterdrop_py._engine.reports import flush
-from waterdrop_py._engine.reports.giving_up import GIVE_UP
-from waterdrop_py._engine.reports.handler import PURGED
-from waterdrop_py._engine.transactions import commands
 from waterdrop_py._engine.transactions.block import (
     Block,
     Transaction,
     innermost,
     inside,
 )
-from waterdrop_py._engine.transactions.commands import CommandError, Retries
+from waterdrop_py._engine.transactions.commands import CommandError, Commands
+from waterdrop_py._engine.transactions.ending import TransactionEnd
 from waterdrop_py.errors import (
-    AbortTransaction,
     DeliveryTimeoutError,
     ProduceError,
     ProducerClosedError,
     ReentrantCallError,
-    TransactionRequiredError,
 )
 
 if TYPE_CHECKING:
@@ -42,12 +35,9 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.recovery import Recovery
     from waterdrop_py._engine.emitter import Emitter
-    from waterdrop_py._engine.transactions.offsets import Positions
     from waterdrop_py.config import Config
 
 _RECHECK: Final = 0.5
-_LAST_TRY: Final = 0.25
-"""Seconds for an abort whose bound is over already."""
 
 
 class Transactions:
@@ -58,13 +48,13 @@ class Transactions:
     """
 
     __slots__ = (
-        "_abort_wait",
         "_claim",
+        "_commands",
         "_connection",
         "_emitter",
+        "_end",
         "_patience",
         "_recovery",
-        "_retries",
         "_running",
         "_shut",
         "_waiting_jobs",
@@ -82,11 +72,8 @@ class Transactions:
         self._emitter = emitter
         self._recovery = recovery
         self._patience = config.max_wait_timeout / 1000
-        self._abort_wait = config.wait_timeout_on_transaction_abort / 1000
-        self._retries = Retries(
-            config.max_attempts_on_transaction_command,
-            config.wait_backoff_on_transaction_command / 1000,
-        )
+        self._commands = Commands(config, emitter)
+        self._end = TransactionEnd(config, emitter, recovery, self._commands)
         self._claim = Claim()
         self._wakeups: list[Wakeup] = []
         self._running: Transaction | None = None
@@ -168,10 +155,11 @@ class Transactions:
         client.begun_at = clock.now()
         client.in_transaction = True
         try:
-            self._command(
-                transaction,
+            self._commands.run(
+                client,
                 "begin",
                 lambda client, _: client.opened_native().begin_transaction(),
+                max(transaction.deadline, clock.system_now()),
             )
         except CommandError as failed:
             if failed.error.fatal:
@@ -179,6 +167,18 @@ class Transactions:
             raise failed.error from failed.__cause__
         transaction.open = True
         self._emitter.emit("transaction.started")
+
+    def _prepare(self, client: Client, deadline: float | None) -> None:
+        """`init_transactions` on a client that was just opened."""
+        try:
+            self._commands.run(
+                client,
+                "begin",
+                lambda client, slice_: client.opened_native().init_transactions(slice_),
+                inf if deadline is None else deadline,
+            )
+        except CommandError as failed:
+            raise failed.error from failed.__cause__
 
     def _refuse_closed(self, transaction: Transaction) -> None:
         self._connection.refuse_closed()
@@ -233,7 +233,7 @@ class Transactions:
         try:
             if transaction.open:
                 transaction.open = False
-                self._abort(transaction, error)
+                self._end.abort(transaction, error)
         finally:
             self.release(transaction)
 
@@ -287,176 +287,6 @@ class Transactions:
         finally:
             self._give_back(ticket)
 
-    # -- end ---------------------------------------------------------------
-
     def end(self, transaction: Transaction, error: BaseException | None) -> bool:
-        """Commit, or abort; whether `error` is swallowed.
-
-        Raises:
-            ProduceError: the commit failed, or an inner block had failed.
-        """
-        transaction.open = False
-        started = clock.system_now()
-        note_fatal = transaction.note_fatal
-        if error is None and note_fatal is None:
-            self._commit_or_abort(transaction)
-        else:
-            self._abort(transaction, error if error is not None else note_fatal)
-            self._raise_what_purged(transaction, error)
-        swallowed = isinstance(error, AbortTransaction)
-        quiet = note_fatal is None or isinstance(note_fatal, AbortTransaction)
-        if error is None and not quiet:
-            raise ProduceError(
-                "an inner block of the transaction had failed, so it was aborted "
-                "(aborted)",
-                code="aborted",
-            ) from note_fatal
-        if error is None or swallowed:
-            took_ms = (clock.system_now() - started) * 1000
-            self._emitter.emit("transaction.finished", duration_ms=took_ms)
-        return swallowed
-
-    def _raise_what_purged(
-        self, transaction: Transaction, error: BaseException | None
-    ) -> None:
-        """The client was lost, and a verb has seen no more of it than a purge."""
-        fatal = _life_of(transaction).fatal
-        purged = isinstance(error, ProduceError) and error.code in PURGED
-        if purged and fatal is not None:
-            raise fatal.error()
-
-    def _commit_or_abort(self, transaction: Transaction) -> None:
-        client = _life_of(transaction)
-        try:
-            self._commit(transaction)
-        except ProduceError:
-            raise
-        except BaseException as torn:
-            if client.in_transaction:  # a signal handler raised before it was committed
-                self._abort(transaction, torn)
-            raise
-
-    def _commit(self, transaction: Transaction) -> None:
-        client = _life_of(transaction)
-        started = clock.system_now()
-        # Reports are served here, and not inside the native commit: a fatal error
-        # among them would tear one.
-        flush.wait_until(
-            client,
-            lambda: not client.in_flight() or client.fatal is not None,
-            min(started + self._patience, transaction.deadline),
-            push=True,
-        )
-        try:
-            transaction.consumed.send(partial(self._command, transaction))
-            self._command(
-                transaction,
-                "commit",
-                lambda client, slice_: client.opened_native().commit_transaction(
-                    slice_
-                ),
-            )
-        except CommandError as failed:
-            self._after_failure(transaction, failed)
-            raise failed.error from failed.__cause__
-        client.in_transaction = False
-        self._recovery.succeeded()
-        took_ms = (clock.system_now() - started) * 1000
-        self._emitter.emit("transaction.committed", duration_ms=took_ms)
-
-    def _after_failure(self, transaction: Transaction, failed: CommandError) -> None:
-        """A commit failed: abort once, or replace the client once; never both."""
-        if failed.error.fatal:
-            self._reload(transaction, failed.error)
-        else:
-            self._abort(transaction, failed.error)
-
-    def _reload(self, transaction: Transaction, error: ProduceError) -> None:
-        if not transaction.last:  # the client of a closing producer is closed anyway
-            self._recovery.reload(_life_of(transaction), error, None)
-
-    def _abort(self, transaction: Transaction, cause: BaseException | None) -> None:
-        """Abort. What goes wrong is told, and not raised: the cause counts more.
-
-        When it cannot be aborted the life stays marked: the next transaction begins
-        on another client.
-        """
-        client = _life_of(transaction)
-        if client.fatal is not None:
-            self._reload(transaction, client.fatal.error())
-            return
-        started = clock.system_now()
-        if self._abort_wait > 0 and not isinstance(cause, ProduceError):
-            until = min(started + self._abort_wait, transaction.deadline)
-            flush.wait_until(client, lambda: not client.in_flight(), until, push=True)
-        try:
-            self._command(
-                transaction,
-                "abort",
-                lambda client, slice_: client.opened_native().abort_transaction(slice_),
-                at_least=_LAST_TRY,
-            )
-        except CommandError as failed:
-            if failed.error.fatal:
-                self._reload(transaction, failed.error)
-            return
-        except ProduceError as error:
-            self._emitter.error("transaction.abort", error)
-            return
-        client.in_transaction = False
-        # librdkafka has purged what was left. A report that a slow callback holds up
-        # is served later: the client lives on.
-        until = clock.system_now() + GIVE_UP
-        waiting.wait_turn(client, lambda: not client.in_flight(), until, idle=0.01)
-        took_ms = (clock.system_now() - started) * 1000
-        self._emitter.emit("transaction.aborted", duration_ms=took_ms)
-
-    # -- commands ----------------------------------------------------------
-
-    def _prepare(self, client: Client, deadline: float | None) -> None:
-        """`init_transactions` on a client that was just opened."""
-        try:
-            commands.run(
-                client,
-                self._emitter,
-                self._retries,
-                "transaction.begin",
-                lambda client, slice_: client.opened_native().init_transactions(slice_),
-                inf if deadline is None else deadline,
-            )
-        except CommandError as failed:
-            raise failed.error from failed.__cause__
-
-    def mark(
-        self, transaction: Transaction, consumer: Any, positions: Positions
-    ) -> None:
-        """Collect positions of a consumer, for the commit of the transaction."""
-        transaction.consumed.add(consumer, positions)
-        if not transaction.open:
-            raise TransactionRequiredError(
-                "the transaction ended in another thread as a message was marked as "
-                "consumed"
-            )
-
-    def _command(
-        self,
-        transaction: Transaction,
-        name: str,
-        command: Callable[[Client, float], object],
-        at_least: float = 0.0,
-    ) -> None:
-        commands.run(
-            _life_of(transaction),
-            self._emitter,
-            self._retries,
-            f"transaction.{name}",
-            command,
-            max(transaction.deadline, clock.system_now() + at_least),
-        )
-
-
-def _life_of(transaction: Transaction) -> Client:
-    client = transaction.client
-    if client is None:  # pragma: no cover - begin sets it before the block runs
-        raise ProduceError("the transaction was not begun (state)", code="state")
-    return client
+        """Commit, or abort; whether `error` is swallowed. See `TransactionEnd`."""
+        return self._end.finish(transaction, error)

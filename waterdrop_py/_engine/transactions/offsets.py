@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, Message
 
-from waterdrop_py._engine.produce.validation.fields import MAX_PARTITION, shown
 from waterdrop_py._settings.librdkafka_check import unfit_text
-from waterdrop_py._settings.redact import kind
+from waterdrop_py._settings.redact import kind, short_repr
 from waterdrop_py.errors import TransactionalOffsetInvalidError
+from waterdrop_py.message import MAX_PARTITION
 
 _MAX_OFFSET: Final = 2**63 - 2  # the one behind it is an int64 on the wire
 _MAX_NAMED: Final = 10
@@ -68,7 +68,7 @@ def checked_positions(
         errors["messages"] = f"{wrong} are wrong; the first {_MAX_NAMED} are named"
     if metadata is not None and (not isinstance(metadata, str) or unfit_text(metadata)):
         errors["metadata"] = (
-            f"must be a str of UTF-8 without NUL, or None, got {shown(metadata)}"
+            f"must be a str of UTF-8 without NUL, or None, got {short_repr(metadata)}"
         )
     if errors:
         raise TransactionalOffsetInvalidError(errors)
@@ -93,7 +93,7 @@ def _take(message: Any, metadata: Any, highest: Positions) -> str | None:
         if type(value) is not int:
             return f"{_named(message)}, which has no {name}()"
         if not 0 <= value <= most:
-            return f"{name} {shown(value)}, which is not from 0 to {most}"
+            return f"{name} {short_repr(value)}, which is not from 0 to {most}"
     known = highest.get((topic, partition))
     if known is None or known.offset <= offset + 1:
         epoch = _answer(message, "leader_epoch")
