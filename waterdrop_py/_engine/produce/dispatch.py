@@ -8,10 +8,10 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.connection.opening import introduce, open_client
 from waterdrop_py._engine.connection.partition_lookup import partition_of, refresh
-from waterdrop_py._engine.produce.hot_path import place_of, send_one
+from waterdrop_py._engine.produce.hot_path import send_one
 from waterdrop_py._engine.produce.retry import Retry
 from waterdrop_py._engine.reports.subjects import subject_of
-from waterdrop_py.delivery import client_of, topic_of
+from waterdrop_py.delivery import client_of, place_of, topic_of
 from waterdrop_py.errors import ProduceError, ReentrantCallError, about, shared
 
 if TYPE_CHECKING:

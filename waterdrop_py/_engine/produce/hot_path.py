@@ -258,11 +258,6 @@ def send_run(  # noqa: PLR0915 - a hot loop, in one piece
     return count
 
 
-def place_of(handle: DeliveryHandle) -> Place | None:
-    """The partition, partition key and timestamp of the message, if it has any."""
-    return handle._place
-
-
 def set_moved(handle: DeliveryHandle) -> Place | None:
     """Note that the message is handed over for another partition, which happens once;
     its place, or None if it has none or was moved before."""
