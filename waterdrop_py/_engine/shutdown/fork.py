@@ -86,7 +86,7 @@ def _idle_enough(connection: Connection) -> bool:
     return (
         wait is not None
         and client is not None
-        and not client.asks()  # it would be destroyed behind a native call
+        and not client.asking.running()  # it would be destroyed behind a native call
         and clock.now() - client.last_activity >= wait
     )
 
@@ -99,14 +99,15 @@ def _leak(client: Client) -> None:
     native = client.native
     if native is not None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(native))
-    client.unobserved = False
+    client.observe_reports()
     client.arrived.clear()  # the parent settles it
-    client.native = client.produce = None
-    if client.given_up is None:
-        client.given_up = ProduceError(
+    client.drop_native()
+    client.give_up(
+        ProduceError(
             "the process forked; the parent delivers this message (forked)",
             code="forked",
         )
+    )
 
 
 FORK: Final = Fork()

@@ -151,9 +151,7 @@ class Transactions:
             ):  # else its registration has told of it
                 self._emitter.error("transaction.begin", error, attempt=1, retry=False)
             raise
-        # From here on it is not known whether librdkafka is in one.
-        client.begun_at = clock.now()
-        client.in_transaction = True
+        client.transaction.begin()
         try:
             self._commands.run(
                 client,
@@ -197,7 +195,8 @@ class Transactions:
         connection = self._connection
         while True:
             client = open_noted(connection, until)
-            if (client.in_transaction or client.sequence_gap) and client.fatal is None:
+            state = client.transaction
+            if (state.open or state.sequence_gap) and client.fatal is None:
                 # The end of the one before was torn, or failed, or a message was
                 # refused: only a new client surely works.
                 discard(connection, client)
