@@ -1,4 +1,4 @@
-"""A Kafka producer that costs nothing while it is idle."""
+"""Kafka producers that cost nothing while they are idle: the public names."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ __all__ = [
     "testing",
 ]
 
-# Else logging would print librdkafka's own lines to stderr. What the library says
-# itself is to be heard without any set-up.
+# Without a handler, logging would print librdkafka's lines to stderr. The library's own
+# lines shall be printed without any set-up, so its logger has no such handler.
 logging.getLogger("waterdrop_py.librdkafka").addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> str:
-        # Read when asked for: `importlib.metadata` takes 15 ms to import.
+        # Read on first use, because importing `importlib.metadata` takes 15 ms.
         if name == "__version__":
             from importlib.metadata import version
 

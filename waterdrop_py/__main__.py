@@ -1,4 +1,4 @@
-"""`python -m waterdrop_py` is the command `waterdrop`."""
+"""Runs the command `waterdrop` for `python -m waterdrop_py`."""
 
 from __future__ import annotations
 

@@ -1,15 +1,11 @@
-"""`Config`: what a producer is told, checked once, immutable."""
+"""Defines `Config`: every option of a producer, checked once and immutable."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
-import confluent_kafka
-
-from waterdrop_py._settings.librdkafka_check import copied
 from waterdrop_py._settings.option_types import (
     REQUIRED,
     Count,
@@ -37,7 +33,8 @@ from waterdrop_py._settings.option_types import (
     properties,
     steps,
 )
-from waterdrop_py._settings.plain import opened, plain
+from waterdrop_py._settings.plain import plain, unwrapped
+from waterdrop_py._settings.properties import copied
 from waterdrop_py._settings.redact import kind
 from waterdrop_py._settings.table import OptionTable
 from waterdrop_py._settings.text_sources import Reading, override
@@ -55,55 +52,61 @@ class Config(OptionTable):
     """The settings of a producer: its options, and librdkafka's properties.
 
     `Config(kafka={"bootstrap.servers": "h:9092"}, idle_disconnect_timeout="5m")`, or a
-    mapping of the same, and options beside it: those win, and `kafka` is merged over
-    the mapping's, property by property.
+    mapping of the same. Keyword options replace those of the mapping; `kafka` is merged
+    over the mapping's, property by property.
 
-    Durations are given as int milliseconds, as a `timedelta`, or as text with a unit
-    (`"5m"`, `"30s"`, `"60000ms"`), and come back as int milliseconds. The mapping is
-    copied. Immutable, hence safe to share between threads and producers. Opens
-    nothing and never blocks.
+    A duration is int milliseconds, a `timedelta`, or text with a unit (`"5m"`, `"30s"`,
+    `"60000ms"`). Attributes are int milliseconds.
+
+    The mapping is copied. A `Config` is immutable, so threads and producers may share
+    it. Constructing one opens nothing and never blocks.
 
     Raises `ConfigurationInvalidError`, whose `errors` name every violation. Issues a
-    `TuningWarning` for settings that are legal and will surprise. Whether librdkafka
-    knows the properties is checked when a producer is built with them.
+    `TuningWarning` for settings that are legal but will surprise. librdkafka's verdict
+    on the properties comes when a producer is made.
 
     Attributes:
-        kafka: librdkafka's properties, the user's own; read-only, repr hides secrets.
-        id: names the producer in events and logs; None: each producer makes its own.
-        idle_disconnect_timeout: ms without activity after which the client is closed;
+        kafka: the user's librdkafka properties; read-only, and its repr hides secrets.
+        id: names the producer in events and logs. None: each producer makes its own.
+        idle_disconnect_timeout: ms without activity after which the client is closed.
             0 is never, else at least 30 000.
-        max_connection_age: ms after which a client is replaced at the next safe
-            moment; 0 is never, else at least 30 000.
-        max_payload_size: bytes; None leaves it to librdkafka's `message.max.bytes`.
-        close_before_fork: a client that is safe to close and idle for this many ms is
-            closed before `os.fork()`; None is never.
+        max_connection_age: ms after which the client is replaced at the next safe
+            moment. 0 is never, else at least 30 000.
+        max_payload_size: bytes. None leaves the limit to librdkafka's
+            `message.max.bytes`.
+        close_before_fork: ms. A client that is safe to close and has been idle for as
+            long is closed before `os.fork()`. None is never.
         max_wait_timeout: ms that a sync call waits for the delivery report.
         wait_on_queue_full: whether a send waits while librdkafka's queue is full.
-        wait_backoff_on_queue_full: ms between the tries of such a send.
+        wait_backoff_on_queue_full: ms between the attempts of such a send.
         wait_timeout_on_queue_full: ms after which such a send gives up.
         instrument_on_wait_queue_full: whether such a wait is an event.
         close_timeout: ms that `close()` and the interpreter's exit wait at most.
-        oauth_token_provider: the contract of confluent-kafka's `oauth_cb`; serves
-            every client that is opened.
-        wait_backoff_on_transaction_command: ms, times the attempt, before a
-            transaction's command that may be retried is.
-        max_attempts_on_transaction_command: how often it is tried in all.
+        oauth_token_provider: a callable with the contract of confluent-kafka's
+            `oauth_cb`, for every client that is opened.
+        wait_backoff_on_transaction_command: ms before a failed command of a transaction
+            is retried, multiplied by the number of attempts.
+        max_attempts_on_transaction_command: attempts for each command, the first
+            included.
         reload_on_transaction_fatal_error: whether a fatal error in a transaction
             replaces the client.
         wait_backoff_on_transaction_fatal_error: ms before that.
-        max_attempts_on_transaction_fatal_error: how often, without a commit between.
-        wait_timeout_on_transaction_abort: ms that an abort waits for what is in
+        max_attempts_on_transaction_fatal_error: replacements without a commit in
+            between.
+        wait_timeout_on_transaction_abort: ms that an abort waits for messages in
             flight.
         reload_on_idempotent_fatal_error: whether a fatal error of an idempotent
             producer replaces the client.
         wait_backoff_on_idempotent_fatal_error: ms before that.
-        max_attempts_on_idempotent_fatal_error: how often, without a report between.
-        non_reloadable_errors: lower-case names of fatal errors that never do.
-        deliver: False validates and instruments everything, and sends nothing.
-        middleware: callables, each from a `Message` to a `Message`, before validation.
-        tags: ride on every event.
-        client_factory: makes the client from a dict of properties, at each open; None:
-            `confluent_kafka.Producer`, looked up then.
+        max_attempts_on_idempotent_fatal_error: replacements without a report in
+            between.
+        non_reloadable_errors: lower-case names of fatal errors that never replace the
+            client.
+        deliver: False validates and instruments messages, but sends nothing.
+        middleware: callables from a `Message` to a `Message`, called before validation.
+        tags: a mapping of str to str that every event carries.
+        client_factory: makes the client from a dict of properties, at each open. None:
+            `confluent_kafka.Producer`, looked up at each open.
     """
 
     if TYPE_CHECKING:
@@ -148,27 +151,31 @@ class Config(OptionTable):
         )
 
     def replace(self, /, **options: Any) -> Config:
-        """Another configuration, with these options changed; `kafka` as a whole.
+        """Make a copy with these options changed; `kafka` is replaced as a whole.
 
-        Raises `ConfigurationInvalidError`.
+        Never blocks. Thread-safe. Raises `ConfigurationInvalidError`.
         """
         return Config(**{**vars(self), **options})
 
-    __replace__ = replace  # of copy.replace
+    __replace__ = replace  # for copy.replace
 
     @classmethod
     def from_url(cls, /, url: str, **options: Any) -> Config:
-        """Build a configuration from a URL, and from options given beside it.
+        """Build a configuration from a URL and keyword options.
 
         `kafka+sasl_ssl://user:p%40ss@h1:9093,h2/?client.id=x&idle_disconnect_timeout=5m`
 
-        Schemes: `kafka`, `kafka+ssl`, `kafka+sasl_plaintext`, `kafka+sasl_ssl`. Each
-        part is percent-decoded; a host may be an IPv6 address in brackets; the port
-        is 9092 when missing. A query key that names an option is that option (`true`
-        and `false`, durations with a unit, `none`, `tags.<name>=<value>`), any other a
-        librdkafka property. With a user name `sasl.mechanism` defaults to `PLAIN`.
-        Options beside the URL win; `kafka` is merged, property by property.
-        Raises `ConfigurationInvalidError`, also for what the URL gives twice.
+        Schemes are `kafka`, `kafka+ssl`, `kafka+sasl_plaintext` and `kafka+sasl_ssl`.
+        Each part is percent-decoded. A host may be an IPv6 address in brackets, and its
+        port defaults to 9092. `sasl.mechanism` defaults to `PLAIN` if there is a user
+        name.
+
+        A query key that names an option is that option: `true` or `false`, a duration
+        with a unit, `none`, `tags.<name>=<value>`. Any other key is a librdkafka
+        property. Keyword options win; `kafka` is merged, property by property.
+
+        Never blocks. Thread-safe. Raises `ConfigurationInvalidError`, also if the URL
+        sets something twice.
         """
         return cls._from_reading(*_of_url(url, options))
 
@@ -179,18 +186,22 @@ class Config(OptionTable):
         environ: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Config:
-        """Build a configuration from the environment, and from options beside it.
+        """Build a configuration from environment variables and keyword options.
 
-        `<prefix>URL` is read as `from_url` does, `<prefix><OPTION>` is an option (tags
-        as `name=value,name=value`), `<prefix>KAFKA_<PROPERTY>` a librdkafka property,
-        its dots written as underscores. `environ` defaults to `os.environ`. Options
-        beside it win; `kafka` is merged, property by property. Variables that
-        Kubernetes makes for a Service are ignored.
-        Raises `ConfigurationInvalidError`, also for an unknown name under the prefix
-        and for what is given twice; it names the variable.
+        `<prefix>URL` is read as by `from_url`. `<prefix><OPTION>` is an option; tags
+        are written as `name=value,name=value`. `<prefix>KAFKA_<PROPERTY>` is a
+        librdkafka property, with underscores for its dots. `environ` defaults to
+        `os.environ`.
+
+        Keyword options win; `kafka` is merged, property by property. Variables that
+        Kubernetes sets for a Service are ignored.
+
+        Never blocks. Thread-safe. Raises `ConfigurationInvalidError`, also for an
+        unknown name under the prefix and for an option that is set twice. The error
+        names the variable.
         """
         from waterdrop_py._settings.env import named, read_env
-        from waterdrop_py._settings.properties import check_properties
+        from waterdrop_py._settings.librdkafka_check import check_properties
         from waterdrop_py._settings.url import add_mechanism
 
         source = os.environ if environ is None else environ
@@ -212,11 +223,12 @@ class Config(OptionTable):
 
     @classmethod
     def of(cls, source: object, options: Mapping[str, Any]) -> Config:
-        """The configuration that a producer's arguments mean.
+        """Build the configuration from the arguments of a producer.
 
-        `source` is a `Config`, a mapping of options, a URL, or None; `options` are
-        those beside it, and win. Raises `ConfigurationInvalidError`, which has
-        librdkafka's verdict on the properties as well.
+        `source` is a `Config`, a mapping of options, a URL, or None. `options` win.
+        Reads certificate and key files, and blocks no longer than that. Thread-safe.
+        Raises `ConfigurationInvalidError`, which includes librdkafka's verdict on the
+        properties.
         """
         errors: dict[str, str] = {}
         try:
@@ -224,7 +236,15 @@ class Config(OptionTable):
         except ConfigurationInvalidError as error:
             errors = error.errors
         else:
-            errors = _unusable(config)
+            # Imported here: the import of the package needs none of the checks.
+            from waterdrop_py._settings.producer_check import producer_errors
+
+            errors = producer_errors(
+                config.kafka,
+                cls.OPTIONS,
+                factory=config.client_factory,
+                deliver=config.deliver,
+            )
             if not errors:
                 return config
         if errors.keys() & {"config", "url"}:
@@ -233,8 +253,8 @@ class Config(OptionTable):
 
     @classmethod
     def _verdict(cls, source: object, options: Mapping[str, Any]) -> dict[str, str]:
-        """What is wrong with the properties, whatever is wrong beside them."""
-        from waterdrop_py._settings.properties import check_properties
+        """The errors of the properties, also if other options are wrong."""
+        from waterdrop_py._settings.librdkafka_check import check_properties
 
         try:
             kafka = _values_of(source, options)[0].get("kafka")
@@ -267,38 +287,9 @@ class Config(OptionTable):
         raise ConfigurationInvalidError({**others, **errors})
 
 
-def _unusable(config: Config) -> dict[str, str]:
-    """Why no producer can be built with it."""
-    # The judges are 4 modules, with 20 patterns: the first producer needs them, and
-    # the import of the package does not.
-    from waterdrop_py._settings.conflicts import (
-        missing_login,
-        missing_servers,
-        unreadable_files,
-    )
-    from waterdrop_py._settings.properties import check_properties
-
-    errors = check_properties(config.kafka, Config.OPTIONS)
-    if _is_for_a_double(config.client_factory):
-        return errors
-    if config.deliver:
-        errors = {**missing_servers(config.kafka), **errors}
-    if config.client_factory in (None, confluent_kafka.Producer):
-        # Any other may know the login by itself.
-        errors = {**missing_login(config.kafka), **errors}
-    return {**errors, **unreadable_files(config.kafka)}
-
-
-def _is_for_a_double(factory: Any) -> bool:
-    """Whether the clients are the library's own doubles, which connect to nothing."""
-    doubles = sys.modules.get("waterdrop_py._engine.client.fake")
-    made = factory if isinstance(factory, type) else type(factory)
-    return doubles is not None and issubclass(made, doubles.FakeClient)
-
-
 def _values_of(source: object, options: Mapping[str, Any]) -> Reading:
-    """The options that a source and those beside it make, and what is wrong."""
-    source = plain(opened(source))
+    """Merge the options of a source with keyword options; return what is wrong too."""
+    source = plain(unwrapped(source))
     if isinstance(source, str):
         return _of_url(source, options)
     if source is None:
@@ -319,7 +310,7 @@ def _values_of(source: object, options: Mapping[str, Any]) -> Reading:
 def _of_url(url: object, options: Mapping[str, Any]) -> Reading:
     from waterdrop_py._settings.url import add_mechanism, read_url
 
-    reading = read_url(plain(opened(url)), Config.OPTIONS)
+    reading = read_url(plain(unwrapped(url)), Config.OPTIONS)
     override(reading, options)
     values, errors = reading
     if "url" not in errors and isinstance(values.get("kafka"), dict):

@@ -1,7 +1,7 @@
-"""Every error of the library; all derive from `WaterdropError`.
+"""Defines every error of the library; all derive from `WaterdropError`.
 
-A native error is always chained: `raise ... from kafka_exception`, so that
-`error.__cause__` is what confluent-kafka said.
+A native error is always chained (`raise ... from kafka_exception`). So
+`error.__cause__` is the exception of confluent-kafka.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class WaterdropError(Exception):
 
 
 class _FieldErrors(WaterdropError):
-    """An error that names every field at fault, each with a sentence of its own."""
+    """An error of several fields. `errors` maps each field at fault to a sentence."""
 
     subject = "input"
 
@@ -33,16 +33,18 @@ class _FieldErrors(WaterdropError):
 
 
 class ConfigurationInvalidError(_FieldErrors):
-    """A configuration breaks its rules. `errors` maps each option's path to why."""
+    """A configuration breaks rules. `errors` maps each option's path to a sentence."""
 
     subject = "configuration"
 
 
 class MessageInvalidError(_FieldErrors):
-    """A message breaks its rules. `errors` maps each field to why; nothing was sent.
+    """A message breaks rules; nothing was sent.
 
-    `indexes` are the places in a batch of the messages at fault, in order; empty where
-    one message was sent.
+    Attributes:
+        errors: maps each field at fault to a sentence.
+        indexes: positions of the messages at fault in their batch, in order. Empty if
+            the call was for one message.
     """
 
     subject = "message"
@@ -56,23 +58,23 @@ class MessageInvalidError(_FieldErrors):
 
 
 class InvalidArgumentError(WaterdropError, ValueError, TypeError):
-    """An argument of a method is not what it takes; nothing was done."""
+    """An argument has a wrong type or value; the call did nothing."""
 
 
 class VariantInvalidError(_FieldErrors):
-    """A variant asks for what its producer cannot give. `errors` maps each setting."""
+    """A variant's settings are not possible. `errors` maps each one to a sentence."""
 
     subject = "variant"
 
 
 class TransactionalOffsetInvalidError(_FieldErrors):
-    """What was to be marked as consumed is none. `errors` maps each argument to why."""
+    """A consumed position is invalid. `errors` maps each argument to a sentence."""
 
     subject = "offset"
 
 
 class TransactionRequiredError(WaterdropError):
-    """The call is for the inside of a transaction."""
+    """The call is legal only inside a transaction block."""
 
 
 class ProducerNotTransactionalError(WaterdropError):
@@ -80,24 +82,25 @@ class ProducerNotTransactionalError(WaterdropError):
 
 
 class TransactionalCloseError(WaterdropError):
-    """A producer cannot be closed inside its own transaction."""
+    """A producer cannot be closed inside its own transaction block."""
 
 
 class AbortTransaction(Exception):
-    """Raised inside a transaction block: abort it, and go on behind the block."""
+    """Raise it inside a transaction block to abort and continue after the block."""
 
 
 class ProduceError(WaterdropError):
     """A message was not delivered, or the client refused a command.
 
     Attributes:
-        code: lower-case name of the Kafka error, such as `msg_timed_out`,
-            `queue_full`, `purge_queue`, `fenced`; or `too_many_clients`, where the
-            process has no room for another one, and `transaction_timed_out`, where a
-            transaction outlived its `transaction.timeout.ms`.
-        retriable: the same call may succeed later.
-        fatal: the client that raised it can send nothing any more.
-        checklist: what to look at first, drawn from what librdkafka reported.
+        code: the Kafka error's name in lower case, such as `msg_timed_out`,
+            `queue_full`, `purge_queue`, `fenced`. Of the library itself: `forked` (a
+            handle of the parent process), `too_many_clients` (the process has no room
+            for another client), `transaction_timed_out` (the transaction outlived its
+            `transaction.timeout.ms`).
+        retriable: whether the same call may succeed later.
+        fatal: whether the client that raised it can send nothing more.
+        checklist: what to check first, derived from what librdkafka reported.
     """
 
     def __init__(
@@ -129,13 +132,13 @@ class ProduceError(WaterdropError):
 
 
 class ProduceManyError(ProduceError):
-    """A batch was not delivered whole.
+    """Not every message of a batch was delivered.
 
     Attributes:
-        dispatched: in input order, the handle of every message that was handed to
-            librdkafka; after a sync verb each of them is final. A message that was
-            not handed over has the index `len(dispatched)`. Empty after pickling: a
-            handle stays in the process that it was made in.
+        dispatched: the handles of the messages that librdkafka accepted, in input
+            order. After a sync verb each has its outcome. The first message that was
+            not accepted has the index `len(dispatched)`. Empty after pickling, because
+            handles cannot leave their process.
     """
 
     def __init__(
@@ -155,8 +158,10 @@ class ProduceManyError(ProduceError):
 
     @property
     def failed(self) -> list[tuple[int, Handle]]:
-        """The messages in `dispatched` that failed so far: index in the batch, and
-        handle. Never blocks."""
+        """Index and handle of each message in `dispatched` that has failed so far.
+
+        Never blocks. Thread-safe.
+        """
         return [
             (index, handle)
             for index, handle in enumerate(self.dispatched)
@@ -168,7 +173,7 @@ class ProduceManyError(ProduceError):
 
 
 class DeliveryTimeoutError(ProduceError, TimeoutError):
-    """The wait ended before the delivery report came; delivery goes on."""
+    """The wait ended before the delivery report arrived; delivery goes on."""
 
     def __init__(self, message: str, *, checklist: Sequence[str] = ()) -> None:
         super().__init__(message, code="timed_out", retriable=True, checklist=checklist)
@@ -179,24 +184,24 @@ class ProducerClosedError(WaterdropError):
 
 
 class ReentrantCallError(WaterdropError):
-    """The call would have to wait for a call that it interrupted."""
+    """The call would wait forever: for a call that it interrupted."""
 
 
 class EventNotRegisteredError(WaterdropError):
-    """No event has this name."""
+    """No event has this name, or matches this pattern."""
 
 
 class StatisticsNotEnabledError(WaterdropError):
-    """The open client was built without statistics, so none will come from it."""
+    """The open client was made without statistics, so it will emit none."""
 
 
 class BrokerUnreachableError(WaterdropError):
     """No broker answered.
 
     Attributes:
-        checklist: what to look at first, drawn from what librdkafka reported.
-        retriable: the same call may succeed later. False for refused credentials, a
-            certificate, a missing right, and a fatal error.
+        checklist: what to check first, derived from what librdkafka reported.
+        retriable: whether the same call may succeed later. False for refused
+            credentials, a bad certificate, a missing permission and a fatal error.
     """
 
     def __init__(
@@ -211,22 +216,22 @@ class BrokerUnreachableError(WaterdropError):
 
 
 class TuningWarning(UserWarning):
-    """Settings that are legal, and will surprise."""
+    """Settings are legal but will surprise."""
 
 
 def _unpickled(kind: type[ProduceError], arguments: tuple[Any, ...]) -> ProduceError:
-    """An error without its attributes, which pickle sets next: they are keywords."""
+    """Make an error without attributes: pickle sets them next, without `__init__`."""
     error = kind.__new__(kind)
     error.args = arguments
     return error
 
 
 def fresh(error: _E) -> _E:
-    """A copy to raise of an error of the library that is kept; others as they are.
+    """Copy a stored error of the library, to raise the copy; other errors are returned.
 
-    Each raise adds its frames to the traceback of what is raised, and keeps the
-    variables in them alive: an error that is kept and raised 2000 times had 2000
-    frames. The copy has a traceback of its own, also where threads raise at once.
+    Each raise adds frames to an error's traceback, which keeps their variables alive: a
+    stored error that was raised 2000 times had 2000 frames. Each copy has its own
+    traceback, also when several threads raise at once.
     """
     if not isinstance(error, WaterdropError):
         return error
@@ -240,7 +245,10 @@ def fresh(error: _E) -> _E:
 
 
 def about(error: _E, subject: str) -> _E:
-    """The same for an error that many messages share: the copy names its message."""
+    """Copy an error like `fresh`; the copy of a shared error names its message.
+
+    `subject` names the message.
+    """
     copied = fresh(error)
     if copied is not error and vars(error).get("shared"):
         copied.args = (f"{subject}: {error.args[0]}",)
@@ -249,11 +257,11 @@ def about(error: _E, subject: str) -> _E:
 
 
 def shared(error: _E) -> _E:
-    """Mark an error as one of many messages: see `about`."""
+    """Mark an error as shared by many messages, for `about`."""
     vars(error)["shared"] = True
     return error
 
 
 def with_checklist(message: str, checklist: Sequence[str]) -> str:
-    """The message, and each point of the checklist on a line of its own."""
+    """The message, followed by each point of the checklist on its own line."""
     return "\n".join([message, *(f"  - {point}" for point in checklist)])

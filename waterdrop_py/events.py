@@ -1,20 +1,22 @@
-"""Every event of the library, and the payload that each one carries.
+"""Declares every event of the library and its payload; a new event is a row in EVENTS.
 
 Every payload also has `producer_id`. A key that ends in `_ms` is in milliseconds. A
-timed event has a duration as well: `event.duration_ms`, also `event["time"]`. Keys
-are there as far as they are known when the event is sent.
+timed event has a duration too: `event.duration_ms`, also `event["time"]`. A key is
+missing if its value is not known when the event is sent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from inspect import getattr_static, isfunction
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
+from waterdrop_py._settings.callables import subscriber_of
 from waterdrop_py._settings.redact import shown
-from waterdrop_py.errors import EventNotRegisteredError
+from waterdrop_py.errors import EventNotRegisteredError, InvalidArgumentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,11 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
             "A producer was constructed; nothing is open.", ("producer",)
         ),
         "producer.configured": EventSpec(
-            "Its configuration was found valid.", ("producer", "config")
+            "The producer's configuration was found valid.", ("producer", "config")
         ),
         "producer.connecting": EventSpec("A client is about to be opened."),
         "producer.connected": EventSpec(
-            "A client was opened; `reopened` when it is not the producer's first.",
+            "A client was opened; `reopened` is whether the producer had one before.",
             ("reopened",),
             timed=True,
         ),
@@ -45,20 +47,21 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
             ("reason",),
         ),
         "producer.disconnected": EventSpec(
-            "A client was closed, once for each producer.connected. `messages` were "
-            "sent on it; `released` counts sockets, threads and fds, or is None.",
+            "A client was closed; once for each producer.connected. `messages` is how "
+            "many were sent on it; `released` counts sockets, threads and fds, or is "
+            "None.",
             ("reason", "idle_ms", "connected_ms", "messages", "released"),
             timed=True,
         ),
         "producer.disconnect_refused": EventSpec(
-            "The idle deadline passed and closing is not safe; once per `reason`, "
-            "which is a code of IdleReport.",
+            "The idle deadline has passed, but closing is not safe; once for each "
+            "`reason`, which is a code of IdleReport.",
             ("reason", "count", "age_ms", "owner"),
         ),
         "producer.closing": EventSpec("close() has begun; no new message is taken."),
         "producer.closed": EventSpec("close() has ended.", timed=True),
         "message.produced_async": EventSpec(
-            "A message was handed to librdkafka; its report is still to come.",
+            "A message was handed to librdkafka; its report has not come yet.",
             ("topic", "partition", "label", "message"),
         ),
         "message.produced_sync": EventSpec(
@@ -71,7 +74,7 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
             ("topic", "partition", "offset", "label", "message", "delivery_report"),
         ),
         "messages.produced_async": EventSpec(
-            "A batch was handed to librdkafka; its reports are still to come.",
+            "A batch was handed to librdkafka; its reports have not come yet.",
             ("messages",),
         ),
         "messages.produced_sync": EventSpec(
@@ -80,12 +83,12 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
             timed=True,
         ),
         "producer.reload": EventSpec(
-            "A fatal error: the client is about to be replaced. What a subscriber "
-            "leaves in `kafka` is what the new client gets.",
+            "A client with a fatal error is about to be replaced. Subscribers may "
+            "change `kafka`, the properties of the new client.",
             ("attempt", "error", "kafka"),
         ),
         "producer.reloaded": EventSpec(
-            "The client with the fatal error is gone; the next use opens a new one.",
+            "The client with the fatal error is closed; the next use opens a new one.",
             ("attempt",),
             timed=True,
         ),
@@ -95,7 +98,7 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
         ),
         "messages.buffered": EventSpec("Messages went into the buffer.", ("messages",)),
         "message.purged": EventSpec(
-            "A transaction that was aborted gave a message up.",
+            "A message was given up because its transaction was aborted.",
             ("topic", "partition", "offset", "label", "message", "delivery_report"),
         ),
         "buffer.flushed_async": EventSpec(
@@ -107,25 +110,25 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
             timed=True,
         ),
         "buffer.purged": EventSpec(
-            "purge() gave up the buffer and librdkafka's queue.", (), timed=True
+            "purge() emptied the buffer and librdkafka's queue.", (), timed=True
         ),
         "transaction.started": EventSpec("A transaction has begun."),
         "transaction.committed": EventSpec("A transaction was committed.", timed=True),
         "transaction.aborted": EventSpec("A transaction was aborted.", timed=True),
         "transaction.marked_as_consumed": EventSpec(
-            "Positions of consumed messages are committed with the transaction.",
+            "Positions of consumed messages will be committed with the transaction.",
             ("messages", "metadata"),
         ),
         "transaction.finished": EventSpec(
-            "A transaction has ended as its block meant it to.", timed=True
+            "A transaction ended as its block asked: by commit or abort.", timed=True
         ),
         "statistics.emitted": EventSpec(
-            "librdkafka's statistics, decoded from its JSON.", ("statistics",)
+            "librdkafka emitted statistics, decoded from JSON.", ("statistics",)
         ),
         "oauthbearer.token_refresh": EventSpec("librdkafka asks for a new token."),
         "error.occurred": EventSpec(
             "Something failed; `type` is one of ERROR_TYPES, `error` the exception. "
-            "More keys by type, such as `message` or `messages`.",
+            "Some types have more keys, such as `message` or `messages`.",
             ("type", "error"),
         ),
     }
@@ -135,33 +138,36 @@ ERROR_TYPES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "message.produce_sync": "A sync call did not deliver its message.",
         "message.produce_async": "A message could not be handed over.",
-        "messages.produce_many_sync": "A sync batch was not delivered whole.",
-        "messages.produce_many_async": "A batch could not be handed over whole.",
+        "messages.produce_many_sync": "A sync call did not deliver all its messages.",
+        "messages.produce_many_async": "Not all of a batch could be handed over.",
         "transaction.begin": "A transaction could not be begun.",
         "transaction.commit": "A transaction could not be committed.",
         "transaction.abort": "A transaction could not be aborted.",
         "transaction.store_offset": "An offset could not join its transaction.",
-        "librdkafka.idempotent_fatal_error": "The client is lost, and is replaced.",
+        "librdkafka.idempotent_fatal_error": "A fatal error; the client is replaced.",
         "librdkafka.error": "librdkafka reported an error of the client.",
-        "librdkafka.dispatch_error": "The report of a message says it failed.",
+        "librdkafka.dispatch_error": "A delivery report says that a message failed.",
         "producer.disconnect.error": "Closing a client raised.",
         "producer.disconnect.incomplete": "A closed client left something behind.",
         "producer.close.abandoned": "A native close hung and was abandoned.",
-        "callbacks.<name>.error": "librdkafka callback <name> of the user raised.",
-        "poller.error": "Serving a client's reports raised.",
-        "poller.slow": "A callback of the user delays other producers' reports.",
+        "callbacks.<name>.error": "The user's librdkafka callback <name> raised.",
+        "poller.error": "Polling a client raised.",
+        "poller.slow": "A callback of the user delays reports of other producers.",
         "subscriber.error": "A subscriber raised; `event` and `subscriber` name them.",
     }
 )
 
 
 def listener_method(name: str) -> str:
-    """The method by which a listener object hears an event: `on_producer_closed`."""
+    """The name of a listener's method for an event, such as `on_producer_closed`."""
     return f"on_{name.replace('.', '_')}"
 
 
+_METHODS: Final = {listener_method(name): name for name in EVENTS}
+
+
 def require_event(name: str) -> None:
-    """Raise `EventNotRegisteredError`, with the nearest name, for an unknown one."""
+    """Raise `EventNotRegisteredError`, with the nearest name, if `name` is unknown."""
     if not isinstance(name, str) or name not in EVENTS:
         raise EventNotRegisteredError(
             f"no event is named {shown(name)}{did_you_mean(name, EVENTS)}"
@@ -169,16 +175,16 @@ def require_event(name: str) -> None:
 
 
 def matching(pattern: str) -> list[str]:
-    """The events that a name stands for: itself, or all that a pattern with `*` takes.
+    """The events that a name or a pattern with `*` matches.
 
     Raises:
-        EventNotRegisteredError: there is none.
+        EventNotRegisteredError: no event matches.
     """
     if not isinstance(pattern, str) or "*" not in pattern:
         require_event(pattern)
         return [pattern]
-    taken = re.compile(".*".join(map(re.escape, pattern.split("*"))))
-    found = [name for name in EVENTS if taken.fullmatch(name)]
+    regex = re.compile(".*".join(map(re.escape, pattern.split("*"))))
+    found = [name for name in EVENTS if regex.fullmatch(name)]
     if not found:
         groups = {f"{name.partition('.')[0]}.*": None for name in EVENTS}
         raise EventNotRegisteredError(
@@ -188,8 +194,47 @@ def matching(pattern: str) -> list[str]:
     return found
 
 
+def methods_of(listener: object) -> list[tuple[str, Callable[[Any], object]]]:
+    """The events for which a listener object has a method, and the methods.
+
+    Raises:
+        EventNotRegisteredError: a method `on_...` is not named after an event.
+        InvalidArgumentError: there is no such method, or one cannot be called.
+    """
+    found = []
+    for method in dir(listener):
+        if not method.startswith("on_"):
+            continue
+        name = _METHODS.get(method)
+        if name is not None and _is_unbound(listener, method):
+            raise InvalidArgumentError(
+                f"{listener!r} is a class, whose {method} lacks its self; subscribe an "
+                "instance of it"
+            )
+        if name is not None:
+            found.append((name, subscriber_of(getattr(listener, method), name)))
+        elif callable(getattr(listener, method)):
+            raise EventNotRegisteredError(
+                f"{type(listener).__qualname__}.{method} is not named after an event"
+                f"{did_you_mean(method, _METHODS)}"
+            )
+    if not found:
+        raise InvalidArgumentError(
+            f"{shown(listener)} has no method named after an event, such as "
+            "on_producer_connected; to subscribe a function: subscribe(name, fn)"
+        )
+    return found
+
+
+def _is_unbound(listener: object, method: str) -> bool:
+    """Whether the listener is a class, so that its method would lack `self`."""
+    if not isinstance(listener, type):
+        return False
+    return isfunction(getattr_static(listener, method))
+
+
 def did_you_mean(name: object, known: Collection[str]) -> str:
-    """A question that names the nearest known name, or nothing."""
+    """A hint with the nearest known name, or an empty text."""
     if not isinstance(name, str):
         return ""
     from difflib import get_close_matches

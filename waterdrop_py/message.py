@@ -1,4 +1,4 @@
-"""A message, as a user writes it."""
+"""Defines `Message`, a message as a user writes it, and the types of its fields."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ PAIR: Final = len(("name", "value"))
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. Immutable (`dataclasses.replace` makes a changed one).
+    """One message. Immutable: `dataclasses.replace` makes a changed copy.
 
-    It is validated when it is sent, not when it is made: middleware may still
-    change it, and repair it.
+    A message is validated when it is sent, because middleware may still change it.
 
     Attributes:
         topic: `[A-Za-z0-9._-]{1,249}`.
         payload: the value; None is a null payload (a tombstone).
-        key: non-empty; chooses the partition when nothing else does.
-        partition: 0 or more; None or -1 leave it to the partitioner.
-        partition_key: non-empty; chooses the partition (crc32 modulo the number
-            of partitions, librdkafka's `consistent`) and is never sent.
+        key: non-empty. The partitioner uses it if neither `partition` nor
+            `partition_key` is set.
+        partition: 0 or more; None and -1 let the partitioner choose.
+        partition_key: non-empty; chooses the partition (crc32 modulo the number of
+            partitions, librdkafka's `consistent`) and is never sent.
         timestamp: milliseconds since the epoch, or an aware datetime.
-        headers: mapping or pairs; a list as a value makes one header each.
-        label: anything; back on the handle and the report, never sent.
+        headers: a mapping or pairs. A list as a value makes a header of each item.
+        label: any object; the handle and the report have it, and it is never sent.
     """
 
     topic: str
@@ -48,7 +48,7 @@ class Message:
     label: Any = None
 
     def __repr__(self) -> str:
-        """Topic and place only: payloads and headers may carry anything."""
+        """Only topic, partition and size: payloads and headers may hold secrets."""
         try:
             size = "null" if self.payload is None else f"{len(self.payload)} long"
         except (TypeError, ValueError):  # not validated yet, or a released memoryview

@@ -1,39 +1,31 @@
-"""Where events are subscribed to: `Monitor`, over blinker's signals, and `Event`."""
+"""Subscriptions to events: `Monitor`, built on blinker's signals, and `Event`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from inspect import getattr_static, iscoroutinefunction, isfunction
+from inspect import iscoroutinefunction
 from typing import Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 
 from waterdrop_py._settings.callables import subscriber_of
 from waterdrop_py._settings.redact import shown
-from waterdrop_py.errors import EventNotRegisteredError, InvalidArgumentError
-from waterdrop_py.events import (
-    EVENTS,
-    did_you_mean,
-    listener_method,
-    matching,
-    require_event,
-)
+from waterdrop_py.errors import InvalidArgumentError
+from waterdrop_py.events import EVENTS, matching, methods_of, require_event
 from waterdrop_py.typing import Unsubscribe
-
-_METHODS = {listener_method(name): name for name in EVENTS}
 
 
 class Event(Mapping[str, Any]):
-    """One thing that happened: a read-only mapping over its payload.
+    """One event: a read-only mapping of its payload.
 
     Attributes:
         name: one of `events.EVENTS`.
-        payload: what `events.EVENTS` names, and `producer_id`.
+        payload: the keys that `events.EVENTS` names, and `producer_id`.
         tags: the producer's tags.
-        duration_ms: how long it took, or None where no duration is meant. Also
-            `event["time"]`, which is a `KeyError` where it is None.
+        duration_ms: milliseconds that it took, or None if the event is not timed. Also
+            `event["time"]`, which raises `KeyError` if it is None.
     """
 
     __slots__ = ("duration_ms", "name", "payload", "tags")
@@ -63,8 +55,8 @@ class Event(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.payload) + (self.duration_ms is not None)
 
-    # Two events are two happenings, whatever their payloads; and the keys alone are
-    # shown, because the values hold the users' messages.
+    # Events with equal payloads are still different events. The repr shows only the
+    # keys, because the values hold the user's messages.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -74,34 +66,33 @@ class Event(Mapping[str, Any]):
 
 Subscriber: TypeAlias = Callable[[Event], object]
 _F = TypeVar("_F", bound=Subscriber)
-# Of one event: what is subscribed, by a token of its own, in the order of subscribing.
+# The subscribers of one event, each under its own token, in the order of subscribing.
 _Subscriptions: TypeAlias = dict["_Token", Subscriber]
 _STATISTICS = "statistics.emitted"
 
 
 class _Token:
-    """One subscription to one event. `asks`: for this very event, not for many."""
+    """One subscription to one event.
 
-    __slots__ = ("asks",)
+    `explicit` is whether the event itself was asked for, rather than a pattern or a
+    listener that takes it incidentally.
+    """
 
-    def __init__(self, *, asks: bool) -> None:
-        self.asks = asks
+    __slots__ = ("explicit",)
+
+    def __init__(self, *, explicit: bool) -> None:
+        self.explicit = explicit
 
 
 class Monitor:
     """The events of one producer, or of all of them.
 
-    Subscribers are held strongly and called in the order in which they subscribed,
-    on the thread where the event happened: a thread of the library, or one inside a
-    verb. No lock of the library is held then, so a subscriber may call anything.
+    Subscribers are held strongly and called in the order in which they subscribed. They
+    run on the thread where the event happened: a thread of the library, or one that is
+    inside a verb. The library holds no lock then, so a subscriber may call anything.
 
-    All methods are thread-safe, never block, and may be called from a subscriber, a
-    finalizer and a signal handler: what changes shared state is always a single
-    operation on a dict, and subscribers are called off a copy.
-
-    `on_change`, if given, is called without arguments whenever `listens` may answer
-    otherwise than before, except when a weak receiver of a signal is collected:
-    blinker tells nobody of that.
+    All methods are thread-safe and never block. They may be called from subscribers,
+    finalizers and signal handlers.
     """
 
     __slots__ = (
@@ -117,6 +108,17 @@ class Monitor:
         on_change: Callable[[], object] | None = None,
         guard: Callable[[str], object] | None = None,
     ) -> None:
+        """Make a monitor of a producer (users get theirs from `producer.monitor`).
+
+        Args:
+            on_change: called without arguments when the result of `listens` may have
+                changed. Not called when a weak receiver of a signal is collected,
+                because blinker does not report that.
+            guard: called with the name of an event before a function is subscribed to
+                it; what it raises refuses the subscription.
+        """
+        # Signal handlers and finalizers may run at any point. So each change of shared
+        # state is one operation on a dict, and subscribers are called off a copy.
         self._on_change = on_change
         self._guard = guard
         self._subscriptions: dict[str, _Subscriptions] = {}
@@ -131,23 +133,25 @@ class Monitor:
     def subscribe(
         self, target: str | object, fn: Subscriber | None = None, /
     ) -> Unsubscribe:
-        """Call `fn(event)` at each event of that name; returns what ends it.
+        """Call `fn(event)` for each event of that name; return how to end it.
 
-        A `*` in the name stands for any text: `"producer.*"`, `"*"`. Such a pattern
-        takes statistics as they come, but does not have them collected; unless it
-        matches nothing else.
+        A `*` in the name stands for any text: `"producer.*"`, `"*"`. A pattern that
+        matches several events gets statistics if they come, but does not make
+        librdkafka collect them.
 
-        `subscribe(listener)` subscribes every method of the object that is named
-        after an event, such as `on_producer_disconnected`. The same function
-        subscribed twice is called twice. Once it is unsubscribed it is not called
-        again, also within the event that is being delivered; a call that another
-        thread has begun goes on.
+        `subscribe(listener)` subscribes every method of the object that is named after
+        an event, such as `on_producer_disconnected`. A function that is subscribed
+        twice is called twice. An unsubscribed function is not called again, not even
+        for an event that is being delivered. A call that another thread has begun goes
+        on.
+
+        Never blocks. Thread-safe.
 
         Raises:
             EventNotRegisteredError: no event has the name, or the method's name, or
                 matches the pattern.
             StatisticsNotEnabledError: the event is `statistics.emitted`, and the
-                producer's open client was built while nobody listened to it.
+                producer's open client was made without statistics.
             InvalidArgumentError: `fn` cannot be called with an event, or the listener
                 has no method named after an event. Nothing is subscribed.
         """
@@ -161,24 +165,24 @@ class Monitor:
             elif self._guard is not None:
                 self._guard(names[0])
         elif fn is None:
-            wanted = _methods_of(target)
+            wanted = methods_of(target)
             incidental = getattr(target, "incidental", ())
         else:
             raise InvalidArgumentError(
                 f"the name of an event must be a str, got {shown(target)}"
             )
         subscribed = [
-            (name, self._add(name, each, asks=name not in incidental))
+            (name, self._add(name, each, explicit=name not in incidental))
             for name, each in wanted
         ]
         self._changed()
         return partial(self._remove, subscribed)
 
     def on(self, name: str) -> Callable[[_F], _F]:
-        """Subscribe the decorated function to that event or pattern; it is returned
-        unchanged.
+        """Subscribe the decorated function, which is returned unchanged.
 
-        Raises what `subscribe` raises.
+        `name` is an event or a pattern. Never blocks, is thread-safe, and raises what
+        `subscribe` raises.
         """
         matching(name)
 
@@ -189,13 +193,15 @@ class Monitor:
         return decorate
 
     def signal(self, name: str) -> NamedSignal:
-        """The blinker signal of that event, always the same one.
+        """The blinker signal of that event; always the same object.
 
-        Receivers that are connected to it are called with the producer (None when it
-        was garbage-collected) and `event=`, after the subscribers, under blinker's
-        own rules: weak by default, in no particular order, filtered by sender if
-        asked to. Its first receiver stands for the subscribers of this monitor, so
-        that sending the signal by hand and muting it mean them too.
+        Receivers are called after the subscribers, with the producer (None if it was
+        garbage-collected) and `event=`. blinker's rules apply to them: they are held
+        weakly by default, called in no particular order, and may be filtered by sender.
+        The signal's first receiver stands for the subscribers of this monitor. So
+        sending the signal by hand, or muting it, includes them.
+
+        Never blocks. Thread-safe.
 
         Raises:
             EventNotRegisteredError: no event has that name.
@@ -208,21 +214,24 @@ class Monitor:
             signal.connect(fan_out, weak=False)
             signal.receiver_connected.connect(self._changed, weak=False)
             signal.receiver_disconnected.connect(self._changed, weak=False)
-            # Two threads may each have built one: the first one is everybody's.
+            # Two threads may each have made one; both use the first that was stored.
             signal = self._signals.setdefault(name, signal)
         return signal
 
     def listens(self, name: str) -> bool:
-        """Whether anybody would hear that event; False for an unknown name."""
+        """Whether the event has a subscriber or a receiver; False if it is unknown."""
         if self._subscriptions.get(name):
             return True
         signal = self._signals.get(name)
         return signal is not None and len(signal.receivers) > 1
 
     def asks_for(self, name: str) -> bool:
-        """Whether anybody wants that event to be, beyond hearing it if it comes."""
+        """Whether the event has an explicit subscriber or a receiver.
+
+        Patterns and listeners that take the event incidentally do not count.
+        """
         subscriptions = self._subscriptions.get(name, {})
-        if any(token.asks for token in subscriptions.copy()):
+        if any(token.explicit for token in subscriptions.copy()):
             return True
         signal = self._signals.get(name)
         return signal is not None and len(signal.receivers) > 1
@@ -230,10 +239,10 @@ class Monitor:
     def receivers(
         self, name: str, sender: object
     ) -> Iterator[tuple[Callable[..., object], Subscriber]]:
-        """Whoever hears that event: its function, and how to call it with the event.
+        """The functions to call for that event, each with how to call it.
 
-        For the one place that sends events. Someone who subscribes meanwhile waits
-        for the next event; someone who unsubscribes meanwhile is left out.
+        For the one place that sends events. A function that is subscribed during the
+        iteration is left out, and so is one that is unsubscribed.
         """
         signal = self._signals.get(name)
         if signal is not None and signal.is_muted:
@@ -247,8 +256,8 @@ class Monitor:
                 if not isinstance(receiver, _FanOut):
                     yield receiver, partial(_send, receiver, sender)
 
-    def _add(self, name: str, fn: Subscriber, *, asks: bool) -> _Token:
-        token = _Token(asks=asks)
+    def _add(self, name: str, fn: Subscriber, *, explicit: bool) -> _Token:
+        token = _Token(explicit=explicit)
         self._subscriptions.setdefault(name, {})[token] = fn
         return token
 
@@ -263,7 +272,7 @@ class Monitor:
 
 
 class _FanOut:
-    """A signal's receiver that stands for the subscribers of its event."""
+    """The receiver of a signal that stands for the subscribers of its event."""
 
     __slots__ = ("__weakref__", "_subscriptions")
 
@@ -276,11 +285,13 @@ class _FanOut:
 
 
 def _receivers_of(signal: NamedSignal, sender: object) -> list[Callable[..., object]]:
-    """The receivers of a signal that live, whatever other threads do to it meanwhile.
+    """The live receivers of a signal, also while other threads change it.
 
-    blinker drops a dead receiver by walking its table of senders, and raises
-    `RuntimeError` when another thread connects for a new sender during the walk. It
-    forgets the dead one before it walks, so that none can stop it twice.
+    1. blinker finds a dead receiver, forgets it, and walks its table of senders.
+    2. Another thread connects a receiver for a new sender during the walk.
+    3. The walk raises `RuntimeError`. The next try finds one dead receiver less.
+
+    (test_connecting_meanwhile_does_not_stop_an_event)
     """
     for _ in range(len(signal.receivers) + 1):
         with suppress(RuntimeError):
@@ -295,47 +306,13 @@ def _send(receiver: Callable[..., object], sender: object, event: Event) -> None
 
 
 def only_counts(subscriber: object) -> bool:
-    """Whether it is a metrics listener, or a method of one.
+    """Whether the subscriber is a metrics listener, or a method of one.
 
-    Such a class says so with an attribute `only_counts = True`. Errors that nothing
-    else hears are logged.
+    The class of such a listener has the attribute `only_counts = True`. An error that
+    only such subscribers receive is logged.
     """
     owner = getattr(subscriber, "__self__", subscriber)
     return getattr(owner, "only_counts", False) is True
-
-
-def _methods_of(listener: object) -> list[tuple[str, Subscriber]]:
-    """The events that a listener object has a method for, and the methods."""
-    found = []
-    for method in dir(listener):
-        if not method.startswith("on_"):
-            continue
-        name = _METHODS.get(method)
-        if name is not None and _is_unbound(listener, method):
-            raise InvalidArgumentError(
-                f"{listener!r} is a class, whose {method} lacks its self; subscribe an "
-                "instance of it"
-            )
-        if name is not None:
-            found.append((name, subscriber_of(getattr(listener, method), name)))
-        elif callable(getattr(listener, method)):
-            raise EventNotRegisteredError(
-                f"{type(listener).__qualname__}.{method} is named after no event"
-                f"{did_you_mean(method, _METHODS)}"
-            )
-    if not found:
-        raise InvalidArgumentError(
-            f"{shown(listener)} has no method named after an event, such as "
-            "on_producer_connected; to subscribe a function: subscribe(name, fn)"
-        )
-    return found
-
-
-def _is_unbound(listener: object, method: str) -> bool:
-    """Whether it is a method of the class itself, which would lack its `self`."""
-    if not isinstance(listener, type):
-        return False
-    return isfunction(getattr_static(listener, method))
 
 
 _on_shared_change: list[Callable[[], object]] = []

@@ -1,4 +1,4 @@
-"""The protocols at the library's edges: what a client and a clock must offer."""
+"""Protocols at the library's edges: what clients, clocks and handles must offer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Headers: TypeAlias = list[tuple[str, bytes | None]]
 
 @runtime_checkable
 class KafkaClient(Protocol):
-    """What the engine asks of a client: the part of `confluent_kafka.Producer` it uses.
+    """What a client must offer: the part of `confluent_kafka.Producer` that is used.
 
-    `client_factory` may return anything of this shape. The methods of transactions are
-    for producers with a `transactional.id`.
+    `client_factory` may return any object with these methods. The methods of
+    transactions are called only for producers with a `transactional.id`.
     """
 
     def produce(
@@ -27,40 +27,51 @@ class KafkaClient(Protocol):
         timestamp: int = 0,
         headers: Any = None,
     ) -> None:
-        """Queue a message, and call `on_delivery(error, message)` once, from a later
-        `poll`, `flush` or `close`.
+        """Queue a message; a later `poll`, `flush` or `close` calls `on_delivery` once.
 
-        Topic and value always come, `on_delivery` too; the rest only where the message
-        has it. `headers` is a dict, or a list of pairs where a name is there twice; it
-        may be changed. `BufferError` when the queue is full, and a `KafkaException`,
-        refuse the message.
+        It is called as `on_delivery(error, message)`. `topic`, `value` and
+        `on_delivery` are always passed, the rest only if the message has it. `headers`
+        is a dict, or a list of pairs if a name is repeated. The client may change it.
+
+        Raises:
+            BufferError: the queue is full.
+            KafkaException: the client refuses the message.
         """
 
     def poll(self, timeout: float = -1) -> int:
         """Serve reports and callbacks for at most `timeout` seconds."""
 
     def flush(self, timeout: float = -1) -> int:
-        """Hand everything over; the number still un-acknowledged after `timeout` s."""
+        """Wait at most `timeout` seconds for all messages; return how many are left."""
 
     def purge(
         self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True
     ) -> None:
-        """Cancel what is queued and in flight; reports come from the next poll."""
+        """Cancel queued and in-flight messages; the next poll serves their reports."""
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
-        """The cluster's metadata, within `timeout` seconds."""
+        """The cluster's metadata; waits at most `timeout` seconds."""
 
     def init_transactions(self, timeout: float = -1) -> None:
-        """Register the `transactional.id`; within `timeout` seconds, resumable."""
+        """Register the `transactional.id`; wait at most `timeout` seconds.
+
+        After a timeout, another call continues where this one stopped.
+        """
 
     def begin_transaction(self) -> None:
         """Begin a transaction."""
 
     def commit_transaction(self, timeout: float = -1) -> None:
-        """Commit it; within `timeout` seconds, resumable."""
+        """Commit the transaction; wait at most `timeout` seconds.
+
+        After a timeout, another call continues where this one stopped.
+        """
 
     def abort_transaction(self, timeout: float = -1) -> None:
-        """Abort it; within `timeout` seconds, resumable."""
+        """Abort the transaction; wait at most `timeout` seconds.
+
+        After a timeout, another call continues where this one stopped.
+        """
 
     def send_offsets_to_transaction(
         self, positions: list[Any], group_metadata: Any, timeout: float = -1
@@ -71,7 +82,7 @@ class KafkaClient(Protocol):
         """Destroy the client: its sockets, threads and descriptors."""
 
     def __len__(self) -> int:
-        """Messages and events that wait, are in flight, or are not yet polled."""
+        """Number of messages and events that are queued, in flight or not served."""
 
 
 ClientFactory: TypeAlias = Callable[[dict[str, Any]], KafkaClient]
@@ -79,7 +90,7 @@ ClientFactory: TypeAlias = Callable[[dict[str, Any]], KafkaClient]
 
 @runtime_checkable
 class NativeClient(KafkaClient, Protocol):
-    """What `Producer.native()` gives: the client, with what the engine does not use."""
+    """What `Producer.native()` gives: a client with the methods that users may need."""
 
     def produce(
         self,
@@ -92,46 +103,53 @@ class NativeClient(KafkaClient, Protocol):
         timestamp: int = 0,
         headers: Any = None,
     ) -> None:
-        """Queue a message, as confluent-kafka does: without a handle or an event.
-        `on_delivery`, or `callback`, takes its report."""
+        """Queue a message as confluent-kafka does, without a handle or an event.
+
+        `on_delivery`, or `callback`, gets the report.
+        """
 
     def set_sasl_credentials(self, username: str, password: str) -> None:
-        """Use these from the next authentication on, as long as this client lives."""
+        """Use these from the next authentication on, until this client is closed."""
 
     def cluster_id(self, timeout: float = -1) -> str | None:
-        """The cluster's id, within `timeout` seconds."""
+        """The cluster's id; waits at most `timeout` seconds."""
 
 
 class Handle(Protocol):
-    """A message on its way, as errors carry it: each is a `DeliveryHandle`.
+    """A message whose outcome may be open, as errors carry it: a `DeliveryHandle`.
 
     It has the surface of `concurrent.futures.Future` without `cancel()`. Thread-safe.
     """
 
     @property
     def label(self) -> Any:
-        """What the message was labelled with."""
+        """The label of the message."""
 
     def done(self) -> bool:
         """Whether the outcome is known. Never blocks."""
 
     def result(self, timeout: Any = None) -> Any:
-        """The `DeliveryReport`; waits for at most `timeout` seconds, or raises why the
-        message was not delivered."""
+        """The `DeliveryReport`; waits at most `timeout` seconds.
+
+        Raises the reason if the message was not delivered.
+        """
 
     def exception(self, timeout: Any = None) -> BaseException | None:
         """Why the message was not delivered, or None; waits like `result`."""
 
 
 class Clock(Protocol):
-    """Where the library gets its time from: monotonic seconds that count suspension."""
+    """The source of the library's time: monotonic seconds that count suspension."""
 
     def now(self) -> float:
         """Seconds since some fixed point in the past."""
 
 
 class Unsubscribe(Protocol):
-    """What `Monitor.subscribe` returns; calling it again does nothing."""
+    """What `Monitor.subscribe` returns: call it to end the subscription."""
 
     def __call__(self) -> None:
-        """Remove the subscription."""
+        """End the subscription; a second call does nothing.
+
+        Never blocks. Thread-safe.
+        """

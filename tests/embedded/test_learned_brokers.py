@@ -239,6 +239,7 @@ def test_another_cluster_is_told_of(
     assert len(log.errors("librdkafka.error")) == 1
 
 
+@pytest.mark.serial
 def test_a_slow_answer_delays_no_idle_close(
     cluster: EmbeddedCluster, topic: str, make_producer: MakeProducer, log: EventLog
 ) -> None:
@@ -263,6 +264,7 @@ def test_a_slow_answer_delays_no_idle_close(
     assert spy.asked[0][1] <= IDLE_MS / 1000
 
 
+@pytest.mark.serial
 def test_stale_ones_cost_little(
     cluster: EmbeddedCluster, topic: str, make_producer: MakeProducer
 ) -> None:

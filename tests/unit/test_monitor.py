@@ -564,6 +564,11 @@ def secret(first: str, second: str, password: str = "hunter2") -> None:
     """Have a default that is nobody's business."""
 
 
+def name_of(fn: object) -> str:
+    """A name that is the same in each of pytest-xdist's processes; a repr has an id."""
+    return getattr(fn, "__qualname__", type(fn).__name__)
+
+
 UNFIT: list[tuple[Any, str | None]] = [
     (none, "()"),
     (keyword, "(*, event)"),
@@ -582,9 +587,7 @@ UNFIT: list[tuple[Any, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("fn", "shown"), UNFIT, ids=[repr(each)[:30] for each in UNFIT]
-)
+@pytest.mark.parametrize(("fn", "shown"), UNFIT, ids=[name_of(fn) for fn, _ in UNFIT])
 def test_what_cannot_take_an_event_is_refused(fn: Any, shown: str | None) -> None:
     """As it is subscribed, with its parameters; not at the first event."""
     monitor = Monitor()
@@ -625,7 +628,7 @@ def wrapped(event: Event) -> None:
         partial(Takes2.two, 1),
         operator.itemgetter("producer_id"),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_whatever_can_take_an_event_is_taken(fn: Any) -> None:
     """Also what only a call would tell of."""

@@ -27,7 +27,7 @@ from waterdrop_py._engine.shutdown import close
 from waterdrop_py._engine.transactions.manager import Transactions
 from waterdrop_py._engine.transactions.marking import mark_as_consumed
 from waterdrop_py._settings.durations import milliseconds
-from waterdrop_py._settings.librdkafka_check import Properties, copied
+from waterdrop_py._settings.properties import Properties, copied
 from waterdrop_py._settings.reading import merged
 from waterdrop_py._settings.rejected import RefusedError
 from waterdrop_py._settings.topic_config import topic_config_errors

@@ -1,1 +1,1 @@
-"""How a `Config` is declared, checked, read from text, and completed with defaults."""
+"""How a `Config` is declared, checked, read from text and completed with defaults."""

@@ -1,4 +1,4 @@
-"""Arguments in seconds, as `threading` and confluent-kafka take them."""
+"""Checks arguments of public methods: numbers of seconds and numbers of times."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from waterdrop_py.errors import InvalidArgumentError
 
 
 def seconds(name: str, value: float | timedelta | None) -> float | None:
-    """`value` in seconds; None stays None.
+    """Convert an argument to seconds; None stays None.
 
     Raises:
-        InvalidArgumentError: not a number of seconds, or a negative one.
+        InvalidArgumentError: `value` is not a number of seconds, or is negative.
     """
     if value is None:
         return None
     number: float
-    given: Any = value  # typed callers are not the only ones
+    given: Any = value  # callers may ignore the annotation
     if isinstance(given, timedelta):
         number = given.total_seconds()
     elif isinstance(given, float) or whole(given) is not None:
         try:
             number = float(given)
-        except OverflowError:  # an int beyond any float, which is for ever
+        except OverflowError:  # an int beyond any float: forever
             number = math.inf if given > 0 else -math.inf
     else:
         raise InvalidArgumentError(
@@ -41,7 +41,11 @@ def seconds(name: str, value: float | timedelta | None) -> float | None:
 
 
 def required_seconds(name: str, value: float | timedelta) -> float:
-    """Like `seconds`, where None is not legal."""
+    """Convert an argument to seconds; None is not legal.
+
+    Raises:
+        InvalidArgumentError: `value` is not a number of seconds, or is negative.
+    """
     number = seconds(name, value)
     if number is None:
         raise InvalidArgumentError(
@@ -51,10 +55,10 @@ def required_seconds(name: str, value: float | timedelta) -> float:
 
 
 def count(name: str, value: int | None) -> int | None:
-    """`value` as a number of times; None stays None.
+    """Convert an argument to a number of times; None stays None.
 
     Raises:
-        InvalidArgumentError: not an int, or negative.
+        InvalidArgumentError: `value` is not an int, or is negative.
     """
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""Whether a callable can be called as the library will call it."""
+"""Checks that a user's callable takes the one argument that it will be called with."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from waterdrop_py.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NOT_SAID = object()
+_ANY_ARGUMENT = object()
 
 
 def subscriber_of(fn: object, name: str) -> Callable[[Any], object]:
-    """The function itself, if it can be subscribed to the event `name`.
+    """Return `fn` if it can be subscribed to the event `name`.
 
-    Raises `InvalidArgumentError`, which says why it cannot.
+    Raises:
+        InvalidArgumentError: it cannot; the text says why.
     """
     if not callable(fn):
         raise InvalidArgumentError(
@@ -38,24 +39,24 @@ def subscriber_of(fn: object, name: str) -> Callable[[Any], object]:
 
 
 def signature_against(fn: Callable[..., object]) -> str | None:
-    """The parameters of `fn`, if it cannot be called with one positional argument.
+    """The parameters of `fn` if it cannot be called with one positional argument.
 
-    None if it can, or if it does not say. Defaults are not shown: they may be secrets.
-    A wrapper is asked itself, not what it wraps.
+    None if it can, or if it has no signature. Defaults are not shown, because they may
+    be secrets. Of a wrapper, its own signature counts.
     """
     try:
         signature = inspect.signature(fn, follow_wrapped=False)
-    except Exception:  # noqa: BLE001 - many callables of C have none
+    except Exception:  # noqa: BLE001 - many callables written in C have none
         return None
     try:
-        signature.bind(_NOT_SAID)
+        signature.bind(_ANY_ARGUMENT)
     except TypeError:
         return f"({', '.join(_parameters(signature))})"
     return None
 
 
 def _parameters(signature: inspect.Signature) -> list[str]:
-    """The names of the parameters, in Python's notation."""
+    """The parameters as Python writes them, defaults as `...`."""
     names = []
     starred = False
     for each in signature.parameters.values():

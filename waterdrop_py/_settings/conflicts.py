@@ -1,18 +1,15 @@
-"""Properties that contradict each other, or need what is not there.
+"""Finds properties that contradict each other, or that need something missing.
 
-The rules are librdkafka's own, which says them when a client is made; the library
-says them when the producer is. What librdkafka knows beyond them it says itself, to a
-probe that ends before any thread starts.
+The rules are librdkafka's. It applies them when a client is made; the library applies
+them when the producer is. Rules that are not listed here come from librdkafka itself
+(`librdkafka_check.verdict`).
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-
-from confluent_kafka import KafkaException, cimpl
 
 from waterdrop_py._settings import librdkafka, servers
 from waterdrop_py._settings.defaults import missing_defaults
@@ -30,16 +27,11 @@ from waterdrop_py._settings.reading import (
 from waterdrop_py._settings.redact import HIDDEN, shown, shown_property
 
 Found = Iterator[tuple[str, str]]
-# librdkafka refuses the mechanism behind its rules and before it starts a thread.
-# confluent-kafka's own, and a file, which `unreadable_files` looks for.
-_NOT_ASKED: Final = ("delivery.report.only.error", "https.ca.location")
-_NAMED: Final = re.compile(r"`([a-z._]+)`")
 _WITH_LOGIN: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-_PROBE: Final = "WATERDROP_PROBE"
 
 
 def conflicts(kafka: Mapping[str, Any]) -> dict[str, str]:
-    """What of the properties contradicts the rest: `kafka.<property>` to a sentence."""
+    """Map each property that contradicts another, `kafka.<property>`, to a sentence."""
     errors: dict[str, str] = {}
     for rule in _RULES:
         for name, sentence in rule(kafka):
@@ -48,7 +40,7 @@ def conflicts(kafka: Mapping[str, Any]) -> dict[str, str]:
 
 
 def missing_servers(kafka: Mapping[str, Any]) -> dict[str, str]:
-    """That no broker is named."""
+    """The error of properties that name no broker, by path."""
     if (text_of(kafka, librdkafka.SERVERS) or "").strip():
         return {}
     found = given(kafka, librdkafka.SERVERS)
@@ -60,8 +52,8 @@ def missing_servers(kafka: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def wrong_servers(kafka: Mapping[str, Any]) -> Found:
-    """What is wrong with the brokers' names."""
+def invalid_servers(kafka: Mapping[str, Any]) -> Found:
+    """What is wrong with the brokers that the properties name."""
     path, value = given(kafka, librdkafka.SERVERS)[-1]
     if isinstance(value, str) and "@" in value:
         yield (
@@ -78,20 +70,23 @@ def wrong_servers(kafka: Mapping[str, Any]) -> Found:
 
 
 def missing_login(kafka: Mapping[str, Any]) -> dict[str, str]:
-    """What of the login is missing that the mechanism needs."""
+    """The parts of the login that the mechanism needs and that are missing."""
     protocol = word_of(kafka, "security.protocol", "plaintext")
     mechanism = (text_of(kafka, "sasl.mechanism") or "").strip()
     if not (protocol.startswith("sasl_") and mechanism in _WITH_LOGIN):
         return {}
     return {
-        path_of(kafka, name): f"must be set where sasl.mechanism is {mechanism!r}"
+        path_of(kafka, name): f"must be set when sasl.mechanism is {mechanism!r}"
         for name in ("sasl.username", "sasl.password")
         if text_of(kafka, name) is None
     }
 
 
 def unreadable_files(kafka: Mapping[str, Any]) -> dict[str, str]:
-    """Which of the certificates, keys and the like cannot be read, and why."""
+    """The certificates, keys and other files that cannot be read, and why.
+
+    Opens each file for a moment.
+    """
     errors = {}
     for name in [name for name in librdkafka.FILES if name in kafka]:
         path = text_of(kafka, name)
@@ -108,11 +103,12 @@ def unreadable_files(kafka: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _shown_path(path: str) -> str:
-    """The whole path, unless it looks like a secret (a key in place of its file)."""
+    """The whole path, or `[hidden]` if the user gave a key in place of its file."""
     return HIDDEN if shown(path) == HIDDEN else repr(path)
 
 
 def _unreadable(path: str, *, folder: bool) -> str | None:
+    """Why the file cannot be read, or None. `folder`: a folder is legal too."""
     if folder and os.path.isdir(path):
         return None if os.access(path, os.R_OK | os.X_OK) else "permission denied"
     try:
@@ -123,7 +119,7 @@ def _unreadable(path: str, *, folder: bool) -> str | None:
 
 
 def _idempotent(kafka: Mapping[str, Any]) -> str | None:
-    """What makes the producer idempotent, or None."""
+    """The setting that makes the producer idempotent, or None."""
     if text_of(kafka, "transactional.id"):
         return "a transactional.id is set"
     if truth_of(kafka, "enable.idempotence"):
@@ -131,7 +127,7 @@ def _idempotent(kafka: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _of_idempotence(kafka: Mapping[str, Any]) -> Found:
+def _idempotence_conflicts(kafka: Mapping[str, Any]) -> Found:
     why = _idempotent(kafka)
     if why is None:
         if truth_of(kafka, "enable.gapless.guarantee"):
@@ -140,34 +136,19 @@ def _of_idempotence(kafka: Mapping[str, Any]) -> Found:
                 "must be false unless enable.idempotence is true",
             )
         return
-    for name, legal, good in (
-        ("enable.idempotence", "true", truth_of(kafka, "enable.idempotence")),
-        ("acks", "'all'", word_of(kafka, "acks", "all") in {"all", "-1"}),
-        ("max.in.flight", "at most 5", _figure(kafka, "max.in.flight", 1) <= 5),  # noqa: PLR2004
-        ("retries", "at least 1", _figure(kafka, "retries", 1) >= 1),
-        (
-            "queuing.strategy",
-            "'fifo'",
-            word_of(kafka, "queuing.strategy", "fifo") == "fifo",
-        ),
-        (
-            "queue.buffering.backpressure.threshold",
-            "1",
-            _figure(kafka, "queue.buffering.backpressure.threshold", 1) <= 1,
-        ),
-    ):
-        if is_set(kafka, name) and not good:
+    for name, legal, is_legal in _IDEMPOTENCE_NEEDS:
+        if is_set(kafka, name) and not is_legal(kafka, name):
             value = shown_property(name, value_of(kafka, name))
-            yield name, f"must be {legal} where {why}, got {value}"
+            yield name, f"must be {legal} when {why}, got {value}"
 
 
-def _of_timeouts(kafka: Mapping[str, Any]) -> Found:
+def _timeout_conflicts(kafka: Mapping[str, Any]) -> Found:
     whole = {**missing_defaults(kafka, statistics=False), **kafka}
     message = number_of(whole, "message.timeout.ms")
     linger = decimal_of(kafka, "linger.ms")
     if message and linger is not None and message <= linger:
         yield (
-            _blamed(kafka, "linger.ms", "message.timeout.ms"),
+            _property_at_fault(kafka, "linger.ms", "message.timeout.ms"),
             f"linger.ms ({linger:g} ms) must be below message.timeout.ms "
             f"({message} ms)",
         )
@@ -178,7 +159,7 @@ def _of_timeouts(kafka: Mapping[str, Any]) -> Found:
         return
     if message is not None and message > transaction:
         yield (
-            _blamed(kafka, "message.timeout.ms", "transaction.timeout.ms"),
+            _property_at_fault(kafka, "message.timeout.ms", "transaction.timeout.ms"),
             f"message.timeout.ms ({message} ms) must be at most "
             f"transaction.timeout.ms ({transaction} ms)",
         )
@@ -191,11 +172,13 @@ def _of_timeouts(kafka: Mapping[str, Any]) -> Found:
         )
 
 
-def _of_backoffs(kafka: Mapping[str, Any]) -> Found:
-    low = _figure(kafka, "reconnect.backoff.ms", 100)
-    high = _figure(kafka, "reconnect.backoff.max.ms", 10_000)
+def _backoff_conflicts(kafka: Mapping[str, Any]) -> Found:
+    low = _number(kafka, "reconnect.backoff.ms", 100)
+    high = _number(kafka, "reconnect.backoff.max.ms", 10_000)
     if low > high:
-        name = _blamed(kafka, "reconnect.backoff.max.ms", "reconnect.backoff.ms")
+        name = _property_at_fault(
+            kafka, "reconnect.backoff.max.ms", "reconnect.backoff.ms"
+        )
         yield (
             name,
             f"reconnect.backoff.max.ms ({high} ms) must be at least "
@@ -203,7 +186,7 @@ def _of_backoffs(kafka: Mapping[str, Any]) -> Found:
         )
 
 
-def _of_mechanism(kafka: Mapping[str, Any]) -> Found:
+def _misspelt_mechanism(kafka: Mapping[str, Any]) -> Found:
     mechanism = (text_of(kafka, "sasl.mechanism") or "").strip()
     if mechanism in librdkafka.MECHANISMS:
         return
@@ -215,43 +198,38 @@ def _of_mechanism(kafka: Mapping[str, Any]) -> Found:
         )
 
 
-def _blamed(kafka: Mapping[str, Any], *names: str) -> str:
+def _property_at_fault(kafka: Mapping[str, Any], *names: str) -> str:
     """The first of these properties that the user set."""
     return next((name for name in names if is_set(kafka, name)), names[0])
 
 
-def _figure(kafka: Mapping[str, Any], name: str, default: int) -> int:
+def _number(kafka: Mapping[str, Any], name: str, default: int) -> int:
     number = number_of(kafka, name)
     return default if number is None else number
 
 
-_RULES: Final[tuple[Callable[[Mapping[str, Any]], Found], ...]] = (
-    _of_idempotence,
-    _of_timeouts,
-    _of_backoffs,
-    _of_mechanism,
+# Property, legal values in words, and whether the value that is set is legal.
+_IDEMPOTENCE_NEEDS: Final[
+    tuple[tuple[str, str, Callable[[Mapping[str, Any], str], bool]], ...]
+] = (
+    ("enable.idempotence", "true", truth_of),
+    ("acks", "'all'", lambda kafka, name: word_of(kafka, name, "all") in {"all", "-1"}),
+    ("max.in.flight", "at most 5", lambda kafka, name: _number(kafka, name, 1) <= 5),  # noqa: PLR2004
+    ("retries", "at least 1", lambda kafka, name: _number(kafka, name, 1) >= 1),
+    (
+        "queuing.strategy",
+        "'fifo'",
+        lambda kafka, name: word_of(kafka, name, "fifo") == "fifo",
+    ),
+    (
+        "queue.buffering.backpressure.threshold",
+        "1",
+        lambda kafka, name: _number(kafka, name, 1) <= 1,
+    ),
 )
-
-
-def verdict(kafka: Mapping[str, Any]) -> dict[str, str]:
-    """What librdkafka has against the properties as a whole, if anything."""
-    whole = {**missing_defaults(kafka, statistics=False), **kafka}
-    inner = whole.pop(librdkafka.TOPIC_DEFAULTS, None)
-    whole = {**whole, **inner} if isinstance(inner, Mapping) else whole
-    conf = {
-        name: value
-        for name, value in whole.items()
-        if name not in librdkafka.CALLBACKS and name not in _NOT_ASKED
-    }
-    for alias in librdkafka.names_of("sasl.mechanism"):
-        conf.pop(alias, None)
-    conf |= {"security.protocol": "sasl_plaintext", "sasl.mechanism": _PROBE}
-    try:
-        cimpl.Producer(conf)
-    except KafkaException as error:
-        text = str(error.args[0].str()).removeprefix("Failed to create producer: ")
-        if _PROBE in text:
-            return {}
-        named = _NAMED.search(text)
-        return {path_of(kafka, named[1]) if named else "kafka": text}
-    return {}  # pragma: no cover - no librdkafka knows the mechanism
+_RULES: Final[tuple[Callable[[Mapping[str, Any]], Found], ...]] = (
+    _idempotence_conflicts,
+    _timeout_conflicts,
+    _backoff_conflicts,
+    _misspelt_mechanism,
+)

@@ -1,4 +1,4 @@
-"""The library's defaults for librdkafka's properties; the user's own always win."""
+"""The library's defaults for librdkafka's properties. The user's own always win."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from typing import Any
 
 from waterdrop_py._settings.reading import is_set, number_of, text_of
 
-# Long enough to outlive a broker's restart and leader election, and below the
-# default `max_wait_timeout` of 180 000 ms, so that a sync call sees the outcome.
 MESSAGE_TIMEOUT_MS = 150_000
-# Above the former: librdkafka refuses a transaction that ends before its messages.
+"""Milliseconds that librdkafka tries to deliver a message.
+
+Outlives a broker's restart and a leader election. Below the default `max_wait_timeout`
+of 180 000 ms, so that a sync call sees the outcome.
+"""
 TRANSACTION_TIMEOUT_MS = 165_000
+"""Milliseconds after which the broker aborts an open transaction.
+
+Above MESSAGE_TIMEOUT_MS, because librdkafka refuses a shorter one.
+"""
 STATISTICS_INTERVAL_MS = 5_000
+"""Milliseconds between two reports of librdkafka's statistics."""
 
 _MESSAGE_TIMEOUT = "message.timeout.ms"
 
 
 def missing_defaults(kafka: Mapping[str, Any], *, statistics: bool) -> dict[str, Any]:
-    """The defaults of what the user has not set.
+    """The defaults for properties that the user has not set.
 
-    Reads the host's name once per process; nothing else blocks. `statistics`: whether
-    somebody listens to librdkafka's statistics.
+    `statistics` is whether librdkafka shall collect statistics. Reads the host's name
+    once per process; does not block otherwise. Thread-safe.
     """
     defaults: dict[str, Any] = {
         "client.id": f"waterdrop-py-{_hostname()}",
@@ -40,7 +47,10 @@ def missing_defaults(kafka: Mapping[str, Any], *, statistics: bool) -> dict[str,
 
 
 def message_timeout_ms(kafka: Mapping[str, Any]) -> int | None:
-    """How long librdkafka tries to deliver; 0 is for ever, None not a number."""
+    """Milliseconds that librdkafka tries to deliver a message.
+
+    0 is forever. None if the user's value is not a number.
+    """
     if is_set(kafka, _MESSAGE_TIMEOUT):
         return number_of(kafka, _MESSAGE_TIMEOUT)
     return _default_message_timeout(kafka)

@@ -1,4 +1,4 @@
-"""Durations of options: int milliseconds, `timedelta`, or text with a unit."""
+"""Reads durations of options: int milliseconds, `timedelta`, or text with a unit."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from waterdrop_py._settings.plain import plain, whole
 from waterdrop_py._settings.redact import shown, spaced
 from waterdrop_py._settings.rejected import RefusedError
 
-# The largest duration librdkafka itself knows: its durations are C ints of ms.
 LONGEST_MS = 2_147_483_647
-# The floor of both options that close an open connection. Below it a producer under
-# normal traffic would re-open more than it saves.
+"""Milliseconds of the longest legal duration: librdkafka keeps durations as C ints."""
 SHORTEST_CONNECTION_MS = 30_000
-# One entry for each `testing.allow_short_idle_timeouts()` that is entered. A list and
-# not a number, because append and pop are atomic: two threads may enter at once.
+"""Milliseconds: minimum of `idle_disconnect_timeout` and `max_connection_age`.
+
+With a shorter one, normal traffic would cost more re-opens than it saves connections.
+"""
 short_connections_allowed: list[None] = []
+"""One entry for each `testing.allow_short_idle_timeouts()` block that is open.
+
+A list instead of a number because append and pop are atomic: two threads may enter at
+once.
+"""
 
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _NAMES = (
@@ -27,32 +32,40 @@ _NAMES = (
 )
 _TEXT = re.compile(r"(-?)([0-9]{1,15})(?:\.([0-9]{1,9}))?(ms|s|min|m|h|d)")
 _BARE = re.compile(r"-?[0-9]{1,15}")
-# An int up to this, for an option of 30 s or more, is likely to be meant as seconds.
+# The largest int, for an option of 30 s or more, that was probably meant as seconds.
 _LIKELY_SECONDS = 3_600
 
 
 def connection_floor_ms() -> int:
-    """The lowest legal figure, other than 0, of what closes an open connection."""
+    """Milliseconds of the shortest legal time, except 0, before a client is closed."""
     return 1 if short_connections_allowed else SHORTEST_CONNECTION_MS
 
 
 def milliseconds(value: object) -> int:
-    """The value as int ms, at least 0; `RefusedError` with a sentence."""
+    """Convert a duration to int milliseconds, at least 0.
+
+    Raises:
+        RefusedError: with the sentence for the user.
+    """
     ms = _parsed(value)
     if ms < 0:
         raise RefusedError(
-            f"must be 0 or more, got {_figure(ms)}; the nearest legal value is 0"
+            f"must be 0 or more, got {_in_ms(ms)}; the nearest legal value is 0"
         )
     if ms > LONGEST_MS:
         raise RefusedError(
-            f"{_figure(ms)} is above the maximum of {_figure(LONGEST_MS)}; "
-            f"the nearest legal value is {_suggested(LONGEST_MS)}"
+            f"{_in_ms(ms)} is above the maximum of {_in_ms(LONGEST_MS)}; "
+            f"the nearest legal value is {_suggestion(LONGEST_MS)}"
         )
     return ms
 
 
 def connection_milliseconds(value: object) -> int:
-    """The value as int ms, 0 (never) or at least the floor; `RefusedError`."""
+    """Convert a duration to int milliseconds: 0 (never), or at least the minimum.
+
+    Raises:
+        RefusedError: with the sentence for the user.
+    """
     ms = milliseconds(value)
     floor = connection_floor_ms()
     if ms == 0 or ms >= floor:
@@ -60,13 +73,13 @@ def connection_milliseconds(value: object) -> int:
     as_seconds = type(value) is int and ms <= _LIKELY_SECONDS and ms * 1_000 >= floor
     meant = ms * 1_000 if as_seconds else floor
     raise RefusedError(
-        f"{_figure(ms)} is below the minimum of {_figure(floor)}; "
-        f"did you mean {_suggested(meant)}?"
+        f"{_in_ms(ms)} is below the minimum of {_in_ms(floor)}; "
+        f"did you mean {_suggestion(meant)}?"
     )
 
 
 def in_words(ms: int) -> str:
-    """`300_000` as `5 minutes`."""
+    """Milliseconds for people to read: `300_000` as `5 minutes`."""
     for size, name in _NAMES:
         if ms >= size:
             count = f"{ms / size:.1f}".removesuffix(".0")
@@ -75,10 +88,10 @@ def in_words(ms: int) -> str:
 
 
 def _parsed(value: object) -> int:
-    if (figure := whole(value)) is not None:
-        return figure
+    if (number := whole(value)) is not None:
+        return number
     if isinstance(value, timedelta):
-        return _whole(value // timedelta(microseconds=1), 1_000, value)
+        return _divided(value // timedelta(microseconds=1), 1_000, value)
     value = plain(value)
     if isinstance(value, str):
         return _from_text(value)
@@ -91,10 +104,10 @@ def _parsed(value: object) -> int:
 def _from_text(text: str) -> int:
     match = _TEXT.fullmatch(text)
     if match:
-        sign, whole, fraction, unit = match.groups()
+        sign, integer, fraction, unit = match.groups()
         digits = fraction or ""
-        scaled = int(sign + whole + digits) * _MS[unit]
-        return _whole(scaled, 10 ** len(digits), text)
+        scaled = int(sign + integer + digits) * _MS[unit]
+        return _divided(scaled, 10 ** len(digits), text)
     if _BARE.fullmatch(text):
         raise RefusedError(
             f"must have a unit, got {shown(text)}; "
@@ -106,7 +119,8 @@ def _from_text(text: str) -> int:
     )
 
 
-def _whole(scaled: int, divisor: int, value: object) -> int:
+def _divided(scaled: int, divisor: int, value: object) -> int:
+    """`scaled / divisor` milliseconds; refused if that is not a whole number."""
     ms, rest = divmod(scaled, divisor)
     if rest:
         raise RefusedError(
@@ -116,9 +130,9 @@ def _whole(scaled: int, divisor: int, value: object) -> int:
     return ms
 
 
-def _figure(ms: int) -> str:
+def _in_ms(ms: int) -> str:
     return f"{spaced(ms)} ms"
 
 
-def _suggested(ms: int) -> str:
+def _suggestion(ms: int) -> str:
     return f"{ms:_} ({in_words(ms)})"

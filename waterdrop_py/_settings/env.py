@@ -1,4 +1,4 @@
-"""Options from environment variables that share a prefix."""
+"""Reads options from environment variables that share a prefix."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from waterdrop_py._settings.url import read_url
 
 _URL = "URL"
 _KAFKA = "KAFKA_"
-# What Kubernetes, and Docker's links, inject for a Service called like the prefix, or
-# like the prefix and more words.
+# Variables that Kubernetes and Docker's links set for a Service whose name begins with
+# the prefix.
 _SERVICE = re.compile(
     r"(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
     r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
@@ -25,7 +25,7 @@ _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://\S+")
 def read_env(
     prefix: str, environ: Mapping[str, str], rows: Rows
 ) -> tuple[Reading, dict[str, str]]:
-    """The options that the environment makes; and the variable of each path."""
+    """Read the options, and which variable each path comes from."""
     reading: Reading = ({}, {})
     values, errors = reading
     origins: dict[str, str] = {}
@@ -49,13 +49,13 @@ def read_env(
     if url is None:
         return reading, origins
     read = read_url(url, rows)
-    join(read, values, "the URL")
+    join(read, values, "is given twice: in the URL and in a variable of its own")
     read[1].update({**errors, **read[1]})
     return read, origins
 
 
 def named(errors: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, str]:
-    """The errors, each with the variable that it comes from."""
+    """Add to each error the variable that it comes from."""
     return {
         path: f"{sentence} (from {origins[path]})" if path in origins else sentence
         for path, sentence in errors.items()
@@ -63,7 +63,7 @@ def named(errors: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, st
 
 
 def _under(prefix: object, environ: object, errors: dict[str, str]) -> dict[str, str]:
-    """The variables under the prefix, sorted; and what is wrong with what was given."""
+    """The variables under the prefix, sorted; ill-typed ones go into `errors`."""
     if not isinstance(prefix, str):
         errors["prefix"] = f"must be a str, got {kind(prefix)}"
     if not isinstance(environ, Mapping):
@@ -78,7 +78,7 @@ def _under(prefix: object, environ: object, errors: dict[str, str]) -> dict[str,
 
 
 def _of_a_service(name: str, text: str) -> bool:
-    """Whether Kubernetes made this variable, and not the user."""
+    """Whether Kubernetes set this variable, rather than the user."""
     if _SERVICE.fullmatch(name):
         return True
     named = _SERVICE_PORT.fullmatch(name) is not None
@@ -86,6 +86,7 @@ def _of_a_service(name: str, text: str) -> bool:
 
 
 def _property(name: str) -> str:
+    """The librdkafka property that a variable's name stands for."""
     by_variable = {
         _variable(known_name): known_name for known_name in librdkafka.PROPERTIES
     }
@@ -93,11 +94,12 @@ def _property(name: str) -> str:
 
 
 def _unknown(prefix: str, name: str, rows: Rows) -> str:
+    """The sentence for a variable that is neither an option nor a property."""
     legal = [_URL, *(row.upper() for row in rows if row != "kafka")]
     legal += [_KAFKA + _variable(known_name) for known_name in librdkafka.PROPERTIES]
     meant = librdkafka.closest(name.upper(), legal)
     hint = f"; did you mean {prefix + meant!r}?" if meant else ""
-    return f"names no option and no {prefix}{_KAFKA}<PROPERTY>{hint}"
+    return f"names neither an option nor a {prefix}{_KAFKA}<PROPERTY>{hint}"
 
 
 def _variable(name: str) -> str:

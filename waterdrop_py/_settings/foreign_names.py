@@ -1,4 +1,8 @@
-"""Answers to names of confluent-kafka, kafka-python, aiokafka and futures."""
+"""Answers names of confluent-kafka, kafka-python, aiokafka and futures with ours.
+
+An attribute or argument that another library has raises as Python would, with a text
+that says what to use here.
+"""
 
 from __future__ import annotations
 
@@ -12,78 +16,79 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
-_ASYNC: Final = "produce_async(topic, payload) sends without the wait"
-_BLOCK: Final = "`with producer.transaction():` begins, commits and aborts"
-_NATIVE: Final = "`with producer.native() as client:` gives the client that has it"
+_SEND: Final = "use produce_async(topic, payload), or produce_sync to wait as well"
+_MANY: Final = "use produce_many_async(messages), or produce_many_sync to wait as well"
+_BLOCK: Final = "use `with producer.transaction():`, which begins, commits and aborts"
+_NATIVE: Final = "use `with producer.native() as client:` for the client that has it"
 _CALLBACK: Final = "use produce_async(...).add_done_callback(fn), or `await` the handle"
-_FUTURE: Final = "as_future() gives a concurrent.futures.Future"
+_FUTURE: Final = "use as_future() for a concurrent.futures.Future"
 
 PRODUCER: Final[Mapping[str, str]] = {
-    "produce": f"{_ASYNC}, and produce_sync with it",
-    "send": f"{_ASYNC}, and produce_sync with it",
-    "publish": f"{_ASYNC}, and produce_sync with it",
-    "send_and_wait": "produce_sync(topic, payload) sends and waits",
-    "produce_batch": "produce_many_async(messages) sends many",
-    "send_batch": "produce_many_async(messages) sends many",
-    "produce_many": "it is produce_many_sync or produce_many_async",
-    "tombstone": "it is tombstone_sync or tombstone_async",
-    "flush_buffer": "it is flush_buffer_sync or flush_buffer_async",
-    "poll": "the library serves delivery reports; flush(timeout) waits for all",
-    "list_topics": f"{_NATIVE}; partition_count(topic) counts",
+    "produce": _SEND,
+    "send": _SEND,
+    "publish": _SEND,
+    "send_and_wait": "use produce_sync(topic, payload)",
+    "produce_batch": _MANY,
+    "send_batch": _MANY,
+    "produce_many": _MANY,
+    "tombstone": "use tombstone_sync or tombstone_async",
+    "flush_buffer": "use flush_buffer_sync or flush_buffer_async",
+    "poll": "the library serves delivery reports; flush(timeout) waits for all of them",
+    "list_topics": f"{_NATIVE}, or partition_count(topic)",
     "set_sasl_credentials": _NATIVE,
     "cluster_id": _NATIVE,
-    "partitions_for": "partition_count(topic) counts",
+    "partitions_for": "use partition_count(topic)",
     "init_transactions": _BLOCK,
     "begin_transaction": _BLOCK,
     "commit_transaction": _BLOCK,
     "abort_transaction": f"{_BLOCK}; raise AbortTransaction in it to abort",
-    "send_offsets_to_transaction": "it is mark_as_consumed(consumer, messages)",
-    "start": "the first send opens the client; connect() does so now",
-    "stop": "it is close(timeout)",
-    "shutdown": "it is close(timeout)",
-    "metrics": "it is stats()",
-    "bootstrap_connected": "it is is_connected, or connect() to prove it",
+    "send_offsets_to_transaction": "use mark_as_consumed(consumer, messages)",
+    "start": "the first send opens the client; connect() opens it now",
+    "stop": "use close(timeout)",
+    "shutdown": "use close(timeout)",
+    "metrics": "use stats()",
+    "bootstrap_connected": "use is_connected, or connect() to prove it",
 }
 HANDLE: Final[Mapping[str, str]] = {
-    "get": "it is result(timeout)",
-    "wait": "result(timeout) and exception(timeout) wait",
-    "poll": "the library serves delivery reports; result(timeout) waits",
+    "get": "use result(timeout)",
+    "wait": "use result(timeout) or exception(timeout)",
+    "poll": "the library serves delivery reports; result(timeout) waits for this one",
     "cancel": "what librdkafka has accepted cannot be cancelled; see producer.purge()",
     "cancelled": "a message cannot be cancelled; done() says whether it has an outcome",
-    "running": "it is `not handle.done()`",
-    "is_done": "it is done()",
-    "succeeded": "it is `handle.done() and handle.exception(0) is None`",
-    "failed": "it is `handle.done() and handle.exception(0) is not None`",
-    "add_callback": "it is add_done_callback(fn), with fn(handle)",
-    "add_errback": "it is add_done_callback(fn), with fn(handle)",
-    "remove_done_callback": f"callbacks stay; {_FUTURE}",
+    "running": "use `not handle.done()`",
+    "is_done": "use done()",
+    "succeeded": "use `handle.done() and handle.exception(0) is None`",
+    "failed": "use `handle.done() and handle.exception(0) is not None`",
+    "add_callback": "use add_done_callback(fn), which calls fn(handle)",
+    "add_errback": "use add_done_callback(fn), which calls fn(handle)",
+    "remove_done_callback": f"callbacks cannot be removed; {_FUTURE}",
     "set_result": "the delivery report sets the result",
     "set_exception": "the delivery report sets the exception",
     "set_running_or_notify_cancel": _FUTURE,
-    "get_loop": "it belongs to no loop: `await` it in any",
-    "_condition": f"{_FUTURE} for concurrent.futures.wait and as_completed",
+    "get_loop": "a handle belongs to no loop; `await` it in any",
+    "_condition": f"{_FUTURE}, which concurrent.futures.wait and as_completed take",
     "_state": _FUTURE,
     "_waiters": _FUTURE,
     "_done_callbacks": _FUTURE,
-    "_asyncio_future_blocking": f"`await` it, or asyncio.wrap_future of {_FUTURE}",
-    "topic": "it is message.topic",
-    "value": "it is message.payload",
-    "key": "it is message.key",
-    "partition": "it is result(timeout).partition",
-    "offset": "it is result(timeout).offset",
-    "error": "it is exception(timeout)",
+    "_asyncio_future_blocking": "`await` it, or use asyncio.wrap_future(as_future())",
+    "topic": "use message.topic",
+    "value": "use message.payload",
+    "key": "use message.key",
+    "partition": "use result(timeout).partition",
+    "offset": "use result(timeout).offset",
+    "error": "use exception(timeout)",
 }
 REPORT: Final[Mapping[str, str]] = {
-    "value": "it is message.payload",
-    "key": "it is message.key",
-    "headers": "it is message.headers",
-    "latency": "it is latency_ms",
+    "value": "use message.payload",
+    "key": "use message.key",
+    "headers": "use message.headers",
+    "latency": "use latency_ms",
 }
 ARGUMENTS: Final[Mapping[str, str]] = {
-    "value": "it is payload",
-    "msg": "it is payload",
-    "message": "it is payload; produce_many_sync and _async take Message objects",
-    "timestamp_ms": "it is timestamp, in ms too",
+    "value": "use payload",
+    "msg": "use payload",
+    "message": "use payload; produce_many_sync and _async take Message objects",
+    "timestamp_ms": "use timestamp, which is in ms too",
     "on_delivery": _CALLBACK,
     "callback": _CALLBACK,
     "errback": _CALLBACK,
@@ -92,7 +97,7 @@ ARGUMENTS: Final[Mapping[str, str]] = {
 
 
 def no_attribute(owner: object, name: str, answer: str | None) -> NoReturn:
-    """Raise the `AttributeError` of a name that `owner` does not have."""
+    """Raise the `AttributeError` for a name that `owner` lacks, with the answer."""
     if isinstance(owner, type):
         text = f"type object {owner.__name__!r} has no attribute {name!r}"
     else:
@@ -103,10 +108,10 @@ def no_attribute(owner: object, name: str, answer: str | None) -> NoReturn:
 
 
 class Absent:
-    """A name that a class answers to, and does not have: `hasattr` says no.
+    """A name that a class lacks and answers: `hasattr` is False, reading it raises.
 
-    Not `__getattr__`: with one, Python looks every attribute up the slow way, which
-    was a quarter of what `produce_async` adds to librdkafka's own (3.11).
+    A `__getattr__` would make Python look up every attribute the slow way. That was a
+    quarter of what `produce_async` adds to librdkafka's time (Python 3.11).
     """
 
     __slots__ = ("_answer", "_name")
@@ -119,8 +124,11 @@ class Absent:
 
 
 class Answering(ABCMeta):
-    """A class that answers to names of others; `dir` does not list them, as mocks
-    with a spec have what it lists. An `ABCMeta`, so that subclasses may be abstract."""
+    """The class of classes that answer foreign names.
+
+    `dir` leaves the names out, because mocks with a spec have what `dir` lists. An
+    `ABCMeta`, so that subclasses may be abstract.
+    """
 
     def __new__(
         cls,
@@ -129,13 +137,13 @@ class Answering(ABCMeta):
         namespace: dict[str, Any],
         answers: Mapping[str, str] | None = None,
     ) -> Answering:
-        """Make the class; `answers` has a sentence for each name."""
+        """Make the class; `answers` maps each foreign name to a sentence."""
         made = super().__new__(cls, name, bases, namespace)
         made.answer(answers or {})
         return made
 
     def answer(cls, answers: Mapping[str, str]) -> None:
-        """Answer to these names too, except those that the class has."""
+        """Answer these names too, except those that the class has."""
         for name, text in answers.items():
             if not hasattr(cls, name):
                 setattr(cls, name, Absent(name, text))
@@ -149,7 +157,7 @@ class Answering(ABCMeta):
 
 
 def refuse(function: Callable[..., Any], *given: Any, **named: Any) -> NoReturn:
-    """Raise the `TypeError` of a call that does not fit `function`."""
+    """Raise the `TypeError` of a call whose arguments do not fit `function`."""
     parameters = inspect.signature(function).parameters
     verb = f"{function.__name__}()"
     for name in named:
@@ -173,17 +181,17 @@ def refuse(function: Callable[..., Any], *given: Any, **named: Any) -> NoReturn:
 
 
 def _answer(name: str, parameters: Iterable[str]) -> str:
-    from difflib import get_close_matches  # only for a call that fails
+    from difflib import get_close_matches  # imported for calls that fail only
 
     if name in ARGUMENTS:
         return ARGUMENTS[name]
     legal = [each for each in parameters if each != "self"]
     near = get_close_matches(name, legal, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"legal are {', '.join(legal)}"
+    return f"did you mean {near[0]!r}?" if near else f"it has {', '.join(legal)}"
 
 
 def answering(function: _F) -> _F:
-    """Have a call that does not fit answered with the names that do."""
+    """Make a call whose arguments do not fit raise a `TypeError` that names ours."""
 
     @wraps(function)
     def verb(*given: Any, **named: Any) -> Any:
@@ -192,7 +200,7 @@ def answering(function: _F) -> _F:
         except TypeError as error:
             trace = error.__traceback__
             if trace is None or trace.tb_next is not None:
-                raise  # it comes from inside the call
+                raise  # from inside the function: its arguments fit
         refuse(function, *given, **named)
 
     return verb  # type: ignore[return-value]

@@ -1,7 +1,7 @@
-"""Names of librdkafka's producer properties, and the values of the enumerated ones.
+"""Lists librdkafka's producer properties: names, aliases, values and files.
 
-They serve hints and decide what a repr may show. What is legal, librdkafka says
-itself (`properties.py`); a property that a newer one brings is accepted unlisted.
+The lists serve hints and decide what a repr may show. librdkafka itself decides what is
+legal (`librdkafka_check.py`), so properties of newer versions need no entry here.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
-# What confluent-kafka takes beside librdkafka's own properties.
 CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "oauth_cb", "on_delivery", "logger")
+"""What confluent-kafka takes in addition to librdkafka's properties."""
 SERIALIZERS = (
     "key.serializer",
     "key.serializer.builder",
     "value.serializer",
     "value.serializer.builder",
 )
-"""What `SerializingProducer` takes beside librdkafka's properties."""
+"""What `SerializingProducer` takes in addition to librdkafka's properties."""
 TOPIC_DEFAULTS = "default.topic.config"
 SERVERS = "bootstrap.servers"
 PLUGINS = "plugin.library.paths"
@@ -82,7 +82,7 @@ PROPERTIES = frozenset(
     """.split()  # noqa: SIM905
 )
 
-# Same source, column `Range`; the partitioners from the description of theirs.
+# Same source, column `Range`; partitioners from the property's description.
 VALUES = {
     "broker.address.family": "any, v4, v6",
     "client.dns.lookup": "use_all_dns_ips, resolve_canonical_bootstrap_servers_only",
@@ -125,7 +125,7 @@ _ALIASES = (
 )
 _SAME = {name: names for names in _ALIASES for name in names}
 
-# What librdkafka reads as it opens a client.
+# Properties whose value is a file that librdkafka reads when it opens a client.
 FILES = (
     "ssl.ca.location",
     "ssl.certificate.location",
@@ -140,8 +140,8 @@ FILES = (
     "sasl.oauthbearer.assertion.private.key.file",
 )
 
-# What other clients call them: kafka-python's and aiokafka's arguments, Java's
-# properties. The rest of theirs differ by an underscore only, or mean something else.
+# Names in other clients: arguments of kafka-python and aiokafka, properties of Java.
+# Their other names differ by an underscore only, or mean something else.
 FOREIGN = {
     "buffer.memory": "queue.buffering.max.kbytes",
     "max.request.size": "message.max.bytes",
@@ -163,7 +163,7 @@ FOREIGN = {
     "servers": "bootstrap.servers",
     "hosts": "bootstrap.servers",
 }
-# The same for what is an option here. Serializers have no counterpart.
+# The same for names whose counterpart here is an option of `Config`.
 FOREIGN_OPTIONS = {
     "max.block.ms": "wait_timeout_on_queue_full",
     "sasl.oauth.token.provider": "oauth_token_provider",
@@ -171,19 +171,19 @@ FOREIGN_OPTIONS = {
 
 
 def names_of(name: str) -> frozenset[str]:
-    """All names of a property."""
+    """All names of a property: its aliases and its own."""
     return frozenset(_SAME.get(name) or (name,))
 
 
 @functools.cache
 def spellings(name: str) -> tuple[str, ...]:
-    """All names of a property, also with the `topic.` that may stand in front."""
+    """All names of a property, with and without the optional prefix `topic.`."""
     names = _SAME.get(name.removeprefix("topic.")) or (name.removeprefix("topic."),)
     return (name, *{*names, *(f"topic.{each}" for each in names)} - {name})
 
 
 def property_meant(name: str) -> str | None:
-    """The librdkafka property that somebody who wrote `name` may have meant."""
+    """The librdkafka property that `name` was probably meant to be, or None."""
     dotted = name.lower().replace("_", ".").replace("-", ".")
     if dotted in PROPERTIES:
         return dotted
@@ -193,8 +193,8 @@ def property_meant(name: str) -> str | None:
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that is spelt most like `name`, if one is close."""
-    # 0.75 takes a missing or swapped letter in short names, and no other word.
-    from difflib import get_close_matches  # only who mistyped pays for it
+    """The one of `names` with the most similar spelling, if one is similar enough."""
+    # 0.75 allows a missing or swapped letter in a short name, but not another word.
+    from difflib import get_close_matches  # imported for misspelt names only
 
     return next(iter(get_close_matches(name, sorted(names), 1, 0.75)), None)

@@ -1,6 +1,7 @@
-"""Numbers that librdkafka would misread: it reads the digits in front and no more.
+"""Finds numbers that librdkafka would misread, and guesses what was meant.
 
-`"30s"` is 30 for it, `"1e5"` is 1, `"010"` is 8, and 2**32 + 1 is 1.
+librdkafka reads the leading digits and ignores the rest: it reads `"30s"` as 30,
+`"1e5"` as 1, `"010"` as 8, and 2**32 + 1 as 1.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from waterdrop_py._settings.redact import shown_property
 
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?", re.ASCII)
-# 19 digits: past every property's range, and short of what int() refuses to read.
+# A sign and 19 digits: beyond every property's range, within what int() reads.
 _LONGEST = 20
 _UNITS = {
     "ms": {
@@ -36,7 +37,7 @@ _WORDS = {
     "kbytes": "kilobytes",
     "seconds": "seconds",
 }
-# What of a unit table one of the property's own units is.
+# For each unit of a property: its table in _UNITS, and how many base units it holds.
 _SIZES = {
     "ms": ("ms", 1),
     "seconds": ("ms", 1_000),
@@ -51,7 +52,7 @@ _GROUPS = re.compile(
 
 
 def unit_of(name: str) -> str:
-    """The unit that a property's name ends in, or an empty text."""
+    """The unit at the end of a property's name, or an empty text."""
     _, dot, last = name.rpartition(".")
     if name in {"linger.ms", "queue.buffering.max.ms"}:
         return "ms"
@@ -61,31 +62,31 @@ def unit_of(name: str) -> str:
 
 
 def misread_whole(name: str, value: object, low: int, high: int) -> str | None:
-    """What is wrong with a whole number that librdkafka took, or None.
+    """What is wrong with a whole number that librdkafka accepted, or None.
 
     `low` and `high` are the property's range.
     """
     if isinstance(value, str) and not (
         _PLAIN.fullmatch(value) and len(value) <= _LONGEST
     ):
-        return _sentence(name, value, low, high)
+        return _not_whole(name, value, low, high)
     if isinstance(value, float) and not value.is_integer():
-        return _sentence(name, value, low, high)
-    figure = int(value) if isinstance(value, str | float) else whole(value)
-    if figure is None:
-        return _sentence(name, value, low, high)
-    if low <= figure <= high:
+        return _not_whole(name, value, low, high)
+    number = int(value) if isinstance(value, str | float) else whole(value)
+    if number is None:
+        return _not_whole(name, value, low, high)
+    if low <= number <= high:
         return None
     return out_of_range(name, value, low, high)
 
 
 def misread_decimal(name: str, value: object) -> str | None:
-    """What is wrong with a number that may have a fraction and that librdkafka took."""
+    """What is wrong with a decimal number that librdkafka accepted, or None."""
     if isinstance(value, str):
-        good = _DECIMAL.fullmatch(value) is not None
+        legal = _DECIMAL.fullmatch(value) is not None
     else:
-        good = not isinstance(value, float) or math.isfinite(value)
-    if good:
+        legal = not isinstance(value, float) or math.isfinite(value)
+    if legal:
         return None
     return _must_be("a number", name, value, _meant(name, value))
 
@@ -93,8 +94,8 @@ def misread_decimal(name: str, value: object) -> str | None:
 def out_of_range(name: str, value: object, low: int, high: int) -> str:
     """The sentence for a number beyond the property's range."""
     given = shown_property(name, value)
-    figure = _meant(name, value)
-    nearest = low if figure is not None and figure < low else high
+    meant = _meant(name, value)
+    nearest = low if meant is not None and meant < low else high
     unit = unit_of(name)
     return (
         f"must be from {low} to {high}{f' {unit}' if unit else ''}, got {given}; "
@@ -103,12 +104,12 @@ def out_of_range(name: str, value: object, low: int, high: int) -> str:
 
 
 def not_a_number(name: str, value: object, *, decimal: bool) -> str:
-    """The sentence for what librdkafka itself does not take for a number."""
+    """The sentence for a value that librdkafka itself refuses as a number."""
     legal = "a number" if decimal else "a whole number"
     return _must_be(legal, name, value, _meant(name, value))
 
 
-def _sentence(name: str, value: object, low: int, high: int) -> str:
+def _not_whole(name: str, value: object, low: int, high: int) -> str:
     meant = _meant(name, value)
     if meant is not None:
         meant = round(min(max(meant, low), high))
@@ -118,16 +119,16 @@ def _sentence(name: str, value: object, low: int, high: int) -> str:
 def _must_be(legal: str, name: str, value: object, meant: float | None) -> str:
     unit = unit_of(name)
     of = f" of {_WORDS[unit]}" if unit else ""
-    hint = "" if meant is None else f"; did you mean {_figure(meant)}?"
+    hint = "" if meant is None else f"; did you mean {_formatted(meant)}?"
     return f"must be {legal}{of}, got {shown_property(name, value)}{hint}"
 
 
-def _figure(number: float) -> str:
+def _formatted(number: float) -> str:
     return str(int(number)) if number == int(number) else str(number)
 
 
 def _meant(name: str, value: object) -> float | None:
-    """The number that was meant, in the property's own unit, where that can be told."""
+    """The number that was probably meant, in the property's unit; None if unclear."""
     if isinstance(value, bool):
         return None
     if not isinstance(value, str):
@@ -138,12 +139,13 @@ def _meant(name: str, value: object) -> float | None:
         return number if math.isfinite(number) else None
     text = value.strip().strip("\"'").strip()
     try:
-        return _of_text(text, *_SIZES.get(unit_of(name), ("", 1)))
+        return _number_in(text, *_SIZES.get(unit_of(name), ("", 1)))
     except (ValueError, ArithmeticError):
         return None
 
 
-def _of_text(text: str, table: str, size: int) -> float | None:
+def _number_in(text: str, table: str, size: int) -> float | None:
+    """The number that the text was meant to be, in units of `size`."""
     if len(text) > 2 * _LONGEST:
         return None
     if text.lower().lstrip("+-").startswith(("0x", "0b", "0o")):
@@ -151,7 +153,7 @@ def _of_text(text: str, table: str, size: int) -> float | None:
     text = _ungrouped(text)
     if text.lstrip("+-").isdecimal():
         return int(text)  # digits of any alphabet
-    from decimal import Decimal  # only who gave a bad number pays for it
+    from decimal import Decimal  # imported for illegal numbers only
 
     match = _AMOUNT.fullmatch(text)
     if match is None:
@@ -162,7 +164,7 @@ def _of_text(text: str, table: str, size: int) -> float | None:
 
 
 def _ungrouped(text: str) -> str:
-    """The text without what groups its thousands."""
+    """The text without its thousands separators."""
     if grouped := _GROUPS.fullmatch(text):
         return text.replace(grouped[1], "")
     return text.replace("_", "") if _UNDERSCORES.fullmatch(text) else text

@@ -1,7 +1,8 @@
-"""The kinds of option: what may be given, what is kept, and how text is read.
+"""Declares the kinds of option: what is legal, and how it is checked and read.
 
-A row of a table is one line, `name: Kind = kind(default, ...)`; the type says what
-may be given and what the attribute returns, the call how it is checked.
+An option is one line in the body of `Config`: `name: Kind = kind(default, ...)`. The
+type says what may be given and what the attribute returns; the call says how it is
+checked.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as schemas
 
-from waterdrop_py._settings import librdkafka_check
 from waterdrop_py._settings.durations import connection_milliseconds, milliseconds
 from waterdrop_py._settings.plain import plain, whole
+from waterdrop_py._settings.properties import Properties, copied
 from waterdrop_py._settings.redact import kind, shown
 from waterdrop_py._settings.rejected import RefusedError
 
@@ -28,10 +29,10 @@ REQUIRED: Any = object()
 
 
 class Option(Generic[Given_contra, Kept_co]):
-    """A row of the table.
+    """One option: its default, its check, and how it is read from text.
 
-    For a type checker it is a descriptor, so that `"5m"` may be given where an int
-    comes back. At run time only its default stays on the class.
+    Type checkers see a descriptor, which lets a user pass `"5m"` and get an int. At run
+    time only the default stays on the class.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ def optional_duration(default: int | None) -> Any:
 
 
 def connection_duration(default: int) -> Any:
-    """Milliseconds after which a connection is closed; 0 is never."""
+    """Milliseconds after which a client is closed; 0 is never."""
     return Option(default, _checked(connection_milliseconds), from_text=str)
 
 
@@ -97,17 +98,17 @@ def count(default: int, *, minimum: int, unit: str) -> Any:
 
 
 def error_names(default: tuple[str, ...]) -> Any:
-    """A tuple or list of lower-case error names; in text separated by commas."""
+    """A tuple or list of lower-case error names; as text, separated by commas."""
     return Option(default, _checked(_error_names), from_text=_names_of_text)
 
 
 def steps() -> Any:
-    """A sequence of callables; text cannot name them."""
+    """A sequence of callables; cannot be given as text."""
     return Option((), _checked(_steps))
 
 
 def flag(default: bool) -> Any:
-    """True or False and nothing else."""
+    """True or False, and no value that merely counts as one."""
     schema = schemas.bool_schema(strict=True)
     return Option(default, schema, expects="True or False", from_text=_flag)
 
@@ -128,7 +129,7 @@ def labels() -> Any:
 
 
 def function(default: Any, *, contract: str) -> Any:
-    """Something callable; text cannot name it."""
+    """A callable; cannot be given as text."""
     schema: schemas.CoreSchema = schemas.callable_schema()
     if default is None:
         schema = schemas.nullable_schema(schema)
@@ -137,7 +138,7 @@ def function(default: Any, *, contract: str) -> Any:
 
 
 def positional(*, default: Any, kw_only: bool) -> Any:
-    """What type checkers are told of an argument that is not an option."""
+    """For type checkers: an argument of the constructor that is not an option."""
     raise NotImplementedError
 
 
@@ -148,13 +149,14 @@ def properties(*, default: Any) -> Any:
 
 def _int_schema(minimum: int) -> schemas.CoreSchema:
     return schemas.no_info_before_validator_function(
-        _index, schemas.int_schema(strict=True, ge=minimum)
+        _as_int, schemas.int_schema(strict=True, ge=minimum)
     )
 
 
-def _index(value: Any) -> Any:
-    figure = whole(value)
-    return value if figure is None else figure
+def _as_int(value: Any) -> Any:
+    """The int that the value stands for (numpy's, an enum's), else the value itself."""
+    number = whole(value)
+    return value if number is None else number
 
 
 _ERROR_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -186,20 +188,20 @@ def _steps(value: object) -> tuple[Callable[..., Any], ...]:
 
 
 def _checked(check: Callable[[Any], object]) -> schemas.CoreSchema:
-    """A schema of a function that raises `RefusedError` with a sentence."""
+    """A schema that calls `check`, which raises `RefusedError` with a sentence."""
 
-    def run(value: Any) -> object:
+    def validate(value: Any) -> object:
         try:
             return check(value)
         except RefusedError as error:
             sentence = str(error)
         raise PydanticCustomError("rule", "{sentence}", {"sentence": sentence})
 
-    return schemas.no_info_plain_validator_function(run)
+    return schemas.no_info_plain_validator_function(validate)
 
 
-def _properties(value: object) -> librdkafka_check.Properties:
-    items, errors = librdkafka_check.copied(value)
+def _properties(value: object) -> Properties:
+    items, errors = copied(value)
     if errors:
         raise PydanticCustomError("kafka", "see ctx", {"sentences": errors})
     return items
@@ -231,7 +233,7 @@ def _flag(text: str) -> bool:
 
 
 def _count(text: str) -> int:
-    # 18 digits: past any size, and short of what int() refuses to read.
+    # 18 digits: beyond any size, and within what int() reads.
     if not (text.isascii() and text.isdigit() and len(text) <= 18):  # noqa: PLR2004
         raise RefusedError(f"must be a whole number, got {shown(text)}")
     return int(text)

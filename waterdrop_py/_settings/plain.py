@@ -1,4 +1,4 @@
-"""Values without what may be wrapped around them: enums, subclasses, secrets, paths."""
+"""Unwraps values that users pass: enums, subclasses, pydantic's secrets, paths."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from waterdrop_py._settings.redact import SecretText
 
 
 def plain(value: Any) -> Any:
-    """The value itself of a str-, bytes- or int-Enum, and of a subclass of those.
+    """The plain str, bytes or int of an enum member or of an instance of a subclass.
 
-    What a subclass overrides has no say in it. Anything else comes back as it is.
+    Methods that a subclass overrides are not called. Any other value is returned as it
+    is.
     """
     if type(value) is str or type(value) is bytes:
         return value
@@ -31,9 +32,9 @@ def plain(value: Any) -> Any:
 
 
 def whole(value: Any) -> int | None:
-    """The int that a value stands for, numpy's included; None for anything else.
+    """The int that a value stands for, numpy's included; None for any other value.
 
-    A bool stands for none.
+    A bool does not stand for an int.
     """
     if type(value) is int:
         return value
@@ -41,14 +42,14 @@ def whole(value: Any) -> int | None:
         return None
     try:
         return int.__index__(operator.index(value))
-    except Exception:  # noqa: BLE001 - the user's own __index__; the value is refused
+    except Exception:  # noqa: BLE001 - __index__ is the user's; the caller refuses None
         return None
 
 
-def opened(value: Any) -> Any:
-    """What is inside pydantic's `SecretStr` and `SecretBytes`, and paths, as text.
+def unwrapped(value: Any) -> Any:
+    """The text in a path, or in pydantic's `SecretStr` or `SecretBytes`.
 
-    Text that was a secret stays one. Anything else comes back as it is.
+    The text of a secret is a `SecretText`. Any other value is returned as it is.
     """
     reveal = getattr(value, "get_secret_value", None)
     if callable(reveal) and not isinstance(value, type):
@@ -62,7 +63,7 @@ def opened(value: Any) -> Any:
 
 
 def value_hint(value: Any) -> str:
-    """A question for an Enum that is not its value: a member's value was meant."""
+    """A hint for a plain Enum, whose member's value was probably meant."""
     if isinstance(value, Enum) and isinstance(value.value, str | bytes | int):
         return f"; did you mean {type(value).__name__}.{value.name}.value?"
     return ""

@@ -1,7 +1,8 @@
-"""librdkafka's properties as librdkafka reads them: the one reading that there is.
+"""Reads the user's librdkafka properties as librdkafka does; all code reads them here.
 
-A property has aliases, may be spelt with `topic.` in front or stand in
-`default.topic.config`, and its value may be text. Of several the last one counts.
+A property has aliases, may have the prefix `topic.`, and may stand in
+`default.topic.config`. Its value may be text. If it is set several times, the last one
+counts.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ _TRUE = frozenset({"true", "t", "1"})
 
 
 def given(kafka: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
-    """Where the user set a property, and to what; the last one counts."""
+    """Each name under which the user set the property, and the value, in order."""
     found = [key for key in librdkafka.spellings(name) if key in kafka]
     if len(found) > 1:
         found = [key for key in kafka if key in found]
     places = [(key, kafka[key]) for key in found]
     if librdkafka.TOPIC_DEFAULTS in kafka:
-        inner = kafka[librdkafka.TOPIC_DEFAULTS]  # confluent-kafka sets these last
+        # Last, because confluent-kafka sets the topic defaults last.
+        inner = kafka[librdkafka.TOPIC_DEFAULTS]
         if isinstance(inner, Mapping):
-            start = f"{librdkafka.TOPIC_DEFAULTS}."
-            places += [(start + key, value) for key, value in given(inner, name)]
+            prefix = f"{librdkafka.TOPIC_DEFAULTS}."
+            places += [(prefix + key, value) for key, value in given(inner, name)]
     return places
 
 
@@ -35,35 +37,35 @@ def is_set(kafka: Mapping[str, Any], name: str) -> bool:
 
 
 def value_of(kafka: Mapping[str, Any], name: str, default: Any = None) -> Any:
-    """The value that counts; `default` where there is none."""
+    """The value that counts; `default` if the property is not set."""
     found = given(kafka, name)
     return found[-1][1] if found else default
 
 
 def path_of(kafka: Mapping[str, Any], name: str) -> str:
-    """The property's path in an error, as the user spelt it."""
+    """The property's path in errors, as the user spelt it."""
     found = given(kafka, name)
     return f"kafka.{found[-1][0] if found else name}"
 
 
 def text_of(kafka: Mapping[str, Any], name: str) -> str | None:
-    """The value as text; None where it is not set, which empty text is as well."""
+    """The value as text; None if it is not set, or empty."""
     value = value_of(kafka, name)
     return None if value is None or value == "" else str(value)
 
 
 def word_of(kafka: Mapping[str, Any], name: str, default: str) -> str:
-    """The value of an enumerated property: no blanks around it, lower case."""
+    """The value of an enumerated property, stripped and in lower case."""
     return (text_of(kafka, name) or default).strip().lower()
 
 
 def truth_of(kafka: Mapping[str, Any], name: str) -> bool:
-    """The value of a property that is off by default."""
+    """The value of a bool property that is false by default."""
     return str(value_of(kafka, name, default=False)).lower() in _TRUE
 
 
 def number_of(kafka: Mapping[str, Any], name: str) -> int | None:
-    """The figure of a whole-number property; None where it is not one."""
+    """The value of a whole-number property; None if it is not a whole number."""
     value = value_of(kafka, name)
     if isinstance(value, str | float):
         try:
@@ -74,7 +76,7 @@ def number_of(kafka: Mapping[str, Any], name: str) -> int | None:
 
 
 def decimal_of(kafka: Mapping[str, Any], name: str) -> float | None:
-    """The figure of a property that takes fractions; None where it is not one."""
+    """The value of a decimal property; None if it is not a number."""
     value = value_of(kafka, name)
     try:
         return None if isinstance(value, bool) else float(value)
@@ -83,9 +85,12 @@ def decimal_of(kafka: Mapping[str, Any], name: str) -> float | None:
 
 
 def without(names: Iterable[str], kafka: Mapping[str, Any]) -> dict[str, Any]:
-    """`kafka` without these properties, however and wherever they are spelt."""
-    spelt = {spelling for name in names for spelling in librdkafka.spellings(name)}
-    kept = {key: value for key, value in kafka.items() if key not in spelt}
+    """`kafka` without these properties, under any of their names.
+
+    Properties in the topic defaults are left out too.
+    """
+    unwanted = {spelling for name in names for spelling in librdkafka.spellings(name)}
+    kept = {key: value for key, value in kafka.items() if key not in unwanted}
     inner = kept.get(librdkafka.TOPIC_DEFAULTS)
     if isinstance(inner, Mapping):
         kept[librdkafka.TOPIC_DEFAULTS] = rest = without(names, inner)
@@ -95,7 +100,7 @@ def without(names: Iterable[str], kafka: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merged(kafka: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`kafka` with the properties of `over` in place of its own, one by one."""
+    """`kafka` with the properties of `over`, which replace its own one by one."""
     over = {plain(key): value for key, value in over.items()}
     names = [key for key in over if isinstance(key, str)]
     return {**without(names, kafka), **over}

@@ -1,8 +1,8 @@
-"""What of a value may appear in a repr, an error or a warning: never a secret.
+"""Formats values for reprs, errors and warnings, and hides secrets.
 
-A value is shown when the property it belongs to is known and holds no secret, and
-when it does not look like one itself. So a password under a misspelt name stays
-hidden too, as does a URL with credentials in the wrong place.
+A value is shown only if its property is known and not a secret, and if the value itself
+does not look like a secret. So a password under a misspelt name stays hidden, and so
+does a URL with credentials in the wrong place.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from waterdrop_py._settings import librdkafka
 HIDDEN = "[hidden]"
 _LONGEST = 60
 _LARGEST = 10**18
-# `token.endpoint` is a place, not a token. `*.pem` may hold the key beside the
-# certificate; `sasl.oauthbearer.config` and the kinit command are free text.
+# `token.endpoint` is a URL, not a token. A `*.pem` may hold a key next to the
+# certificate. `sasl.oauthbearer.config` and the kinit command are free text.
 _SECRET = re.compile(
     r"pass|secret|token(?!\.endpoint)|credential|private|\.pem$|jaas"
     r"|^sasl\.oauthbearer\.config$|kinit\.cmd$"
 )
-# The one name that speaks of credentials and holds none.
+# The name contains "credential", but its value is not one.
 _OPEN = frozenset({"sasl.oauthbearer.client.credentials.client.id"})
 _LOOKS_SECRET = re.compile(r"-----|\n|\r|://[^?]*\?")
 
 
 class SecretText(str):
-    """Text that its owner marked as a secret (pydantic's `SecretStr`): never shown."""
+    """Text that the user marked as a secret (pydantic's `SecretStr`): never shown."""
 
     __slots__ = ()
 
@@ -43,7 +43,10 @@ def is_secret(name: str) -> bool:
 
 
 def shown_property(name: str, value: object) -> str:
-    """The value of a librdkafka property for people to read, or `[hidden]`."""
+    """The value of a librdkafka property for people to read, or `[hidden]`.
+
+    A property that is not known is hidden.
+    """
     bare = name.removeprefix("topic.")
     if value is None or isinstance(value, bool):
         return repr(value)
@@ -55,7 +58,7 @@ def shown_property(name: str, value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value for people to read, short, and hidden when it looks like a secret."""
+    """A value for people to read: short, and `[hidden]` if it looks like a secret."""
     if isinstance(value, SecretText):
         return HIDDEN
     if value is None or isinstance(value, bool | float):
@@ -86,7 +89,7 @@ def short_repr(value: object) -> str:
 
 
 def spaced(number: int) -> str:
-    """`30000` as `30 000`."""
+    """A number for people to read: `30000` as `30 000`."""
     if abs(number) > _LARGEST:
         return "more than 10**18" if number > 0 else "less than -10**18"
     return f"{number:,}".replace(",", " ")

@@ -1,5 +1,5 @@
-"""The one exception that travels between the checks and the errors they end in."""
+"""The exception that a check of a setting raises; the user gets a typed error of it."""
 
 
 class RefusedError(Exception):
-    """A value breaks a rule; its text is the sentence for the user, free of secrets."""
+    """A value breaks a rule. The text is the sentence for the user, without secrets."""

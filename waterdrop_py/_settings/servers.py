@@ -1,6 +1,6 @@
-"""`bootstrap.servers`: a list of `host[:port]`, as librdkafka takes it.
+"""Checks `bootstrap.servers`: a list of `host[:port]`, as librdkafka reads it.
 
-librdkafka takes anything, and tells of what it cannot use in its log alone.
+librdkafka itself accepts any text and only logs what it cannot use.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def wrong_server(server: str) -> str | None:
 def wrong_servers(servers: object, protocol: str) -> str | None:
     """What is wrong with the property's value, or None.
 
-    `protocol` is the `security.protocol` in lower case. Each entry may have it in
-    front, as `SASL_SSL://host:port`, and blanks before that.
+    `protocol` is the `security.protocol` in lower case. An entry may begin with it, as
+    in `SASL_SSL://host:port`, and with blanks.
     """
     if not isinstance(servers, str) or not servers.strip(", \t\r\n"):
         return f"must name at least one broker as {_LEGAL}, got {shown(servers)}"
@@ -68,7 +68,7 @@ def _wrong_entry(entry: str, protocol: str) -> str | None:
     return wrong_server(rest)
 
 
-# What probably happened, by what the text holds; the first that fits.
+# The probable mistake for each form of text; the first that matches counts.
 _REASONS: Final = (
     (re.compile(r"\s*"), "it is empty; is a variable not set?"),
     (re.compile(r".*([;|]|%2c|\S\s+\S).*", re.I | re.S), "commas separate brokers"),
@@ -76,7 +76,7 @@ _REASONS: Final = (
     (re.compile(r".*[$%{}<>].*", re.S), "was a placeholder not filled in?"),
     (re.compile(r"[\"'(\[](?!.*::).*"), "it has quotes or brackets around it"),
     (re.compile(r".*[\"'].*"), "it has quotes around it"),
-    (re.compile(r".*/.*"), "a path has no place in it"),
+    (re.compile(r".*/.*"), "it must not have a path"),
     (re.compile(r"[^:]+:"), "the port is missing"),
     (re.compile(r"[0-9]+(:.*)?"), "the host is missing"),
     (re.compile(r".*:.*:.*"), "an IPv6 address is written in brackets: [::1]:9092"),

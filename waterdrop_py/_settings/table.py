@@ -1,10 +1,9 @@
-"""The table of options that a class body declares, and how it is checked.
+"""Turns the options that a class body declares into a checked, immutable class.
 
-The checking is pydantic's engine (pydantic-core) on a schema built from the table,
-and not a pydantic model: a model would bring `model_dump`, `model_copy` and pickling
-(each a way to print a secret or around the rules), costs more to import and to keep,
-and its error texts echo the input. The engine gives what is hard to get right by
-hand: strict types (a bool is no int), unknown names, and all violations in one pass.
+pydantic-core checks the options, on a schema that is built from the table. It gives
+strict types (a bool is not an int), unknown names, and all violations in one pass. A
+pydantic model would also bring `model_dump`, `model_copy` and pickling, which print
+secrets or avoid the rules. Its error texts echo the input.
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as schemas
 from typing_extensions import dataclass_transform
 
-from waterdrop_py._settings import librdkafka, librdkafka_check
+from waterdrop_py._settings import librdkafka
 from waterdrop_py._settings.option_types import REQUIRED, Option, positional, properties
+from waterdrop_py._settings.properties import Properties
 from waterdrop_py._settings.redact import shown, shown_property
 from waterdrop_py.errors import ConfigurationInvalidError
 
@@ -29,10 +29,10 @@ from waterdrop_py.errors import ConfigurationInvalidError
     field_specifiers=(properties, positional),
 )
 class OptionTable:
-    """A class whose body is a table of options, and whose instances never change.
+    """A class whose body declares options, and whose instances never change.
 
-    An instance holds only what differs from the defaults; the defaults stay on the
-    class. `vars(instance)` is therefore what its repr shows.
+    An instance holds only the options that differ from the defaults; the defaults are
+    attributes of the class. So the repr shows `vars(instance)`.
     """
 
     OPTIONS: ClassVar[Mapping[str, Option[Any, Any]]] = {}
@@ -66,21 +66,21 @@ class OptionTable:
 
     @classmethod
     def _options_of(cls, source: object, options: dict[str, Any]) -> dict[str, Any]:
-        """For a subclass: the options that a source and those beside it make."""
+        """For a subclass: merge the options of a source with keyword options."""
         raise NotImplementedError
 
     def _built(self) -> None:
-        """For a subclass: what follows a construction that succeeded."""
+        """For a subclass: called after a successful construction."""
 
     @classmethod
     def checked(
         cls, options: Mapping[str, Any]
     ) -> tuple[dict[str, Any], dict[str, str]]:
-        """What differs from the defaults, and every violation by its dotted path."""
+        """Check the options: what differs from the defaults, and errors by path."""
         try:
             values = cls._validator.validate_python(options)
         except ValidationError as invalid:
-            # The exception keeps every input, secrets too: it goes no further.
+            # The exception holds every input, secrets too, so it is not passed on.
             return {}, _sentences(cls.OPTIONS, invalid)
         for name in list(values):
             if _is_default(values[name], cls.OPTIONS[name].default):
@@ -101,8 +101,7 @@ class OptionTable:
         return vars(self) == vars(other)
 
     def __hash__(self) -> int:
-        # The names of what is set: equal configurations agree, and values such as a
-        # mapping need not be hashable.
+        # Only the names, because values such as a mapping may not be hashable.
         return hash(frozenset(vars(self)))
 
     def __repr__(self) -> str:
@@ -126,7 +125,7 @@ def _sentences(
     rows: Mapping[str, Option[Any, Any]], invalid: ValidationError
 ) -> dict[str, str]:
     errors: dict[str, str] = {}
-    astray = False
+    property_as_option = False
     for error in invalid.errors(include_url=False):
         name, context = str(error["loc"][0]), error.get("ctx", {})
         if "sentences" in context:
@@ -135,12 +134,12 @@ def _sentences(
             errors[name] = context["sentence"]
         elif error["type"] == "extra_forbidden":
             errors[name] = _unknown(name, rows)
-            astray = astray or _property(name) is not None
+            property_as_option = property_as_option or _property(name) is not None
         elif error["type"] == "missing":
             errors[name] = "is required: a non-empty mapping of librdkafka properties"
         else:
             errors[name] = _expected(rows[name], error["input"], context)
-    if astray and "kafka" in errors:
+    if property_as_option and "kafka" in errors:
         errors["kafka"] += "; did you mean kafka={...}?"
     return errors
 
@@ -180,10 +179,14 @@ def _is_a_property(name: str, meant: str) -> str:
 
 
 def option_meant(name: str, rows: Iterable[str]) -> str | None:
-    """The option meant: the only one of these words (`idle_timeout`), or a near one."""
+    """The option that was probably meant, or None.
+
+    It is the only one with all these words (`idle_timeout`), or the one spelt most
+    alike.
+    """
     words = set(name.split("_"))
-    of_words = [row for row in rows if words <= set(row.split("_"))]
-    return of_words[0] if len(of_words) == 1 else librdkafka.closest(name, rows)
+    with_words = [row for row in rows if words <= set(row.split("_"))]
+    return with_words[0] if len(with_words) == 1 else librdkafka.closest(name, rows)
 
 
 def _property(name: str) -> str | None:
@@ -197,11 +200,11 @@ def _is_default(value: object, default: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, librdkafka_check.Properties):
+    if isinstance(value, Properties):
         return repr(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k!r}: {shown(v)}" for k, v in value.items()) + "}"
     if isinstance(value, type):
         return value.__qualname__
-    # The repr of a partial or of a bound method would show what is bound to it.
+    # The repr of a partial or a bound method would show the bound values.
     return shown_property("logger", value) if callable(value) else shown(value)

@@ -1,4 +1,4 @@
-"""Options given as text, in a URL or the environment, and beside a source."""
+"""Reads options that are text (a URL, the environment), and merges keyword options."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from waterdrop_py._settings.option_types import Option
 
 Rows: TypeAlias = "Mapping[str, Option[Any, Any]]"
-# Values of options, and what is wrong, each by the option's path.
+# Values of options, and errors, both by the option's path.
 Reading: TypeAlias = tuple[dict[str, Any], dict[str, str]]
 
 
 def read_option(rows: Rows, name: str, text: str, into: Reading) -> None:
-    """Read one option's text into the values, or what is wrong with it."""
+    """Read the text of an option: into the values, or into the errors."""
     values, errors = into
     read = rows[name].from_text
     if read is None:
-        errors[name] = "cannot be given as text; give it as a keyword beside it"
+        errors[name] = "cannot be given as text; pass it as a keyword argument"
         return
     try:
         values[name] = read(text)
@@ -30,27 +30,25 @@ def read_option(rows: Rows, name: str, text: str, into: Reading) -> None:
         errors[name] = str(error)
 
 
-def join(into: Reading, options: Mapping[str, Any], where: str) -> None:
-    """Add options; one that is there already is an error, `where` says from where."""
+def join(into: Reading, options: Mapping[str, Any], twice: str) -> None:
+    """Add options. One that is set already is an error, with the sentence `twice`."""
     values, errors = into
     for name, value in options.items():
         if name == "kafka":
             own = values.setdefault("kafka", {})
             for inner, each in value.items():
                 if is_set(own, inner):
-                    errors[f"kafka.{inner}"] = (
-                        f"is given twice, in {where} and beside it"
-                    )
+                    errors[f"kafka.{inner}"] = twice
                 else:
                     own[inner] = each
         elif name in values or name in errors:
-            errors[name] = f"is given twice, in {where} and beside it"
+            errors[name] = twice
         else:
             values[name] = value
 
 
 def override(into: Reading, options: Mapping[str, Any]) -> None:
-    """Put options over the values; `kafka` is merged, property by property."""
+    """Replace values by options; `kafka` is merged, property by property."""
     values, errors = into
     for name, value in options.items():
         own = values.get(name)

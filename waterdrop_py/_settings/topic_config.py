@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from waterdrop_py._settings.librdkafka import names_of
-from waterdrop_py._settings.librdkafka_check import copied
 from waterdrop_py._settings.plain import plain as plain_value
+from waterdrop_py._settings.properties import copied
 from waterdrop_py._settings.reading import merged
 from waterdrop_py._settings.redact import shown
 
@@ -60,7 +60,7 @@ def topic_config_errors(
         elif name in _ACKS and is_idempotent:
             errors[path] = "an idempotent producer needs acks=all; leave it out"
     if not errors:
-        from waterdrop_py._settings.properties import check_properties
+        from waterdrop_py._settings.librdkafka_check import check_properties
 
         plain, wrong = copied(topic_config)
         wrong = wrong or check_properties(plain)

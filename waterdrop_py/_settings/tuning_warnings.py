@@ -1,4 +1,4 @@
-"""Settings that are legal and will surprise."""
+"""Warns about settings that are legal but will surprise (`TuningWarning`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGE = "waterdrop_py."
 
 
 def warn_about(kafka: Mapping[str, Any], *, idle: int, wait: int) -> None:
-    """Issue a `TuningWarning`, at the line outside the library, for each surprise.
+    """Issue a `TuningWarning`, at the caller's line outside the library, for each one.
 
     `idle` is `idle_disconnect_timeout` and `wait` is `max_wait_timeout`, both in ms.
     """
@@ -34,11 +34,11 @@ def warn_about(kafka: Mapping[str, Any], *, idle: int, wait: int) -> None:
 
 
 def warn_of_parents_id(transactional_id: str) -> None:
-    """Issue a `TuningWarning`, at the line outside the library, in a forked child."""
+    """Issue a `TuningWarning` in a forked child that uses its parent's id."""
     warnings.warn(
         f"the transactional.id {transactional_id!r} is the one of the parent process: "
-        "two processes with one id fence each other, and a fenced producer sends "
-        "nothing any more; give each process an id of its own",
+        "two processes with one id fence each other, and a fenced producer can send "
+        "nothing more; give each process an id of its own",
         TuningWarning,
         stacklevel=_callers_level(),
     )
@@ -60,23 +60,23 @@ def _wait_surprise(kafka: Mapping[str, Any], wait: int) -> str | None:
     message = message_timeout_ms(kafka)
     if message is None or 0 < message <= wait:
         return None
-    figure = f"{spaced(message)} ms" if message else "0, for ever"
+    bound = f"{spaced(message)} ms" if message else "0, forever"
     return (
-        f"message.timeout.ms ({figure}) is above max_wait_timeout ({spaced(wait)} ms): "
+        f"message.timeout.ms ({bound}) is above max_wait_timeout ({spaced(wait)} ms): "
         "a sync call would give up before the outcome of its message is known"
     )
 
 
-def _unused_surprise(kafka: Mapping[str, Any], start: str) -> str | None:
+def _unused_surprise(kafka: Mapping[str, Any], prefix: str) -> str | None:
     names = [
         name
         for name in kafka
-        if name.startswith(start) and name in PROPERTIES and text_of(kafka, name)
+        if name.startswith(prefix) and name in PROPERTIES and text_of(kafka, name)
     ]
     if not names:
         return None
     protocol = word_of(kafka, "security.protocol", "plaintext")
-    layer = start.removesuffix(".")
+    layer = prefix.removesuffix(".")
     if layer in protocol.split("_"):
         return None
     meant = {"plaintext": layer, "ssl": "sasl_ssl"}.get(protocol, "sasl_ssl")
@@ -89,7 +89,7 @@ def _unused_surprise(kafka: Mapping[str, Any], start: str) -> str | None:
 
 
 def _callers_level() -> int:
-    """The `stacklevel`, for its caller, of the first frame outside the library."""
+    """The `stacklevel`, for the caller, of the first frame outside the library."""
     level, frame = 1, sys._getframe(1)  # noqa: SLF001
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back

@@ -1,8 +1,7 @@
-"""`kafka+sasl_ssl://user:password@host1:9093,host2/?option=value` as options.
+"""Reads `kafka+sasl_ssl://user:password@host1:9093,host2/?option=value` as options.
 
-Split by hand: urllib knows no `_` in a scheme and pydantic's MultiHostUrl neither, and
-both would echo a password in their errors. No error here shows any part of the URL
-but the names of its query keys.
+The URL is split by hand, because neither urllib nor pydantic accepts `_` in a scheme.
+Their errors would also echo a password. Errors here show only names of query keys.
 """
 
 from __future__ import annotations
@@ -28,11 +27,12 @@ SCHEMES = {
 }
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%25[^\]]+)?\]|[^\s:\[\]@]+)(?::([0-9]{1,5}))?")
 _TAG = "tags."
+_TWICE = "is given twice in the URL"
 _ENCODE = "in a password, '/', '?', '#' and '@' are written %2F, %3F, %23 and %40"
 
 
 def read_url(url: object, rows: Rows) -> Reading:
-    """The options that a URL makes, and what is wrong with it."""
+    """Read the options of a URL, and what is wrong with it."""
     reading: Reading = ({}, {})
     wrong: list[str] = []
     if isinstance(url, str):
@@ -91,7 +91,7 @@ def _credentials(login: str, protocol: str, wrong: list[str]) -> dict[str, str]:
         instead = "kafka+sasl_ssl" if protocol == "ssl" else "kafka+sasl_plaintext"
         wrong.append(f"has a user name, which needs SASL: did you mean {instead}://?")
     if not user:
-        wrong.append("has a password and no user name")
+        wrong.append("has a password but no user name")
     found = {"sasl.username": _decoded(user, wrong)}
     if colon:
         found["sasl.password"] = _decoded(password, wrong)
@@ -104,7 +104,7 @@ def _read_query(query: str, rows: Rows, reading: Reading, wrong: list[str]) -> N
     seen: set[str] = set()
     for number, pair in enumerate(query.split("&") if query else (), start=1):
         key, equals, text = pair.partition("=")
-        # Percent-decoding only: a `+` is no space, keys and passwords hold it.
+        # Percent-decoding only: `+` stays, because keys and passwords may hold it.
         name, value = _decoded(key, wrong), _decoded(text, wrong)
         if not equals or not name:
             wrong.append(
@@ -113,7 +113,7 @@ def _read_query(query: str, rows: Rows, reading: Reading, wrong: list[str]) -> N
         elif name in seen:
             own = name in rows or name.startswith(_TAG)
             path = name if own else f"kafka.{name}"
-            errors[path] = "is given twice in the URL"
+            errors[path] = _TWICE
         elif name.startswith(_TAG):
             tags[name.removeprefix(_TAG).strip()] = value.strip()
         elif name == "kafka":
@@ -121,15 +121,15 @@ def _read_query(query: str, rows: Rows, reading: Reading, wrong: list[str]) -> N
         elif name in rows:
             read_option(rows, name, value, reading)
         else:
-            join(reading, {"kafka": {name: value}}, "the URL")
+            join(reading, {"kafka": {name: value}}, _TWICE)
         seen.add(name)
     if tags:
-        join(reading, {"tags": tags}, "the URL")
+        join(reading, {"tags": tags}, _TWICE)
     values.setdefault("kafka", {})
 
 
 def add_mechanism(kafka: dict[str, Any]) -> None:
-    """Add the default mechanism of a user name, where none is given."""
+    """Add the default mechanism if there is a user name and no mechanism."""
     if is_set(kafka, "sasl.username") and not is_set(kafka, "sasl.mechanism"):
         kafka["sasl.mechanism"] = "PLAIN"
 

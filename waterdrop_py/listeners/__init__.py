@@ -1,6 +1,6 @@
-"""Listeners that put the library's events into other systems.
+"""Listeners that pass the library's events to other systems, such as logging.
 
-Each is imported when it is first asked for, and with it what it needs.
+A listener, and what it depends on, is imported when its name is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the listeners that log have in common: events, levels and fields."""
+"""The base of the listeners that log: which events, at which level, which fields."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from waterdrop_py.monitor import Event
 PER_MESSAGE: Final = ("message.", "messages.")
 _STATISTICS: Final = "statistics.emitted"
 _REFUSED: Final = "producer.disconnect_refused"
-# Errors of code that is not ours: without the traceback they cannot be found.
+# Errors that user code raised: the user needs the traceback to find them.
 _TRACED: Final = ("subscriber.", "callbacks.", "poller.")
-# The users' own payloads, and what is too long for a line.
+# Payload keys that hold the user's messages, or are too long for a line.
 _OMITTED: Final = frozenset(
     {"message", "messages", "delivery_report", "statistics", "error"}
 )
 
 
 class EventLogger:
-    """Logs events; `write` says where.
+    """Logs events; a subclass says where, in `write`.
 
-    Without `messages` it has no method for events that come per message, so sends stay
-    at full speed. Statistics are logged if they come, not asked for.
+    Without `messages` it has no methods for events per message, so that sends keep
+    their speed. Statistics are logged if they come, but not requested.
     """
 
     incidental = frozenset({_STATISTICS})
@@ -58,7 +58,7 @@ def level_of(event: Event) -> int:
 
 
 def fields_of(event: Event) -> dict[str, Any]:
-    """What a line says beside the name. Never a payload; of messages, how many."""
+    """The fields of a log line: never a payload, and only the number of messages."""
     fields = {key: value for key, value in event.payload.items() if key not in _OMITTED}
     messages = event.payload.get("messages")
     if messages is not None:
@@ -75,7 +75,7 @@ def fields_of(event: Event) -> dict[str, Any]:
     return fields
 
 
-# One method for each event, so a subclass may treat one of them in its own way.
+# One method for each event, so that a subclass may override one of them.
 for _name in EVENTS:
     if not _name.startswith(PER_MESSAGE):
         setattr(EventLogger, listener_method(_name), EventLogger.log)

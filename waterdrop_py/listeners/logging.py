@@ -1,4 +1,4 @@
-"""A listener that logs events with the standard library's logging."""
+"""Defines `LoggingListener`, which logs events with the standard library's logging."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from waterdrop_py.monitor import Event
 
 
 class LoggingListener(EventLogger):
-    """Logs what producers do: `monitor.subscribe(LoggingListener())`.
+    """Logs events: `monitor.subscribe(LoggingListener())`.
 
-    A line is the event's name and its payload as `key=value`. Lifecycle is INFO, a
-    refused disconnect WARNING, `error.occurred` ERROR, with the traceback where user
-    code raised. Each record has the attributes `event_name` and `producer_id`.
+    A line is the event's name and its payload as `key=value`. Lifecycle events are
+    INFO, a refused disconnect is WARNING, `error.occurred` is ERROR. Errors that user
+    code raised have their traceback. Each record has the attributes `event_name` and
+    `producer_id`.
 
     Args:
-        logger: the name of a logger, or a `logging.Logger` (or an adapter of one).
-        messages: also log what comes per message, at DEBUG and at its price for each
-            message. Payloads, keys and headers are never logged.
+        logger: the name of a logger, a `logging.Logger`, or a `logging.LoggerAdapter`.
+        messages: also log the events of each message, at DEBUG, which slows down every
+            send. Payloads, keys and headers are never logged.
 
-    Thread-safe. Does not configure logging, and does not have statistics collected.
+    Blocks as long as the logger's handlers do. Thread-safe. Does not configure logging,
+    and does not make librdkafka collect statistics.
 
     Raises:
-        InvalidArgumentError: `logger` is neither.
+        InvalidArgumentError: `logger` is neither a name nor a logger.
     """
 
     def __init__(

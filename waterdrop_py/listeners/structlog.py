@@ -1,4 +1,4 @@
-"""A listener that logs events with structlog."""
+"""Defines `StructlogListener`, which logs events with structlog."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from waterdrop_py.monitor import Event
 
 
 class StructlogListener(EventLogger):
-    """Logs what producers do: `monitor.subscribe(StructlogListener())`.
+    """Logs events: `monitor.subscribe(StructlogListener())`.
 
-    The event's name is the log line's event, its payload the key-value pairs, with
-    `duration_ms` where there is a duration and `tags` where there are any. Lifecycle
-    is info, a refused disconnect warning, `error.occurred` error. The payload key
-    `event` is logged as `during`, since structlog has its own.
+    The event's name is the log line's event, and its payload the key-value pairs.
+    Timed events add `duration_ms`; producers with tags add `tags`. Lifecycle events are
+    info, a refused disconnect is warning, `error.occurred` is error. The payload key
+    `event` is logged as `during`, because structlog uses `event` itself.
 
     Args:
-        logger: a structlog logger; None takes `structlog.get_logger("waterdrop_py")`,
-            which follows the process's structlog configuration whenever that is made.
-        messages: also log what comes per message, at debug and at its price for each
-            message. Payloads, keys and headers are never logged.
+        logger: a structlog logger. None is `structlog.get_logger("waterdrop_py")`,
+            which follows the structlog configuration, also one that is made later.
+        messages: also log the events of each message, at debug, which slows down every
+            send. Payloads, keys and headers are never logged.
 
-    Thread-safe as far as the logger is. Does not configure structlog or logging, and
-    does not have statistics collected.
+    Blocks as long as the logger does. Thread-safe if the logger is. Does not configure
+    structlog or logging, and does not make librdkafka collect statistics.
     """
 
     def __init__(self, logger: Any = None, *, messages: bool = False) -> None:
@@ -42,5 +42,5 @@ class StructlogListener(EventLogger):
             fields["during"] = fields.pop("event")
         if traced is not None:
             fields["exc_info"] = traced
-        say = getattr(self._logger, logging.getLevelName(level).lower())
-        say(event.name, **fields)
+        log = getattr(self._logger, logging.getLevelName(level).lower())
+        log(event.name, **fields)

@@ -7,7 +7,7 @@ import ctypes
 from confluent_kafka import cimpl
 
 from waterdrop_py._engine.client.foreign import native_of
-from waterdrop_py._settings.librdkafka_check import unfit_text
+from waterdrop_py._settings.properties import unfit_text
 from waterdrop_py._settings.redact import kind, shown
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.producer import Producer

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scenarios.harness import run_scenario
-from waterdrop_py._settings import librdkafka, properties
+from waterdrop_py._settings import librdkafka, librdkafka_check
 from waterdrop_py._settings.defaults import missing_defaults
-from waterdrop_py._settings.librdkafka_check import Properties
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.librdkafka_check import check_properties
+from waterdrop_py._settings.properties import Properties
 from waterdrop_py._settings.redact import shown_property
 from waterdrop_py.config import Config
 from waterdrop_py.errors import ConfigurationInvalidError
@@ -95,7 +95,7 @@ def test_a_str_enum_is_its_value() -> None:
 @pytest.mark.parametrize(
     ("kafka", "path", "expected"),
     [
-        ({}, "kafka", "is empty"),
+        ({}, "kafka", "must not be empty"),
         (None, "kafka", "must be a mapping"),
         ("h:9092", "kafka", "must be a mapping"),
         ([("a", "b")], "kafka", "got a list"),
@@ -107,7 +107,7 @@ def test_a_str_enum_is_its_value() -> None:
         ({"linger.ms": float("nan")}, "kafka.linger.ms", "must be a number, got nan"),
         ({"retries": 10**5_000}, "kafka.retries", "beyond"),
         ({"client.id": "a\0b"}, "kafka.client.id", "NUL"),
-        ({"client.id": "\ud800"}, "kafka.client.id", "not valid Unicode"),
+        ({"client.id": "\ud800"}, "kafka.client.id", "valid Unicode"),
         (
             {"default.topic.config": 5},
             "kafka.default.topic.config",
@@ -344,7 +344,7 @@ LEGAL: dict[str, Any] = {
             "zst",
             "none, gzip, snappy, lz4, zstd; did you mean 'zstd'?",
         ),
-        ("acks", "foo", "got 'foo'; legal are all, or -1 to 1000"),
+        ("acks", "foo", "got 'foo'; legal values are all, or -1 to 1000"),
         ("partitioner", "foo", "consistent_random"),
         ("delivery.report.only.error", 1, "bool"),
         ("sasl.jaas.config", "x", "Java JAAS configuration is not supported"),
@@ -387,7 +387,7 @@ def test_a_verdict_is_not_mixed_up_with_that_of_an_equal_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """1 == True == 1.0, and yet each has a verdict of its own."""
-    monkeypatch.setattr(properties, "_accepted", set())
+    monkeypatch.setattr(librdkafka_check, "_accepted", set())
     assert check_properties({"linger.ms": 1}) == {}
     assert check_properties({"linger.ms": True})
     assert check_properties({"delivery.report.only.error": True}) == {}
@@ -399,8 +399,8 @@ def test_verdicts_are_remembered_within_bounds_and_without_secrets(
 ) -> None:
     """A valid configuration is asked about once; what is kept are bounded hashes."""
     accepted: set[int] = set()
-    monkeypatch.setattr(properties, "_accepted", accepted)
-    monkeypatch.setattr(properties, "_MOST_ACCEPTED", 3)
+    monkeypatch.setattr(librdkafka_check, "_accepted", accepted)
+    monkeypatch.setattr(librdkafka_check, "_MOST_ACCEPTED", 3)
     for number in range(10):
         check_properties({"client.id": str(number), "sasl.password": MARK})
         assert 1 <= len(accepted) <= 3
@@ -418,7 +418,7 @@ def test_verdicts_are_remembered_within_bounds_and_without_secrets(
 VERDICTS = """
 import os
 from tests.unit.settings.test_config_kafka import LEGAL
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.librdkafka_check import check_properties
 
 def held():
     return set(os.listdir("/proc/self/task")), set(os.listdir("/proc/self/fd"))

@@ -12,7 +12,7 @@ import pytest
 
 from waterdrop_py import Config, Producer
 from waterdrop_py._settings import librdkafka
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.librdkafka_check import check_properties
 from waterdrop_py.errors import ConfigurationInvalidError
 
 pytestmark = pytest.mark.filterwarnings("ignore::waterdrop_py.errors.TuningWarning")
@@ -129,8 +129,8 @@ def test_whole_numbers_of_every_kind_are_taken(value: Any) -> None:
         ("batch.size", "1 MiB", "did you mean 1048576?"),
         ("queue.buffering.max.kbytes", "1GB", "did you mean 1048576?"),
         ("retries", "5x", "must be a whole number, got '5x'"),
-        ("acks", "1x", "legal are all, or -1 to 1000"),
-        ("acks", "all,1", "legal are all, or -1 to 1000"),
+        ("acks", "1x", "legal values are all, or -1 to 1000"),
+        ("acks", "all,1", "legal values are all, or -1 to 1000"),
         ("message.timeout.ms", 2**32, "the nearest legal value is 2147483647"),
         ("message.max.bytes", 2**32 + 7_000, "the nearest legal value is 1000000000"),
         ("topic.request.timeout.ms", "30s", "did you mean 30000?"),
@@ -190,7 +190,7 @@ READ_BACK = """
 import sys, confluent_kafka
 from waterdrop_py import Config
 from waterdrop_py._settings import librdkafka as known
-from waterdrop_py._settings.properties import check_properties
+from waterdrop_py._settings.librdkafka_check import check_properties
 
 class Lines(list):
     def log(self, level, text, *arguments):

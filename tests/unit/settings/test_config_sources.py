@@ -273,7 +273,9 @@ def test_variables_of_kubernetes_are_ignored() -> None:
 
 def test_a_port_that_is_none_of_kubernetes() -> None:
     """A user's own guess at a name is an error still."""
-    with pytest.raises(ConfigurationInvalidError, match="WATERDROP_PORT: names no"):
+    with pytest.raises(
+        ConfigurationInvalidError, match="WATERDROP_PORT: names neither"
+    ):
         Config.from_env(environ={"WATERDROP_PORT": "9092"}, kafka=KAFKA)
 
 

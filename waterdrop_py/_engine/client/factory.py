@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.client.report_sink import ReportSink
     from waterdrop_py._engine.emitter import Emitter
-    from waterdrop_py._settings.librdkafka_check import Properties
+    from waterdrop_py._settings.properties import Properties
     from waterdrop_py.config import Config
     from waterdrop_py.typing import KafkaClient
 

@@ -9,7 +9,7 @@ from waterdrop_py._engine.concurrency.locks import Claim, Ticket
 from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.connection.disconnecting import discard
 from waterdrop_py._settings.librdkafka import SERVERS
-from waterdrop_py._settings.librdkafka_check import EditableProperties, copied
+from waterdrop_py._settings.properties import EditableProperties, copied
 from waterdrop_py._settings.reading import value_of
 from waterdrop_py.errors import ConfigurationInvalidError
 
@@ -140,7 +140,7 @@ class Recovery:
         self._emitter.emit(
             "producer.reload", {"attempt": attempt, "error": error, "kafka": editable}
         )
-        from waterdrop_py._settings.properties import check_properties
+        from waterdrop_py._settings.librdkafka_check import check_properties
 
         properties, errors = copied(editable)
         errors = errors or check_properties(properties)

@@ -78,7 +78,7 @@ def _at_billiard_exit() -> None:
     if process is None:
         return
     me = process.current_process()
-    if me._parent_pid is not None:
+    if me._parent_pid is not None:  # noqa: SLF001 - billiard has no other name for it
         close_all()
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, Message
 
-from waterdrop_py._settings.librdkafka_check import unfit_text
+from waterdrop_py._settings.properties import unfit_text
 from waterdrop_py._settings.redact import kind, short_repr
 from waterdrop_py.errors import TransactionalOffsetInvalidError
 from waterdrop_py.message import MAX_PARTITION
