@@ -98,7 +98,7 @@ def _due(connections: Sequence[Connection], deadline: float) -> list[Connection]
     """
     idle = [connection for connection in connections if _idle_enough(connection)]
     while clock.system_now() < deadline and any(
-        connection.client.asking.running() and not connection.client.awaited()
+        connection.client.asking.running() and not connection.client.asking.callers
         for connection in idle
     ):
         pause(_TICK)
