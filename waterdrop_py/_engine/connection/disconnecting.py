@@ -88,7 +88,7 @@ def disconnect_if_due(connection: Connection, batch: TeardownBatch) -> None:
     # else will say so (test_refusal_that_ends_while_it_is_noted). What users of the
     # bare client have on their way is not seen here: the poller serves it, and says so
     # (test_a_message_of_native_is_waited_for_without_looking).
-    if not blockers(connection, client) and (client.quiet or not client.pinned):
+    if not blockers(connection, client) and (client.quiet or not client.pins.ever):
         connection.reschedule()
 
 
@@ -122,7 +122,7 @@ def blockers(connection: Connection, client: Client) -> list[Refusal]:
     refusals = []
     # Marks first, messages second: a sender that takes its mark away between
     # the two looks has its message counted by then.
-    calls = len(client.borrows) + client.awaited()
+    calls = len(client.borrows) + len(client.asking.callers)
     if waiting := client.in_flight():
         age_ms = (clock.now() - client.last_activity) * 1000
         refusals.append(Refusal("in_flight", waiting, age_ms))

@@ -30,7 +30,7 @@ that was quick to deliver its first message gets a short time."""
 def watch(connection: Connection, client: Client) -> None:
     """Have `client` asked after its first report. A double has no cluster to ask."""
     if native_of(client.native) is not None:
-        client.ask, client.ask_at = partial(ask_soon, connection), 0.0
+        client.asking.ask_after_report(partial(ask_soon, connection))
 
 
 def ask_soon(connection: Connection, client: Client) -> None:
@@ -39,7 +39,7 @@ def ask_soon(connection: Connection, client: Client) -> None:
     By way of the poller, so that no thread is started on the caller's time. Until it
     has answered it is asked again, at most once in AGAIN.
     """
-    client.ask_at = clock.now() + AGAIN
+    client.asking.ask_again_in(AGAIN)
     connection.runtime.poller.do(partial(learn, connection, client))
 
 

@@ -151,16 +151,16 @@ class Request:
             self.error = error
         finally:
             self.running = False
-            if self.client.asking.get(self.topic) is self:
-                del self.client.asking[self.topic]
+            if self.client.asking.requests.get(self.topic) is self:
+                del self.client.asking.requests[self.topic]
             self.over = True
             for wakeup in tuple(self.wakeups):
                 wakeup()
 
     def withdraw(self) -> None:
         """There is no thread to ask on. A caller that waits runs it itself."""
-        if not self.wakeups and self.client.asking.get(self.topic) is self:
-            del self.client.asking[self.topic]
+        if not self.wakeups and self.client.asking.requests.get(self.topic) is self:
+            del self.client.asking.requests[self.topic]
 
     def _refuse_inside_a_poll(self) -> None:
         """Where no thread starts, a callback of the client would ask inside of its own
@@ -210,12 +210,12 @@ class Request:
         partitions = self.connection.partitions
         if wanted or partitions.count(self.topic) is not None:
             partitions.learn(self.topic, self.answer)
-        if self.client.ask is None or not hasattr(self.answer, "cluster_id"):
+        if self.client.asking.ask is None or not hasattr(self.answer, "cluster_id"):
             return  # a double's
-        self.client.ask_at = clock.now() + EVERY
+        self.client.asking.ask_again_in(EVERY)
         error = self.connection.factory.brokers.take(self.answer)
         if error is not None:
-            self.client.ask_at = inf  # it may be the stranger's client
+            self.client.asking.ask_no_more()  # it may be the stranger's client
             self.connection.emitter.error("librdkafka.error", error)
 
     def _kept(self) -> bool:
@@ -278,13 +278,13 @@ def ask_aside(connection: Connection, topic: str, timeout: float = ASIDE) -> Non
 def _tell_what_a_factorys_client_raised(request: Request) -> None:
     error = request.error
     if error is not None and not isinstance(error, KafkaException):
-        request.client.ask_at = inf  # that client is not asked again
+        request.client.asking.ask_no_more()  # that client is not asked again
         request.connection.emitter.error("librdkafka.error", error)
 
 
 def joined(connection: Connection, client: Client, topic: str, until: float) -> Request:
     """The request that is in progress, or a new one."""
-    request: Request = client.asking.setdefault(
+    request: Request = client.asking.requests.setdefault(
         topic, Request(connection, client, topic, until)
     )
     request.until = max(request.until, until)
@@ -309,7 +309,7 @@ def wait_for(
         # (test_a_client_is_kept_while_somebody_waits_for_metadata). The request forgets
         # its callers with its answer, the life each one as it leaves
         # (test_an_answered_caller_keeps_the_client_until_it_leaves).
-        client.awaiting[wakeup] = None
+        client.asking.callers[wakeup] = None
         request.wakeups[wakeup] = None
         if held:
             request.hold()
@@ -331,12 +331,12 @@ def wait_for(
         if active and request.answer is not None:
             # Before the bell is taken down: the reaper may be looking
             # (test_a_due_client_is_active_before_it_is_left).
-            client.last_activity = clock.now()
+            client.touch()
         return request.answered
     finally:
         # First, and in one call of C: a mark that stayed would keep the client for good
         # (test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client).
-        client.awaiting.pop(wakeup, None)
+        client.asking.callers.pop(wakeup, None)
         request.wakeups.pop(wakeup, None)
         if client.refusals:
             connection.reschedule()

@@ -66,7 +66,7 @@ def destroy_unready(client: Client) -> None:
 def _drop(client: Client, ticket: Ticket) -> None:
     """Drop the client, before the turn: nobody polls or counts a destroyed one."""
     try:
-        client.native = client.produce = None
+        client.drop_native()
         client.drain()
     finally:
         client.leave(ticket)
@@ -82,7 +82,7 @@ def _destroy(client: Client) -> None:
     native = client.native
     if native is None:
         return
-    if client.in_transaction and client.fatal is None:
+    if client.transaction.open and client.fatal is None:
         try:
             native.abort_transaction(LAST_ABORT)
         except KafkaException:
@@ -186,7 +186,7 @@ class Teardown:
         identities = identities_of(client.native)
         try:
             # With the turn: nobody hears any more of a client that was let go of.
-            while client.asks():
+            while client.asking.running():
                 pause(INSIDE)
             # The fork waits for its own closes itself.
             fork_guard = self._runtime.fork_guard
@@ -244,7 +244,7 @@ class Teardown:
 
     def _waits_for_an_answer(self) -> bool:
         late = clock.system_now() - self.started > ANSWER
-        return late and self.client.asks()
+        return late and self.client.asking.running()
 
     def abandon(self) -> None:
         """Give up a close that hangs: its thread is a daemon, and leaks the client.
@@ -252,7 +252,7 @@ class Teardown:
         One that waits for the answer to a metadata request does not hang: it ends by
         itself, and the client is destroyed then.
         """
-        asking = self.client.asks()
+        asking = self.client.asking.running()
         if asking:
             self._runtime.closes.note_move()  # what it releases is not measured
         if self.finish() and not asking:

@@ -64,7 +64,7 @@ def _theirs(connection: Connection, client: Client) -> int:
 
     The client itself is asked, so a mark keeps it from being destroyed meanwhile.
     """
-    if not client.pinned:
+    if not client.pins.ever:
         return 0
     try:
         client.borrows.append(None)
