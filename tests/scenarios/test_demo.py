@@ -143,7 +143,7 @@ def read_terminal(terminal: int, until: bytes = b"") -> bytes:
         assert time.monotonic() < deadline, drawn
         try:
             drawn += os.read(terminal, 65_536)
-        except OSError:  # EIO: nobody has the other side open any more
+        except OSError:  # EIO: the other side is closed
             break
     return drawn
 

@@ -142,7 +142,7 @@ async def awaiting(handle: DeliveryHandle) -> None:
 
 
 def living(producer: Producer) -> None:  # noqa: PLR0915 - each in a line
-    """The client's life, and what a producer says of itself."""
+    """The client, and what a producer says of itself."""
     assert_type(producer.connect(5.0, max_retries=3, interval_start=0.5), Producer)
     producer.connect(errback=lambda error, interval: (error, interval))
     assert_type(producer.disconnect(), bool)
