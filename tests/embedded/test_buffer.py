@@ -1,4 +1,4 @@
-"""Messages wait in the process, and none is lost or doubled on the way out."""
+"""The buffer: no message is lost or duplicated on its way to the cluster."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ SMALL_QUEUE = {"queue.buffering.max.messages": 5}
 
 
 def payloads(cluster: EmbeddedCluster, topic: str) -> list[bytes | None]:
-    """What is in the topic."""
+    """The payloads in the topic."""
     return [message.value() for message in cluster.read(topic)]
 
 
 def labels_left(producer: Producer) -> list[Any]:
-    """The labels of what a close finds undelivered, in order."""
+    """The labels of the messages that a close reports as undelivered, in order."""
     return [each.label for each in producer.close(0, force=True).undelivered]
 
 
 def test_buffering_does_nothing_else(
     make_producer: MakeProducer, log: EventLog
 ) -> None:
-    """No validation, no middleware, no client: only the size changes, and two events
-    say so."""
+    """Buffering runs no validation and no middleware, and opens no client. It changes
+    the size, and emits two events."""
     ran: list[Message] = []
     producer = make_producer(middleware=[ran.append])
     assert producer.buffer_size == 0
@@ -79,7 +79,7 @@ def test_a_flush_sends_in_order(
     log: EventLog,
     flush: str,
 ) -> None:
-    """Handles or reports in the order of the messages; the buffer is empty; told of."""
+    """A flush returns handles or reports in order, and empties the buffer."""
     producer = make_producer()
     for n in range(3):
         producer.buffer(topic, b"%d" % n, partition=0, label=n)
@@ -98,7 +98,7 @@ def test_a_flush_sends_in_order(
 
 @pytest.mark.parametrize("flush", FLUSHES)
 def test_an_empty_flush(make_producer: MakeProducer, log: EventLog, flush: str) -> None:
-    """An empty list, the event all the same, and no client."""
+    """A flush of an empty buffer emits its event, and opens no client."""
     producer = make_producer()
     assert getattr(producer, flush)() == []
     event = log.wait(flush.replace("flush_buffer_", "buffer.flushed_"))
@@ -121,7 +121,7 @@ def test_flush_hands_the_buffer_over(
 def test_flush_is_bounded_with_a_full_queue(
     make_producer: MakeProducer, dead: str
 ) -> None:
-    """Its timeout bounds the wait for room too, and what found none stays buffered."""
+    """The timeout bounds the wait for room too; the rest stays buffered."""
     producer = make_producer(dead, kafka=SMALL_QUEUE)
     producer.buffer_many([Message("t", b"%d" % n) for n in range(20)])
     started = time.monotonic()
@@ -136,8 +136,8 @@ def test_flush_is_bounded_with_a_full_queue(
 def test_an_invalid_message_sends_nothing(
     make_producer: MakeProducer, topic: str, flush: str
 ) -> None:
-    """All of it goes back, in order and before what came meanwhile; its place is
-    named."""
+    """After an invalid message all is put back, in order and before later messages; its
+    index is named."""
     producer = make_producer()
     producer.buffer(topic, b"0", label=0)
     producer.buffer(topic, b"1", label=1)
@@ -159,8 +159,8 @@ def test_a_raising_step_puts_all_back_and_each_is_stepped_once(
     flush: str,
     raised: BaseException,
 ) -> None:
-    """The step's own exception; the next flush sends all of it, and each message has
-    been through the steps exactly once."""
+    """A step's exception is raised as it is. The next flush sends all, and each message
+    goes through the steps exactly once."""
     failing = [raised]
     calls: Counter[bytes] = Counter()
 
@@ -188,8 +188,8 @@ def test_a_raising_step_puts_all_back_and_each_is_stepped_once(
 def test_a_full_queue_puts_back_exactly_the_rest(
     make_producer: MakeProducer, dead: str, log: EventLog, flush: str
 ) -> None:
-    """What librdkafka took is in `dispatched`, the rest is in the buffer, in front of
-    what came meanwhile: together they are all, and none twice."""
+    """After a refusal, `dispatched` has what librdkafka queued, and the buffer the
+    rest, before later messages: each message is in exactly one of the two."""
     producer = make_producer(
         dead,
         kafka={**SMALL_QUEUE, "message.timeout.ms": 300},
@@ -212,7 +212,7 @@ def test_a_full_queue_puts_back_exactly_the_rest(
 def test_a_failed_delivery_is_not_put_back(
     make_producer: MakeProducer, dead: str
 ) -> None:
-    """What librdkafka has taken is its own: the handles tell of it."""
+    """Queued messages that fail are not put back: their handles have the errors."""
     producer = make_producer(dead, kafka={"message.timeout.ms": 200})
     producer.buffer_many([Message("t", b"x", label=n) for n in range(3)])
     with pytest.raises(ProduceManyError) as failed:
@@ -225,7 +225,7 @@ def test_a_failed_delivery_is_not_put_back(
 def test_a_flush_that_is_interrupted_loses_nothing(
     make_producer: MakeProducer, dead: str
 ) -> None:
-    """A Ctrl-C while it waits for room: what was not taken is in the buffer."""
+    """After Ctrl-C during the wait for room, the rest is in the buffer."""
     producer = make_producer(dead, kafka=SMALL_QUEUE)
 
     def interrupt(event: Any) -> None:
@@ -240,7 +240,7 @@ def test_a_flush_that_is_interrupted_loses_nothing(
 
 
 class Load:
-    """What 8 threads do with one buffer; bounded in time and number."""
+    """The work of 8 threads on one buffer, bounded in time and number."""
 
     def __init__(self, producer: Producer, topic: str) -> None:
         self.producer, self.topic = producer, topic
@@ -249,7 +249,7 @@ class Load:
         self.appended: Counter[int] = Counter()
 
     def run(self, index: int) -> None:
-        """Five append, two flush, and one flushes and waits."""
+        """Five threads add, two flush, and one flushes and waits."""
         while time.monotonic() < self.until and self.appended[index] < 2_000:
             if index < 5:
                 self.append(index)
@@ -260,7 +260,7 @@ class Load:
                 time.sleep(0.002)
 
     def append(self, index: int) -> None:
-        """Ten one by one, and two at once."""
+        """Add ten messages singly, and two at once."""
         first = self.appended[index]
         payloads = [b"%d:%d" % (index, first + n) for n in range(12)]
         for payload in payloads[:10]:
@@ -272,7 +272,7 @@ class Load:
 def test_appends_and_flushes_from_8_threads(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """Nothing is lost or doubled, however appends and flushes meet."""
+    """No message is lost or duplicated, however adds and flushes interleave."""
     producer = make_producer()
     load = Load(producer, topic)
     before = sys.getswitchinterval()
@@ -295,8 +295,8 @@ def test_appends_and_flushes_from_8_threads(
 def test_a_buffer_refuses_the_idle_disconnect(
     make_producer: MakeProducer, topic: str, log: EventLog, way: str
 ) -> None:
-    """With a reason of its own, once; after a flush it is idle anew, and after a purge
-    it is closed at once."""
+    """A buffer refuses the disconnect with its own reason, once. After a flush the idle
+    time starts again, and after a purge the client is closed at once."""
     producer = make_producer(idle_disconnect_timeout=1_000)
     producer.produce_sync(topic, b"x")
     producer.buffer(topic, b"y")
@@ -329,7 +329,7 @@ def test_a_buffer_refuses_the_idle_disconnect(
 def test_close_flushes_it(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """Also of a producer that was never connected; the report counts them."""
+    """Close delivers the buffer, also if the producer was never connected."""
     producer = make_producer()
     producer.buffer_many([Message(topic, b"%d" % n, partition=0) for n in range(100)])
     report = producer.close()
@@ -341,7 +341,7 @@ def test_close_flushes_it(
 def test_an_invalid_message_does_not_stop_the_close(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
-    """It is undelivered, and told of; what is around it is delivered."""
+    """An invalid message is undelivered, and an event; the others are delivered."""
     producer = make_producer()
     producer.buffer(topic, b"0", partition=0)
     producer.buffer("not a topic", b"1")
@@ -377,8 +377,8 @@ def test_a_raising_step_does_not_stop_the_close(
 def test_the_drain_report_is_in_order(
     make_producer: MakeProducer, dead: str, topic: str
 ) -> None:
-    """In flight first, then the buffer; an invalid message in its place, and what
-    found no room behind what did; within the bound."""
+    """Undelivered messages are listed in order: in flight, then the buffer, an invalid
+    one in its place; the close keeps its bound."""
     producer = make_producer(dead, kafka=SMALL_QUEUE)
     for n in range(3):
         producer.produce_async("t", b"x", label=n)
@@ -395,7 +395,7 @@ def test_the_drain_report_is_in_order(
 def test_force_gives_the_buffer_up(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
-    """Undelivered, at once, and without a client."""
+    """A forced close reports the buffer as undelivered, and opens no client."""
     producer = make_producer()
     producer.buffer_many([Message(topic, b"%d" % n) for n in range(3)])
     report = producer.close(force=True)
@@ -406,7 +406,7 @@ def test_force_gives_the_buffer_up(
 def test_a_variants_buffer_is_flushed_by_the_close(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """A variant with a client of its own has a buffer of its own, closed alike."""
+    """A variant with its own client has its own buffer, which a close delivers too."""
     producer = make_producer()
     variant = producer.variant(topic_config={"acks": 1})
     variant.buffer(topic, b"variant", partition=0)
@@ -419,7 +419,7 @@ def test_a_variants_buffer_is_flushed_by_the_close(
 
 
 def test_closed(make_producer: MakeProducer) -> None:
-    """Every verb of the buffer refuses, and the size can still be asked."""
+    """After a close, every verb of the buffer refuses, and the size can be read."""
     producer = make_producer()
     producer.close()
     for verb in (
@@ -513,7 +513,7 @@ def test_a_buffer_at_the_end_of_a_multiprocessing_child(
 def test_a_forked_child_has_an_empty_buffer(
     cluster: EmbeddedCluster, topic: str
 ) -> None:
-    """What the parent buffered is delivered by the parent, once."""
+    """The parent delivers what it has buffered, once; the child does not."""
     run_scenario(FORKED, cluster.bootstrap_servers, topic).assert_clean()
     assert sorted(filter(None, payloads(cluster, topic))) == [
         b"of the child",
@@ -524,7 +524,7 @@ def test_a_forked_child_has_an_empty_buffer(
 def test_a_dropped_producer_says_how_many(
     make_producer: MakeProducer, cluster: EmbeddedCluster, topic: str
 ) -> None:
-    """Collected with a buffer: a ResourceWarning with the number, and it is sent."""
+    """A producer collected with a buffer issues a ResourceWarning, and sends it."""
     producer = Producer(kafka={"bootstrap.servers": cluster.bootstrap_servers})
     producer.buffer_many([Message(topic, b"x") for _ in range(7)])
     with pytest.warns(ResourceWarning, match="7 messages"):

@@ -1,4 +1,4 @@
-"""What is sent is what a consumer reads."""
+"""A consumer reads exactly what was sent, with every verb and kind of value."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_payloads_of_every_type(
 def test_a_payload_may_change_after_the_call(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """What was sent is what it was at the call, also when it still lingers."""
+    """A payload is copied at the call: later changes are not sent."""
     payload = bytearray(b"before")
     producer = make_producer(kafka={"linger.ms": 100})
     handle = producer.produce_async(topic, payload)
@@ -102,7 +102,7 @@ def test_a_payload_may_change_after_the_call(
 
 
 class Topic(str, Enum):
-    """Topics of an application."""
+    """Topics as an application may define them."""
 
     ORDERS = "enum-orders"
 
@@ -110,7 +110,7 @@ class Topic(str, Enum):
 def test_a_str_enum_is_a_topic(
     cluster: EmbeddedCluster, make_producer: MakeProducer
 ) -> None:
-    """Its value is the name, in the report too."""
+    """The value of a str-Enum is the topic, in the report too."""
     report = make_producer().produce_sync(Topic.ORDERS, b"x")
     assert report.topic == "enum-orders"
     assert type(report.topic) is str
@@ -120,7 +120,7 @@ def test_a_str_enum_is_a_topic(
 def test_a_datetime_is_a_timestamp(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """An aware datetime arrives as its milliseconds, whatever its zone."""
+    """An aware datetime arrives as milliseconds, whatever its time zone."""
     zone = timezone(timedelta(hours=5, minutes=30))
     moment = datetime(2024, 2, 29, 23, 59, 59, 123_000, tzinfo=zone)
     make_producer().produce_sync(topic, b"x", timestamp=moment)
@@ -131,7 +131,7 @@ def test_a_datetime_is_a_timestamp(
 def test_a_partition_key_chooses_the_partition_and_is_never_sent(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """crc32 modulo the number of partitions; the message has no key, or its own."""
+    """A partition key gives crc32 modulo the partition count, and is not sent."""
     producer = make_producer()
     keys: list[bytes | str] = [b"customer-%d" % each for each in range(8)] + ["ümlaut"]
     reports = [producer.produce_sync(topic, b"x", partition_key=key) for key in keys]
@@ -142,7 +142,7 @@ def test_a_partition_key_chooses_the_partition_and_is_never_sent(
 
 
 def test_an_explicit_partition_wins(make_producer: MakeProducer, topic: str) -> None:
-    """Over a partition key and a key; -1 is none."""
+    """A partition wins over a partition key and a key; -1 means none."""
     producer = make_producer()
     chosen = crc32(b"k") % 3
     other = (chosen + 1) % 3
@@ -168,7 +168,7 @@ def test_partition_counts_are_cached_across_reopens(
 def test_labels_are_any_object_and_come_back(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """The very object, on the handle, the report and the message; never sent."""
+    """The label is the same object on handle, report and message, and is not sent."""
     label = {"order": [1, 2], "self": object()}
     producer = make_producer()
     handle = producer.produce_async(topic, b"x", label=label)
@@ -216,7 +216,7 @@ def test_nothing_to_send_opens_nothing(make_producer: MakeProducer) -> None:
 def test_a_batch_with_an_invalid_message_sends_none(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """All are validated first; each error is named with its place."""
+    """All messages of a batch are validated first; errors name the index."""
     producer = make_producer()
     batch: list[dict[str, Any]] = [
         {"topic": topic, "payload": b"x"},
@@ -233,7 +233,7 @@ def test_a_batch_with_an_invalid_message_sends_none(
 def test_a_batch_that_fails_in_the_middle_ends_final(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """`dispatched` has what was handed over before, each with its outcome."""
+    """After a refusal, `dispatched` has the messages before it, with their outcomes."""
     producer = make_producer(kafka={"message.max.bytes": 2_000})
     batch = [Message(topic, b"%d" % n, partition=0) for n in range(3)]
     batch += [Message(topic, b"." * 5_000), Message(topic, b"never")]
@@ -271,7 +271,7 @@ def test_a_batch_of_which_one_is_refused_by_the_broker_ends_final(
 def test_a_message_that_is_too_large_is_refused_at_the_call(
     make_producer: MakeProducer, topic: str, verb: str, log: EventLog
 ) -> None:
-    """`msg_size_too_large`, not retriable, told of once, nothing in flight."""
+    """A message beyond `message.max.bytes` is refused once, and is not retriable."""
     producer = make_producer(kafka={"message.max.bytes": 2_000})
     with pytest.raises(ProduceError) as raised:
         getattr(producer, verb)(topic, b"." * 2_000)
@@ -298,7 +298,7 @@ def test_max_payload_size_is_in_bytes_and_inclusive(
 def test_an_unknown_partition_is_an_error(
     make_producer: MakeProducer, topic: str
 ) -> None:
-    """Of the call, or of the delivery while the topic's metadata is not known."""
+    """A partition that does not exist is an error of the call or of the delivery."""
     producer = make_producer()
     for _ in range(2):
         with pytest.raises(ProduceError) as raised:

@@ -1,4 +1,4 @@
-"""`purge()`: everything that was not delivered is given up, and says so."""
+"""`purge()`: everything that was not delivered is dropped, and its handles say so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.serial
 def test_handles_resolve(make_producer: MakeProducer, dead: str, log: EventLog) -> None:
-    """Each with `purge_queue`, by the time it returns; the buffer is empty."""
+    """Queued messages resolve with `purge_queue`, and the buffer is empty."""
     producer = make_producer(dead)
     handles = [producer.produce_async("t", b"x", label=n) for n in range(10)]
     producer.buffer("t", b"x")
@@ -39,8 +39,7 @@ def test_handles_resolve(make_producer: MakeProducer, dead: str, log: EventLog) 
 def test_what_is_on_the_wire(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """A request that waits for its answer ends with `purge_inflight`; the producer
-    goes on."""
+    """A message in flight resolves with `purge_inflight`; the producer works on."""
     producer = make_producer()
     producer.produce_sync(topic, b"warm", partition=0)
     cluster.set_rtt(3_000)
@@ -55,7 +54,7 @@ def test_what_is_on_the_wire(
 
 
 def test_never_connected(make_producer: MakeProducer, log: EventLog) -> None:
-    """Empties the buffer, tells of it, and opens nothing."""
+    """Without a client, a purge empties the buffer, emits its event, and opens none."""
     producer = make_producer()
     producer.buffer("t", b"x")
     producer.purge()
@@ -66,7 +65,7 @@ def test_never_connected(make_producer: MakeProducer, log: EventLog) -> None:
 
 
 def test_with_nothing_to_purge(make_producer: MakeProducer, topic: str) -> None:
-    """Harmless, and what was delivered stays delivered."""
+    """A purge of nothing has no effect, and delivered messages stay delivered."""
     producer = make_producer()
     handle = producer.produce_async(topic, b"x")
     handle.result(BOUND)
@@ -77,7 +76,7 @@ def test_with_nothing_to_purge(make_producer: MakeProducer, topic: str) -> None:
 
 
 def test_closed(make_producer: MakeProducer, log: EventLog) -> None:
-    """Refused like any other verb."""
+    """A closed producer refuses a purge, like any other verb."""
     producer = make_producer()
     producer.close()
     with pytest.raises(ProducerClosedError):
@@ -86,7 +85,7 @@ def test_closed(make_producer: MakeProducer, log: EventLog) -> None:
 
 
 def test_inside_a_callback(make_producer: MakeProducer, dead: str) -> None:
-    """It neither blocks nor deadlocks there; the handles resolve afterwards."""
+    """Inside a callback a purge does not block; the handles resolve afterwards."""
     producer = make_producer(dead, kafka={"message.timeout.ms": 300})
     handles = []
 
@@ -102,7 +101,7 @@ def test_inside_a_callback(make_producer: MakeProducer, dead: str) -> None:
 
 
 def test_a_variant_purges_its_own(make_producer: MakeProducer, dead: str) -> None:
-    """A variant with a client of its own gives up that one's messages only."""
+    """A variant with its own client purges only its own messages."""
     producer = make_producer(dead)
     variant = producer.variant(topic_config={"acks": 1})
     mine, other = producer.produce_async("t", b"x"), variant.produce_async("t", b"y")
@@ -116,7 +115,7 @@ def test_a_variant_purges_its_own(make_producer: MakeProducer, dead: str) -> Non
 def test_then_the_idle_disconnect(
     make_producer: MakeProducer, dead: str, log: EventLog
 ) -> None:
-    """Nothing in flight stands in its way any more."""
+    """After a purge, messages in flight no longer delay the disconnect."""
     producer = make_producer(dead, idle_disconnect_timeout=300)
     producer.produce_async("t", b"x")
     assert log.wait("producer.disconnect_refused")["reason"] == "in_flight"

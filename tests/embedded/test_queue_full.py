@@ -1,4 +1,4 @@
-"""What a send does while librdkafka's queue is full."""
+"""Sends while librdkafka's queue is full: wait, fail in time, or fail at once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def fill(producer: Any) -> list[DeliveryHandle]:
 def test_the_wait_ends_at_its_deadline(
     make_producer: MakeProducer, dead: str, log: EventLog
 ) -> None:
-    """`queue_full`, retriable, chained to the BufferError; nothing more was taken."""
+    """The error is `queue_full`, retriable, chained to the BufferError."""
     producer = make_producer(
         dead,
         kafka=TINY,
@@ -70,7 +70,7 @@ def test_the_wait_ends_at_its_deadline(
 def test_the_wait_can_be_kept_out_of_the_events(
     make_producer: MakeProducer, dead: str, log: EventLog
 ) -> None:
-    """Without instrument_on_wait_queue_full only the failure itself is told of."""
+    """Without instrument_on_wait_queue_full only the failure is an event."""
     producer = make_producer(
         dead,
         kafka=TINY,
@@ -88,7 +88,7 @@ def test_the_wait_can_be_kept_out_of_the_events(
 def test_without_the_policy_it_raises_at_once(
     make_producer: MakeProducer, dead: str, log: EventLog
 ) -> None:
-    """wait_on_queue_full=False."""
+    """With wait_on_queue_full=False a send fails at once."""
     producer = make_producer(dead, kafka=TINY, wait_on_queue_full=False)
     fill(producer)
     started = time.monotonic()
@@ -105,7 +105,7 @@ def test_without_the_policy_it_raises_at_once(
 def test_a_sync_call_waits_no_longer_than_its_timeout(
     make_producer: MakeProducer, dead: str
 ) -> None:
-    """The wait for room counts too."""
+    """The timeout of produce_sync includes the wait for room."""
     producer = make_producer(dead, kafka=TINY)
     fill(producer)
     started = time.monotonic()
@@ -118,7 +118,7 @@ def test_a_sync_call_waits_no_longer_than_its_timeout(
 def test_a_callback_that_sends_into_a_full_queue_does_not_hang(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """Each report sends once more, with a queue of 10: every message gets out."""
+    """A callback that sends once more, with a queue of 10, delivers every message."""
     producer = make_producer(kafka=TINY)
     more: list[DeliveryHandle] = []
 
@@ -140,8 +140,8 @@ def test_a_callback_that_sends_into_a_full_queue_does_not_hang(
 def test_a_message_larger_than_the_whole_queue(
     make_producer: MakeProducer, dead: str, waits: bool
 ) -> None:
-    """It is refused at once, as it would never fit, and the property is named; one
-    that fits an empty queue is not."""
+    """A message larger than the whole queue is refused at once, and the property named;
+    one that fits an empty queue is sent."""
     producer = make_producer(
         dead, kafka={"queue.buffering.max.kbytes": "1"}, wait_on_queue_full=waits
     )

@@ -45,7 +45,7 @@ ABORTS = ["transaction.started", "transaction.aborted", "transaction.finished"]
 
 @pytest.fixture
 def make(make_producer: MakeProducer) -> Make:
-    """Builds transactional producers, each with an id of its own."""
+    """Build transactional producers, each with its own id."""
 
     def make(**options: Any) -> Producer:
         kafka = {"transactional.id": uuid.uuid4().hex, **options.pop("kafka", {})}
@@ -78,7 +78,7 @@ def assert_works(producer: Producer, topic: str) -> None:
 def test_a_block_commits_at_its_end(
     producer: Producer, cluster: EmbeddedCluster, topic: str, log: EventLog
 ) -> None:
-    """Handles are final behind the block; started, committed and finished are told."""
+    """After the block all handles are final, and its events were emitted."""
     with producer.transaction():
         assert producer.in_transaction
         handles = [producer.produce_async(topic, b"%d" % n) for n in range(5)]
@@ -101,7 +101,7 @@ def test_an_empty_block_commits(producer: Producer, log: EventLog) -> None:
 def test_return_break_and_continue_commit(
     producer: Producer, topic: str, log: EventLog
 ) -> None:
-    """Python cannot tell them from the end of the block."""
+    """`return`, `break` and `continue` commit, like the end of the block."""
 
     def leave() -> str:
         for _ in range(2):
@@ -134,7 +134,7 @@ def test_many_in_a_row(producer: Producer, topic: str, log: EventLog) -> None:
 
 
 def test_a_linger_is_not_waited_out(make: Make, topic: str) -> None:
-    """A commit sends at once what would wait for company for a minute."""
+    """A commit sends at once what would linger for a minute."""
     producer = make(kafka={"linger.ms": 60_000})
     producer.connect()
     started = time.monotonic()
@@ -148,7 +148,7 @@ def test_a_linger_is_not_waited_out(make: Make, topic: str) -> None:
 
 
 class Strange(BaseException):
-    """No `Exception`."""
+    """A BaseException that is not an `Exception`."""
 
 
 @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ class Strange(BaseException):
 def test_any_exception_aborts_and_is_raised_unchanged(
     make: Make, topic: str, log: EventLog, error: BaseException
 ) -> None:
-    """The very object comes out, purged messages are told as such and not as errors,
-    and the next transaction works."""
+    """The same exception is raised, purged messages are not `error.occurred`, and the
+    next transaction works."""
     producer = make(kafka={"linger.ms": 60_000})
     with pytest.raises(type(error)) as caught, producer.transaction():
         handle = producer.produce_async(topic, b"x", label="mine")
@@ -185,7 +185,7 @@ def test_any_exception_aborts_and_is_raised_unchanged(
 
 
 def test_abort_transaction_is_swallowed(make: Make, topic: str, log: EventLog) -> None:
-    """The program goes on behind the block, and nothing of it was sent."""
+    """AbortTransaction is swallowed, and nothing of the block was sent."""
     producer = make(kafka={"linger.ms": 60_000})
     with producer.transaction():
         handle = producer.produce_async(topic, b"x")
@@ -198,7 +198,7 @@ def test_abort_transaction_is_swallowed(make: Make, topic: str, log: EventLog) -
 def test_a_generator_closed_inside_the_block_aborts(
     producer: Producer, topic: str, log: EventLog
 ) -> None:
-    """Also when it is closed in another context than the one that began."""
+    """A generator aborts, even if another context closes it."""
 
     def feed() -> Generator[None]:
         with producer.transaction():
@@ -216,7 +216,7 @@ def test_a_generator_closed_inside_the_block_aborts(
 def test_a_report_that_came_before_the_abort_stays(
     producer: Producer, topic: str
 ) -> None:
-    """`produce_sync` inside a block that is aborted later did return a real report."""
+    """`produce_sync` returns a real report inside a block that is aborted later."""
     with producer.transaction():
         report = producer.produce_sync(topic, b"x", partition=1)
         raise AbortTransaction
@@ -240,7 +240,7 @@ def test_an_abort_may_wait_for_what_is_in_flight(
 def test_the_wait_before_an_abort_is_a_ceiling(
     make: Make, cluster: EmbeddedCluster, topic: str
 ) -> None:
-    """When it is over, the abort takes place."""
+    """The abort takes place after that time, even if messages are left."""
     producer = make(wait_timeout_on_transaction_abort=200)
     producer.connect()
     with suppress(AbortTransaction), producer.transaction():
@@ -258,7 +258,7 @@ def test_the_wait_before_an_abort_is_a_ceiling(
 def test_blocks_inside_a_block_join_it(
     producer: Producer, topic: str, log: EventLog
 ) -> None:
-    """One transaction, one commit, at the end of the outermost."""
+    """Nested blocks are one transaction, committed at the end of the outermost."""
     with producer.transaction():
         producer.produce_async(topic, b"outer")
         with producer.transaction(), producer.transaction():
@@ -270,7 +270,7 @@ def test_blocks_inside_a_block_join_it(
 def test_abort_transaction_aborts_all_levels(
     make: Make, topic: str, log: EventLog
 ) -> None:
-    """Raised in an inner block, it ends the outermost, and is swallowed there."""
+    """AbortTransaction of an inner block is swallowed at the end of the outermost."""
     producer = make(kafka={"linger.ms": 60_000})
     after = []
     with producer.transaction():
@@ -356,8 +356,8 @@ def test_a_wrapper_that_raises_aborts_its_transaction(make: Make, topic: str) ->
 def test_a_message_from_outside_is_no_part_of_it(
     make: Make, cluster: EmbeddedCluster, topic: str
 ) -> None:
-    """One of another context, on the client that is open and busy: the transaction is
-    aborted, and the message is delivered in one of its own."""
+    """A message of another context is delivered in its own transaction, while the one
+    that is open is aborted."""
     producer = make(kafka={"linger.ms": 60_000})
     with producer.transaction():
         producer.produce_async(topic, b"inside")
@@ -368,7 +368,7 @@ def test_a_message_from_outside_is_no_part_of_it(
 
 
 def test_a_message_sent_as_it_ends_is_no_part_of_it(make: Make, topic: str) -> None:
-    """A report's subscriber runs in the commit: what it sends has one of its own."""
+    """A subscriber that runs during a commit sends in its own transaction."""
     producer = make(kafka={"linger.ms": 60_000})
     begun: list[object] = []
     handles: list[DeliveryHandle] = []
@@ -412,7 +412,7 @@ def test_sends_outside_a_block_have_their_own(
 def test_a_flushed_buffer_is_one_transaction(
     producer: Producer, topic: str, log: EventLog
 ) -> None:
-    """Whatever it holds, sync or async; an empty one is none."""
+    """A flush of the buffer is one transaction, sync or async; an empty one is none."""
     for flush in (producer.flush_buffer_sync, producer.flush_buffer_async):
         for _ in range(3):
             producer.buffer(topic, b"x")
@@ -425,8 +425,8 @@ def test_a_flushed_buffer_is_one_transaction(
 def test_a_rolled_back_flush_is_all_back_in_the_buffer(
     make: Make, cluster: EmbeddedCluster, topic: str, verb: str
 ) -> None:
-    """Of a transaction that was rolled back nothing is visible, so all of it is put
-    back, in order, and the next flush sends it."""
+    """After a rolled back transaction, a flush puts all messages back in order, and the
+    next flush sends them."""
     producer = make()
     producer.connect()
     for n in range(3):
@@ -470,7 +470,7 @@ def test_threads_take_turns(producer: Producer, topic: str, log: EventLog) -> No
 
 
 def test_two_producers_run_side_by_side(make: Make, topic: str) -> None:
-    """Each may be in a transaction while the other is."""
+    """Two producers may be in transactions at one time."""
     producers = [make(), make()]
     both = threading.Barrier(2)
 
@@ -499,7 +499,7 @@ def test_two_transactions_in_one_thread(make: Make, topic: str, log: EventLog) -
 
 @pytest.mark.serial
 def test_a_thread_that_waits_for_its_turn_gives_up(make: Make, topic: str) -> None:
-    """A send of another thread waits within its own bound, and says so."""
+    """A send of another thread waits for its own bound at most, and raises then."""
     producer = make()
     raised: list[BaseException] = []
 
@@ -518,8 +518,8 @@ def test_a_thread_that_waits_for_its_turn_gives_up(make: Make, topic: str) -> No
 def test_a_task_that_is_not_inside_does_not_deadlock(
     producer: Producer, topic: str, log: EventLog
 ) -> None:
-    """An asyncio task of the same thread that is not in the transaction: verbs that
-    wait are refused, `produce_async` is sent when the transaction has ended."""
+    """In an asyncio task outside of the thread's transaction, verbs that wait are
+    refused, and `produce_async` is sent when the transaction has ended."""
 
     async def inside(begun: asyncio.Event, tried: asyncio.Event) -> None:
         with producer.transaction():
@@ -552,7 +552,7 @@ def test_a_task_that_is_not_inside_does_not_deadlock(
 def test_a_thread_that_got_the_context_is_inside(
     producer: Producer, topic: str, log: EventLog
 ) -> None:
-    """`asyncio.to_thread` takes the context along: what it sends is part of it."""
+    """`asyncio.to_thread` copies the context: what it sends is in the transaction."""
 
     async def run() -> None:
         with producer.transaction():
@@ -604,7 +604,7 @@ def test_a_subscriber_may_use_the_producer(
 def test_a_subscriber_of_a_purge_may_send(
     make: Make, cluster: EmbeddedCluster, topic: str
 ) -> None:
-    """A dead letter that is sent as the abort tells of a message is sent behind it."""
+    """A dead letter sent by a subscriber of the abort is sent after it."""
     producer = make(kafka={"linger.ms": 60_000})
     letters = f"letters-{uuid.uuid4().hex}"
     handles: list[Any] = []
@@ -623,7 +623,7 @@ def test_a_subscriber_of_a_purge_may_send(
 def test_close_from_a_subscriber_closes_behind_the_transaction(
     producer: Producer, cluster: EmbeddedCluster, topic: str
 ) -> None:
-    """It starts closing and says so; what is being committed is committed."""
+    """A close inside a subscriber of a commit begins to close; the commit succeeds."""
     reports: list[Any] = []
 
     @producer.monitor.on("message.acknowledged")
@@ -642,8 +642,8 @@ def test_close_from_a_subscriber_closes_behind_the_transaction(
 def test_a_signal_handler_may_send(
     make: Make, cluster: EmbeddedCluster, topic: str, moment: str
 ) -> None:
-    """A handler that interrupts the body sends inside the transaction, one that
-    interrupts the commit behind it; neither deadlocks."""
+    """A signal handler that interrupts the body sends inside the transaction; one that
+    interrupts the commit sends after it. Neither deadlocks."""
     producer = make()
     producer.connect()
     handles: list[Any] = []
@@ -673,8 +673,8 @@ def test_a_signal_handler_may_send(
 def test_an_interrupted_commit_aborts(
     make: Make, cluster: EmbeddedCluster, topic: str, rtt: int, log: EventLog
 ) -> None:
-    """A Ctrl-C during the commit comes out of the block, and the next transaction
-    works: on the same client when it could be aborted, else on another."""
+    """Ctrl-C during the commit is raised by the block, and the next transaction works:
+    on the same client if it could be aborted, else on another."""
     producer = make(wait_backoff_on_transaction_command=50)
     producer.connect()
 
@@ -705,7 +705,7 @@ def test_an_interrupted_commit_aborts(
 def test_idle_between_transactions_and_never_inside(
     make: Make, topic: str, log: EventLog
 ) -> None:
-    """The reason says whose transaction it is; after its end the time starts again."""
+    """The refusal names the owner; after its end the idle time starts again."""
     producer = make(idle_disconnect_timeout=500)
     with producer.transaction():
         producer.produce_sync(topic, b"x")
@@ -730,7 +730,7 @@ def test_idle_between_transactions_and_never_inside(
 def test_an_old_client_is_replaced_between_transactions(
     make: Make, topic: str, log: EventLog
 ) -> None:
-    """Also when there is no pause between them: each begin looks at the age."""
+    """A client that is too old is replaced between transactions without a pause."""
     producer = make(max_connection_age=200)
     until = time.monotonic() + BOUND
     while producer.stats().disconnects.get("age", 0) < 2:
@@ -744,7 +744,7 @@ def test_an_old_client_is_replaced_between_transactions(
 
 
 def test_close_inside_the_block_is_refused(producer: Producer, topic: str) -> None:
-    """It raises; caught, the transaction goes on, and the producer too."""
+    """A close inside a transaction raises; if caught, the transaction continues."""
     with producer.transaction():
         with pytest.raises(TransactionalCloseError):
             producer.close()
@@ -758,7 +758,7 @@ def test_close_inside_the_block_is_refused(producer: Producer, topic: str) -> No
 def test_close_from_another_thread_waits_for_the_end(
     producer: Producer, cluster: EmbeddedCluster, topic: str
 ) -> None:
-    """What runs is committed, what would begin is refused, and then it is closed."""
+    """A close commits the running transaction, and refuses those that would begin."""
     reports: list[Any] = []
     closing = threading.Thread(target=lambda: reports.append(producer.close()))
 
@@ -782,8 +782,8 @@ def test_close_from_another_thread_waits_for_the_end(
 def test_transactions_in_a_row_meet_a_close(
     producer: Producer, cluster: EmbeddedCluster, topic: str
 ) -> None:
-    """A close from another thread falls between two of them: each one either commits
-    or is refused before it began."""
+    """A close from another thread between transactions: each one commits, or is refused
+    before it has begun."""
     committed: list[bytes] = []
 
     def work(_: int) -> None:
@@ -801,7 +801,7 @@ def test_transactions_in_a_row_meet_a_close(
 
 
 def test_close_does_not_wait_beyond_its_bound(make: Make, topic: str) -> None:
-    """A transaction that does not end is closed over; its block learns that."""
+    """A close does not wait for ever for a transaction, whose block raises then."""
     producer = make()
     durations: list[float] = []
 
@@ -835,8 +835,8 @@ def test_close_flushes_the_buffer_in_a_transaction(
 def test_close_with_every_broker_down_in_a_transaction(
     make: Make, cluster: EmbeddedCluster, topic: str, log: EventLog
 ) -> None:
-    """It returns in time with the messages, and without an abandoned client: a native
-    close would wait for the coordinator."""
+    """A close without a broker returns the messages in time and abandons no client,
+    though a native close would wait for the coordinator."""
     producer = make()
     producer.connect()
     for n in range(3):
@@ -854,7 +854,7 @@ def test_close_with_every_broker_down_in_a_transaction(
 
 
 class Consumer:
-    """What `mark_as_consumed` needs of a consumer."""
+    """The part of a consumer that `mark_as_consumed` needs."""
 
     def consumer_group_metadata(self) -> object:
         """The group."""
@@ -862,7 +862,7 @@ class Consumer:
 
 
 class Consumed:
-    """What a consumer returned."""
+    """A message as a consumer returns it."""
 
     def __init__(self, topic: object = "t", partition: object = 0) -> None:
         self._topic, self._partition = topic, partition
@@ -883,14 +883,14 @@ class Consumed:
 def test_marking_needs_a_transaction_first(
     producer: Producer, make_producer: MakeProducer
 ) -> None:
-    """Outside of one that is said before anything else is looked at."""
+    """Outside of a transaction it is refused, whatever the arguments."""
     for each in (producer, make_producer()):
         with pytest.raises(TransactionRequiredError):
             each.mark_as_consumed(object(), object(), metadata=1)  # type: ignore[arg-type]
 
 
 def test_marking_names_every_bad_argument(producer: Producer, log: EventLog) -> None:
-    """Consumer, message and metadata, each by name; the transaction goes on."""
+    """Wrong arguments are named, and the transaction continues."""
     with producer.transaction():
         with pytest.raises(TransactionalOffsetInvalidError) as caught:
             producer.mark_as_consumed(object(), object(), metadata=123)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Variants: their settings take effect, they never mix, and they are disconnected."""
+"""Variants: their settings take effect and never mix, and they are disconnected."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 SHORT = {"message.timeout.ms": 1_000}
 OF_A_CLIENT = 5
-"""librdkafka's threads: its own, the bootstrap server's, and each broker's. There may
-be some more for a moment while it connects."""
+"""Threads of librdkafka: its own, one for the bootstrap server and each broker. There
+may be more for a moment while it connects."""
 
 
 def threads() -> int:
-    """librdkafka's threads."""
+    """The number of librdkafka's threads."""
     census = count_resources()
     assert census is not None
     return census.threads
 
 
 def failed_after(handle: DeliveryHandle, started: float) -> float:
-    """Seconds until its delivery timed out."""
+    """Seconds until the delivery timed out."""
     error = handle.exception(BOUND)
     assert isinstance(error, ProduceError)
     assert error.code == "msg_timed_out"
@@ -55,8 +55,8 @@ def failed_after(handle: DeliveryHandle, started: float) -> float:
 def test_it_takes_effect_on_a_topic_in_use(
     make_producer: MakeProducer, dead: str, first: str, kafka: dict[str, Any]
 ) -> None:
-    """Whoever used the topic first: the variant's message times out after its own
-    second, and the producer's goes on waiting."""
+    """The variant's message times out after its own second, also if the producer used
+    the topic first; the producer's message still waits."""
     producer = make_producer(dead, kafka=kafka)
     variant = producer.variant(topic_config=SHORT)
     started = time.monotonic()
@@ -77,7 +77,7 @@ def test_it_takes_effect_on_a_topic_in_use(
 def test_compression_takes_effect(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """A megabyte of zeros is refused as it is, and travels compressed."""
+    """A megabyte of zeros is refused as it is, and delivered when compressed."""
     producer = make_producer(kafka={"message.max.bytes": 100_000})
     assert producer.produce_sync(topic, b"before").error is None
     variant = producer.variant(topic_config={"compression.type": "gzip", "acks": 1})
@@ -102,8 +102,8 @@ def test_acks_take_effect(make_producer: MakeProducer, topic: str) -> None:
 def test_its_client_is_its_own(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
-    """Opened by the first send, shared by equal variants, counted by the census, and
-    closed when it is idle, on its own and with nothing left."""
+    """The variant's client is opened by its first send, shared by equal variants, and
+    disconnected when it is idle, with nothing left behind."""
     assert eventually(lambda: threads() == 0)
     producer = make_producer(idle_disconnect_timeout=600)
     variants = [producer.variant(topic_config={"acks": 1}) for _ in range(3)]
@@ -128,7 +128,7 @@ def test_its_client_is_its_own(
 def test_equal_ones_open_once_from_8_threads(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
-    """Made and used at the same moment: one client."""
+    """Equal variants that are made and used at one moment share one client."""
     producer = make_producer()
 
     def use(index: int) -> None:
@@ -146,8 +146,8 @@ def test_equal_ones_open_once_from_8_threads(
 def test_a_patience_of_its_own(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """It bounds every verb that waits, on the producer's own client; the producer's
-    is as it was."""
+    """`max_wait_timeout` bounds every verb that waits, on the producer's own client;
+    the producer's own stays as it was."""
     producer = make_producer()
     producer.produce_sync(topic, b"warm", partition=0)
     impatient = producer.variant(max_wait_timeout=50)
@@ -193,7 +193,7 @@ def test_threads_never_mix(make_producer: MakeProducer, dead: str) -> None:
 
 
 def test_asyncio_tasks_never_mix(make_producer: MakeProducer, dead: str) -> None:
-    """Nor do tasks, between whose awaits the others send."""
+    """The messages of asyncio tasks have the settings of their variants, too."""
     producer = make_producer(dead, kafka={"message.timeout.ms": 60_000})
     variant = producer.variant(topic_config={"message.timeout.ms": 500})
 
@@ -239,7 +239,7 @@ def test_nested_use(make_producer: MakeProducer, dead: str) -> None:
 def test_closed_with_the_producer(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
-    """What they have in flight is delivered and accounted for; then they refuse."""
+    """A close delivers and counts the messages of variants, which refuse afterwards."""
     producer = make_producer(kafka={"linger.ms": 10_000})
     variants = [producer.variant(topic_config={"acks": n}) for n in (0, 1)]
     for sender in (producer, *variants):
@@ -259,7 +259,7 @@ def test_closed_with_the_producer(
 def test_the_close_is_bounded_for_all_of_them(
     make_producer: MakeProducer, dead: str
 ) -> None:
-    """timeout + 0.5 s in all, however many clients have messages that go nowhere."""
+    """A close takes timeout + 0.5 s in all, however many clients cannot deliver."""
     producer = make_producer(dead)
     senders = [
         producer,
@@ -281,7 +281,7 @@ def test_the_close_is_bounded_for_all_of_them(
 def test_idempotent_producers_have_variants(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """For everything but acks."""
+    """An idempotent producer has variants for everything but acks."""
     producer = make_producer(kafka={"enable.idempotence": True})
     variant = producer.variant(topic_config={"compression.type": "gzip"})
     assert producer.produce_sync(topic, b"x", partition=0).offset == 0
@@ -290,7 +290,7 @@ def test_idempotent_producers_have_variants(
 
 
 def test_statistics_and_subscribers(make_producer: MakeProducer, topic: str) -> None:
-    """Its events are the producer's: a subscriber that comes later hears of it."""
+    """A variant's events are the producer's: a later subscriber gets them."""
     producer = make_producer()
     variant = producer.variant(topic_config={"acks": 1})
     variant.produce_sync(topic, b"silent")

@@ -133,7 +133,7 @@ TYPES = {
 def test_a_retriable_error_is_tried_again(
     producer: Producer, client: Scripted, pauses: list[float], name: str
 ) -> None:
-    """A command gets five attempts, with backoff x attempt between, and an event each."""
+    """A command gets five attempts, with backoff x attempt between; each is told."""
     client.script[name] = [retriable() for _ in range(4)]
     with producer, record(producer.monitor) as events:
         try:
