@@ -203,7 +203,7 @@ def test_the_ends_of_the_calendar(moment: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "expected"),
     [
         ({"topic": Plain.VALUE}, "did you mean Plain.VALUE.value?"),
         ({"headers": {Plain.VALUE: b"x"}}, "did you mean Plain.VALUE.value?"),
@@ -216,12 +216,12 @@ def test_the_ends_of_the_calendar(moment: datetime) -> None:
         ({"headers": 7}, "must be a mapping or a list of (name, value) pairs, got an"),
     ],
 )
-def test_the_error_says_what_is_legal(given: Any, said: str) -> None:
+def test_the_error_says_what_is_legal(given: Any, expected: str) -> None:
     """The error says what is legal, what was given, and what was probably meant."""
     with pytest.raises(MessageInvalidError) as caught:
         handed_over(**given)
     [sentence] = caught.value.errors.values()
-    assert said in sentence
+    assert expected in sentence
 
 
 def batch(producer: Producer, messages: list[Any]) -> tuple[int, ...]:

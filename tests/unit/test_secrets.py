@@ -32,7 +32,7 @@ PROPERTIES = (
 secrets = st.text("abcXYZ019!@:/%?&= ", max_size=12).map(lambda end: MARK + end)
 
 
-class Heard(logging.Handler):
+class Lines(logging.Handler):
     """A handler that keeps every log line with its exception."""
 
     def __init__(self) -> None:
@@ -55,38 +55,38 @@ def shown(thing: Any) -> Iterator[str]:
         yield repr(getattr(thing, "errors", None))
 
 
-def everything_said(make: Callable[[], Any]) -> str:
+def all_texts(make: Callable[[], Any]) -> str:
     """All texts from making, using and pickling a configuration."""
-    handler = Heard()
-    said: list[str] = []
+    handler = Lines()
+    texts: list[str] = []
     logging.getLogger().addHandler(handler)
     try:
         with record(monitor) as events, warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
                 config = make()
-                said += shown(config)
-                said += shown(config.kafka)
+                texts += shown(config)
+                texts += shown(config.kafka)
                 with suppress(Exception):
                     pickle.dumps(config.kafka.get("bootstrap.servers"))
                 producer = Producer(config)
-                said += shown(producer)
-                said += shown(producer.stats())
-                said += shown(producer.health())
+                texts += shown(producer)
+                texts += shown(producer.stats())
+                texts += shown(producer.health())
                 try:
                     pickle.dumps(producer)
                 except TypeError as error:
-                    said += shown(error)
+                    texts += shown(error)
                 producer.close(0)
             except WaterdropError as error:
-                said += shown(error)
+                texts += shown(error)
         for event in events:
-            said += shown(event)
-            said += shown(dict(event.payload))
-        said += [str(warning.message) for warning in warned]
+            texts += shown(event)
+            texts += shown(dict(event.payload))
+        texts += [str(warning.message) for warning in warned]
     finally:
         logging.getLogger().removeHandler(handler)
-    return "\n".join([*said, *handler.lines])
+    return "\n".join([*texts, *handler.lines])
 
 
 @settings(max_examples=60, deadline=None)
@@ -95,7 +95,7 @@ def test_in_a_property(secret: str, name: str, *, broken: bool) -> None:
     """No secret property is shown, of a legal and an illegal configuration."""
     kafka = {"bootstrap.servers": "127.0.0.1:1", name: secret}
     options: dict[str, Any] = {"idle_disconnect_timeout": 300} if broken else {}
-    assert MARK not in everything_said(lambda: Config(kafka=kafka, **options))
+    assert MARK not in all_texts(lambda: Config(kafka=kafka, **options))
 
 
 @settings(max_examples=60, deadline=None)
@@ -105,7 +105,7 @@ def test_in_a_property(secret: str, name: str, *, broken: bool) -> None:
 def test_in_a_url(secret: str, tail: str) -> None:
     """The password of a URL is not shown."""
     url = f"kafka+sasl_plaintext://user:{quote(secret, safe='')}@127.0.0.1:1/{tail}"
-    assert MARK not in everything_said(lambda: Config.from_url(url))
+    assert MARK not in all_texts(lambda: Config.from_url(url))
 
 
 @pytest.mark.parametrize("name", ["bootstrap.servers", "metadata.broker.list"])
@@ -122,7 +122,7 @@ def test_in_the_servers(name: str, url: str) -> None:
 def test_in_a_url_that_is_not_one(secret: str) -> None:
     """The password of an illegal URL is not shown, unquoted characters included."""
     url = f"kafka+sasl_plaintext://user:{secret}@127.0.0.1:1/"
-    assert MARK not in everything_said(lambda: Config.from_url(url))
+    assert MARK not in all_texts(lambda: Config.from_url(url))
 
 
 @pytest.mark.parametrize("name", ["SASL_PASSWORD", "SSL_KEY_PASSWORD", "SSL_KEY_PEM"])
@@ -138,8 +138,8 @@ def test_in_the_environment(name: str, secret: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for key, value in values.items():
             patch.setenv(key, value)
-        said = everything_said(lambda: Config.from_env(prefix="SECRETS_"))
-    assert MARK not in said
+        texts = all_texts(lambda: Config.from_env(prefix="SECRETS_"))
+    assert MARK not in texts
 
 
 @settings(max_examples=30, deadline=None)
@@ -152,4 +152,4 @@ def test_of_the_wrong_type(secret: str, name: str) -> None:
         def make(kafka: Any = kafka) -> Config:
             return Config(kafka=kafka)
 
-        assert MARK not in everything_said(make)
+        assert MARK not in all_texts(make)

@@ -92,7 +92,7 @@ def test_the_table_is_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    ("topic_config", "path", "said"),
+    ("topic_config", "path", "expected"),
     [
         ({"batch.size": 1}, "topic_config.batch.size", "not per topic"),
         ({"linger.ms": 1}, "topic_config.linger.ms", "not per topic"),
@@ -113,12 +113,12 @@ def test_the_table_is_complete() -> None:
     ],
 )
 def test_bad_topic_config(
-    make: Callable[..., Producer], topic_config: Any, path: str, said: str
+    make: Callable[..., Producer], topic_config: Any, path: str, expected: str
 ) -> None:
     """Each kind of illegal topic_config is an error when the variant is made."""
     errors = refused(make(), topic_config=topic_config)
     assert set(errors) == {path}
-    assert said in errors[path]
+    assert expected in errors[path]
 
 
 @pytest.mark.parametrize("value", [-1, "10", "5", 5.0, True, b"5s", [], "x"])
