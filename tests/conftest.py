@@ -41,8 +41,8 @@ _OWN = "WATERDROP_TESTS_OWN_PROCESS"
 _RUN = f"""
 import os, sys, pytest
 os.environ["{_OWN}"] = "1"
-unused = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:randomly"]
-sys.exit(pytest.main([*unused, *sys.argv[1:]]))
+unused = ("cacheprovider", "hypothesispytest", "randomly", "valkey", "xdist")
+sys.exit(pytest.main([*("-pno:" + each for each in unused), *sys.argv[1:]]))
 """
 
 

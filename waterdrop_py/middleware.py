@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from waterdrop_py._engine.produce.validation import snapshot
 from waterdrop_py._settings.redact import kind, shown
 from waterdrop_py.errors import InvalidArgumentError, MessageInvalidError
-from waterdrop_py.message import Message
+from waterdrop_py.message import Message, snapshot
 
 Step: TypeAlias = Callable[[Message], Message]
 

@@ -315,13 +315,18 @@ def only_counts(subscriber: object) -> bool:
     return getattr(owner, "only_counts", False) is True
 
 
-def _refresh_producers() -> None:
-    from waterdrop_py._engine.process.runtime import (
-        RUNTIME,  # it needs this module itself
-    )
-
-    RUNTIME.refresh()
+_on_shared_change: list[Callable[[], object]] = []
 
 
-monitor = Monitor(on_change=_refresh_producers)
+def on_shared_change(function: Callable[[], object]) -> None:
+    """Call `function` whenever the subscriptions to the shared monitor change."""
+    _on_shared_change.append(function)
+
+
+def _shared_changed() -> None:
+    for function in _on_shared_change:
+        function()
+
+
+monitor = Monitor(on_change=_shared_changed)
 """Receives every event of every producer of this process."""

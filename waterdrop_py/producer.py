@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
-from waterdrop_py._engine.assembly import Components
+from waterdrop_py._engine.assembly import Components, assemble
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py._engine.connection.borrowing import Pinned
-from waterdrop_py._engine.connection.partitions import partition_count
+from waterdrop_py._engine.connection.partition_lookup import partition_count
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.introspection import probe
@@ -22,16 +23,14 @@ from waterdrop_py._engine.introspection.idle import IdleReport, explain_idle
 from waterdrop_py._engine.introspection.stats import Health, ProducerStats
 from waterdrop_py._engine.produce.validation import checked_topic
 from waterdrop_py._engine.reports.accounting import DrainReport
-from waterdrop_py._engine.shutdown import close, exit, fork
+from waterdrop_py._engine.shutdown import exit, fork
 from waterdrop_py._settings.arguments import count, required_seconds, seconds
 from waterdrop_py.config import Config
-from waterdrop_py.errors import StatisticsNotEnabledError, TransactionalCloseError
 from waterdrop_py.middleware import Middleware
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.monitor import monitor as shared_monitor
 from waterdrop_py.sender import Sender
 from waterdrop_py.typing import NativeClient
-from waterdrop_py.variant import Variant, parts_of_variant
 
 fork.install()
 exit.install()
@@ -61,18 +60,18 @@ class Producer(Sender):
         **options: Any,
     ) -> None:
         self._config = Config.of(config, options)
+        # The monitor lives as long as an open client. Were the producer kept by it, one
+        # that is dropped without `close()` would never be collected, nor its client.
         me = weakref.ref(self)
         self._monitor = Monitor(
-            partial(_weakly, me, Producer._refresh),
-            partial(_weakly, me, Producer._guard_subscription),
+            partial(call_if_alive, me, Producer._refresh),
+            partial(call_if_alive, me, Producer._guard_subscription),
         )
         name = self._config.id or f"waterdrop-{os.urandom(6).hex()}"
         emitter = Emitter(self, name, self._config.tags, self._monitor, shared_monitor)
         self._emitter = emitter
         middleware = Middleware(self._config.middleware)
-        self._adopt(
-            Components.assemble(self._config, emitter, middleware, self._config.kafka)
-        )
+        self._adopt(assemble(self._config, emitter, middleware, self._config.kafka))
         emitter.emit("producer.created", {"producer": self})
         emitter.emit("producer.configured", {"producer": self, "config": self._config})
 
@@ -98,7 +97,7 @@ class Producer(Sender):
             ProducerClosedError: the producer is closed.
         """
         self._connection.refuse_closed()
-        components = parts_of_variant(self._components, topic_config, max_wait_timeout)
+        components = self._components.variant(topic_config, max_wait_timeout)
         self._connection.refuse_closed()  # else a close meanwhile had not found it
         return Variant(self, components)
 
@@ -150,14 +149,7 @@ class Producer(Sender):
         the client is destroyed and `producer.disconnected` was told (subscribers keep
         it for 0.2 s at most); inside a callback of the client not at all. Thread-safe.
         """
-        connection = self._connection
-        client = connection.client
-        teardown = connection.disconnect("requested").teardown
-        if teardown is None:
-            return False
-        if not client.polled_by_this_thread():
-            teardown.wait(self._config.close_timeout / 1000)
-        return True
+        return self._components.disconnect()
 
     def native(self) -> AbstractContextManager[NativeClient]:
         """The open confluent_kafka client itself, which stays open inside the block.
@@ -197,30 +189,7 @@ class Producer(Sender):
             InvalidArgumentError: `timeout` is not a duration.
             TransactionalCloseError: called inside a transaction of the producer.
         """
-        bound = seconds("timeout", timeout)
-        if bound is None:
-            bound = self._config.close_timeout / 1000
-        check()
-        if self.in_transaction:
-            raise TransactionalCloseError(
-                "close() inside a transaction block; leave the block first"
-            )
-        deadline = clock.system_now() + bound
-        # The producer first: a variant that is made from then on is refused.
-        close.begin(self._connection, bound, force=force)
-        variants = list(self._components.variants.values())
-        connections = [self._connection, *(each.connection for each in variants)]
-        for connection in connections:
-            connection.by_exit = False  # for good
-        for connection in connections[1:]:
-            left = max(0.0, deadline - clock.system_now())
-            close.begin(connection, left, force=force)
-        reports = []
-        for connection in connections:
-            left = max(0.0, deadline - clock.system_now())
-            reports.append(close.close(connection, left, force=force))
-        self._connection.runtime.rest()
-        return close.combined(reports)
+        return self._components.close(seconds("timeout", timeout), force=force)
 
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the producer works.
@@ -321,13 +290,9 @@ class Producer(Sender):
         self.close()
 
     def __del__(self) -> None:
-        # The constructor may have raised. And after the exit handler the modules may be
-        # empty already: nothing is looked up then but attributes
-        # (test_a_producer_in_a_module_that_was_imported_earlier).
         components = getattr(self, "_components", None)
-        if components is not None and not components.connection.runtime.ended:
-            for each in (components, *components.variants.values()):
-                close.abandon(each.connection)
+        if components is not None:  # else the constructor raised
+            components.abandon()
 
     def __repr__(self) -> str:
         figures = f"in_flight={self.queue_size}"
@@ -335,32 +300,35 @@ class Producer(Sender):
             figures += f" buffered={self.buffer_size}"
         return f"<Producer {self.id!r} {self.status} {figures}>"
 
-    def __copy__(self) -> NoReturn:
-        raise TypeError("a Producer cannot be copied: it owns a client")
-
-    def __deepcopy__(self, _: object) -> NoReturn:
-        raise TypeError("a Producer cannot be copied: it owns a client")
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Producer cannot be pickled: it owns a client")
-
     def _refresh(self) -> None:
-        self._connection.refresh()
-        for each in list(self._components.variants.values()):
-            each.connection.refresh()
+        self._components.refresh()
 
     def _guard_subscription(self, name: str) -> None:
-        client = self._connection.known
-        if (
-            name == "statistics.emitted"
-            and client is not None
-            and not client.statistics
-        ):
-            raise StatisticsNotEnabledError(
-                "the open client was built while nobody listened to "
-                "statistics.emitted, and emits none; subscribe before the first send, "
-                "subscribe a listener object, or disconnect() first"
-            )
+        self._components.refuse_late_subscription(name)
+
+
+class Variant(Sender):
+    """The verbs of a producer, with other settings. Thread-safe; made by
+    `Producer.variant`, and closed with its producer.
+
+    With a `topic_config` it has a client of its own, shared with equal variants: one
+    librdkafka client keeps one configuration for each topic, the first one it meets,
+    and ignores later ones.
+    """
+
+    __slots__ = ("_producer",)
+
+    def __init__(self, producer: Producer, components: Components) -> None:
+        self._producer = producer
+        self._adopt(components)
+
+    @property
+    def producer(self) -> Producer:
+        """The producer that it is a variant of."""
+        return self._producer
+
+    def __repr__(self) -> str:
+        return f"<Variant of {self._producer!r}>"
 
 
 Variant.answer(
@@ -370,17 +338,3 @@ Variant.answer(
         if not name.startswith("_")
     }
 )
-
-
-def _weakly(
-    reference: weakref.ref[Producer], method: Callable[..., object], *arguments: object
-) -> None:
-    """Call `method` of the producer, if it lives.
-
-    Whoever serves the client's reports has the monitor; were the producer kept by
-    that, one that is dropped without `close()` would never be collected, and its
-    client never be closed. A `WeakMethod` would do, and take 0.75 KB for each.
-    """
-    producer = reference()
-    if producer is not None:
-        method(producer, *arguments)

@@ -5,30 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from waterdrop_py._engine.assembly import Components
-from waterdrop_py._engine.client.borrow_marks import borrower
-from waterdrop_py._engine.client.interruption import raise_interruption
-from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.unhooked_forks import HOME, check
-from waterdrop_py._engine.produce import purge
-from waterdrop_py._engine.produce.dispatch import REFUSED
-from waterdrop_py._engine.produce.validation import (
-    KNOWN_TOPICS,
-    as_message,
-    checked_positions,
-    listed_consumed,
-    plain_headers,
-    snapshot,
-    snapshots,
-)
-from waterdrop_py._engine.reports import flush
+from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.produce import hot_path, purge
+from waterdrop_py._engine.produce.validation import as_message
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.foreign_names import PRODUCER, Answering, answering, refuse
-from waterdrop_py._settings.keywords import BY_KEYWORD, ByKeyword, implemented_by
+from waterdrop_py._settings.foreign_names import PRODUCER, Answering, answering
+from waterdrop_py._settings.keywords import implemented_by
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
-from waterdrop_py.errors import ProducerNotTransactionalError, TransactionRequiredError
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 
 
@@ -58,6 +44,10 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             )
         object.__setattr__(self, name, value)
 
+    def __reduce__(self) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(f"a {name} cannot be copied or pickled: it owns a client")
+
     def _adopt(self, components: Components) -> None:
         self._components = components
         self._connection = components.connection
@@ -67,86 +57,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         limited = components.config.max_payload_size is not None
         self._plain = components.transactions is None and not limited
 
-    # -- sending -----------------------------------------------------------
-
-    @borrower
-    def _produce_async(  # noqa: PLR0915 - the hot path, in one piece
-        self,
-        topic: Any = BY_KEYWORD,
-        payload: Any = BY_KEYWORD,
-        _: ByKeyword = BY_KEYWORD,
-        key: Key = None,
-        partition: int | None = None,
-        partition_key: Key = None,
-        timestamp: int | datetime | None = None,
-        headers: HeadersInput = None,
-        label: Any = None,
-        **wrong: Any,
-    ) -> DeliveryHandle:
-        # The fast path: a message that is plainly legal, on a client that is open
-        # and busy. See `Connection` and `Dispatch` for what the steps protect.
-        if (
-            _ is BY_KEYWORD
-            and not wrong
-            and type(payload) is bytes
-            and type(topic) is str
-            and topic in KNOWN_TOPICS
-            and (key is None or (type(key) is bytes and key))
-            and partition is None
-            and partition_key is None
-            and timestamp is None
-            and (headers is None or (plain := plain_headers(headers)) is not None)
-            and not self._middleware.steps
-            and (self._plain or self._verbs.joined())
-        ):
-            connection = self._connection
-            client = connection.client
-            borrows = client.borrows
-            handle = DeliveryHandle()
-            handle._topic = topic
-            handle._payload = payload
-            handle._key = key
-            handle._label = label
-            try:
-                borrows.append(None)
-                if (
-                    connection.client is client
-                    and not client.quiet
-                    and HOME[0]
-                    and not connection.reports.sends_observed
-                ):
-                    handle._client = client
-                    handle._seq = next(client.sent)
-                    if headers is None:
-                        client.produce(topic, payload, key, -1, handle)  # type: ignore[misc]
-                        return handle
-                    handle._headers = plain
-                    handle._place = None
-                    client.produce(  # type: ignore[misc]
-                        topic, payload, key, -1, handle, handle, 0, plain
-                    )
-                    return handle
-            except REFUSED:
-                # The long way meets the same refusal, and has its policy.
-                next(client.refused)
-            except BaseException as error:
-                client.counters_uncertain = True
-                self._verbs.fail(error)
-                raise_interruption(error)
-                raise
-            finally:
-                borrows.pop()
-        if _ is not BY_KEYWORD or wrong or topic is BY_KEYWORD or payload is BY_KEYWORD:
-            given = (each for each in (self, topic, payload) if each is not BY_KEYWORD)
-            extra = () if _ is BY_KEYWORD else (_,)
-            refuse(Sender.produce_async, *given, *extra, **wrong)
-        return self._verbs.produce_async(
-            Message(
-                topic, payload, key, partition, partition_key, timestamp, headers, label
-            )
-        )
-
-    @implemented_by(_produce_async)
+    @implemented_by(hot_path.produce_async)
     def produce_async(  # type: ignore[empty-body]
         self,
         topic: str,
@@ -203,13 +114,10 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             ReentrantCallError: the report could only be served by a call that this
                 one interrupted; nothing was sent.
         """
-        bound = seconds("timeout", timeout)
-        return self._verbs.produce_sync(
-            Message(
-                topic, payload, key, partition, partition_key, timestamp, headers, label
-            ),
-            bound,
+        message = Message(
+            topic, payload, key, partition, partition_key, timestamp, headers, label
         )
+        return self._verbs.produce_sync(message, seconds("timeout", timeout))
 
     @answering
     def produce_many_async(
@@ -259,12 +167,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             ProducerClosedError: the producer is closed.
             ReentrantCallError: called inside a callback of the same client.
         """
-        bound = seconds("timeout", timeout)
-        deadline = None if bound is None else clock.system_now() + bound
-        if self._components.buffer:
-            self._components.flusher.flush_before(deadline)
-        left = None if deadline is None else max(0.0, deadline - clock.system_now())
-        return flush.flush(self._connection, left)
+        return self._components.flush(seconds("timeout", timeout))
 
     # -- tombstones --------------------------------------------------------
 
@@ -278,8 +181,8 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         headers: HeadersInput = None,
     ) -> DeliveryHandle:
         """Send a null payload for `key`, without the wait. As `produce_async`."""
-        given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
-        return self._verbs.produce_async(self._tombstone(given))
+        message = self._tombstone(topic, key, partition, headers)
+        return self._verbs.produce_async(message)
 
     @answering
     def tombstone_sync(
@@ -291,8 +194,8 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         headers: HeadersInput = None,
     ) -> DeliveryReport:
         """Send a null payload for `key`, and wait. As `produce_sync`."""
-        given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
-        return self._verbs.produce_sync(self._tombstone(given), None)
+        message = self._tombstone(topic, key, partition, headers)
+        return self._verbs.produce_sync(message, None)
 
     @answering
     def tombstone_many_async(
@@ -314,7 +217,8 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         """
         return self._verbs.produce_many_sync(messages, null=True)
 
-    def _tombstone(self, given: dict[str, Any]) -> Message:
+    def _tombstone(self, topic: Any, key: Any, partition: Any, headers: Any) -> Message:
+        given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
         return as_message(given, null=True, whole=not self._middleware.steps)
 
     # -- the buffer --------------------------------------------------------
@@ -343,7 +247,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         message = Message(
             topic, payload, key, partition, partition_key, timestamp, headers, label
         )
-        self._components.flusher.add(snapshot(message))
+        self._components.flusher.add(message)
 
     @answering
     def buffer_many(self, messages: Iterable[MessageInput]) -> None:
@@ -353,7 +257,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             MessageInvalidError: some are neither a `Message` nor a mapping of one.
             ProducerClosedError: the producer is closed.
         """
-        self._components.flusher.add_many(snapshots(messages))
+        self._components.flusher.add_many(messages)
 
     def flush_buffer_async(self) -> list[DeliveryHandle]:
         """Hand the buffer to librdkafka; handles in the order of the messages.
@@ -395,7 +299,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         Raises:
             ProducerClosedError: the producer is closed.
         """
-        purge.purge(self._components)
+        purge.purge(self._connection, self._components.buffer)
 
     # -- transactions ------------------------------------------------------
 
@@ -416,18 +320,12 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             ReentrantCallError: the calling context would wait for itself.
             WaterdropError: this block is entered already.
         """
-        transactions = self._components.transactions
-        if transactions is None:
-            raise ProducerNotTransactionalError(
-                "transactions need a transactional.id in the producer's kafka settings"
-            )
-        return transactions.block()
+        return self._components.transaction_block()
 
     @property
     def in_transaction(self) -> bool:
         """Whether the calling context is inside a transaction of the producer."""
-        transactions = self._components.transactions
-        return transactions is not None and transactions.current() is not None
+        return self._components.in_transaction()
 
     def mark_as_consumed(
         self, consumer: Any, messages: Any, metadata: str | None = None
@@ -448,19 +346,4 @@ class Sender(metaclass=Answering, answers=PRODUCER):
                 that is an error of the consumer, and for a consumer that is closed.
                 Nothing was collected.
         """
-        transactions = self._components.transactions
-        running = None if transactions is None else transactions.current()
-        if transactions is None or running is None:
-            raise TransactionRequiredError(
-                "mark_as_consumed() must be called inside `with "
-                "producer.transaction():`"
-            )
-        marked = listed_consumed(messages)
-        single = len(marked) == 1 and marked[0] is messages
-        positions = checked_positions(consumer, marked, metadata, single=single)
-        transactions.mark(running, consumer, positions)
-        if self._components.emitter.listens("transaction.marked_as_consumed"):
-            self._components.emitter.emit(
-                "transaction.marked_as_consumed",
-                {"messages": marked, "metadata": metadata},
-            )
+        self._components.mark_as_consumed(consumer, messages, metadata)

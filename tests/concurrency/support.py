@@ -6,8 +6,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py import Producer
-from waterdrop_py._engine.client.client import peek
-from waterdrop_py._engine.process.runtime import RUNTIME
+from waterdrop_py._engine.concurrency.counter import peek
+from waterdrop_py._engine.connection.batch import batch_of
+from waterdrop_py._engine.connection.connection import every_connection
+from waterdrop_py._engine.connection.disconnecting import disconnect_if_due
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class Make:
 
 def slot_of(producer: Producer) -> Connection:
     """The slot of a producer that has opened a client."""
-    for connection in RUNTIME.connections():
+    for connection in every_connection():
         if connection.emitter.producer_id == producer.id:
             return connection
     raise AssertionError("it has never opened a client")
@@ -56,6 +58,12 @@ def slot_of(producer: Producer) -> Connection:
 def named(events: list[Event], name: str) -> list[dict[str, Any]]:
     """The payloads of the events of that name."""
     return [event.payload for event in list(events) if event.name == name]
+
+
+def reap(connection: Connection) -> None:
+    """Close the client of `connection` as a worker does that is told that it is due."""
+    batch = batch_of(connection.runtime, [connection.emitter])
+    disconnect_if_due(connection, batch)
 
 
 class HookedMarks(deque[None]):

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.concurrency.still import StillProducer
-from tests.concurrency.support import IDLE
+from tests.concurrency.support import IDLE, reap
 from tests.doubles import Bench, kafka_failure
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.connection.connection import NO_CLIENT
+from waterdrop_py._engine.connection.disconnecting import blockers, disconnect
 from waterdrop_py._engine.connection.states import STATUS_MOVES, ConnectionState
+from waterdrop_py._engine.produce.deferred import send_or_defer
 from waterdrop_py._engine.produce.validation import fill
 from waterdrop_py._engine.shutdown import close
 from waterdrop_py.errors import ProduceError, ProducerClosedError
@@ -58,7 +60,7 @@ class EngineMachine(RuleBasedStateMachine):
         """A message; it is taken unless the queue is full or the producer closed."""
         handle = fill(Message("t", b"x"), None)
         try:
-            self.producer.dispatch.send_or_defer(handle, "message.produce_async")
+            send_or_defer(self.producer.dispatch, handle, "message.produce_async")
         except ProducerClosedError:
             assert self.connection.state in {
                 ConnectionState.CLOSING,
@@ -120,7 +122,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert due is not None
             assert due <= now
             active = client.last_activity
-            self.connection.disconnect_if_due(self.runtime.batch([self.connection]))
+            reap(self.connection)
             let_go = self.connection.client is NO_CLIENT
             old = now - client.opened_at >= IDLE * 5
             assert not let_go or old or client.last_activity == active
@@ -135,7 +137,7 @@ class EngineMachine(RuleBasedStateMachine):
     def disconnect(self) -> None:
         """disconnect(), whose close is still to come."""
         client = self.connection.client
-        retirement = self.connection.disconnect("requested")
+        retirement = disconnect(self.connection, "requested")
         safe = client is not NO_CLIENT and retirement.teardown is not None
         assert safe == (self.connection.client is NO_CLIENT and client is not NO_CLIENT)
         if safe:
@@ -197,7 +199,7 @@ class EngineMachine(RuleBasedStateMachine):
     def scheduled(self) -> None:
         """An open client with nothing against it is on the reaper's list."""
         client = self.connection.client
-        if client is not NO_CLIENT and not self.connection.blockers(client):
+        if client is not NO_CLIENT and not blockers(self.connection, client):
             assert len(self.runtime.schedule) == 1
 
     @invariant()

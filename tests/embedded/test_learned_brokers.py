@@ -145,8 +145,8 @@ def test_a_client_that_stays_open_is_asked_again(
 ) -> None:
     """Every five minutes while it is used, so that its successor knows the brokers of
     then; a failed question is repeated sooner."""
-    monkeypatch.setattr("waterdrop_py._engine.connection.brokers.EVERY", 0.05)
-    monkeypatch.setattr("waterdrop_py._engine.connection.brokers.AGAIN", 0.05)
+    monkeypatch.setattr("waterdrop_py._engine.connection.metadata_request.EVERY", 0.05)
+    monkeypatch.setattr("waterdrop_py._engine.connection.discovery.AGAIN", 0.05)
     spy = Spy()
 
     def fail(_: Any) -> Any:
@@ -239,6 +239,7 @@ def test_another_cluster_is_told_of(
     assert len(log.errors("librdkafka.error")) == 1
 
 
+@pytest.mark.serial
 def test_a_slow_answer_delays_no_idle_close(
     cluster: EmbeddedCluster, topic: str, make_producer: MakeProducer, log: EventLog
 ) -> None:
@@ -263,6 +264,7 @@ def test_a_slow_answer_delays_no_idle_close(
     assert spy.asked[0][1] <= IDLE_MS / 1000
 
 
+@pytest.mark.serial
 def test_stale_ones_cost_little(
     cluster: EmbeddedCluster, topic: str, make_producer: MakeProducer
 ) -> None:

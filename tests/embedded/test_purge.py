@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from waterdrop_py.testing import EmbeddedCluster
 
 
+@pytest.mark.serial
 def test_handles_resolve(make_producer: MakeProducer, dead: str, log: EventLog) -> None:
     """Each with `purge_queue`, by the time it returns; the buffer is empty."""
     producer = make_producer(dead)

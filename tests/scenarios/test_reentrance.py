@@ -116,6 +116,7 @@ def test_a_handlers_exception_is_not_taken_for_a_bad_header(
     assert outcome.one("complete")
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("place", ["produce_sync", "flush", "result", "sleep"])
 def test_close_in_a_sigterm_handler(place: str, dead: str) -> None:
     """A SIGTERM handler that closes while the main thread waits, in our code or
@@ -133,6 +134,7 @@ def test_close_in_a_sigterm_handler(place: str, dead: str) -> None:
         assert outcome.one("waited_s") < 2.5
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize(
     "place", ["produce_sync", "flush", "result", "connect", "close"]
 )
@@ -150,6 +152,7 @@ def test_ctrl_c_ends_a_wait(place: str, dead: str) -> None:
         assert outcome.one("resolved")
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("place", ["connect", "health", "partition_count", "produce"])
 def test_ctrl_c_ends_a_wait_for_metadata(place: str) -> None:
     """At once, and not at the end of a native call; and the close that follows does not
@@ -162,6 +165,7 @@ def test_ctrl_c_ends_a_wait_for_metadata(place: str) -> None:
     assert outcome.one("produced") == 0
 
 
+@pytest.mark.serial
 def test_a_signal_handler_that_takes_longer_than_the_wait(
     dead: str, topic: str
 ) -> None:

@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.embedded.support import eventually
 from tests.scenarios.harness import PROGRAMS, ROOT, kill_group, spool, text
 from waterdrop_py.testing import DroppingProxy
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from waterdrop_py.testing import EmbeddedCluster
 
 
+@pytest.mark.serial
 def test_first_send_after_a_suspension(
     cluster: EmbeddedCluster, topic: str, arrived: Arrived
 ) -> None:

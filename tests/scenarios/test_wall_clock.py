@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.scenarios.harness import run_scenario
 
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Arrived
 
 
+@pytest.mark.serial
 def test_jumps_of_the_wall_clock_change_nothing(
     servers: str, topic: str, dead: str, arrived: Arrived
 ) -> None:

@@ -285,6 +285,11 @@ def secret(first: str, second: str, password: str = "hunter2") -> None:
     """Have a default that is a secret."""
 
 
+def name_of(fn: object) -> str:
+    """The same name in each process of pytest-xdist; a repr contains an address."""
+    return getattr(fn, "__qualname__", type(fn).__name__)
+
+
 UNFIT: list[tuple[Any, str | None]] = [
     (none, "()"),
     (keyword, "(*, event)"),
@@ -303,9 +308,7 @@ UNFIT: list[tuple[Any, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("fn", "shown"), UNFIT, ids=[repr(each)[:30] for each in UNFIT]
-)
+@pytest.mark.parametrize(("fn", "shown"), UNFIT, ids=[name_of(fn) for fn, _ in UNFIT])
 def test_what_cannot_take_an_event_is_refused(fn: Any, shown: str | None) -> None:
     """The refusal comes when it is subscribed, and shows the parameters."""
     monitor = Monitor()
@@ -346,7 +349,7 @@ def wrapped(event: Event) -> None:
         partial(Takes2.two, 1),
         operator.itemgetter("producer_id"),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_what_can_take_an_event_is_accepted(fn: Any) -> None:
     """A callable that takes an event, or has no signature, is accepted."""

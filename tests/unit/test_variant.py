@@ -12,8 +12,9 @@ import pytest
 
 from tests.doubles import Bench, eventually
 from waterdrop_py import Producer
+from waterdrop_py._engine.assembly import Components
+from waterdrop_py._settings.topic_config import PER_TOPIC
 from waterdrop_py.errors import ProducerClosedError, VariantInvalidError
-from waterdrop_py.variant import PER_TOPIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -270,13 +271,13 @@ def test_a_close_while_one_is_made(
 ) -> None:
     """A variant that is made while the producer closes is refused."""
     producer = make()
-    made = Producer.variant.__globals__["parts_of_variant"]
+    made = Components.variant
 
     def overtaken(*arguments: Any) -> Any:
         producer.close(2)
         return made(*arguments)
 
-    monkeypatch.setitem(Producer.variant.__globals__, "parts_of_variant", overtaken)
+    monkeypatch.setattr(Components, "variant", overtaken)
     with pytest.raises(ProducerClosedError):
         producer.variant(topic_config={"acks": 1})
 

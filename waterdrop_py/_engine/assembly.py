@@ -1,102 +1,173 @@
-"""How a producer, and each of its variants, is put together."""
+"""How a producer and its variants are put together: the one place that knows all parts.
+
+`assemble` makes the parts of a producer, `Components.variant` those of a variant.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.client.factory import Factory
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.connection import Connection
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.idle_policy import IdlePolicy
 from waterdrop_py._engine.connection.recovery import Recovery, ReloadPolicy
+from waterdrop_py._engine.connection.resending import Resending
 from waterdrop_py._engine.introspection.stats import ProducerStats, read_stats
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.produce.buffer import Buffer
 from waterdrop_py._engine.produce.buffer_flush import Flusher
 from waterdrop_py._engine.produce.dispatch import Dispatch
 from waterdrop_py._engine.produce.verbs import Verbs
+from waterdrop_py._engine.reports import flush
+from waterdrop_py._engine.shutdown import close
 from waterdrop_py._engine.transactions.manager import Transactions
+from waterdrop_py._engine.transactions.marking import mark_as_consumed
+from waterdrop_py._settings.durations import milliseconds
+from waterdrop_py._settings.properties import Properties, copied
+from waterdrop_py._settings.reading import merged
+from waterdrop_py._settings.rejected import RefusedError
+from waterdrop_py._settings.topic_config import topic_config_errors
+from waterdrop_py.errors import (
+    ProducerNotTransactionalError,
+    StatisticsNotEnabledError,
+    TransactionalCloseError,
+    VariantInvalidError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from waterdrop_py._engine.connection.brokers import Brokers
+    from waterdrop_py._engine.client.learned_brokers import Brokers
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.reports.accounting import DrainReport
+    from waterdrop_py._engine.transactions.block import Block
     from waterdrop_py.config import Config
     from waterdrop_py.middleware import Middleware
 
 
 @dataclass(slots=True, eq=False)
 class Components:
-    """What a sender is made of. Assembled once; `variants` have parts of their own."""
+    """The parts of a producer, or of one of its variants.
+
+    A variant with a `topic_config` has parts of its own, kept in `variants` of its
+    producer; one with another `max_wait_timeout` alone shares all parts but the verbs.
+
+    Attributes:
+        max_wait_timeout: seconds that a verb waits for a report.
+        variants: the parts of each variant that has a client of its own.
+    """
 
     config: Config
     emitter: Emitter
     middleware: Middleware
     connection: Connection
     dispatch: Dispatch
-    verbs: Verbs
     buffer: Buffer
-    flusher: Flusher
     transactions: Transactions | None
+    max_wait_timeout: float
+    verbs: Verbs = field(init=False)
+    flusher: Flusher = field(init=False)
     variants: dict[frozenset[tuple[str, str]], Components] = field(default_factory=dict)
 
-    @classmethod
-    def assemble(
-        cls,
-        config: Config,
-        emitter: Emitter,
-        middleware: Middleware,
-        kafka: Mapping[str, Any],
-        brokers: Brokers | None = None,
-    ) -> Components:
-        """Parts around a slot of their own, whose clients get `kafka`.
+    def __post_init__(self) -> None:
+        self.verbs = Verbs(
+            self.dispatch,
+            self.emitter,
+            self.middleware,
+            self.transactions,
+            max_payload_size=self.config.max_payload_size,
+            max_wait_timeout=self.max_wait_timeout,
+        )
+        self.flusher = Flusher(
+            self.buffer,
+            self.verbs,
+            self.dispatch,
+            self.connection,
+            self.emitter,
+            self.transactions,
+        )
 
-        `brokers`: what the other clients of the producer have learned.
+    @property
+    def with_variants(self) -> list[Components]:
+        """The producer's own parts first, then those of each variant."""
+        return [self, *self.variants.values()]
+
+    def variant(
+        self, topic_config: Mapping[str, Any] | None, max_wait_timeout: object
+    ) -> Components:
+        """The parts of a variant, shared by all that have the same `topic_config`.
+
+        Raises:
+            VariantInvalidError: with every violation.
         """
-        factory = Factory(config, emitter, kafka, brokers)
-        wait = config.close_before_fork
-        connection = Connection(
-            RUNTIME,
-            factory,
-            emitter,
-            idle_timeout=config.idle_disconnect_timeout / 1000,
-            max_age=config.max_connection_age / 1000,
-            close_timeout=config.close_timeout / 1000,
-            close_before_fork=None if wait is None else wait / 1000,
+        errors: dict[str, str] = {}
+        wait_ms = self.config.max_wait_timeout
+        if max_wait_timeout is not None:
+            try:
+                wait_ms = milliseconds(max_wait_timeout)
+            except RefusedError as refused:
+                errors["max_wait_timeout"] = str(refused)
+        if topic_config is not None:
+            factory = self.connection.factory
+            errors |= topic_config_errors(
+                topic_config,
+                factory.kafka,
+                is_transactional=factory.is_transactional,
+                is_idempotent=factory.is_idempotent,
+            )
+        if errors:
+            raise VariantInvalidError(errors)
+        base = self._with_topic_config(topic_config) if topic_config else self
+        if wait_ms == self.config.max_wait_timeout:
+            return base
+        return replace(base, max_wait_timeout=wait_ms / 1000, variants={})
+
+    def _with_topic_config(self, topic_config: Mapping[str, Any]) -> Components:
+        """The parts of the client that has this `topic_config`, made once."""
+        topic_config = copied(topic_config)[0]
+        key = frozenset((name, str(value)) for name, value in topic_config.items())
+        known = self.variants.get(key)
+        if known is not None:
+            return known
+        factory = self.connection.factory
+        kafka = Properties(merged(factory.kafka, topic_config))
+        made = assemble(
+            self.config, self.emitter, self.middleware, kafka, factory.brokers
         )
-        transactions = recovery = None
-        if factory.is_transactional:
-            recovery = Recovery(connection, emitter, _for_transactions(config))
-            transactions = Transactions(config, connection, emitter, recovery)
-            connection.reports.transactional = True
-            dispatch = Dispatch(config, connection, emitter)
-        else:
-            if factory.is_idempotent:
-                policy = _for_idempotence(config)
-                recovery = Recovery(connection, emitter, policy, by_reports=True)
-            dispatch = Dispatch(config, connection, emitter, recovery)
-        verbs = Verbs(
-            dispatch,
-            emitter,
-            middleware,
-            transactions,
-            max_payload_size=config.max_payload_size,
-            max_wait_timeout=config.max_wait_timeout / 1000,
-        )
-        buffer = Buffer()
-        flusher = Flusher(buffer, verbs, dispatch, connection, emitter, transactions)
-        flusher.watch()
-        return cls(
-            config,
-            emitter,
-            middleware,
-            connection,
-            dispatch,
-            verbs,
-            buffer,
-            flusher,
-            transactions,
-        )
+        return self.variants.setdefault(key, made)
+
+    def transaction_block(self) -> Block:
+        """A `with` block; see `Sender.transaction`."""
+        if self.transactions is None:
+            raise ProducerNotTransactionalError(
+                "transactions need a transactional.id in the producer's kafka settings"
+            )
+        return self.transactions.block()
+
+    def in_transaction(self) -> bool:
+        """Whether the calling context is inside a transaction of the producer."""
+        return self.transactions is not None and self.transactions.current() is not None
+
+    def mark_as_consumed(
+        self, consumer: Any, messages: Any, metadata: str | None
+    ) -> None:
+        """Collect positions for the running transaction; see the verb of `Sender`."""
+        running = None if self.transactions is None else self.transactions.current()
+        mark_as_consumed(running, self.emitter, consumer, messages, metadata)
+
+    def flush(self, bound: float | None) -> int:
+        """Hand the buffer over, and wait for all outcomes; see `Sender.flush`."""
+        deadline = None if bound is None else clock.system_now() + bound
+        if self.buffer:
+            self.flusher.flush_before(deadline)
+        left = None if deadline is None else max(0.0, deadline - clock.system_now())
+        self.connection.refuse_closed()
+        client, lingers = self.connection.client, self.connection.factory.lingers
+        return flush.flush(client, left, lingers=lingers)
 
     def stats(self) -> ProducerStats:
         """The figures of these parts, and of each variant's."""
@@ -106,35 +177,122 @@ class Components:
         }
         return read_stats(self.connection, buffered=len(self.buffer), variants=variants)
 
-    def with_max_wait(self, max_wait_timeout: float) -> Components:
-        """The same parts, with another patience (in seconds)."""
-        verbs = Verbs(
-            self.dispatch,
-            self.emitter,
-            self.middleware,
-            self.transactions,
-            max_payload_size=self.config.max_payload_size,
-            max_wait_timeout=max_wait_timeout,
+    def refresh(self) -> None:
+        """A subscriber came or left: each client is told who wants to hear of it."""
+        for each in self.with_variants:
+            each.connection.refresh()
+
+    def refuse_late_subscription(self, name: str) -> None:
+        """Raise where the open client was built without what the event `name` needs."""
+        client = self.connection.known
+        if client is None or client.statistics:
+            return
+        if name == "statistics.emitted":
+            raise StatisticsNotEnabledError(
+                "the open client was built while nobody listened to "
+                "statistics.emitted, and emits none; subscribe before the first send, "
+                "subscribe a listener object, or disconnect() first"
+            )
+
+    def disconnect(self) -> bool:
+        """Close the client if that is safe now; see `Producer.disconnect`."""
+        connection = self.connection
+        client = connection.client
+        teardown = disconnect(connection, "requested").teardown
+        if teardown is None:
+            return False
+        if not client.polled_by_this_thread():
+            teardown.wait(self.config.close_timeout / 1000)
+        return True
+
+    def close(self, bound: float | None, *, force: bool) -> DrainReport:
+        """Close all clients for good, within `bound` seconds; see `Producer.close`."""
+        check()
+        if self.in_transaction():
+            raise TransactionalCloseError(
+                "close() inside a transaction block; leave the block first"
+            )
+        if bound is None:
+            bound = self.config.close_timeout / 1000
+        deadline = clock.system_now() + bound
+        # The producer first: a variant that is made from then on is refused.
+        close.begin(self.connection, bound, force=force)
+        connections = [each.connection for each in self.with_variants]
+        for connection in connections:
+            connection.hooks.reopen_with(None)  # closed for good
+        for connection in connections[1:]:
+            left = max(0.0, deadline - clock.system_now())
+            close.begin(connection, left, force=force)
+        reports = []
+        for connection in connections:
+            left = max(0.0, deadline - clock.system_now())
+            reports.append(close.close(connection, left, force=force))
+        self.connection.runtime.rest()
+        return close.combined(reports)
+
+    def abandon(self) -> None:
+        """The producer was dropped: what it has on its way is still delivered.
+
+        After the exit handler the modules may be empty already: nothing is looked up
+        then but attributes (test_a_producer_in_a_module_that_was_imported_earlier).
+        """
+        if not self.connection.runtime.ended:
+            for each in self.with_variants:
+                close.abandon(each.connection)
+
+
+def assemble(
+    config: Config,
+    emitter: Emitter,
+    middleware: Middleware,
+    kafka: Mapping[str, Any],
+    brokers: Brokers | None = None,
+) -> Components:
+    """Parts around a connection of their own, whose clients get `kafka`.
+
+    `brokers`: what the other clients of the producer have learned.
+    """
+    factory = Factory(config, emitter, kafka, brokers)
+    wait = config.close_before_fork
+    connection = Connection(
+        RUNTIME,
+        factory,
+        emitter,
+        policy=IdlePolicy(
+            config.idle_disconnect_timeout / 1000, config.max_connection_age / 1000
+        ),
+        close_timeout=config.close_timeout / 1000,
+        close_before_fork=None if wait is None else wait / 1000,
+        resending=Resending,
+    )
+    transactions = recovery = None
+    if factory.is_transactional:
+        transactions = _transactions(config, connection, emitter)
+    elif factory.is_idempotent:
+        recovery = Recovery(
+            connection, emitter, _for_idempotence(config), by_reports=True
         )
-        flusher = Flusher(
-            self.buffer,
-            verbs,
-            self.dispatch,
-            self.connection,
-            self.emitter,
-            self.transactions,
-        )
-        return Components(
-            self.config,
-            self.emitter,
-            self.middleware,
-            self.connection,
-            self.dispatch,
-            verbs,
-            self.buffer,
-            flusher,
-            self.transactions,
-        )
+    components = Components(
+        config,
+        emitter,
+        middleware,
+        connection,
+        Dispatch(config, connection, recovery),
+        Buffer(),
+        transactions,
+        config.max_wait_timeout / 1000,
+    )
+    components.flusher.register_hooks()
+    return components
+
+
+def _transactions(
+    config: Config, connection: Connection, emitter: Emitter
+) -> Transactions:
+    recovery = Recovery(connection, emitter, _for_transactions(config))
+    transactions = Transactions(config, connection, emitter, recovery)
+    connection.reports.for_transactions()
+    return transactions
 
 
 def _for_transactions(config: Config) -> ReloadPolicy:

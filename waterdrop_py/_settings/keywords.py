@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -32,10 +33,9 @@ def implemented_by(fast: Callable[..., Any]) -> Callable[[_F], _F]:
     `**wrong` takes 1 %.
     """
 
-    def decorate(function: _F) -> _F:
-        for name in ("__doc__", "__name__", "__qualname__", "__annotations__"):
-            setattr(fast, name, getattr(function, name))
+    def shown_as(function: _F) -> _F:
+        update_wrapper(fast, function)
         fast.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
         return fast  # type: ignore[return-value]
 
-    return decorate
+    return shown_as

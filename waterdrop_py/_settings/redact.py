@@ -8,6 +8,7 @@ does a URL with credentials in the wrong place.
 from __future__ import annotations
 
 import re
+import reprlib
 from datetime import timedelta
 from enum import Enum
 
@@ -77,6 +78,14 @@ def kind(value: object) -> str:
     """The value's type with its article: `an int`, `a list`."""
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def short_repr(value: object) -> str:
+    """The `repr` of what stands in a message, cut short; its type if it has none."""
+    try:
+        return reprlib.repr(value)
+    except Exception:  # noqa: BLE001 - a repr of the user's, or an int too long for one
+        return kind(value)
 
 
 def spaced(number: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.concurrency.support import slot_of
 from tests.doubles import Run, eventually
 from waterdrop_py import Status
-from waterdrop_py._engine.connection.brokers import learn
+from waterdrop_py._engine.connection.discovery import learn
 from waterdrop_py._engine.process.workers import Workers
 from waterdrop_py.testing import record
 
@@ -39,6 +39,7 @@ def test_a_close_waits_for_the_question(bench: Bench, make: Make) -> None:
     eventually(lambda: bench.clients[0].closed, "it was destroyed")
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("timeout", [0.1, 30.0])
 def test_a_question_that_hangs_holds_no_close_up(
     bench: Bench, make: Make, timeout: float
@@ -105,5 +106,5 @@ def test_what_a_factorys_client_raises_is_told(bench: Bench, make: Make) -> None
         eventually(lambda: bool(events), "it was told")
     (told,) = [event for event in events if event.name == "error.occurred"]
     assert told["type"] == "librdkafka.error"
-    assert connection.client.ask_at == float("inf")
-    assert not connection.client.asking
+    assert connection.client.asking.ask_at == float("inf")
+    assert not connection.client.asking.requests

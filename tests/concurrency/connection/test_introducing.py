@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.concurrency.still import StillProducer
-from tests.concurrency.support import IDLE, named
+from tests.concurrency.support import IDLE, named, reap
 from tests.doubles import Run, eventually
 from waterdrop_py import Message
 from waterdrop_py._engine.client import waiting
-from waterdrop_py._engine.connection.connection import Refusal
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.opening import introduce, open_client
+from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce import verbs
 from waterdrop_py._engine.produce.validation import fill
 from waterdrop_py._engine.produce.verbs import Verbs
@@ -74,7 +76,7 @@ class Waking:
         waiting.hear(self.connection.client)
         self._time.advance(IDLE)
         assert self.runtime.schedule.sweep(self._time.now()) == [self.connection]
-        self.connection.disconnect_if_due(self.runtime.batch([self.connection]))
+        reap(self.connection)
         self.runtime.run_jobs()
         assert self.connection.client.native is None
 
@@ -146,26 +148,26 @@ def test_a_disconnect_that_is_refused_as_the_client_is_made_known(
     reaper, which forgets the slot: the deadline is noted all the same.
     """
     connection = waking.connection
-    connection.open(None)
+    open_client(connection, None)
 
     def hold() -> Refusal:
-        connection.introduce()
+        introduce(connection)
         return Refusal("buffer")
 
-    connection.holds.append(hold)
-    assert connection.disconnect("requested").refusals
+    connection.hooks.holds.append(hold)
+    assert disconnect(connection, "requested").refusals
     assert waking.steps == ["open", "noted", "noted"]
-    connection.holds.clear()
+    connection.hooks.holds.clear()
     waking.falls_due()
 
 
 def test_another_look_at_the_slot_as_a_client_is_opened(waking: Waking) -> None:
     """Who has the reaper look at a slot whose client was closed just now, and goes on
     when there is another, has not made that one known."""
-    waking.hook = lambda: waking.connection.open(None)
+    waking.hook = lambda: open_client(waking.connection, None)
     waking.connection.reschedule()
     assert waking.connection.unnoted
-    waking.connection.introduce()
+    introduce(waking.connection)
     waking.falls_due()
 
 

@@ -14,8 +14,9 @@ from tests.concurrency.support import IDLE, named, slot_of
 from tests.doubles import BOUND, Run, eventually
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py._engine.connection import metadata
+from waterdrop_py._engine.connection import metadata, metadata_request
 from waterdrop_py._engine.connection.connection import Connection
+from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.errors import (
     BrokerUnreachableError,
@@ -37,10 +38,10 @@ def test_callers_share_one_request(bench: Bench, make: Make) -> None:
         runs = [Run(lambda: producer.partition_count("t")) for _ in range(100)]
         park.entered()
         connection = slot_of(producer)
-        eventually(lambda: len(connection.client.asking["t"].wakeups) == 100)
+        eventually(lambda: len(connection.client.asking.requests["t"].wakeups) == 100)
     assert [run.result() for run in runs] == [3] * 100
     assert bench.calls["list_topics"] == 1
-    assert not connection.client.asking
+    assert not connection.client.asking.requests
 
 
 def test_a_caller_with_more_time_goes_on(bench: Bench, make: Make) -> None:
@@ -53,13 +54,15 @@ def test_a_caller_with_more_time_goes_on(bench: Bench, make: Make) -> None:
         park.entered()
         long = Run(lambda: producer.connect(BOUND))
         connection = slot_of(producer)
-        eventually(lambda: len(connection.client.asking["t"].wakeups) == 2)
+        eventually(lambda: len(connection.client.asking.requests["t"].wakeups) == 2)
         assert not short.result().healthy
-        assert connection.client.asking["t"].until > clock.system_now() + BOUND / 2
+        request = connection.client.asking.requests["t"]
+        assert request.until > clock.system_now() + BOUND / 2
     assert long.result() is producer
     assert bench.calls["list_topics"] == 1
 
 
+@pytest.mark.serial
 def test_a_close_waits_for_a_metadata_request(bench: Bench, make: Make) -> None:
     """A request that nobody waits for any more keeps no client from being let go of,
     and no `disconnect()` for more than a second; the client is destroyed behind it."""
@@ -81,6 +84,7 @@ def test_a_close_waits_for_a_metadata_request(bench: Bench, make: Make) -> None:
     eventually(lambda: not bench.open_clients)
 
 
+@pytest.mark.serial
 def test_a_close_meets_a_caller_that_waits(bench: Bench, make: Make) -> None:
     """`close(timeout)` is in time while another thread connects, which is told."""
     producer = make()
@@ -198,6 +202,7 @@ def test_a_torn_request_is_submitted_by_the_next(
     assert bench.calls["list_topics"] == 1
 
 
+@pytest.mark.serial
 def test_slow_brokers_of_many_producers_hold_up_no_close(
     bench: Bench, make: Make
 ) -> None:
@@ -221,7 +226,7 @@ def test_a_missing_topic_is_remembered(
 ) -> None:
     """For 2 s each call fails at once, and names the topic and the nearest one; then
     one answer is enough to know that it is still missing."""
-    monkeypatch.setattr("waterdrop_py._engine.connection.partitions.LOOK_UP", 0.3)
+    monkeypatch.setattr("waterdrop_py._engine.connection.partition_lookup.LOOK_UP", 0.3)
     bench.missing.add("ordrs")
     producer = make()
     producer.produce_sync("orders", b"x")
@@ -321,7 +326,7 @@ def test_a_sent_request_gets_all_the_time_that_is_left(
     bench.fail("list_topics", *map(KafkaException, failures))
     producer.connect(60)
     first, second, third = bench.times
-    assert first == second == metadata.FIRST
+    assert first == second == metadata_request.FIRST
     assert third > 59
 
 
@@ -340,7 +345,7 @@ def test_a_due_client_is_active_before_it_is_left(
 
         def reap(self: Connection) -> None:
             monkeypatch.setattr(Connection, "reschedule", look)
-            self.disconnect("idle")
+            disconnect(self, "idle")
             look(self)
 
         monkeypatch.setattr(Connection, "reschedule", reap)
@@ -356,18 +361,20 @@ def test_an_answered_caller_keeps_the_client_until_it_leaves(
     producer = make(idle=True)
     refused: list[str] = []
 
-    class Asking(dict[str, metadata.Request]):
+    class Asking(dict[str, metadata_request.Request]):
         """Requests; the reaper looks as one is answered."""
 
         def __delitem__(self, topic: str) -> None:
             super().__delitem__(topic)
-            refused.extend(each.code for each in connection.disconnect("idle").refusals)
+            refused.extend(
+                each.code for each in disconnect(connection, "idle").refusals
+            )
 
     with bench.park("list_topics") as park:
         connecting = Run(producer.connect)
         park.entered()
         connection = slot_of(producer)
-        connection.client.asking = Asking(connection.client.asking)
+        connection.client.asking.requests = Asking(connection.client.asking.requests)
         time_.advance(IDLE)
         eventually(lambda: named(make.events, "producer.disconnect_refused"))
     assert connecting.result() is producer
@@ -390,11 +397,11 @@ def test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client(
     with bench.park("list_topics") as park:
         connecting = Run(producer.connect)
         park.entered()
-        [request] = slot_of(producer).client.asking.values()
+        [request] = slot_of(producer).client.asking.requests.values()
         eventually(lambda: request.wakeups)
         request.wakeups = Bells(request.wakeups)
     with pytest.raises(KeyboardInterrupt):
         connecting.result()
-    assert not slot_of(producer).client.awaiting
+    assert not slot_of(producer).client.asking.callers
     time_.advance(IDLE)
     eventually(lambda: not bench.open_clients)

@@ -212,13 +212,15 @@ def test_an_open_that_ends_before_the_bell_hangs(
         def late() -> Wakeup:
             monkeypatch.undo()
             monkeypatch.setattr(
-                "waterdrop_py._engine.connection.connection._RECHECK", 60.0
+                "waterdrop_py._engine.connection.lifecycle_lock._RECHECK", 60.0
             )
             park.go()
             opener.result()
             return Wakeup()
 
-        monkeypatch.setattr("waterdrop_py._engine.connection.connection.Wakeup", late)
+        monkeypatch.setattr(
+            "waterdrop_py._engine.connection.lifecycle_lock.Wakeup", late
+        )
         sender = Run(lambda: producer.produce_async("t", b"y"))
         sender.result().result(5)
     assert len(bench.clients) == 1

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.concurrency.still import StillProducer
-from tests.concurrency.support import IDLE, HookedCount, named, slot_of
+from tests.concurrency.support import IDLE, HookedCount, named, reap, slot_of
 from tests.doubles import Run, eventually
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.client import Client
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.opening import open_noted
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
@@ -27,7 +29,7 @@ def test_closed_at_the_deadline_and_not_before(
     producer.produce_sync("t", b"x")
     time_.advance(IDLE - 0.001)
     connection = slot_of(producer)
-    connection.disconnect_if_due(connection.runtime.batch([connection]))
+    reap(connection)
     assert producer.is_connected
     assert not named(make.events, "producer.disconnect_refused")
     time_.advance(0.001)
@@ -124,12 +126,12 @@ def test_report_served_by_the_reaper_is_activity(
     client.poll_at = float("inf")
     handle = producer.produce_async("t", b"y")
     time_._now += IDLE  # noqa: SLF001 - and nobody rings
-    connection.disconnect_if_due(connection.runtime.batch([connection]))
+    reap(connection)
     assert handle.done()
     assert connection.client is client
     assert not named(make.events, "producer.disconnect_refused")
     time_.advance(IDLE - 0.001)
-    connection.disconnect_if_due(connection.runtime.batch([connection]))
+    reap(connection)
     assert connection.client is client
     time_.advance(0.001)
     eventually(lambda: not bench.open_clients)
@@ -143,7 +145,7 @@ def test_activity_between_due_and_the_look(
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
     connection = slot_of(producer)
-    retirement = connection.disconnect(reason)
+    retirement = disconnect(connection, reason)
     assert [refusal.code for refusal in retirement.refusals] == ["not_due"]
     assert producer.is_connected
     assert producer.disconnect()
@@ -241,12 +243,12 @@ def test_a_handler_that_raises_as_a_client_is_opened(
     if torn == "look":
         still.runtime.look_at = interrupt  # type: ignore[assignment]
     else:
-        monkeypatch.setattr("waterdrop_py._engine.connection.connection.Client", marked)
+        monkeypatch.setattr("waterdrop_py._engine.connection.opening.Client", marked)
     with pytest.raises(KeyboardInterrupt):
-        connection.ready(None)
+        open_noted(connection, None)
     time_.advance(IDLE)
     assert schedule.sweep(time_.now()) == [connection]
-    connection.disconnect_if_due(still.runtime.batch([connection]))
+    reap(connection)
     still.runtime.run_jobs()
     assert not bench.open_clients
 
@@ -258,18 +260,18 @@ def test_a_message_of_native_is_waited_for_without_looking(
     still = StillProducer(bench, idle_disconnect_timeout=int(IDLE * 1000))
     bench.auto = False
     connection, schedule = still.connection, still.runtime.schedule
-    client = connection.ready(None)
-    client.pinned = True  # as native() leaves it
+    client = open_noted(connection, None)
+    client.pins.mark_used()  # as native() leaves it
     bench.client.produce("t", b"theirs", on_delivery=lambda *_: None)
     time_.advance(IDLE)
     assert schedule.sweep(time_.now()) == [connection]
-    connection.disconnect_if_due(still.runtime.batch([connection]))
+    reap(connection)
     assert client.refusals == {"in_flight"}
     assert schedule.next() is None
     bench.client.ack()
     waiting.hear(client)
     assert schedule.sweep(time_.now()) == [connection]
-    connection.disconnect_if_due(still.runtime.batch([connection]))
+    reap(connection)
     still.runtime.run_jobs()
     assert not bench.open_clients
 

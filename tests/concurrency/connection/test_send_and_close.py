@@ -10,7 +10,10 @@ from confluent_kafka import KafkaError
 
 from tests.concurrency.support import HookedCount, HookedMarks, named, slot_of
 from tests.doubles import Park, Run, eventually, kafka_failure
-from waterdrop_py._engine.concurrency.locks import Claim, Ticket
+from waterdrop_py._engine.client.pins import Pins
+from waterdrop_py._engine.client.poll_lock import PollLock
+from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
@@ -92,7 +95,7 @@ def test_send_after_the_last_look(bench: Bench, make: Make) -> None:
     producer.produce_sync("t", b"first")
     senders: list[Run] = []
 
-    class Looked(list[Any]):
+    class Looked(Pins):
         """The pins, which are looked at last."""
 
         def __iter__(self) -> Iterator[Any]:
@@ -209,17 +212,17 @@ def test_two_retirers_of_one_client(bench: Bench, make: Make) -> None:
     producer.produce_sync("t", b"first")
     connection = slot_of(producer)
 
-    class Overtaken(Claim):
+    class Overtaken(PollLock):
         """The turn, which a retirer takes before it judges."""
 
         def take(self, ticket: Ticket) -> bool:
-            connection.client.poll_lock = Claim()
+            connection.client.poll_lock = PollLock()
             assert Run(producer.disconnect).result()
             Run(partial(producer.produce_sync, "t", b"second")).result()
             return super().take(ticket)
 
     connection.client.poll_lock = Overtaken()
-    retirement = connection.disconnect("requested")
+    retirement = disconnect(connection, "requested")
     assert [refusal.code for refusal in retirement.refusals] == ["call"]
     assert producer.is_connected
     assert connection.client.native is bench.client
@@ -238,7 +241,7 @@ def test_two_openers(bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch) 
         Run(partial(producer.produce_async, "t", b"faster")).result()
         return Ticket()
 
-    monkeypatch.setattr("waterdrop_py._engine.connection.connection.Ticket", overtaken)
+    monkeypatch.setattr("waterdrop_py._engine.connection.opening.Ticket", overtaken)
     producer.produce_sync("t", b"slower")
     assert len(bench.clients) == 1
     assert [payload for _, payload in bench.sent] == [b"faster", b"slower"]

@@ -15,7 +15,9 @@ from confluent_kafka import KafkaError
 from tests.concurrency.support import named, slot_of
 from tests.doubles import Park, Run, eventually, kafka_failure
 from waterdrop_py import Message
+from waterdrop_py._engine.connection.closing import begin_closing
 from waterdrop_py._engine.produce.buffer import Buffer
+from waterdrop_py._engine.shutdown import close
 from waterdrop_py.errors import (
     ProduceError,
     ProduceManyError,
@@ -149,14 +151,14 @@ def test_an_idle_close_while_a_message_is_buffered(bench: Bench, make: Make) -> 
     producer = make.quiet()
     producer.produce_sync("t", b"open")
     connection = slot_of(producer)
-    holds = list(connection.holds)
+    holds = list(connection.hooks.holds)
 
     def late() -> None:
         producer.buffer("t", b"after the look")
 
-    connection.holds.append(late)  # looked at last
+    connection.hooks.holds.append(late)  # looked at last
     assert producer.disconnect()
-    connection.holds[:] = holds
+    connection.hooks.holds[:] = holds
     assert producer.buffer_size == 1
     producer.flush_buffer_sync()
     assert len(bench.clients) == 2
@@ -166,27 +168,22 @@ def test_an_idle_close_while_a_message_is_buffered(bench: Bench, make: Make) -> 
     assert sent(bench) == [b"open", b"after the look", b"before the look"]
 
 
-def test_a_message_buffered_as_the_producer_closes(bench: Bench, make: Make) -> None:
+def test_a_message_buffered_as_the_producer_closes(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Appended after the buffer was handed over, before senders are refused: it is in
     the report."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
-    connection = slot_of(producer)
-    begin = type(connection).begin_closing
-    late: list[None] = [None]
+    begin = begin_closing
 
-    class Overtaken(type(connection)):  # type: ignore[misc]
-        """Buffers a message just before the senders are refused."""
+    def overtaken(*arguments: Any) -> Any:
+        """Buffer a message just before the senders are refused."""
+        monkeypatch.undo()
+        producer.buffer("t", b"late")
+        return begin(*arguments)
 
-        __slots__ = ()
-
-        def begin_closing(self, deadline: float) -> Any:
-            if late:
-                late.pop()
-                producer.buffer("t", b"late")
-            return begin(self, deadline)
-
-    connection.__class__ = Overtaken
+    monkeypatch.setattr(close, "begin_closing", overtaken)
     report = producer.close(2)
     assert [message.payload for message in report.undelivered] == [b"late"]
     assert producer.buffer_size == 0

@@ -11,6 +11,7 @@ from tests.concurrency.support import named, slot_of
 from tests.doubles import BOUND, Park, Run, eventually
 from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.connection.connection import NO_CLIENT
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.process import poller
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.reports.handler import ReportHandler
@@ -217,7 +218,7 @@ def test_a_handler_that_raises_as_the_poller_is_told(
 ) -> None:
     """Who ends the quiet has the client served in any case: later sends rely on it."""
     producer = make.quiet()
-    client = producer._connection.ready(None)  # noqa: SLF001
+    client = open_noted(producer._connection, None)  # noqa: SLF001
     poll_soon = client.poll_soon
 
     def interrupt(_: object) -> None:

@@ -15,6 +15,8 @@ from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.connection import teardown
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.reaper import RELIEF
 from waterdrop_py._engine.process.runtime import RUNTIME
@@ -51,6 +53,7 @@ def test_send_meets_a_closing_client(bench: Bench, make: Make) -> None:
     assert producer.disconnect()
 
 
+@pytest.mark.serial
 def test_hung_close_delays_no_other_producer(bench: Bench, make: Make) -> None:
     """Twelve hung closes leave room for the thirteenth, which does not hang."""
     hung = [make.quiet() for _ in range(12)]
@@ -69,6 +72,7 @@ def test_hung_close_delays_no_other_producer(bench: Bench, make: Make) -> None:
     assert all(run.result() for run in stuck)
 
 
+@pytest.mark.serial
 def test_close_is_bounded_when_the_native_close_hangs(bench: Bench, make: Make) -> None:
     """close(timeout) returns in time, and says that it abandoned the client."""
     producer = make()
@@ -84,6 +88,7 @@ def test_close_is_bounded_when_the_native_close_hangs(bench: Bench, make: Make) 
     assert len(named(make.events, "producer.disconnected")) == 1
 
 
+@pytest.mark.serial
 def test_close_waits_for_a_native_call(bench: Bench, make: Make) -> None:
     """A client with somebody inside is not destroyed, however short the bound."""
     producer = make()
@@ -216,7 +221,7 @@ def test_interrupt_while_the_life_is_out(bench: Bench, make: Make) -> None:
 
     connection.ledger = Torn()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
-        connection.disconnect("requested")
+        disconnect(connection, "requested")
     assert producer.is_connected
     producer.produce_sync("t", b"y", timeout=2)
     assert producer.disconnect()
@@ -271,7 +276,7 @@ def test_a_torn_turn_holds_no_close_up(
     producer = make.quiet(close_timeout=3_000)
     producer.produce_sync("t", b"x")
     assert producer.disconnect()
-    client = slot_of(producer).ready(None)
+    client = open_noted(slot_of(producer), None)
     assert Run(lambda: client.poll_lock.take(Ticket())).result()
     assert producer.disconnect()
     assert not bench.open_clients
@@ -328,6 +333,7 @@ def test_a_close_without_any_thread(
     assert str(producer.status) == "closed"
 
 
+@pytest.mark.serial
 def test_close_from_a_disconnecting_subscriber(bench: Bench, make: Make) -> None:
     """close() there does not wait for the disconnect that is about to begin."""
     producer = make()

@@ -11,16 +11,19 @@ from confluent_kafka import KafkaError, KafkaException
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import HookedCount
 from tests.doubles import Bench
-from waterdrop_py._engine.client.client import Client, peek
+from waterdrop_py._engine.concurrency.counter import peek
+from waterdrop_py._engine.connection.opening import open_noted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from waterdrop_py._engine.client.client import Client
 
 
 def life_of(bench: Bench) -> Client:
     """The life of an open client, which nobody polls."""
     producer = StillProducer(bench)
-    return producer.connection.ready(None)
+    return open_noted(producer.connection, None)
 
 
 def test_figure_does_not_count() -> None:
@@ -139,7 +142,7 @@ def test_a_raising_poll_is_told_of() -> None:
     producer.monitor.subscribe(
         "error.occurred", lambda event: kinds.append(event["type"])
     )
-    client = producer.connection.ready(None)
+    client = open_noted(producer.connection, None)
     bench.fail("poll", KafkaException(KafkaError(KafkaError.BROKER_NOT_AVAILABLE)))
     client.serve(0.0)
     assert kinds == ["poller.error"]

@@ -12,6 +12,8 @@ from confluent_kafka import KafkaError
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench, Run
 from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.connection.disconnecting import blockers
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.produce.validation import fill
 from waterdrop_py._engine.shutdown.fork import _leak
 from waterdrop_py.message import Message
@@ -20,6 +22,7 @@ from waterdrop_py.testing import record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.monitor import Event
 
@@ -145,10 +148,10 @@ def test_an_interrupted_drain_is_continued_by_the_next(
         handle.add_done_callback(heard.append)
     notify, left = watchers.notify, [Limit(), Limit()]
 
-    def torn(handle: DeliveryHandle) -> None:
+    def torn(client: Client, handle: DeliveryHandle) -> None:
         if left:
             raise left.pop()
-        notify(handle)
+        notify(client, handle)
 
     monkeypatch.setattr("waterdrop_py._engine.reports.handler.watchers.notify", torn)
     for _ in range(2):
@@ -172,7 +175,9 @@ def test_what_is_left_is_a_reason_to_poll(producer: Still) -> None:
     assert (len(client.native), handle.done()) == (0, False)
     assert client.busy()
     assert not client.settle()
-    assert [each.code for each in producer.connection.blockers(client)] == ["in_flight"]
+    assert [each.code for each in blockers(producer.connection, client)] == [
+        "in_flight"
+    ]
 
 
 def test_a_wake_up_is_repeated_until_all_were_done(producer: Still) -> None:
@@ -186,9 +191,9 @@ def test_a_wake_up_is_repeated_until_all_were_done(producer: Still) -> None:
             raise left.pop()
         rung.append("second")
 
-    watchers.wake(handle, lambda _: rung.append("first"))
-    watchers.wake(handle, second)
-    watchers.wake(handle, lambda _: rung.append("third"))
+    watchers.wake(producer.connection.client, handle, lambda _: rung.append("first"))
+    watchers.wake(producer.connection.client, handle, second)
+    watchers.wake(producer.connection.client, handle, lambda _: rung.append("third"))
     with pytest.raises(KeyboardInterrupt):
         producer.connection.client.serve(0.0)
     producer.connection.client.serve(0.0)
@@ -316,7 +321,7 @@ def test_librdkafkas_callbacks_only_store(name: str) -> None:
         raise raised.pop(0)
 
     producer = Still(kafka={name: theirs})
-    client = producer.connection.ready(None)
+    client = open_noted(producer.connection, None)
     argument: Any = "{}" if name == "stats_cb" else KafkaError(KafkaError._TRANSPORT)  # noqa: SLF001
     with record(producer.monitor) as events:
         producer.bench.client.conf[name](argument)

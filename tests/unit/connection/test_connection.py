@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tests.concurrency.still import StillProducer
-from tests.concurrency.support import IDLE
+from tests.concurrency.support import IDLE, reap
 from tests.doubles import Bench
 from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -36,11 +38,11 @@ def test_an_interrupted_opening_leaves_no_client(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("waterdrop_py._engine.connection.brokers.watch", interrupt)
+        patched.setattr("waterdrop_py._engine.connection.discovery.watch", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            connection.ready(None)
+            open_noted(connection, None)
     assert [client.closed for client in bench.clients] == [True]
-    assert connection.ready(None).native is bench.client
+    assert open_noted(connection, None).native is bench.client
 
 
 def test_a_reason_is_said_once() -> None:
@@ -48,14 +50,14 @@ def test_a_reason_is_said_once() -> None:
     with FakeClock() as time:
         producer, refused = idle_producer()
         connection = producer.connection
-        client = connection.ready(None)
+        client = open_noted(connection, None)
         client.borrows.append(None)
         time.advance(IDLE)
         for _ in range(3):
-            connection.disconnect_if_due(connection.runtime.batch([connection]))
+            reap(connection)
         assert [event["reason"] for event in refused] == ["call"]
         connection.restart_deadline()
-        connection.disconnect_if_due(connection.runtime.batch([connection]))
+        reap(connection)
         assert [event["reason"] for event in refused] == ["call", "call"]
 
 
@@ -64,12 +66,12 @@ def test_an_ended_close_lets_the_next_one_go_on() -> None:
     with FakeClock() as time:
         producer, refused = idle_producer()
         connection, schedule = producer.connection, producer.runtime.schedule
-        connection.ready(None)
-        assert connection.disconnect("requested").teardown is not None
-        connection.ready(None)
+        open_noted(connection, None)
+        assert disconnect(connection, "requested").teardown is not None
+        open_noted(connection, None)
         time.advance(IDLE)
         assert schedule.sweep(time.now()) == [connection]
-        connection.disconnect_if_due(connection.runtime.batch([connection]))
+        reap(connection)
         assert [event["reason"] for event in refused] == ["call"]
         assert schedule.sweep(time.now()) == []
         producer.runtime.run_jobs()
@@ -79,7 +81,7 @@ def test_an_ended_close_lets_the_next_one_go_on() -> None:
 def test_settle_looks_again_after_its_mark() -> None:
     """A message that comes between the look and the mark of quiet is seen."""
     producer = StillProducer(Bench())
-    client = producer.connection.ready(None)
+    client = open_noted(producer.connection, None)
     native = client.native
     assert native is not None
 
@@ -108,8 +110,8 @@ def test_a_close_waits_for_whoever_polls() -> None:
     """A client is not closed inside somebody's poll turn, and is when that ends."""
     bench = Bench()
     producer = StillProducer(bench)
-    client = producer.connection.ready(None)
-    assert producer.connection.disconnect("requested").teardown is not None
+    client = open_noted(producer.connection, None)
+    assert disconnect(producer.connection, "requested").teardown is not None
     ticket = Ticket()
     assert client.poll_lock.take(ticket)
     producer.runtime.run_jobs()

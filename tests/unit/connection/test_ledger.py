@@ -11,6 +11,8 @@ from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
 from waterdrop_py import Producer
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.introspection.stats import read_stats
 from waterdrop_py.testing import FakeClient, FakeClock
 
@@ -25,15 +27,15 @@ def test_figures_survive_reconnects() -> None:
         producer = StillProducer(bench)
         connection = producer.connection
         assert read_stats(connection).reopen_ms is None
-        client = connection.ready(None)
+        client = open_noted(connection, None)
         for sends in (3, 2):
-            client = connection.ready(None)
+            client = open_noted(connection, None)
             for _ in range(sends):
                 next(client.sent)
                 client.acknowledged += 1
             time.advance(10)
             if sends == 3:
-                assert connection.disconnect("requested").teardown is not None
+                assert disconnect(connection, "requested").teardown is not None
                 producer.runtime.run_jobs()
                 time.advance(5)
         client.failed += 1
@@ -46,7 +48,7 @@ def test_figures_survive_reconnects() -> None:
         assert (stats.connected_ms, stats.idle_ms_saved) == (20_000, 5_000)
         assert stats.reopen_ms is not None
         client.failed += 1
-        connection.disconnect("idle_")
+        disconnect(connection, "idle_")
         time.advance(1)
         assert read_stats(connection).idle_ms_saved == 6_000
         assert read_stats(connection).connected_ms == 20_000
@@ -72,7 +74,7 @@ def test_figures_are_plain() -> None:
 def test_what_is_lost_counts_as_failed() -> None:
     """A client that is let go of with messages lost has no message without outcome."""
     producer = StillProducer(Bench())
-    client = producer.connection.ready(None)
+    client = open_noted(producer.connection, None)
     for _ in range(3):
         next(client.sent)
     client.acknowledged = 1
@@ -90,7 +92,7 @@ def test_idle_time_is_read_while_a_client_opens(
     with FakeClock() as time:
         producer = StillProducer(Bench())
         ledger = producer.connection.ledger
-        client = producer.connection.ready(None)
+        client = open_noted(producer.connection, None)
         ledger.closed(client, "close")
         time.advance(2)
 

@@ -10,7 +10,8 @@ import confluent_kafka.admin
 
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
-from waterdrop_py._engine.connection.partitions import partition_count
+from waterdrop_py._engine.connection.opening import open_noted
+from waterdrop_py._engine.connection.partition_lookup import partition_count
 
 if TYPE_CHECKING:
     import pytest
@@ -25,7 +26,7 @@ def test_the_call_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     bench.topics["t"] = 3
     producer = StillProducer(bench)
     producer.runtime.prompt = True
-    producer.connection.ready(None)
+    open_noted(producer.connection, None)
     native, imported = bench.client.list_topics, []
 
     def list_topics(*arguments: Any, **named: Any) -> Any:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.connection.states import (
     MOVES,
     STATUS_MOVES,
@@ -41,11 +43,11 @@ def test_every_pair_of_states(start: ConnectionState, end: ConnectionState) -> N
     connection = StillProducer(Bench()).connection
     connection.state = start
     if (start.name, end.name) in LEGAL:
-        connection._move(end)  # noqa: SLF001 - the one function that moves
+        connection.move(end)
         assert connection.state is end
     else:
         with pytest.raises(WaterdropError, match="cannot go"):
-            connection._move(end)  # noqa: SLF001
+            connection.move(end)
         assert connection.state is start
 
 
@@ -106,8 +108,8 @@ def test_every_event_moves_the_status_legally() -> None:
         for name in ("connecting", "connected", "disconnecting", "disconnected"):
             producer.monitor.subscribe(f"producer.{name}", look)
         for _ in range(2):
-            producer.connection.ready(None)
-            assert producer.connection.disconnect("requested").teardown is not None
+            open_noted(producer.connection, None)
+            assert disconnect(producer.connection, "requested").teardown is not None
             producer.runtime.run_jobs()
     assert [str(status) for status in seen] == [
         "configured",

@@ -13,14 +13,14 @@ from confluent_kafka.admin import AdminClient
 from waterdrop_py._engine.client.foreign import identities_of, whole
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.process import leak_check
+from waterdrop_py._engine.process.closes import Closes
 from waterdrop_py._engine.process.leak_check import SPARED, LeakCheck
 from waterdrop_py._engine.process.resources import ResourceCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.connection.connection import Connection
-    from waterdrop_py._engine.process.runtime import Runtime
+    from waterdrop_py._engine.emitter import Emitter
 
 OTHERS: dict[str, Callable[[], object]] = {
     "admin": lambda: AdminClient({}),
@@ -30,20 +30,15 @@ OTHERS: dict[str, Callable[[], object]] = {
 
 
 class Stub:
-    """An engine whose jobs run at once, and a slot that notes its errors."""
+    """An emitter that notes its errors, and workers that run each job at once."""
 
     def __init__(self) -> None:
-        self.teardowns: dict[object, None] = {}
-        self.workers = self.emitter = self
         self.errors: list[str] = []
+        self.check = LeakCheck(Closes(self.submit), lambda: False, self.submit)
 
-    def holds_clients(self) -> bool:
-        """All are closed."""
-        return False
-
-    def traffic(self) -> int:
-        """Nothing moves."""
-        return 0
+    def closed(self, ours: tuple[int, ...] = ()) -> None:
+        """The last client is closed."""
+        self.check.closed(cast("Emitter", self), ours)
 
     def submit(self, job: Callable[[], None]) -> None:
         """Run the job."""
@@ -88,15 +83,14 @@ def test_clients_of_others(
     now = [1_000.0]
     monkeypatch.setattr(clock, "system_now", lambda: now[0])
     stub = Stub()
-    looks = LeakCheck(cast("Runtime", stub))
     other = OTHERS[kind]()
     for _ in range(3):
-        looks.closed(cast("Connection", stub), ())
+        stub.closed()
     assert stub.errors == []
     assert len(walks) == 1
     del other
     now[0] += SPARED + 1
-    looks.closed(cast("Connection", stub), ())
+    stub.closed()
     assert stub.errors == ["producer.disconnect.incomplete"]
     assert len(walks) == 2
 
@@ -113,7 +107,7 @@ def test_what_a_client_of_ours_wraps(walks: list[None]) -> None:
     stub = Stub()
     ours = identities_of(whole(outer, transactional=False))
     dead = weakref.proxy(Stub())
-    LeakCheck(cast("Runtime", stub)).closed(cast("Connection", stub), ours)
+    stub.closed(ours)
     del dead
     assert stub.errors == ["producer.disconnect.incomplete"]
     assert len(walks) == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from waterdrop_py._engine.produce.validation import checked_positions, listed_consumed
+from waterdrop_py._engine.transactions.offsets import checked_positions, listed_consumed
 from waterdrop_py.errors import TransactionalOffsetInvalidError
 from waterdrop_py.testing.doubles import FakeMessage
 

@@ -6,8 +6,10 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from waterdrop_py._engine.client.borrow_marks import borrower
-from waterdrop_py._engine.client.client import Client, Pin
+from waterdrop_py._engine.client.client import Client
+from waterdrop_py._engine.client.pins import Pin
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
@@ -38,11 +40,11 @@ class Pinned:
         me = threading.current_thread()
         self._pin = pin = Pin(threading.get_ident(), me.name, clock.now())
         while True:
-            client = self._connection.ready(None)
+            client = open_noted(self._connection, None)
             client.pins.append(pin)
             native = client.native
             if self._connection.client is client and native is not None:
-                client.pinned = True
+                client.pins.mark_used()
                 self._client = client
                 return native
             client.pins.remove(pin)
@@ -52,8 +54,7 @@ class Pinned:
         if client is None:
             return
         client.pins.remove(self._pin)
-        if client.on_unpinned is not None and not client.pins:
-            client.on_unpinned()
+        if client.pins.left_last():
             return
         client.poll_soon(client)
         if client.refusals:
@@ -66,10 +67,10 @@ def borrow(
 ) -> _T:
     """`call(client)` with the open client, which stays open meanwhile.
 
-    Opens one if need be; raises what `Connection.ready` and `call` raise.
+    Opens one if need be; raises what `open_client` and `call` raise.
     """
     while True:
-        client = connection.ready(deadline)
+        client = open_noted(connection, deadline)
         try:
             # Within the `try`: CPython runs signal handlers after a call and not
             # before it, so whatever is raised here finds the mark set.

@@ -1,226 +1,26 @@
-"""Asking the cluster for the metadata of one topic.
+"""Asking the cluster for the metadata of one topic, with a client opened if need be.
 
-The interface is three functions:
-
-    ask(slot, topic, deadline)          the answer; blocks until `deadline` at most
-    ask_aside(slot, topic, timeout)     the same, on a library thread; no caller waits
-    ask_held(slot, life, topic, deadline)   `ask`, of the client `client` alone, for a
-                                        caller whose message it still has in flight
-
-An answer is confluent-kafka's `ClusterMetadata`. Every answer is also given to
-`connection.learn`.
-
-`list_topics(timeout=t)` sends a request of its own each time. With a round trip longer
-than `t` no call ever sees an answer: short slices fail for ever on a slow broker. (On a
-new client an answer takes up to three round trips, and six where a call ends in the
-middle of them: measured.) So the first native call has `FIRST` seconds, or all that the
-caller has. A call that no broker was connected for has sent nothing, and the next one
-may be as short. Once a request was not answered in time, the next call has all the time
-that is left.
-
-Each client has at most one request for each topic; whoever asks meanwhile waits for
-that one. It runs on a closer. The callers wait on a bell, open to Ctrl-C, and serve
-what librdkafka reports meanwhile.
-
-A native call cannot be stopped; a native close waits for it (measured with 2.16). When
-its caller has left early, a client that is to be closed is let go of at once, and
-destroyed when the call has ended (`Teardown.run`). A caller that waits for that close
-leaves after 0.3 s (`Teardown.wait_until`).
+An answer is confluent-kafka's `ClusterMetadata`. How it is asked for is in
+`metadata_request.py`.
 """
 
 from __future__ import annotations
 
-from math import inf
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
-from confluent_kafka import KafkaException
-
-from waterdrop_py._engine.client import waiting
-from waterdrop_py._engine.client.kafka_errors import code_name, kafka_error_of
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.pause import pause
-from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py.errors import ReentrantCallError
+from waterdrop_py._engine.connection.metadata_request import joined, wait_for
+from waterdrop_py._engine.connection.opening import open_noted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.connection import Connection
-    from waterdrop_py.typing import KafkaClient
 
 PROBE: Final = "waterdrop py?"
 """A name that Kafka refuses: the question proves the connection, and creates no topic
 (measured on Kafka 4 with `auto.create.topics.enable`)."""
-FIRST: Final = 30.0
-"""Seconds of the first native call at the most. An unreachable broker holds a client
-that nobody wants any more for as long."""
-ASIDE: Final = 5.0
-"""Seconds that a request may take which nobody waits for."""
-_SHORTEST: Final = 0.005
-_LONGEST: Final = 0.1
-"""Seconds between two looks at what librdkafka reports, while a caller waits."""
-_BETWEEN: Final = 0.05
-"""Seconds between two native calls."""
-
-
-def list_topics(
-    client: KafkaClient, topic: str | None = None, *, timeout: float
-) -> Any:
-    """The cluster's metadata, of all topics or of one; `timeout` in seconds."""
-    # Imported here and not by the call, which turns a Ctrl-C in the middle of that
-    # import into an ImportError. By the statement: up to Python 3.10 `import_module`
-    # takes the module's lock each time, and a Ctrl-C as that is dropped is lost.
-    import confluent_kafka.admin  # noqa: F401
-
-    return client.list_topics(topic, timeout=timeout)
-
-
-class Request:
-    """One request for the metadata of a topic, on one client. Used once.
-
-    Attributes:
-        bells: one for each caller that waits; a client is not let go of meanwhile.
-        running: the native call is in progress; a client is not destroyed meanwhile.
-        lasting: until when it goes on without a caller that waits.
-        over: `answer` or `error` is there, or neither, where the client was let go of.
-    """
-
-    __slots__ = (
-        "_held",
-        "_right",
-        "answer",
-        "client",
-        "connection",
-        "error",
-        "lasting",
-        "over",
-        "running",
-        "submitted",
-        "topic",
-        "until",
-        "wakeups",
-    )
-
-    def __init__(
-        self, connection: Connection, client: Client, topic: str, until: float
-    ) -> None:
-        self.connection = connection
-        self.client = client
-        self._right: list[None] = [None]
-        self._held = False
-        self.topic = topic
-        self.until = until
-        self.lasting = 0.0
-        self.wakeups: dict[Wakeup, None] = {}
-        self.answer: Any = None
-        self.error: Exception | None = None
-        self.over = self.running = self.submitted = False
-
-    @property
-    def answered(self) -> bool:
-        """Whether it ended by an answer or an error, and not with its client."""
-        return self.answer is not None or self.error is not None
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether it ended because its time was over."""
-        native = None if self.error is None else kafka_error_of(self.error)
-        return native is not None and code_name(native) in _NO_ANSWER
-
-    def outcome(self) -> Any:
-        """The answer; raises the error instead."""
-        if isinstance(self.error, KafkaException):
-            raise KafkaException(*self.error.args)  # one for each caller
-        if self.error is not None:
-            raise self.error
-        return self.answer
-
-    def hold(self) -> None:
-        """The caller has a message in flight, which keeps the client."""
-        self._held = True
-
-    def submit(self) -> None:
-        """Have it run on a closer. Twice does no harm: a signal handler may have raised
-        before the first (test_a_torn_request_is_submitted_by_the_next)."""
-        if not self.submitted:
-            self.connection.runtime.workers.submit(self.run)
-            self.submitted = True
-
-    def run(self) -> None:
-        """Ask, until there is an answer or nobody has any time left."""
-        try:
-            self._right.pop()
-        except IndexError:
-            return
-        try:
-            self._refuse_inside_a_poll()
-            self._ask()
-        except Exception as error:  # noqa: BLE001 - raised where it is waited for
-            self.error = error
-        finally:
-            self.running = False
-            if self.client.asking.get(self.topic) is self:
-                del self.client.asking[self.topic]
-            self.over = True
-            for wakeup in tuple(self.wakeups):
-                wakeup()
-
-    def withdraw(self) -> None:
-        """There is no thread to ask on. A caller that waits runs it itself."""
-        if not self.wakeups and self.client.asking.get(self.topic) is self:
-            del self.client.asking[self.topic]
-
-    def _refuse_inside_a_poll(self) -> None:
-        """Where no thread starts, a callback of the client would ask inside of its own
-        poll, and confluent-kafka ends the process for that."""
-        if self.client.polled_by_this_thread() and not self.client.between:
-            raise ReentrantCallError(
-                "metadata was asked for inside a callback of the same client, and no "
-                "thread can be started any more to ask for it"
-            )
-
-    def _ask(self) -> None:
-        wait = FIRST
-        while True:
-            # Said first, looked at the client second: who destroys it lets go of it
-            # first and looks who is asking second
-            # (test_a_close_waits_for_a_metadata_request).
-            self.running = True
-            client = self.client.native
-            if client is None or not self._kept():
-                return
-            try:
-                left = min(wait, self.until - clock.system_now())
-                self.answer = list_topics(client, self.topic, timeout=max(0.001, left))
-            except KafkaException as error:
-                native = kafka_error_of(error)
-                code = "" if native is None else code_name(native)
-                now = clock.system_now()
-                left_alone = not self.wakeups and now >= self.lasting
-                if now >= self.until or left_alone or code not in _NO_ANSWER:
-                    raise
-                if code == "timed_out":
-                    wait = inf
-                pause(_BETWEEN)  # the connection may have broken
-            else:
-                wanted = bool(self.wakeups) or self.lasting > 0
-                self.connection.learn(
-                    self.client, self.topic, self.answer, wanted=wanted
-                )
-                return
-            finally:
-                self.running = False
-
-    def _kept(self) -> bool:
-        client = self.client
-        return self.connection.client is client or (
-            self._held and client.given_up is None
-        )
-
-
-_NO_ANSWER: Final = frozenset({"transport", "timed_out"})
 
 
 def ask(
@@ -235,139 +35,25 @@ def ask(
     """The metadata of `topic`, with the open client; opens one if need be.
 
     Blocks until `deadline`, a time of `clock.system_now`. A request that this call
-    begins goes on for `lasting` seconds, also if the call ends before. `heard(life)` is
-    called now and then, and ends the wait by what it raises. An answer is activity of
-    the client if the call is `active`.
+    begins goes on for `lasting` seconds, also if the call ends before.
+    `heard(client)` is called now and then, and ends the wait by what it raises. An
+    answer is activity of the client if the call is `active`.
 
     Raises:
         KafkaException: librdkafka's answer is an error.
         TimeoutError: `deadline` is over.
-        What `Connection.ready` raises.
+        What `open_client` raises.
     """
     goes_on = clock.system_now() + lasting
     until = max(deadline, goes_on)
     while True:
-        client = connection.ready(deadline)
-        request = _joined(connection, client, topic, until)
+        client = open_noted(connection, deadline)
+        request = joined(connection, client, topic, until)
         if lasting:
             request.lasting = goes_on
         # One that had less time may end as this caller joins it.
-        answered = _wait_for(request, deadline, heard, active=active)
+        answered = wait_for(request, deadline, heard, active=active)
         if answered and not (request.unanswered and clock.system_now() < deadline):
             return request.outcome()
         if clock.system_now() >= deadline:
             raise TimeoutError("no answer in time")
-
-
-def ask_held(
-    connection: Connection, client: Client, topic: str, deadline: float
-) -> Any:
-    """`ask`, of `client` alone, also while its producer closes.
-
-    The caller has a message that `client` counts as in flight, and is a library thread:
-    the native call is made on it.
-
-    Raises:
-        KafkaException: librdkafka's answer is an error.
-        TimeoutError: `deadline` is over, or the client was given up.
-    """
-    while True:
-        request = _joined(connection, client, topic, deadline)
-        # One that was asked aside has less time, and may have ended with its client as
-        # this caller joined it (test_a_topic_that_shrank_at_the_exit).
-        answered = _wait_for(request, deadline, None, held=True)
-        over = clock.system_now() >= deadline or client.given_up is not None
-        if answered and (over or not request.unanswered):
-            return request.outcome()
-        if over:
-            raise TimeoutError("no answer in time")
-
-
-def ask_aside(connection: Connection, topic: str, timeout: float = ASIDE) -> None:
-    """Ask with the open client on a library thread, if there is a client.
-
-    Returns at once. It is not activity, and keeps no client from being let go of. At
-    interpreter exit there may be no thread for it, and then it is not asked: neither
-    the poller nor the caller waits for an answer
-    (test_without_a_thread_nothing_is_asked).
-    """
-    client, caller = connection.client, get_ident()
-    if client.native is None:
-        return
-    request = _joined(connection, client, topic, clock.system_now() + timeout)
-
-    def job() -> None:
-        if get_ident() == caller or connection.runtime.poller.polls_here:
-            request.withdraw()
-        else:
-            request.run()
-            _tell_what_a_factorys_client_raised(request)
-
-    connection.runtime.workers.submit(job)
-
-
-def _tell_what_a_factorys_client_raised(request: Request) -> None:
-    error = request.error
-    if error is not None and not isinstance(error, KafkaException):
-        request.client.ask_at = inf  # that client is not asked again
-        request.connection.emitter.error("librdkafka.error", error)
-
-
-def _joined(
-    connection: Connection, client: Client, topic: str, until: float
-) -> Request:
-    """The request that is in progress, or a new one."""
-    request = client.asking.setdefault(topic, Request(connection, client, topic, until))
-    request.until = max(request.until, until)
-    return request
-
-
-def _wait_for(
-    request: Request,
-    deadline: float,
-    heard: Callable[[Client], None] | None,
-    *,
-    held: bool = False,
-    active: bool = False,
-) -> bool:
-    """Wait until `request` is answered; False when `deadline` is over, or when the
-    client was let go of."""
-    connection, client = request.connection, request.client
-    wakeup = Wakeup()
-    try:
-        # Hung up first, looked at the slot second; who lets go of a client takes it out
-        # of the slot first and looks who waits second
-        # (test_a_client_is_kept_while_somebody_waits_for_metadata). The request forgets
-        # its callers with its answer, the life each one as it leaves
-        # (test_an_answered_caller_keeps_the_client_until_it_leaves).
-        client.awaiting[wakeup] = None
-        request.wakeups[wakeup] = None
-        if held:
-            request.hold()
-            request.run()
-        else:
-            request.submit()
-        wait = _SHORTEST
-        while not request.over:
-            left = deadline - clock.system_now()
-            if left <= 0 or not (held or connection.client is client):
-                return False
-            if wakeup.wait(min(left, wait)):
-                continue
-            wait = min(2 * wait, _LONGEST)
-            connection.runtime.workers.relieve()
-            waiting.hear(client)
-            if heard is not None:
-                heard(client)
-        if active and request.answer is not None:
-            # Before the bell is taken down: the reaper may be looking
-            # (test_a_due_client_is_active_before_it_is_left).
-            client.last_activity = clock.now()
-        return request.answered
-    finally:
-        # First, and in one call of C: a mark that stayed would keep the client for good
-        # (test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client).
-        client.awaiting.pop(wakeup, None)
-        request.wakeups.pop(wakeup, None)
-        if client.refusals:
-            connection.reschedule()

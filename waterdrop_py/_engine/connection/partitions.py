@@ -1,4 +1,4 @@
-"""How many partitions a topic has, for messages with a `partition_key`."""
+"""What a producer knows of its topics' partitions, and where a message moves to."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ from zlib import crc32
 
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine.client.kafka_errors import (
-    code_name,
-    kafka_error_of,
-    produce_error,
-    refusal_of,
-)
+from waterdrop_py._engine.client.kafka_errors import code_name
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.pause import pause
-from waterdrop_py._engine.connection import metadata
-from waterdrop_py._engine.reports.subjects import nearest
-from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.connection.connection import Connection
-    from waterdrop_py.delivery import Place
+    from waterdrop_py._engine.client.pending import Place
 
 LOOK_UP: Final = 5.0
 """Seconds that a look-up takes at most."""
@@ -37,14 +27,8 @@ RECOUNTED: Final = 1.0
 """Seconds after a refusal in which a count is not asked again for another one."""
 MOST: Final = 1_000
 """Topics of which such things are remembered."""
-_AGAIN: Final = 0.05
-_AGAIN_MOST: Final = 0.5
-"""Seconds until a topic that the cluster may be creating is asked about again."""
 GONE: Final = frozenset({"unknown_partition", "unknown_topic_or_part", "unknown_topic"})
 """Codes of a message whose partition does not exist."""
-_PASSING: Final = frozenset(
-    {"transport", "timed_out", "all_brokers_down", "unknown_topic_or_part"}
-)
 
 
 class _Count(NamedTuple):
@@ -136,36 +120,6 @@ class Partitions:
         self._recounted[topic] = clock.now()
 
 
-def partition_of(
-    connection: Connection, topic: str, partition_key: bytes, deadline: float | None
-) -> int:
-    """The partition of a key: librdkafka's `consistent` partitioner."""
-    count = connection.partitions.count(topic)
-    if count is None:
-        count = _look_up(connection, topic, deadline)
-    return crc32(partition_key) % count
-
-
-def partition_count(connection: Connection, topic: str) -> int:
-    """The topic's number of partitions: what is known, or what the cluster says
-    within 5 s.
-
-    Raises:
-        ProduceError: the topic is unknown, or no broker answered; nothing was sent.
-    """
-    count = connection.partitions.count(topic)
-    if count is None:
-        return _look_up(connection, topic, None)
-    refresh(connection, topic)
-    return count
-
-
-def refresh(connection: Connection, topic: str) -> None:
-    """Have an old count asked again, on a library thread, if a client is open."""
-    if connection.client.native is not None and connection.partitions.is_old(topic):
-        metadata.ask_aside(connection, topic)
-
-
 def moved(
     partitions: Partitions,
     topic: str,
@@ -192,84 +146,3 @@ def moved(
     if place.partition_key is None:
         return None
     return crc32(place.partition_key) % count
-
-
-def _look_up(connection: Connection, topic: str, deadline: float | None) -> int:
-    connection.refuse_closed()
-    known = connection.partitions
-    give_up = clock.system_now() + LOOK_UP
-    if deadline is not None:
-        give_up = min(give_up, deadline)
-    again = _AGAIN
-    error: ProduceError | None = None
-    while known.missing(topic) is None:
-        found, refusal = _asked(connection, topic, give_up)
-        if found is not None:
-            return found
-        error = refusal or error
-        if error is not None and not error.retriable and error.code not in _PASSING:
-            raise error
-        left = give_up - clock.system_now()
-        # A topic that was missing before was not created by that question, so another
-        # one like it is of no use.
-        if left <= again or known.was_missing(topic):
-            if error is not None and error.code in GONE:
-                known.note_missing(topic, kafka_error_of(_cause(error)))
-                break
-            if left <= 0:
-                raise error or _unanswered(connection, topic)
-        # The cluster may create the topic on the first question, and answer a later
-        # one.
-        pause(max(0.0, min(again, left)))
-        again = min(2 * again, _AGAIN_MOST)
-    raise _missing(connection, topic)
-
-
-def _asked(
-    connection: Connection, topic: str, give_up: float
-) -> tuple[int | None, ProduceError | None]:
-    """The number, or what the cluster said instead; neither when there is no answer."""
-    try:
-        answer = metadata.ask(connection, topic, give_up, lasting=LOOK_UP)
-    except TimeoutError:
-        return None, None
-    except KafkaException as raised:
-        return None, _refused(raised, topic, connection)
-    found = answer.topics.get(topic)
-    if found is not None and found.error is not None:
-        return None, _refused(KafkaException(found.error), topic, connection)
-    return connection.partitions.count(topic), None
-
-
-def _unanswered(connection: Connection, topic: str) -> ProduceError:
-    return ProduceError(
-        f"partitions of {topic!r}: no answer in time; nothing was sent",
-        code="timed_out",
-        retriable=True,
-        checklist=connection.reports.checklist(),
-    )
-
-
-def _missing(connection: Connection, topic: str) -> ProduceError:
-    names = {*connection.partitions.topics(), *connection.reports.topics}
-    return produce_error(
-        connection.partitions.missing(topic),
-        subject=f"there is no topic {topic!r}{nearest(topic, names)}; nothing was "
-        "sent: ",
-    )
-
-
-def _cause(error: ProduceError) -> BaseException:
-    return error.__cause__ or error
-
-
-def _refused(
-    raised: KafkaException, topic: str, connection: Connection
-) -> ProduceError:
-    return produce_error(
-        refusal_of(raised),
-        subject=f"partitions of {topic!r}; nothing was sent: ",
-        checklist=connection.reports.checklist()
-        if connection.reports.diagnosis.code
-        else (),
-    )

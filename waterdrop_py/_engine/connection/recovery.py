@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Claim, Ticket
 from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.connection.disconnecting import discard
 from waterdrop_py._settings.librdkafka import SERVERS
 from waterdrop_py._settings.properties import EditableProperties, copied
 from waterdrop_py._settings.reading import value_of
@@ -61,8 +62,8 @@ class Recovery:
         self._replaced: Client | None = None
         self._attempts = 0
         self._claim = Claim()
-        connection.is_final = self.is_final
-        connection.resets.append(self._reset)
+        connection.hooks.decide_final_by(self.is_final)
+        connection.hooks.on_reset(self._reset)
 
     def _reset(self) -> None:
         """Be as if just made: this is a forked child."""
@@ -122,7 +123,7 @@ class Recovery:
         if kind is not None:
             self._emitter.error(kind, error, attempt=attempt)
         self._ask_for_properties(attempt, error)
-        self._connection.discard(client)
+        discard(self._connection, client)
         pause(self._policy.backoff)
         self._emitter.emit(
             "producer.reloaded",
@@ -146,7 +147,6 @@ class Recovery:
         if errors:
             self._emitter.error("librdkafka.error", ConfigurationInvalidError(errors))
             return
-        before = factory.kafka
-        factory.kafka = properties
+        before = factory.change(properties)
         if any(value_of(before, each) != value_of(properties, each) for each in _WHERE):
             factory.brokers.forget()  # they may be of another cluster or listener

@@ -9,12 +9,19 @@ from confluent_kafka import KafkaException
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.kafka_errors import code_name
+from waterdrop_py._engine.client.pending import (
+    Place,
+    client_of,
+    move,
+    place_of,
+    produce_again,
+    topic_of,
+)
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.pause import pause
-from waterdrop_py._engine.connection import metadata
+from waterdrop_py._engine.connection.metadata_request import ask_held
 from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP, moved
 from waterdrop_py._settings.defaults import message_timeout_ms
-from waterdrop_py.delivery import Place
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
@@ -60,7 +67,7 @@ class Resending:
         Inside the poll; neither asks nor sends anything. Once for each report, also
         where a signal handler interrupted the drain behind it.
         """
-        place = handle._place
+        place = place_of(handle)
         if place is None:
             return False
         if type(place) is Moved:  # it was handed over again, or is about to be
@@ -77,7 +84,7 @@ class Resending:
         if self._refused is _NONE:
             self._right = [None]
             self._refused = []
-        handle._place = Moved(*place)
+        move(handle, Moved(*place))
         self._refused.append((handle, error, native))
         return True
 
@@ -122,11 +129,11 @@ class Resending:
         except Exception as error:  # noqa: BLE001 - contained, and told of
             self._connection.emitter.error("librdkafka.error", error)
             if not report[0].done():
-                _give_back(report, report[0]._client)
+                _give_back(report, client_of(report[0]))
 
     def _again(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
-        client: Client = handle._client
-        topic, place = handle._topic, handle._place
+        client = client_of(handle)
+        topic, place = topic_of(handle), place_of(handle)
         if place is None:
             return
         until = clock.system_now() + LOOK_UP
@@ -134,7 +141,7 @@ class Resending:
             self._connection.partitions,
             topic,
             place,
-            lambda: metadata.ask_held(self._connection, client, topic, until),
+            lambda: ask_held(self._connection, client, topic, until),
         )
         if partition is None or not _hand_over(handle, client, partition, until):
             _give_back((handle, error, native), client)
@@ -155,23 +162,13 @@ def _hand_over(
     The mark is set before the look: whoever gives a client up says so before it looks
     who is inside (test_a_message_is_given_up_as_it_is_sent_again).
     """
-    place: Any = handle._place
     while True:
         try:
             client.borrows.append(None)
             if handle.done() or client.produce is None:
                 return False
             client.quiet = False
-            client.produce(
-                handle._topic,
-                handle._payload,
-                handle._key,
-                partition,
-                handle,
-                handle,
-                place.timestamp or 0,
-                handle._headers,
-            )
+            produce_again(handle, client.produce, partition)
         except BufferError:
             if clock.system_now() >= until:
                 return False

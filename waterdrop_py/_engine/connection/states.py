@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
@@ -66,6 +67,16 @@ STATUS_MOVES: Final[dict[Status, frozenset[Status]]] = {
     Status.CLOSING: frozenset({Status.CLOSED}),
     Status.CLOSED: frozenset(),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a client may not be closed now; a reason of `IdleReport`."""
+
+    code: str
+    count: int = 1
+    age_ms: float | None = None
+    owner: str | None = None
 
 
 def derive_status(state: ConnectionState, *, opened: bool, teardown: bool) -> Status:

@@ -17,13 +17,15 @@ from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.process.reaper import RELIEF
-from waterdrop_py._engine.process.resources import count_resources, released
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from waterdrop_py._engine.client.client import Client
-    from waterdrop_py._engine.connection.connection import Connection
-    from waterdrop_py._engine.process.resources import ResourceCount
+    from waterdrop_py._engine.connection.batch import TeardownBatch
+    from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.process.runtime import Runtime
 
 LAST_ABORT: Final = 0.1
@@ -64,7 +66,7 @@ def destroy_unready(client: Client) -> None:
 def _drop(client: Client, ticket: Ticket) -> None:
     """Drop the client, before the turn: nobody polls or counts a destroyed one."""
     try:
-        client.native = client.produce = None
+        client.drop_native()
         client.drain()
     finally:
         client.leave(ticket)
@@ -80,7 +82,7 @@ def _destroy(client: Client) -> None:
     native = client.native
     if native is None:
         return
-    if client.in_transaction and client.fatal is None:
+    if client.transaction.open and client.fatal is None:
         try:
             native.abort_transaction(LAST_ABORT)
         except KafkaException:
@@ -94,43 +96,53 @@ class Teardown:
     __slots__ = (
         "_batch",
         "_claimed",
+        "_emitter",
         "_nudged",
+        "_on_gone",
         "_over_at",
+        "_runtime",
         "_told",
         "client",
+        "close_timeout",
         "closed",
-        "connection",
         "idle_ms",
         "reason",
         "started",
         "thread",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a close needs, in place of a connection
         self,
-        connection: Connection,
+        runtime: Runtime,
+        emitter: Emitter,
         client: Client,
         reason: str,
+        on_gone: Callable[[Teardown], None],
+        *,
+        close_timeout: float,
         batch: TeardownBatch | None = None,
     ) -> None:
+        """`on_gone` is called once, when the client is destroyed or given up.
+        `close_timeout`: seconds after which the close is given up."""
         now = clock.now()
-        self.connection = connection
+        self._runtime = runtime
+        self._emitter = emitter
+        self._on_gone = on_gone
+        self.close_timeout = close_timeout
         self.client = client
         self.reason = reason
         self.idle_ms = (now - client.last_activity) * 1000
         self.closed = Wakeup()
         self.thread: int | None = get_ident()  # whoever has to begin it yet
         self.started = self._nudged = clock.system_now()
-        self._batch = (
-            batch if batch is not None else connection.runtime.batch([connection])
-        )
+        self._batch = batch if batch is not None else batch_of(runtime, [emitter])
         self._claimed: list[None] = [None]
         self._over_at = math.inf
         self._told = False
 
     def begin(self) -> None:
         """Close the client on a closer thread, as soon as nobody polls it."""
-        self.connection.runtime.teardowns[self] = None
+        self._runtime.closes.begin(self)
         self._nudged = clock.system_now()
         self.client.after_turn(self._submit)
         self.thread = None
@@ -143,7 +155,7 @@ class Teardown:
         """
         if not self._claimed or clock.system_now() - self._nudged <= NUDGE:
             return
-        workers = self.connection.runtime.workers
+        workers = self._runtime.workers
         # While closes wait for a thread, this one may just be waiting for its own.
         if workers.waiting():
             workers.relieve()
@@ -154,7 +166,7 @@ class Teardown:
         self.begin()
 
     def _submit(self) -> None:
-        self.connection.runtime.workers.submit(self.run)
+        self._runtime.workers.submit(self.run)
 
     def run(self) -> None:
         """Close the client here and now, unless somebody polls it again.
@@ -174,10 +186,10 @@ class Teardown:
         identities = identities_of(client.native)
         try:
             # With the turn: nobody hears any more of a client that was let go of.
-            while client.asks():
+            while client.asking.running():
                 pause(INSIDE)
             # The fork waits for its own closes itself.
-            fork_guard = self.connection.runtime.fork_guard
+            fork_guard = self._runtime.fork_guard
             with nullcontext() if self.reason == "fork" else fork_guard.closing():
                 _destroy(client)
         except Exception as raised:
@@ -190,7 +202,7 @@ class Teardown:
         finally:
             _drop(client, ticket)
         self.finish(error)
-        self.connection.runtime.leak_check.closed(self.connection, identities)
+        self._runtime.leak_check.closed(self._emitter, identities)
 
     def finish(self, error: Exception | None = None) -> bool:
         """The client is destroyed, or given up; False when that was said before."""
@@ -202,11 +214,11 @@ class Teardown:
         try:
             # In this order: a close is always to be seen, as one in progress or as
             # traffic.
-            self.connection.released(self)
-            self.connection.runtime.forget(self)
+            self._on_gone(self)
+            self._runtime.closes.end(self)
             if error is not None and self.client.fatal is None:
-                self.connection.emitter.error("producer.disconnect.error", error)
-            self._batch.done(self)
+                self._emitter.error("producer.disconnect.error", error)
+            self._batch.done(self.announce)
         finally:
             self._told = True
             self.closed()
@@ -221,7 +233,7 @@ class Teardown:
     def wait_until(self, deadline: float) -> None:
         """Wait until the client is destroyed and that was told, or `deadline`; the
         close goes on (test_disconnect_returns_when_it_was_told)."""
-        workers = self.connection.runtime.workers
+        workers = self._runtime.workers
         while not self._told:
             left = min(deadline, self._over_at + TELLING) - clock.system_now()
             if left <= 0 or self._waits_for_an_answer():
@@ -232,7 +244,7 @@ class Teardown:
 
     def _waits_for_an_answer(self) -> bool:
         late = clock.system_now() - self.started > ANSWER
-        return late and self.client.asks()
+        return late and self.client.asking.running()
 
     def abandon(self) -> None:
         """Give up a close that hangs: its thread is a daemon, and leaks the client.
@@ -240,12 +252,12 @@ class Teardown:
         One that waits for the answer to a metadata request does not hang: it ends by
         itself, and the client is destroyed then.
         """
-        asking = self.client.asks()
+        asking = self.client.asking.running()
         if asking:
-            self.connection.runtime.note_traffic()  # what it releases is not measured
+            self._runtime.closes.note_move()  # what it releases is not measured
         if self.finish() and not asking:
             error = TimeoutError("the close of a client hangs; it was abandoned")
-            self.connection.emitter.error("producer.close.abandoned", error)
+            self._emitter.error("producer.close.abandoned", error)
 
     def payload(self, measured: dict[str, int] | None) -> dict[str, Any]:
         """What `producer.disconnected` says."""
@@ -260,109 +272,9 @@ class Teardown:
     def announce(self, measured: dict[str, int] | None) -> None:
         """Say that the client is gone, and what that released."""
         if self._batch.silent:
-            self.connection.emitter.emit(
-                "producer.disconnecting", {"reason": self.reason}
-            )
-        self.connection.emitter.emit(
+            self._emitter.emit("producer.disconnecting", {"reason": self.reason})
+        self._emitter.emit(
             "producer.disconnected",
             self.payload(measured),
             duration_ms=(clock.system_now() - self.started) * 1000,
         )
-
-
-class TeardownBatch:
-    """Clients that are closed together, and what that released of the process.
-
-    One look at the process costs up to 0.1 s with a thousand clients, so it is
-    made once before and once after the batch, not for each close. The figures
-    are shared out evenly, and only said when nobody else opened or closed a
-    client meanwhile. No lock: `_open.pop` counts down.
-    """
-
-    __slots__ = ("_before", "_closed", "_late", "_moves", "_open", "_runtime", "silent")
-
-    def __init__(
-        self, runtime: Runtime, size: int, *, measure: bool, silent: bool = False
-    ) -> None:
-        self._runtime = runtime
-        # A silent batch has one place more: it is told of when its owner says so.
-        self.silent = silent
-        self._open: list[None] = [None] * (size + silent)
-        self._closed: list[Teardown] = []
-        # Not measured, so nobody has to wait for the others.
-        self._late = not measure and not silent
-        self._moves = runtime.traffic()  # first: what ends during the census counts
-        self._before = count_resources() if measure else None
-
-    def done(self, teardown: Teardown) -> None:
-        """One client is destroyed; with the last one, everybody is told."""
-        self._closed.append(teardown)
-        self.skip()
-
-    def skip(self) -> None:
-        """One client is not closed, or is destroyed."""
-        with suppress(IndexError):
-            self._open.pop()
-        if not self._open or self._late:
-            self.announce()
-
-    @property
-    def over(self) -> bool:
-        """Whether every client of it is destroyed or was not closed."""
-        return not self._open
-
-    @property
-    def late(self) -> bool:
-        """Whether those that were in time have been told of already."""
-        return self._late
-
-    def announce(self) -> None:
-        """Tell of those that are closed: of all, or of those that were in time."""
-        self._late = bool(self._open)
-        shares = [] if self._late else self._shares()
-        while self._closed:
-            try:
-                teardown = self._closed.pop(0)
-            except IndexError:
-                return
-            teardown.announce(shares.pop() if shares else None)
-
-    def _shares(self) -> list[dict[str, int]]:
-        before, count = self._before, len(self._closed)
-        if before is None or not count:
-            return []
-        after = _settled_count(before)
-        # Every close is one move once it has ended: any more, or one that has not,
-        # and somebody else opened or closed. Asked last: one that began during the
-        # census has changed it.
-        runtime = self._runtime
-        if (
-            after is None
-            or runtime.teardowns
-            or runtime.traffic() != self._moves + count
-        ):
-            return []
-        total = released(before, after)
-        shares = [
-            {name: figure // count for name, figure in total.items()}
-            for _ in range(count)
-        ]
-        for name, figure in total.items():
-            for index in range(figure % count):
-                shares[index][name] += 1
-        return shares
-
-
-def _settled_count(before: ResourceCount) -> ResourceCount | None:
-    """The census after the close, once the kernel has let go too.
-
-    A joined thread stays in /proc for some microseconds, so a count that still
-    falls is taken again.
-    """
-    last = before
-    for _ in range(5):
-        census = count_resources()
-        if census is None or census == last:
-            return census
-        last = census
-    return last

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._engine.connection.connection import Refusal
-from waterdrop_py._engine.connection.states import ConnectionState
+from waterdrop_py._engine.connection.disconnecting import blockers
+from waterdrop_py._engine.connection.states import Refusal
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
@@ -39,16 +39,16 @@ def explain_idle(connection: Connection) -> IdleReport:
     """The report on `connection`. Takes no lock, opens nothing."""
     check()
     client = connection.known
-    if connection.state in {ConnectionState.CLOSING, ConnectionState.CLOSED}:
+    if connection.is_closing:
         return IdleReport(False, None, (Refusal("closed", 0),))
     if client is None:
         return IdleReport(False, None, (Refusal("not_connected", 0),))
-    reasons = connection.blockers(client)
+    reasons = blockers(connection, client)
     if not reasons and (theirs := _theirs(connection, client)):
         reasons.append(Refusal("in_flight", theirs))
     disconnectable = not reasons
     due_in_ms: float | None = None
-    due = connection.due_of(client)
+    due = connection.policy.due_at(client)
     if due is None:
         reasons.append(Refusal("disabled", 0))
     else:
@@ -64,7 +64,7 @@ def _theirs(connection: Connection, client: Client) -> int:
 
     The client itself is asked, so a mark keeps it from being destroyed meanwhile.
     """
-    if not client.pinned:
+    if not client.pins.ever:
         return 0
     try:
         client.borrows.append(None)

@@ -12,6 +12,7 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.connection import NO_CLIENT
+from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.introspection.stats import Health
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import (
@@ -81,9 +82,8 @@ def connect(connection: Connection, timeout: float, retries: Retries) -> None:
             pause(min(interval, left))
         if interval is None or clock.system_now() >= deadline:
             if connection.ledger.opens != opens:
-                connection.disconnect(
-                    "requested"
-                )  # nobody would look after it for a while
+                # Nothing else would look after it for a while.
+                disconnect(connection, "requested")
             raise error
 
 

@@ -16,8 +16,10 @@ from waterdrop_py._engine.process.resources import count_resources
 from waterdrop_py.errors import WaterdropError
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.connection.connection import Connection
-    from waterdrop_py._engine.process.runtime import Runtime
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.process.closes import Closes
 
 PATIENCE: Final = 1.0
 """Seconds that the kernel and librdkafka have to let go of everything."""
@@ -56,8 +58,17 @@ class LeakCheck:
     process has a confluent-kafka client of somebody else's.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(
+        self,
+        closes: Closes,
+        any_open: Callable[[], bool],
+        submit: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """`any_open`: whether a client of the library is open; `submit` runs a job on a
+        library thread."""
+        self._closes = closes
+        self._any_open = any_open
+        self._submit = submit
         self._ours: deque[int] = deque(maxlen=_REMEMBERED)
         self._looking: list[None] = []
         self._spared_until = -math.inf
@@ -67,38 +78,38 @@ class LeakCheck:
         """Nobody looks any more: the process ends."""
         self._over()
 
-    def closed(self, connection: Connection, identities: tuple[int, ...]) -> None:
+    def closed(self, emitter: Emitter, identities: tuple[int, ...]) -> None:
         """A client, by its `id` and that of each producer that it wraps, was closed:
-        look in a while, if it was the last."""
+        look in a while, if it was the last, and have `emitter` tell."""
         self._ours.extend(identities)
         # The walk over every producer comes last: for each of a thousand closes it
-        # would cost more than all else of them. Whoever ends last finds no `teardowns`.
+        # would cost more than all else of them. The last close finds no other.
         if (
             self._looking
-            or self._runtime.teardowns
-            or not connection.emitter.listens("error.occurred")
+            or self._closes.any
+            or not emitter.listens("error.occurred")
             or SECONDARY
             or clock.system_now() < self._spared_until
-            or self._runtime.holds_clients()
+            or self._any_open()
         ):
             return
         self._looking.append(None)
-        self._runtime.workers.submit(lambda: self._look(connection))
+        self._submit(lambda: self._look(emitter))
 
-    def _look(self, connection: Connection) -> None:
+    def _look(self, emitter: Emitter) -> None:
         try:
-            moves = self._runtime.traffic()
+            moves = self._closes.moves()
             if self._over.wait(PATIENCE):
                 return  # the process ends
             census = count_resources()
-            if census is None or not census.threads or self._runtime.traffic() != moves:
+            if census is None or not census.threads or self._closes.moves() != moves:
                 return
             if self._others():
                 self._spared_until = clock.system_now() + SPARED
                 return
         finally:
             self._looking.pop()
-        connection.emitter.error(
+        emitter.error(
             "producer.disconnect.incomplete",
             IncompleteDisconnectError(
                 f"{census.threads} librdkafka threads and {census.sockets} sockets "

@@ -89,6 +89,10 @@ class Poller:
         if not self._lead.taken and not self._post.fill():
             self._run_jobs()
 
+    def do_next(self, job: Callable[[], None]) -> None:
+        """Leave `job` to the next call of `do`, on this thread or another."""
+        self.armed.put(job)
+
     @property
     def polls_here(self) -> bool:
         """Whether the calling thread is the one that polls for all."""

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import weakref
-from itertools import count
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from waterdrop_py._engine.client.client import peek
 from waterdrop_py._engine.client.reachability import REACH
-from waterdrop_py._engine.concurrency import clock, threads
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
-from waterdrop_py._engine.connection.states import Status
-from waterdrop_py._engine.connection.teardown import TeardownBatch
+from waterdrop_py._engine.concurrency import background, clock, threads
 from waterdrop_py._engine.logs.log import LOG
+from waterdrop_py._engine.process.closes import Closes
 from waterdrop_py._engine.process.fork_guard import ForkGuard
 from waterdrop_py._engine.process.leak_check import SECONDARY, LeakCheck
 from waterdrop_py._engine.process.poller import Poller, SlowCallbackError
-from waterdrop_py._engine.process.reaper import RELIEF, Reaper
+from waterdrop_py._engine.process.reaper import Reapable, Reaper
 from waterdrop_py._engine.process.workers import Workers
-from waterdrop_py._engine.shutdown.exit_report import EXIT
+from waterdrop_py.monitor import on_shared_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.client import Client
-    from waterdrop_py._engine.client.factory import Factory
-    from waterdrop_py._engine.connection.connection import Connection
-    from waterdrop_py._engine.connection.teardown import Teardown
-    from waterdrop_py._engine.process.reaper import Reapable
-    from waterdrop_py._engine.reports.handler import ReportHandler
 
-LATE: Final = 0.1
-"""Seconds after which a batch is told of without its stragglers."""
-MEASURED: Final = 50
-"""Live clients up to which the process is counted before and after a batch. One count
-takes about 0.1 ms for each, and the closes wait for it: with 100 due together the
-last was closed 8 to 102 ms after the deadline without it, 75 to 349 ms with it."""
 END: Final = 0.5
 """Seconds that the exit waits for the library's threads, which end within milliseconds
 unless user code or a close that hangs holds one up."""
@@ -45,8 +30,32 @@ HELD_UP: Final = 0.02
 """Seconds of one job after which it does not wait for its thread."""
 
 
-class _ConnectionReference(weakref.ref["Connection"]):
-    """A weak reference to a slot, and the key that the registry has it by."""
+class Registered(Reapable, Protocol):
+    """What the process asks of a connection."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its producer is closed."""
+
+    def refresh(self) -> None:
+        """The subscriptions to the shared monitor have changed."""
+
+    def clients(self) -> list[Client]:
+        """Its clients that are not destroyed yet."""
+
+
+class Part(Protocol):
+    """What a room above has one of in each process."""
+
+    def reset(self) -> None:
+        """Start afresh: this is a forked child."""
+
+    def look(self, now: float) -> list[Callable[[], None]]:
+        """The jobs that are due; asked once a second, with the real clock's seconds."""
+
+
+class _Reference(weakref.ref[Registered]):
+    """A weak reference to a connection, and the key that the registry has it by."""
 
     __slots__ = ("key",)
     key: int
@@ -60,30 +69,38 @@ class Runtime:
     """
 
     def __init__(self) -> None:
+        self._parts: list[Part] = []
+        self._close_due: Callable[[Any, list[Any]], None] = _close_none
         self.reset()
-        LOG.submit = self._submit
-        LOG.wake = self._wake_poller
+        background.run_by(self._submit)
+        LOG.wake_by(self._wake_poller)
         clock.on_jump(self._wake_reaper)
 
     def reset(self) -> None:
         """Start afresh, with nothing running: at import, and in a forked child."""
         LOG.reset()
         REACH.reset()
-        EXIT.reset()
-        self._connections: dict[int, _ConnectionReference] = {}
-        self._gone = self._forget_connection  # one for all: a closure each takes 0.2 KB
-        self._traffic = count()
-        # A dict for its O(1) removal: a thousand closes may be in progress at once.
-        self.teardowns: dict[Teardown, None] = {}
-        self._batches: list[tuple[TeardownBatch, float]] = []
-        self._next_look = 0.0
+        for part in self._parts:
+            part.reset()
+        self._registry: dict[int, _Reference] = {}
+        self._gone = self._forget  # one for all: a closure each takes 0.2 KB
         # The exit handler has run: finalizers have nothing left to do.
         self.ended = False
         self.fork_guard = ForkGuard()
-        self.leak_check = LeakCheck(self)
+        self.closes = Closes(self._submit)
+        self.leak_check = LeakCheck(self.closes, self._holds_clients, self._submit)
         self.workers = Workers(self._run_on_poller)
         self.poller = Poller(self._report_slow, self._every_second, LOG.wanted)
         self.reaper = Reaper(self._reap, self._tend)
+
+    def add_part(self, part: Part) -> None:
+        """Reset `part` in a forked child, and ask it once a second what is due."""
+        self._parts.append(part)
+
+    def on_due(self, close_due: Callable[[Any, list[Any]], None]) -> None:
+        """Call `close_due(runtime, connections)`, on the reaper, with those that are
+        due."""
+        self._close_due = close_due
 
     def _submit(self, job: Callable[[], None]) -> None:
         self.workers.submit(job)
@@ -110,9 +127,7 @@ class Runtime:
         END, and what the log holds back is said now. Else it blocks for at most REST,
         and not for what holds a thread up, nor for one that stays for the log.
         """
-        if self.ended or any(
-            connection.status is not Status.CLOSED for connection in self.connections()
-        ):
+        if self.ended or not all(each.is_closed for each in self.registered()):
             return
         if SECONDARY:
             LOG.flush()
@@ -131,111 +146,68 @@ class Runtime:
 
     # -- the registry ------------------------------------------------------
 
-    def register(self, connection: Connection) -> None:
-        """Know a slot from its first open on."""
-        key, connections = id(connection), self._connections
-        if key not in connections:
-            reference = _ConnectionReference(connection, self._gone)
+    def register(self, connection: Registered) -> None:
+        """Know a connection from its first open on."""
+        key, registry = id(connection), self._registry
+        if key not in registry:
+            reference = _Reference(connection, self._gone)
             reference.key = key
-            connections[key] = reference
+            registry[key] = reference
 
-    def _forget_connection(self, reference: _ConnectionReference) -> None:
-        self._connections.pop(reference.key, None)
+    def _forget(self, reference: _Reference) -> None:
+        self._registry.pop(reference.key, None)
 
-    def connections(self) -> list[Connection]:
-        """Every slot alive that has ever opened a client."""
-        alive = [reference() for reference in list(self._connections.values())]
+    def registered(self) -> list[Registered]:
+        """Every connection alive that has ever opened a client."""
+        alive = [reference() for reference in list(self._registry.values())]
         return [connection for connection in alive if connection is not None]
 
+    def count(self) -> int:
+        """How many they are, at most."""
+        return len(self._registry)
+
     def refresh(self) -> None:
-        """Somebody subscribed to the shared monitor, or left it."""
-        for connection in self.connections():
+        """The subscriptions to the shared monitor have changed."""
+        for connection in self.registered():
             connection.refresh()
 
-    def holds_clients(self) -> bool:
+    def clients(self) -> list[Client]:
+        """Every client of the library that is not destroyed, or is being closed."""
+        return [
+            *(client for each in self.registered() for client in each.clients()),
+            *self.closes.clients(),
+        ]
+
+    def _holds_clients(self) -> bool:
         """Whether any producer of the library has a client that is not destroyed, or
         is just getting one."""
         return self.fork_guard.opening or any(
-            connection.clients() for connection in self.connections()
+            connection.clients() for connection in self.registered()
         )
 
-    # -- closes ------------------------------------------------------------
-
-    def note_traffic(self) -> None:
-        """A client is opened or closed: a measurement in progress is void."""
-        next(self._traffic)
-
-    def traffic(self) -> int:
-        """How often that was so far."""
-        return peek(self._traffic)
-
-    def batch(
-        self, connections: list[Connection], *, silent: bool = False
-    ) -> TeardownBatch:
-        """Clients that are about to be closed together."""
-        heard = any(
-            connection.emitter.listens("producer.disconnected")
-            for connection in connections
-        )
-        few = len(self._connections) <= MEASURED
-        return TeardownBatch(
-            self, len(connections), measure=heard and few, silent=silent
-        )
-
-    def open(self, factory: Factory, client: Client, reports: ReportHandler) -> None:
-        """Construct a client, at no moment at which another thread forks."""
-        self.fork_guard.enter()
-        try:
-            factory.open(client, reports)
-        finally:
-            self.fork_guard.leave(client)
+    # -- what the threads do -----------------------------------------------
 
     def _run_on_poller(self, job: Callable[[], None]) -> None:
         self.poller.do(job)
 
-    def forget(self, teardown: Teardown) -> None:
-        """A close has ended."""
-        self.teardowns.pop(teardown, None)
-
     def _every_second(self, clients: set[Client]) -> None:
         """Say what is to be said of clients and of held lines. On the poller."""
         now = clock.system_now()
-        for job in (*REACH.look(clients, now), *EXIT.look(now)):
+        jobs = REACH.look(clients, now)
+        for part in self._parts:
+            jobs = [*jobs, *part.look(now)]
+        for job in jobs:
             self.workers.submit(job)
         LOG.speak()
 
     def _reap(self, due: list[Reapable]) -> None:
-        connections = cast(
-            "list[Connection]", due
-        )  # the reaper knows what it was given
-        batch = self.batch(connections)
-        self._batches.append((batch, clock.system_now()))
-        for connection in connections:
-            self.workers.submit(_Reap(connection, batch))
+        self._close_due(self, due)
 
     def _tend(self) -> bool:
-        """Look after closes in progress; whether there are any. On the reaper."""
+        """Look after closes and jobs; whether there are any. On the reaper."""
         self.workers.relieve()
-        now = clock.system_now()
-        # The reaper wakes for each client that closes. Looking at all that close every
-        # time, it took 0.18 to 0.28 s for a thousand; now 0.07 to 0.1 s
-        # (test_closes_in_progress_are_looked_at_now_and_then).
-        if now >= self._next_look:
-            self._next_look = now + RELIEF
-            self._look_after_closes(now)
-        return bool(self._batches or self.teardowns) or self.workers.waiting()
-
-    def _look_after_closes(self, now: float) -> None:
-        for entry in tuple(self._batches):
-            batch, since = entry
-            if batch.over:
-                self._batches.remove(entry)
-            elif now - since > LATE and not batch.late:
-                self.workers.submit(batch.announce)
-        for teardown in tuple(self.teardowns):
-            teardown.nudge()
-            if now - teardown.started > teardown.connection.close_timeout:
-                self.workers.submit(teardown.abandon)
+        closing = self.closes.look()
+        return closing or self.workers.waiting()
 
     def _report_slow(self, client: Client) -> None:
         error = SlowCallbackError(
@@ -248,22 +220,9 @@ def _nothing() -> None:
     """The poller wakes, and sees by itself what it has to do."""
 
 
-class _Reap:
-    """A due slot's turn on a closer thread."""
-
-    __slots__ = ("_batch", "_connection")
-
-    def __init__(self, connection: Connection, batch: TeardownBatch) -> None:
-        self._connection = connection
-        self._batch = batch
-
-    def __call__(self) -> None:
-        try:
-            self._connection.disconnect_if_due(self._batch)
-        except Exception as error:
-            if from_signal_handler(error):
-                raise
-            self._connection.emitter.error("producer.disconnect.error", error)
+def _close_none(_: Any, __: list[Any]) -> None:
+    """Nothing falls due before a client is opened."""
 
 
 RUNTIME: Final = Runtime()
+on_shared_change(RUNTIME.refresh)

@@ -1,4 +1,4 @@
-"""From the buffer to librdkafka, and back with what did not get there."""
+"""The buffer's verbs: add, flush, put back what was not sent; the flush of a close."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.client.client import peek
+from waterdrop_py._engine.client.pending import client_of, undelivered
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
-from waterdrop_py._engine.connection.connection import Refusal
+from waterdrop_py._engine.concurrency.counter import peek
+from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce.buffer import message_of
+from waterdrop_py._engine.produce.validation import snapshots
 from waterdrop_py._engine.produce.verbs import about
 from waterdrop_py._engine.shutdown.children import watch_exit
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import ProduceManyError
+from waterdrop_py.message import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.emitter import Emitter
@@ -25,14 +29,21 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.produce.verbs import Verbs
     from waterdrop_py._engine.reports.accounting import Placed
     from waterdrop_py._engine.transactions.manager import Transactions
-    from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
-    from waterdrop_py.message import Message
+    from waterdrop_py.delivery import DeliveryReport
+    from waterdrop_py.message import Message, MessageInput
 
 
 class Flusher:
     """The buffer's verbs. Thread-safe, no lock; see `Buffer`."""
 
-    __slots__ = ("_buffer", "_connection", "_dispatch", "_emitter", "_txns", "_verbs")
+    __slots__ = (
+        "_buffer",
+        "_connection",
+        "_dispatch",
+        "_emitter",
+        "_transactions",
+        "_verbs",
+    )
 
     def __init__(
         self,
@@ -48,34 +59,37 @@ class Flusher:
         self._dispatch = dispatch
         self._connection = connection
         self._emitter = emitter
-        self._txns = transactions
+        self._transactions = transactions
 
-    def watch(self) -> None:
-        """Have the slot ask before it closes a client, and when it closes for good."""
-        self._connection.holds.append(self._hold)
-        self._connection.resets.append(self._forget)
-        self._connection.before_close = self._before_close
+    def register_hooks(self) -> None:
+        """Have the connection ask before it closes a client, and flush in `close`."""
+        hooks = self._connection.hooks
+        hooks.keep_client_while(self._refusal)
+        hooks.on_reset(self._discard)
+        hooks.send_before_close(self._before_close)
 
-    def _hold(self) -> Refusal | None:
-        """What a buffer that is not empty has against a close of the client."""
+    def _refusal(self) -> Refusal | None:
+        """Why the client may not be closed: the buffer is not empty."""
         size = len(self._buffer)
         return Refusal("buffered", size) if size else None
 
-    def _forget(self) -> None:
-        """A forked child starts with an empty buffer: the parent's is the parent's."""
+    def _discard(self) -> None:
+        """Empty the buffer in a forked child: its messages belong to the parent."""
         self._buffer.take()
 
     def add(self, message: Message) -> None:
-        """Append a message."""
+        """Append a message, as it is now."""
+        message = snapshot(message)
         self._append([message])
         if self._emitter.listens("message.buffered"):
             self._emitter.emit("message.buffered", about(message))
 
-    def add_many(self, given: Sequence[Kept]) -> None:
-        """Append messages, all at once."""
-        self._append(given)
+    def add_many(self, given: Iterable[MessageInput]) -> None:
+        """Append messages, as they are now, all at once."""
+        kept = snapshots(given)
+        self._append(kept)
         if self._emitter.listens("messages.buffered"):
-            messages = [message_of(each) for each in given]
+            messages = [message_of(each) for each in kept]
             self._emitter.emit("messages.buffered", {"messages": messages})
 
     def _append(self, messages: Sequence[Kept]) -> None:
@@ -85,41 +99,40 @@ class Flusher:
         entries = self._buffer.add(messages)
         if self._connection.shutdown is not None and self._buffer.withdraw(entries):
             self._connection.refuse_closed()
-            self._buffer.put_back(entries)  # closed by the exit handler, and open again
+            self._buffer.put_back(entries)  # a send after the exit handler's close
         if self._connection.runtime.ended:
-            self.flush_async()  # nothing comes behind it that would
+            self.flush_async()  # the process ends, and nothing would flush it later
 
     def flush_async(self) -> list[DeliveryHandle]:
-        """Hand the buffer over."""
+        """Send the buffer. Returns without waiting for reports."""
         started = clock.system_now()
-        handles = self._hand_over("messages.produce_many_async", wait=False)
-        self._tell("buffer.flushed_async", handles, started)
+        handles = self._send("messages.produce_many_async", wait=False)
+        self._emit("buffer.flushed_async", handles, started)
         return handles
 
     def flush_before(self, deadline: float | None) -> None:
-        """Hand the buffer over; a full queue is waited for until `deadline` at most."""
+        """Send the buffer; wait for room in the queue until `deadline` at most."""
         self._dispatch.refuse_inside_callback()
         started = clock.system_now()
         verb = "messages.produce_many_async"
-        handles = self._hand_over(verb, wait=False, deadline=deadline)
-        self._tell("buffer.flushed_async", handles, started)
+        handles = self._send(verb, wait=False, deadline=deadline)
+        self._emit("buffer.flushed_async", handles, started)
 
     def flush_sync(self) -> list[DeliveryReport]:
-        """Hand the buffer over, and wait for the reports."""
+        """Send the buffer, and wait for the reports."""
         self._dispatch.refuse_inside_callback()
         started = clock.system_now()
-        handles = self._hand_over("messages.produce_many_sync", wait=True)
-        self._tell("buffer.flushed_sync", handles, started)
+        handles = self._send("messages.produce_many_sync", wait=True)
+        self._emit("buffer.flushed_sync", handles, started)
         return [handle.result(0) for handle in handles]
 
-    def _hand_over(
+    def _send(
         self, verb: str, *, wait: bool, deadline: float | None = None
     ) -> list[DeliveryHandle]:
-        # In a forked child, the buffer is empty after it.
-        self._connection.refuse_closed()
+        self._connection.refuse_closed()  # in a forked child, this empties the buffer
         entries = self._buffer.take()
         handles: list[DeliveryHandle] = []
-        own = self._txns is not None and self._txns.current() is None
+        own = self._transactions is not None and self._transactions.current() is None
         try:
             handles = self._verbs.fill_entries(entries)
             if handles:
@@ -129,13 +142,13 @@ class Flusher:
                     else:
                         self._verbs.send_all(handles, verb, deadline)
         except BaseException as error:
-            # Of a transaction of its own that was rolled back nothing is visible.
-            left = entries if own else _not_handed_over(entries, handles, error)
+            # Its own transaction was rolled back as a whole.
+            left = entries if own else _not_sent(entries, handles, error)
             self._buffer.put_back(_unsent(left))
             raise
         return handles
 
-    def _tell(self, name: str, handles: list[DeliveryHandle], started: float) -> None:
+    def _emit(self, name: str, handles: list[DeliveryHandle], started: float) -> None:
         if self._emitter.listens(name):
             self._emitter.emit(
                 name,
@@ -144,18 +157,18 @@ class Flusher:
             )
 
     def _before_close(self, deadline: float, *, force: bool) -> list[Placed]:
-        """Hand the buffer over for the last time; what cannot be is returned.
+        """Send the buffer as the producer closes. Returns what could not be sent.
 
         An invalid message, or one that finds no room, does not stop the close.
         """
-        if self._txns is not None:
-            self._txns.shut(deadline)
+        if self._transactions is not None:
+            self._transactions.shut(deadline)
         entries = self._buffer.take()
         if force or not entries:
-            return _behind_all(entries)
-        if self._txns is not None:
+            return _after_all(entries)
+        if self._transactions is not None:
             try:
-                return self._in_one_transaction(self._txns, entries, deadline)
+                return self._in_one_transaction(self._transactions, entries, deadline)
             except BaseException:
                 self._buffer.put_back(_unsent(entries))
                 raise
@@ -175,15 +188,15 @@ class Flusher:
                 except Exception as error:
                     if from_signal_handler(error):
                         raise
-                    # The close goes on: the report has the message.
+                    # The close continues, and its report has the message.
                     self._emitter.error("messages.produce_many_async", error)
-                    # Behind what has a number, before what gets one.
+                    # Its place: after the messages sent so far, before the next ones.
                     unsent.append((peek(self._connection.client.sent) - 0.5, one[0]))
                 left.popleft()
         except BaseException:
-            if left and handle is not None and handle._client is not None:
-                left.popleft()  # it is in the client
-            # Whoever goes on with the close finds the rest.
+            if left and handle is not None and client_of(handle) is not None:
+                left.popleft()  # the client has it
+            # The thread that continues the close finds the rest in the buffer.
             self._buffer.put_back([*(entry for _, entry in unsent), *left])
             raise
         return [(place, message_of(kept)) for place, (_, kept) in unsent]
@@ -202,7 +215,7 @@ class Flusher:
             except Exception as error:
                 if from_signal_handler(error):
                     raise
-                # The close goes on: the report has the message.
+                # The close continues, and its report has the message.
                 self._emitter.error("messages.produce_many_async", error)
                 unsent += one
             entries[index] = one[0]
@@ -212,46 +225,51 @@ class Flusher:
         except Exception as error:
             if from_signal_handler(error):
                 raise
-            # The close goes on: the report has the messages.
+            # The close continues, and its report has the messages.
             self._emitter.error("messages.produce_many_async", error)
-            return _behind_all(unsent + self._rolled_back(sound, handles))
-        return _behind_all(unsent)
+            return _after_all(unsent + self._rolled_back(sound, handles))
+        return _after_all(unsent)
 
     def _rolled_back(
         self, entries: list[Entry], handles: list[DeliveryHandle]
     ) -> list[Entry]:
-        """What no report accounts for, and what was delivered for nothing."""
+        """Entries without a report, and those whose delivery the abort undid."""
+        failed = set(map(id, undelivered(handles)))
         drain = self._connection.reports.start_drain()
-        drain.delivered -= sum(each._native is not None for each in handles)
+        drain.take_back(len(handles) - len(failed))
         return [
             entry
             for entry, handle in zip(entries, handles, strict=True)
-            if handle._client is None or handle._native is not None
+            if client_of(handle) is None or id(handle) not in failed
         ]
 
 
-def _behind_all(entries: list[Entry]) -> list[Placed]:
+def _after_all(entries: list[Entry]) -> list[Placed]:
     return [(math.inf, message_of(kept)) for _, kept in entries]
 
 
 def _unsent(entries: list[Entry]) -> list[Entry]:
-    """The entries, with none that keeps a handle of somebody's.
+    """The entries, each with a message in place of a handle that was sent.
 
-    A handle that was sent, and came to nothing with its transaction, has its outcome.
+    Such a handle has its outcome already: its transaction was rolled back.
     """
     return [
-        (number, kept if getattr(kept, "_client", None) is None else message_of(kept))
+        (number, message_of(kept) if _was_sent(kept) else kept)
         for number, kept in entries
     ]
 
 
-def _not_handed_over(
+def _was_sent(kept: Kept) -> bool:
+    return isinstance(kept, DeliveryHandle) and client_of(kept) is not None
+
+
+def _not_sent(
     entries: list[Entry], handles: list[DeliveryHandle], error: BaseException
 ) -> list[Entry]:
-    """The entries whose message never reached librdkafka."""
+    """The entries whose message librdkafka never queued."""
     if isinstance(error, ProduceManyError):
         return entries[len(error.dispatched) :]
     if not handles:
         return entries
-    reached = zip(entries, handles, strict=True)
-    return [entry for entry, handle in reached if handle._client is None]
+    pairs = zip(entries, handles, strict=True)
+    return [entry for entry, handle in pairs if client_of(handle) is None]

@@ -1,4 +1,4 @@
-"""Giving up what was not delivered."""
+"""`purge()`: give up the buffer, and what librdkafka has not delivered."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.reports.giving_up import GIVE_UP
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.assembly import Components
+    from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.produce.buffer import Buffer
     from waterdrop_py.typing import KafkaClient
 
 
-def purge(components: Components) -> None:
-    """Empty the buffer, cancel librdkafka's queue, and serve the reports of it."""
+def purge(connection: Connection, buffer: Buffer) -> None:
+    """Empty the buffer, cancel librdkafka's queue, and serve the reports of that.
+
+    Blocks for `GIVE_UP` seconds at most. Opens nothing.
+    """
     started = clock.system_now()
-    connection = components.connection
     connection.refuse_closed()
-    components.buffer.take()
+    buffer.take()
     client = connection.client
     if client is not NO_CLIENT and client.in_flight():
         borrowing.borrow(connection, _purge, None)
         if not client.polled_by_this_thread():
-            # Not longer: other threads go on sending on a client that lives on.
+            # Bounded, because other threads may go on sending.
             until = clock.system_now() + GIVE_UP
             waiting.wait_turn(client, lambda: not client.in_flight(), until)
     took_ms = (clock.system_now() - started) * 1000
-    components.emitter.emit("buffer.purged", duration_ms=took_ms)
+    connection.emitter.emit("buffer.purged", duration_ms=took_ms)
     connection.reschedule()
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from waterdrop_py._engine.client.factory import before_each_open
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.shutdown.exit import close_all
 
@@ -74,7 +75,10 @@ def _ask_billiard(utilities: ModuleType) -> None:
 def _at_billiard_exit() -> None:
     """At the end of a billiard process, which waits for no other thread."""
     process = sys.modules.get("billiard.process")
-    if process is not None and process.current_process()._parent_pid is not None:
+    if process is None:
+        return
+    me = process.current_process()
+    if me._parent_pid is not None:  # noqa: SLF001 - billiard has no other name for it
         close_all()
 
 
@@ -135,3 +139,5 @@ _ASKED: Final[dict[str, Callable[[ModuleType], None]]] = {
 }
 _watched: Final[dict[str, int]] = {}
 """Which process has asked, by the module that was asked."""
+
+before_each_open(watch_exit)

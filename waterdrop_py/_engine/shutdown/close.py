@@ -12,6 +12,8 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.connection.closing import begin_closing, finish_closing
+from waterdrop_py._engine.connection.disconnecting import teardown_of
 from waterdrop_py._engine.connection.teardown import INSIDE, Teardown
 from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py._engine.reports import flush
@@ -22,6 +24,7 @@ from waterdrop_py.errors import ProduceError
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.connection.hooks import Closing
 
 GRACE: Final = 0.25
 """Seconds, after the bound, for the reports of what was purged; and as much again
@@ -46,14 +49,20 @@ def begin(connection: Connection, timeout: float, *, force: bool = False) -> Non
     if connection.shutdown is None and not _inside(connection):
         deadline = clock.system_now() + timeout
         _hand_over(connection, deadline, force=force)
-        connection.begin_closing(deadline)
+        _begin(connection, deadline)
+
+
+def _begin(connection: Connection, deadline: float) -> Closing | None:
+    return begin_closing(
+        connection, lambda client: Shutdown(connection, client, deadline), deadline
+    )
 
 
 def _hand_over(connection: Connection, deadline: float, *, force: bool) -> None:
     """One thread hands over, and the others that close wait for it: were senders
     refused meanwhile, so would be the rest of the buffer
     (test_a_buffer_at_the_end_of_a_process)."""
-    if connection.before_close is None:
+    if connection.hooks.before_close is None:
         return
     accounting = connection.reports.start_drain()
     connection.refresh()
@@ -69,7 +78,7 @@ def _hand_over(connection: Connection, deadline: float, *, force: bool) -> None:
         return
     try:
         accounting.runner = get_ident()
-        accounting.unsent += connection.before_close(deadline, force=force)
+        accounting.unsent += connection.hooks.before_close(deadline, force=force)
     finally:
         accounting.runner = None
         accounting.right.append(None)
@@ -83,7 +92,7 @@ def close(connection: Connection, timeout: float, *, force: bool) -> DrainReport
             _close_elsewhere(connection, timeout, force=force)
             return DrainReport(complete=False)
         _hand_over(connection, deadline, force=force)
-    shutdown = connection.shutdown or connection.begin_closing(deadline)
+    shutdown = connection.shutdown or _begin(connection, deadline)
     if shutdown is None:
         # This thread, or one that takes longer than `timeout`, is opening the
         # client: whoever it is goes on with the close when that has ended.
@@ -91,7 +100,7 @@ def close(connection: Connection, timeout: float, *, force: bool) -> DrainReport
         return DrainReport(complete=False)
     shutdown.hurry(clock.system_now() if force else deadline)
     if shutdown.must_not_wait():
-        connection.runtime.workers.submit(lambda: shutdown.go_on(force=force))
+        connection.runtime.workers.submit(lambda: _run(shutdown, force=force))
         return shutdown.progress()
     if shutdown.run(force=force):
         return shutdown.progress()
@@ -111,11 +120,10 @@ def combined(reports: list[DrainReport]) -> DrainReport:
 def _inside(connection: Connection) -> bool:
     """Whether this thread is inside a callback or a step of the slot's own."""
     client, accounting = connection.client, connection.reports.accounting
-    within = connection.inside is not None and connection.inside()
     if accounting is not None and accounting.runner == get_ident():
         return True  # it interrupted the hand-over of the buffer
     return (
-        within
+        connection.hooks.inside()
         or connection.mine
         or client.polled_by_this_thread()
         or borrows_here(client) > 0
@@ -129,9 +137,7 @@ def abandon(connection: Connection) -> None:
     """
     check()
     client = connection.ledger.book[1]
-    held = sum(
-        refusal.count for hold in connection.holds if (refusal := hold()) is not None
-    )
+    held = sum(refusal.count for refusal in connection.hooks.refusals())
     if connection.shutdown is not None or (client is None and not held):
         return
     left = held + (0 if client is None else client.in_flight())
@@ -153,11 +159,16 @@ def _close_elsewhere(connection: Connection, timeout: float, *, force: bool) -> 
         # When no thread can be started it is run here, inside of the very call that has
         # to end first: it waits for the next one (test_a_close_without_any_thread).
         if get_ident() == me and _inside(connection):
-            connection.runtime.poller.armed.put(job)
+            connection.runtime.poller.do_next(job)
         else:
             close(connection, timeout, force=force)
 
     connection.runtime.workers.submit(job)
+
+
+def _run(shutdown: Closing, *, force: bool) -> None:
+    """Go on with a close on a worker, where no thread waits for an answer."""
+    shutdown.run(force=force)
 
 
 class Shutdown:
@@ -182,7 +193,7 @@ class Shutdown:
         self._report: DrainReport | None = None
         self._wakeups: list[Wakeup] = []
         if client is not None:
-            client.unobserved = False
+            client.observe_reports()
 
     def must_not_wait(self) -> bool:
         """Whether the close would wait for the very call that it interrupted."""
@@ -226,24 +237,20 @@ class Shutdown:
             if self._report is None:
                 self._runner = None  # else its next close() would not wait
                 self._right.append(None)
-                self._connection.runtime.workers.submit(lambda: self.go_on(force=force))
+                self._connection.runtime.workers.submit(lambda: _run(self, force=force))
             raise
         return True
-
-    def go_on(self, *, force: bool) -> None:
-        """`run` on a closer thread, where nobody waits for an answer."""
-        self.run(force=force)
 
     def _close(self, *, force: bool) -> None:
         connection, emitter = self._connection, self._connection.emitter
         if not self._announced:
             self._announced = True
             emitter.emit("producer.closing")
-        if connection.before_close is not None:
+        if connection.hooks.before_close is not None:
             # Who was about to append as the senders were refused has done so by now,
             # or looks again (test_a_message_buffered_as_the_producer_closes).
             now = clock.system_now()
-            self._drain.unsent += connection.before_close(now, force=True)
+            self._drain.unsent += connection.hooks.before_close(now, force=True)
         if self._client is not None:
             if not force:
                 self._flush(self._client)
@@ -252,7 +259,7 @@ class Shutdown:
         teardown = connection.teardown
         if teardown is not None:
             teardown.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
-        connection.finish_closing()
+        finish_closing(connection)
         self._report = self._drain.report()
         self._log_what_was_given_up(self._report)
         took_ms = (clock.system_now() - self._started) * 1000
@@ -301,7 +308,7 @@ class Shutdown:
     def _destroy(self, client: Client) -> None:
         connection, teardown = self._connection, self._ending
         if teardown is None:
-            teardown = self._ending = Teardown(connection, client, "close")
+            teardown = self._ending = teardown_of(connection, client, "close")
             connection.ledger.closed(client, "close")
             try:
                 connection.emitter.emit("producer.disconnecting", {"reason": "close"})
@@ -309,14 +316,14 @@ class Shutdown:
                 self._begin(teardown)
         teardown.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
         self._client = None
-        connection.reports.accounting = None
+        connection.reports.stop_drain()
 
     def _begin(self, teardown: Teardown) -> None:
         client, workers = teardown.client, self._connection.runtime.workers
         if client.pins:
             # Somebody is inside `native()` beyond the bound, and must not find the
             # client destroyed: it is when they leave.
-            client.on_unpinned = lambda: workers.submit(teardown.run)
+            client.pins.on_last(lambda: workers.submit(teardown.run))
         else:
             teardown.begin()
 

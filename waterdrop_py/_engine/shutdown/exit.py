@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
+from functools import partial
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.connection.closing import reopen
+from waterdrop_py._engine.connection.connection import every_connection
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.shutdown import close
 from waterdrop_py._engine.shutdown.exit_report import EXIT
@@ -26,14 +29,12 @@ def close_all() -> None:
 
 def _close_each() -> None:
     connections = [
-        connection
-        for connection in RUNTIME.connections()
-        if connection.status.value != "closed"
+        connection for connection in every_connection() if not connection.is_closed
     ]
     EXIT.begin(connections)
     for connection in connections:
         if connection.shutdown is None:  # else the user closes it, for good
-            connection.by_exit = True
+            connection.hooks.reopen_with(partial(reopen, connection))
         close.begin(connection, connection.close_timeout)
     for connection in connections:
         try:

@@ -13,16 +13,26 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.concurrency import clock, threads, unhooked_forks
+from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.connection.batch import batch_of
+from waterdrop_py._engine.connection.connection import every_connection
+from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.batch import TeardownBatch
     from waterdrop_py._engine.connection.connection import Connection
-    from waterdrop_py._engine.connection.teardown import Teardown, TeardownBatch
+    from waterdrop_py._engine.connection.teardown import Teardown
 
 BUDGET: Final = 0.25
-"""Seconds that a fork waits for closes and opens in all."""
+"""Seconds that a fork waits for closes, opens and requests for metadata in all."""
+_TICK: Final = 0.001
+_IMPORTS: Final = ("ctypes", "confluent_kafka.admin")
+"""What the child imports in `_leak`, and what a request for metadata does."""
 
 
 class Fork:
@@ -34,21 +44,25 @@ class Fork:
     def before(self) -> None:
         """Close what is safely idle, so that the child inherits none of its sockets."""
         deadline = clock.system_now() + BUDGET
-        connections = RUNTIME.connections()
+        connections = every_connection()
         if not connections:
             return
-        # The child needs it, and may not be able to import any more.
-        importlib.import_module("ctypes")
+        # The child may not be able to import any more. Where a library thread is in the
+        # middle of such an import, this waits for its end: else the child has a part of
+        # the module for good (test_fork_in_the_middle_of_an_import).
+        for name in _IMPORTS:
+            importlib.import_module(name)
         RUNTIME.fork_guard.shut(deadline)
-        due = [connection for connection in connections if _idle_enough(connection)]
+        due = _due(connections, deadline)
         if not due:
             return
         # One place more than clients: its subscribers hear of it after the fork.
-        batch = RUNTIME.batch(due, silent=True)
+        emitters = [connection.emitter for connection in due]
+        batch = batch_of(RUNTIME, emitters, silent=True)
         self._batches.append(batch)
         teardowns: list[Teardown] = []
         for connection in due:
-            teardown = connection.disconnect("fork", batch).teardown
+            teardown = disconnect(connection, "fork", batch).teardown
             if teardown is None:
                 batch.skip()
             else:
@@ -64,16 +78,11 @@ class Fork:
 
     def after_in_child(self) -> None:
         """Start afresh: nothing of the parent's is touched, or ever destroyed."""
-        connections = RUNTIME.connections()
-        teardowns = tuple(RUNTIME.teardowns)
+        connections = every_connection()
         self._batches.clear()
         watchers.WATCHED.clear()
-        for client in [
-            client for connection in connections for client in connection.clients()
-        ]:
+        for client in RUNTIME.clients():
             _leak(client)
-        for teardown in teardowns:
-            _leak(teardown.client)
         threads.start_afresh()
         RUNTIME.reset()
         for connection in connections:
@@ -81,12 +90,26 @@ class Fork:
         unhooked_forks.stamp()
 
 
+def _due(connections: Sequence[Connection], deadline: float) -> list[Connection]:
+    """What is idle enough and has no native call in progress.
+
+    A client would be destroyed behind such a call. The library's own requests for
+    metadata are waited for (test_a_fork_waits_for_a_request_of_the_librarys_own).
+    """
+    idle = [connection for connection in connections if _idle_enough(connection)]
+    while clock.system_now() < deadline and any(
+        connection.client.asking.running() and not connection.client.asking.callers
+        for connection in idle
+    ):
+        pause(_TICK)
+    return [connection for connection in idle if not connection.client.asking.running()]
+
+
 def _idle_enough(connection: Connection) -> bool:
     wait, client = connection.close_before_fork, connection.ledger.book[1]
     return (
         wait is not None
         and client is not None
-        and not client.asks()  # it would be destroyed behind a native call
         and clock.now() - client.last_activity >= wait
     )
 
@@ -99,14 +122,15 @@ def _leak(client: Client) -> None:
     native = client.native
     if native is not None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(native))
-    client.unobserved = False
+    client.observe_reports()
     client.arrived.clear()  # the parent settles it
-    client.native = client.produce = None
-    if client.given_up is None:
-        client.given_up = ProduceError(
+    client.drop_native()
+    client.give_up(
+        ProduceError(
             "the process forked; the parent delivers this message (forked)",
             code="forked",
         )
+    )
 
 
 FORK: Final = Fork()

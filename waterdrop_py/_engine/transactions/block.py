@@ -1,21 +1,32 @@
-"""The `with` block of a transaction, and which of them the running context is in."""
+"""The `with` block of a transaction, and which one the calling context is inside of."""
 
 from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.transactions.consumed import Consumed
-from waterdrop_py.errors import WaterdropError
+from waterdrop_py.errors import ProduceError, WaterdropError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from waterdrop_py._engine.client.client import Client
-    from waterdrop_py._engine.transactions.manager import Transactions
+
+    class Manager(Protocol):
+        """What a block asks of the transactions of its producer."""
+
+        def current(self) -> Transaction | None: ...
+        def begin(self, transaction: Transaction) -> None: ...
+        def abandon(self, transaction: Transaction, error: BaseException) -> None: ...
+        def end(
+            self, transaction: Transaction, error: BaseException | None
+        ) -> bool: ...
+        def release(self, transaction: Transaction) -> None: ...
+
 
 _ACTIVE: Final[ContextVar[tuple[Transaction, ...]]] = ContextVar(
     "waterdrop_py_transactions", default=()
@@ -26,10 +37,11 @@ class Transaction:
     """One transaction, from begin to its end.
 
     Attributes:
-        deadline: bounds all that it waits for; `inf` leaves each wait its own bound.
-        last: the one of a close, which refuses all others.
-        open: what is sent now belongs to it; no longer so from the first step of
-            its end, so that a subscriber's message finds a transaction of its own.
+        deadline: bounds each of its waits; `inf` leaves each wait its own bound.
+        last: it is the transaction of a close, which refuses all others.
+        open: whether what is sent now belongs to it. Its end begins by clearing this,
+            so that a message of a subscriber gets a transaction of its own.
+        failure: the first error inside it, for which it is aborted.
         consumed: the positions that are committed with it.
     """
 
@@ -37,16 +49,16 @@ class Transaction:
         "client",
         "consumed",
         "deadline",
+        "failure",
         "last",
         "manager",
-        "note_fatal",
         "open",
         "owner",
         "started",
         "ticket",
     )
 
-    def __init__(self, manager: Transactions, deadline: float, *, last: bool) -> None:
+    def __init__(self, manager: Manager, deadline: float, *, last: bool) -> None:
         self.manager = manager
         self.deadline = deadline
         self.last = last
@@ -54,17 +66,24 @@ class Transaction:
         self.client: Client | None = None
         self.owner = threading.current_thread().name
         self.started = clock.now()
-        self.note_fatal: BaseException | None = None
+        self.failure: BaseException | None = None
         self.open = False
         self.consumed = Consumed()
 
     def fail(self, error: BaseException) -> None:
-        """Have it aborted when it ends, for the first error of what was inside."""
-        if self.note_fatal is None:
-            self.note_fatal = error
+        """Have it aborted when it ends, because of `error`. The first error counts."""
+        if self.failure is None:
+            self.failure = error
+
+    def begun_client(self) -> Client:
+        """The client on which it was begun."""
+        client = self.client
+        if client is None:  # pragma: no cover - begin sets it before the block runs
+            raise ProduceError("the transaction was not begun (state)", code="state")
+        return client
 
 
-def innermost(manager: Transactions) -> Transaction | None:
+def innermost(manager: Manager) -> Transaction | None:
     """The transaction of `manager` that the calling context is inside of."""
     for transaction in reversed(_ACTIVE.get()):
         if transaction.manager is manager and transaction.open:
@@ -78,11 +97,11 @@ def inside(transaction: Transaction) -> bool:
 
 
 class Block:
-    """`with producer.transaction():`."""
+    """The context manager of `with producer.transaction():`."""
 
     __slots__ = ("_deadline", "_last", "_manager", "_own", "_transaction")
 
-    def __init__(self, manager: Transactions, deadline: float, *, last: bool) -> None:
+    def __init__(self, manager: Manager, deadline: float, *, last: bool) -> None:
         self._manager = manager
         self._deadline = deadline
         self._last = last
@@ -91,7 +110,7 @@ class Block:
 
     def __enter__(self) -> None:
         manager = self._manager
-        if self._transaction is not None:  # else the inner end would be the outer's
+        if self._transaction is not None:  # the inner exit would end the outer one
             raise WaterdropError(
                 "this block is entered already; each `with` takes a transaction() of "
                 "its own"
@@ -103,8 +122,8 @@ class Block:
         transaction = Transaction(manager, self._deadline, last=self._last)
         self._transaction = transaction
         self._own = True
-        # A signal handler may raise wherever a call returns; after the last one here,
-        # what it raises is raised inside the block.
+        # A signal handler may raise wherever a call returns. After the last call here,
+        # its exception is raised inside the block.
         try:
             manager.begin(transaction)
             _ACTIVE.set((*_ACTIVE.get(), transaction))
@@ -129,13 +148,14 @@ class Block:
         try:
             return self._manager.end(transaction, error)
         finally:
-            # Not by token: a generator may be closed in another context.
+            # Without the token of `set`: a generator may be closed in another context.
             active = tuple(each for each in _ACTIVE.get() if each is not transaction)
             _ACTIVE.set(active)
             self._manager.release(transaction)
 
     def __del__(self) -> None:
-        # A signal handler raised on the first bytecode of `__exit__`.
+        # Reached while the block is entered if a signal handler raised on the first
+        # bytecode of `__exit__`.
         transaction = self._transaction
         if transaction is not None and self._own:
             self._manager.release(transaction)

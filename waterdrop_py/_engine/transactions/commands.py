@@ -1,9 +1,9 @@
-"""A transaction's commands to librdkafka, and which of their errors mean what."""
+"""A transaction's commands to librdkafka: slices, retries, and what an error means."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
 
@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py.config import Config
 
 SLICE: Final = 0.5
-"""Seconds of one native call, which is deaf to Ctrl-C. Called again, each of the
-commands goes on where it was (librdkafka's own documentation of `timeout_ms`)."""
+"""Seconds per native call, during which Ctrl-C has no effect. A command that is called
+again goes on where it was (librdkafka's documentation of `timeout_ms`)."""
 ATTEMPT: Final = 10.0
-"""Seconds of one attempt."""
+"""Seconds per attempt."""
 _TICK: Final = 0.001
+"""Seconds between two tries to get the poll lock, and of the shortest native call."""
 
 
 class CommandError(Exception):
-    """A command failed for good. Internal: what a user gets is `error`."""
+    """A command failed for good. Internal: the user gets `error`.
+
+    `abortable`: the transaction has to be aborted.
+    """
 
     def __init__(self, error: ProduceError, *, abortable: bool) -> None:
         super().__init__(str(error))
@@ -38,85 +43,90 @@ class CommandError(Exception):
         self.abortable = abortable
 
 
-class Retries(NamedTuple):
-    """How often a command is tried, and the seconds between, times the attempt."""
+class Commands:
+    """Runs the commands of a producer's transactions. Thread-safe, no lock."""
 
-    most: int
-    backoff: float
+    __slots__ = ("_backoff", "_emitter", "_most")
 
+    def __init__(self, config: Config, emitter: Emitter) -> None:
+        self._emitter = emitter
+        self._most = config.max_attempts_on_transaction_command
+        self._backoff = config.wait_backoff_on_transaction_command / 1000
 
-def run(
-    client: Client,
-    emitter: Emitter,
-    retries: Retries,
-    kind: str,
-    command: Callable[[Client, float], object],
-    deadline: float,
-) -> None:
-    """Run `command`, again while its error says that this may help, and `deadline`
-    allows it.
+    def run(
+        self,
+        client: Client,
+        name: str,
+        command: Callable[[Client, float], object],
+        deadline: float,
+    ) -> None:
+        """Run `command(client, seconds)`, and repeat it after a retriable error.
 
-    Raises:
-        CommandError: it does not help, or not any more.
-    """
-    for attempt in range(1, retries.most + 1):
-        try:
-            _in_slices(client, command, deadline)
-        except KafkaException as raised:
-            native: Any = refusal_of(raised)
-            # After a fatal error the code may also say "retriable": it never helps.
-            if native.fatal():
-                client.note_fatal(native)
-            lost = client.fatal
-            fatal = lost is not None
-            abortable = native.txn_requires_abort()
-            again = native.retriable() and not fatal and not abortable
-            wait = retries.backoff * attempt
-            in_time = clock.system_now() + wait < deadline
-            retry = again and in_time and attempt < retries.most
-            error = (
-                refusal_error(native, client.registration)
-                if lost is None
-                else lost.error()
-            )
-            emitter.error(kind, error, attempt=attempt, retry=retry)
-            if not retry:
-                raise CommandError(error, abortable=abortable) from raised
-            pause(wait)
-        else:
-            return
+        Blocks until `deadline` at most. `name` ends the type of its `error.occurred`.
+
+        Raises:
+            CommandError: the error is not retriable, or the attempts are used up.
+        """
+        for attempt in range(1, self._most + 1):
+            try:
+                _in_slices(client, command, deadline)
+            except KafkaException as raised:
+                native: Any = refusal_of(raised)
+                # After a fatal error the code may also say "retriable". It never is.
+                if native.fatal():
+                    client.note_fatal(native)
+                lost = client.fatal
+                fatal = lost is not None
+                abortable = native.txn_requires_abort()
+                again = native.retriable() and not fatal and not abortable
+                wait = self._backoff * attempt
+                in_time = clock.system_now() + wait < deadline
+                retry = again and in_time and attempt < self._most
+                error = (
+                    refusal_error(native, client.registration)
+                    if lost is None
+                    else lost.error()
+                )
+                self._emitter.error(
+                    f"transaction.{name}", error, attempt=attempt, retry=retry
+                )
+                if not retry:
+                    raise CommandError(error, abortable=abortable) from raised
+                pause(wait)
+            else:
+                return
 
 
 @borrower
 def _in_slices(
     client: Client, command: Callable[[Client, float], object], deadline: float
 ) -> None:
-    """One attempt. It holds the poll turn, because the command may serve reports,
-    which one thread at a time does."""
+    """Make one attempt. It holds the poll lock, because a command may serve reports,
+    and one thread at a time may do that."""
     give_up = min(deadline, clock.system_now() + ATTEMPT)
     while True:
         ticket = Ticket()
         try:
             client.borrows.append(None)
-            _take_turn(client, ticket, give_up)
-            client.opened_native()  # it may have been replaced meanwhile
+            _take_poll_lock(client, ticket, give_up)
+            client.opened_native()  # raises if the client was closed meanwhile
             try:
                 left = give_up - clock.system_now()
                 client.run(partial(command, client), min(SLICE, max(_TICK, left)))
             except KafkaException as error:
-                passing = code_name(refusal_of(error)) == "timed_out"
-                if not passing or clock.system_now() >= give_up:
+                slice_over = code_name(refusal_of(error)) == "timed_out"
+                if not slice_over or clock.system_now() >= give_up:
                     raise
             else:
                 return
             finally:
-                client.last_activity = clock.now()
+                client.touch()
         finally:
             client.borrows.pop()
             client.leave(ticket)
 
 
-def _take_turn(client: Client, ticket: Ticket, give_up: float) -> None:
+def _take_poll_lock(client: Client, ticket: Ticket, give_up: float) -> None:
     while not client.poll_lock.take(ticket):
         if client.polled_by_this_thread():
             raise ReentrantCallError(

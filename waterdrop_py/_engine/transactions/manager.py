@@ -1,36 +1,31 @@
-"""Transactions: one at a time for a producer, owned by the context that began it."""
+"""The transactions of a producer: one at a time, owned by the context that began it."""
 
 from __future__ import annotations
 
-from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.borrow_marks import ends_step
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Claim, Ticket
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py._engine.connection.connection import Refusal
-from waterdrop_py._engine.reports import flush
-from waterdrop_py._engine.reports.giving_up import GIVE_UP
-from waterdrop_py._engine.reports.handler import PURGED
-from waterdrop_py._engine.transactions import commands
+from waterdrop_py._engine.connection.disconnecting import discard
+from waterdrop_py._engine.connection.opening import open_noted
+from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.transactions.block import (
     Block,
     Transaction,
     innermost,
     inside,
 )
-from waterdrop_py._engine.transactions.commands import CommandError, Retries
+from waterdrop_py._engine.transactions.commands import CommandError, Commands
+from waterdrop_py._engine.transactions.ending import TransactionEnd
 from waterdrop_py.errors import (
-    AbortTransaction,
     DeliveryTimeoutError,
     ProduceError,
     ProducerClosedError,
     ReentrantCallError,
-    TransactionRequiredError,
 )
 
 if TYPE_CHECKING:
@@ -40,29 +35,27 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.recovery import Recovery
     from waterdrop_py._engine.emitter import Emitter
-    from waterdrop_py._engine.transactions.offsets import Positions
     from waterdrop_py.config import Config
 
 _RECHECK: Final = 0.5
-_LAST_TRY: Final = 0.25
-"""Seconds for an abort whose bound is over already."""
+"""Seconds until a thread that waits for the lock tries again without a wake-up."""
 
 
 class Transactions:
     """The transactions of one producer. Thread-safe.
 
-    `_claim` is the transaction lock: outermost of all, held from begin to the end of
-    the block. It protects which transaction librdkafka is in.
+    `_lock` is held from the begin of a transaction to the end of its block. It is the
+    outermost lock, and protects which transaction librdkafka is in.
     """
 
     __slots__ = (
-        "_abort_wait",
-        "_claim",
+        "_commands",
         "_connection",
         "_emitter",
-        "_patience",
+        "_end",
+        "_lock",
+        "_max_wait",
         "_recovery",
-        "_retries",
         "_running",
         "_shut",
         "_waiting_jobs",
@@ -79,42 +72,39 @@ class Transactions:
         self._connection = connection
         self._emitter = emitter
         self._recovery = recovery
-        self._patience = config.max_wait_timeout / 1000
-        self._abort_wait = config.wait_timeout_on_transaction_abort / 1000
-        self._retries = Retries(
-            config.max_attempts_on_transaction_command,
-            config.wait_backoff_on_transaction_command / 1000,
-        )
-        self._claim = Claim()
+        self._max_wait = config.max_wait_timeout / 1000
+        self._commands = Commands(config, emitter)
+        self._end = TransactionEnd(config, emitter, recovery, self._commands)
+        self._lock = Claim()
         self._wakeups: list[Wakeup] = []
         self._running: Transaction | None = None
         self._waiting_jobs: list[Callable[[], None]] = []
         self._shut = False
-        connection.holds.append(self.hold)
-        connection.inside = self._mine
-        connection.prepare = self._prepare
-        connection.resets.append(self.reset)
+        connection.hooks.keep_client_while(self.refusal)
+        connection.hooks.inside_while(self._locked_by_this_thread)
+        connection.hooks.prepare_with(self._prepare)
+        connection.hooks.on_reset(self.reset)
 
-    # -- who is in it ------------------------------------------------------
+    # -- which transaction -------------------------------------------------
 
     def current(self) -> Transaction | None:
         """The transaction that the calling context is inside of."""
         check()
         return innermost(self)
 
-    def joined(self) -> bool:
-        """Whether what the calling context sends now belongs to the one that runs."""
+    def inside_open(self) -> bool:
+        """Whether what the calling context sends belongs to the running transaction."""
         running = self._running
         return running is not None and running.open and inside(running)
 
     def fail(self, error: BaseException) -> None:
-        """Abort the one that the calling context is inside of, when it ends."""
+        """Have the transaction of the calling context aborted when it ends."""
         around = self.current()
         if around is not None:
             around.fail(error)
 
-    def hold(self) -> Refusal | None:
-        """What a transaction has against a close of the client."""
+    def refusal(self) -> Refusal | None:
+        """Why the client may not be closed: a transaction runs."""
         running = self._running
         if running is None:
             return None
@@ -122,18 +112,21 @@ class Transactions:
         return Refusal("transaction", 1, age_ms, running.owner)
 
     def block(self, deadline: float = inf, *, last: bool = False) -> Block:
-        """A block: a transaction of its own, or part of the one around it."""
+        """A `with` block: a new transaction, or part of the one around it.
+
+        `last`: the transaction of a close.
+        """
         return Block(self, deadline, last=last)
 
-    def _mine(self) -> bool:
-        return self._claim.mine
+    def _locked_by_this_thread(self) -> bool:
+        return self._lock.mine
 
     def reset(self) -> None:
-        """Be as if just made: this is a forked child, outside of any transaction."""
+        """Start afresh in a forked child, which is in no transaction."""
         if self._running is not None:
             self._running.open = False
         self._shut = False
-        self._claim = Claim()
+        self._lock = Claim()
         self._wakeups = []
         self._running = None
         self._waiting_jobs = []
@@ -141,9 +134,9 @@ class Transactions:
     # -- begin -------------------------------------------------------------
 
     def begin(self, transaction: Transaction) -> None:
-        """Wait for the transaction before this one, and begin.
+        """Wait for the transaction before this one, and begin it.
 
-        The caller gives it up, `abandon`, when this raises.
+        Blocks for `max_wait_timeout` at most. If it raises, the caller calls `abandon`.
         """
         self._refuse_closed(transaction)
         if self._connection.client.polled_by_this_thread() or self._connection.mine:
@@ -151,25 +144,24 @@ class Transactions:
                 "a transaction cannot begin inside a callback of its own client, "
                 "which holds up the reports that it would wait for"
             )
-        until = min(transaction.deadline, clock.system_now() + self._patience)
-        self._take_claim(transaction.ticket, until)
+        until = min(transaction.deadline, clock.system_now() + self._max_wait)
+        self._acquire(transaction.ticket, until)
         self._refuse_closed(transaction)  # closed while this one waited
         try:
             client = self._ready(transaction, until)
         except ProduceError as error:
-            if (
-                self._connection.fatal_client is not None
-            ):  # else its registration has told of it
+            # An error of the registration was emitted by its command.
+            if self._connection.fatal_client is not None:
                 self._emitter.error("transaction.begin", error, attempt=1, retry=False)
             raise
-        # From here on it is not known whether librdkafka is in one.
-        client.begun_at = clock.now()
-        client.in_transaction = True
+        # From here on, librdkafka may be in a transaction.
+        client.transaction.begin()
         try:
-            self._command(
-                transaction,
+            self._commands.run(
+                client,
                 "begin",
                 lambda client, _: client.opened_native().begin_transaction(),
+                max(transaction.deadline, clock.system_now()),
             )
         except CommandError as failed:
             if failed.error.fatal:
@@ -177,6 +169,18 @@ class Transactions:
             raise failed.error from failed.__cause__
         transaction.open = True
         self._emitter.emit("transaction.started")
+
+    def _prepare(self, client: Client, deadline: float | None) -> None:
+        """`init_transactions` on a client that was just opened."""
+        try:
+            self._commands.run(
+                client,
+                "begin",
+                lambda client, slice_: client.opened_native().init_transactions(slice_),
+                inf if deadline is None else deadline,
+            )
+        except CommandError as failed:
+            raise failed.error from failed.__cause__
 
     def _refuse_closed(self, transaction: Transaction) -> None:
         self._connection.refuse_closed()
@@ -186,19 +190,21 @@ class Transactions:
             )
 
     def _ready(self, transaction: Transaction, until: float) -> Client:
-        """A client that is in no transaction, and that nobody closes from here on.
+        """A client that is in no transaction, and stays open from here on.
 
-        `ready` comes first, so that it may replace a client that is too old;
-        `_running` keeps the client, and is set before the second look at the slot:
-        whoever retires it publishes that first and asks `hold` second.
+        1. The client is opened first, so that one that is too old is replaced.
+        2. `_running` is set, and only then is `connection.client` looked at again.
+        3. A disconnect publishes that the client is gone, and only then asks `refusal`.
+           One of the two sees the other.
         """
         connection = self._connection
         while True:
-            client = connection.ready(until)
-            if (client.in_transaction or client.sequence_gap) and client.fatal is None:
-                # The end of the one before was torn, or failed, or a message was
-                # refused: only a new client surely works.
-                connection.discard(client)
+            client = open_noted(connection, until)
+            state = client.transaction
+            if (state.open or state.sequence_gap) and client.fatal is None:
+                # The transaction before did not surely end, or a message was refused.
+                # Only a new client is sure to work.
+                discard(connection, client)
                 continue
             transaction.client = client
             self._running = transaction
@@ -206,9 +212,9 @@ class Transactions:
                 return client
             self._running = None
 
-    def _take_claim(self, ticket: Ticket, deadline: float) -> None:
-        while not self._claim.take(ticket):
-            if self._claim.mine:
+    def _acquire(self, ticket: Ticket, deadline: float) -> None:
+        while not self._lock.take(ticket):
+            if self._lock.mine:
                 raise ReentrantCallError(
                     "this thread is inside a transaction that the running context "
                     "(an asyncio task, or a signal handler) does not belong to"
@@ -221,45 +227,45 @@ class Transactions:
             wakeup = Wakeup()
             self._wakeups.append(wakeup)
             try:
-                if self._claim.taken:
+                if self._lock.taken:
                     wakeup.wait(min(left, _RECHECK))
             finally:
                 self._wakeups.remove(wakeup)
 
     def abandon(self, transaction: Transaction, error: BaseException) -> None:
-        """It did not begin, or was torn as it did: nobody is inside."""
+        """Abort and release a transaction whose begin raised `error`."""
         try:
             if transaction.open:
                 transaction.open = False
-                self._abort(transaction, error)
+                self._end.abort(transaction, error)
         finally:
             self.release(transaction)
 
     def release(self, transaction: Transaction) -> None:
-        """The transaction has ended, whichever way: the next one may begin."""
+        """Let the next transaction begin: this one has ended, in whatever way."""
         transaction.open = False
         if self._running is transaction:
             self._running = None
-        self._give_back(transaction.ticket)
+        self._release_lock(transaction.ticket)
         self._connection.reschedule()
 
     def after_transaction(self, job: Callable[[], None]) -> None:
         """Run `job` on another thread when no transaction is running.
 
-        The job is added before the look at the claim, and `release` gives it back
-        before it looks for jobs: one of the two sees the other.
+        The job is added before the lock is tried. A release frees the lock before it
+        looks for jobs. One of the two sees the other.
         """
         self._waiting_jobs.append(job)
         ticket = Ticket()
         try:
-            self._claim.take(ticket)
+            self._lock.take(ticket)
         finally:
-            self._give_back(ticket)
+            self._release_lock(ticket)
 
     @ends_step
-    def _give_back(self, ticket: Ticket) -> None:
-        """Give the claim back, wake who waits for it, and start what waited."""
-        if not self._claim.release(ticket):
+    def _release_lock(self, ticket: Ticket) -> None:
+        """Release the lock, wake the threads that wait for it, and start the jobs."""
+        if not self._lock.release(ticket):
             return
         for wakeup in tuple(self._wakeups):
             wakeup()
@@ -271,190 +277,22 @@ class Transactions:
             self._connection.runtime.workers.submit(job)
 
     def shut(self, deadline: float) -> None:
-        """For `close`: let no other transaction begin, and wait for the running one,
-        until `deadline` at most."""
+        """Refuse new transactions, and wait for the running one; for `close`.
+
+        Blocks until `deadline` at most.
+        """
         self._shut = True
         ticket = Ticket()
         try:
-            self._take_claim(ticket, deadline)
+            self._acquire(ticket, deadline)
         except DeliveryTimeoutError:
             return
         except BaseException:
-            self._shut = False  # the close does not take place
+            self._shut = False  # the close was interrupted
             raise
         finally:
-            self._give_back(ticket)
-
-    # -- end ---------------------------------------------------------------
+            self._release_lock(ticket)
 
     def end(self, transaction: Transaction, error: BaseException | None) -> bool:
-        """Commit, or abort; whether `error` is swallowed.
-
-        Raises:
-            ProduceError: the commit failed, or an inner block had failed.
-        """
-        transaction.open = False
-        started = clock.system_now()
-        note_fatal = transaction.note_fatal
-        if error is None and note_fatal is None:
-            self._commit_or_abort(transaction)
-        else:
-            self._abort(transaction, error if error is not None else note_fatal)
-            self._raise_what_purged(transaction, error)
-        swallowed = isinstance(error, AbortTransaction)
-        quiet = note_fatal is None or isinstance(note_fatal, AbortTransaction)
-        if error is None and not quiet:
-            raise ProduceError(
-                "an inner block of the transaction had failed, so it was aborted "
-                "(aborted)",
-                code="aborted",
-            ) from note_fatal
-        if error is None or swallowed:
-            took_ms = (clock.system_now() - started) * 1000
-            self._emitter.emit("transaction.finished", duration_ms=took_ms)
-        return swallowed
-
-    def _raise_what_purged(
-        self, transaction: Transaction, error: BaseException | None
-    ) -> None:
-        """The client was lost, and a verb has seen no more of it than a purge."""
-        fatal = _life_of(transaction).fatal
-        purged = isinstance(error, ProduceError) and error.code in PURGED
-        if purged and fatal is not None:
-            raise fatal.error()
-
-    def _commit_or_abort(self, transaction: Transaction) -> None:
-        client = _life_of(transaction)
-        try:
-            self._commit(transaction)
-        except ProduceError:
-            raise
-        except BaseException as torn:
-            if client.in_transaction:  # a signal handler raised before it was committed
-                self._abort(transaction, torn)
-            raise
-
-    def _commit(self, transaction: Transaction) -> None:
-        client = _life_of(transaction)
-        started = clock.system_now()
-        # Reports are served here, and not inside the native commit: a fatal error
-        # among them would tear one.
-        flush.wait_until(
-            client,
-            lambda: not client.in_flight() or client.fatal is not None,
-            min(started + self._patience, transaction.deadline),
-            push=True,
-        )
-        try:
-            transaction.consumed.send(partial(self._command, transaction))
-            self._command(
-                transaction,
-                "commit",
-                lambda client, slice_: client.opened_native().commit_transaction(
-                    slice_
-                ),
-            )
-        except CommandError as failed:
-            self._after_failure(transaction, failed)
-            raise failed.error from failed.__cause__
-        client.in_transaction = False
-        self._recovery.succeeded()
-        took_ms = (clock.system_now() - started) * 1000
-        self._emitter.emit("transaction.committed", duration_ms=took_ms)
-
-    def _after_failure(self, transaction: Transaction, failed: CommandError) -> None:
-        """A commit failed: abort once, or replace the client once; never both."""
-        if failed.error.fatal:
-            self._reload(transaction, failed.error)
-        else:
-            self._abort(transaction, failed.error)
-
-    def _reload(self, transaction: Transaction, error: ProduceError) -> None:
-        if not transaction.last:  # the client of a closing producer is closed anyway
-            self._recovery.reload(_life_of(transaction), error, None)
-
-    def _abort(self, transaction: Transaction, cause: BaseException | None) -> None:
-        """Abort. What goes wrong is told, and not raised: the cause counts more.
-
-        When it cannot be aborted the life stays marked: the next transaction begins
-        on another client.
-        """
-        client = _life_of(transaction)
-        if client.fatal is not None:
-            self._reload(transaction, client.fatal.error())
-            return
-        started = clock.system_now()
-        if self._abort_wait > 0 and not isinstance(cause, ProduceError):
-            until = min(started + self._abort_wait, transaction.deadline)
-            flush.wait_until(client, lambda: not client.in_flight(), until, push=True)
-        try:
-            self._command(
-                transaction,
-                "abort",
-                lambda client, slice_: client.opened_native().abort_transaction(slice_),
-                at_least=_LAST_TRY,
-            )
-        except CommandError as failed:
-            if failed.error.fatal:
-                self._reload(transaction, failed.error)
-            return
-        except ProduceError as error:
-            self._emitter.error("transaction.abort", error)
-            return
-        client.in_transaction = False
-        # librdkafka has purged what was left. A report that a slow callback holds up
-        # is served later: the client lives on.
-        until = clock.system_now() + GIVE_UP
-        waiting.wait_turn(client, lambda: not client.in_flight(), until, idle=0.01)
-        took_ms = (clock.system_now() - started) * 1000
-        self._emitter.emit("transaction.aborted", duration_ms=took_ms)
-
-    # -- commands ----------------------------------------------------------
-
-    def _prepare(self, client: Client, deadline: float | None) -> None:
-        """`init_transactions` on a client that was just opened."""
-        try:
-            commands.run(
-                client,
-                self._emitter,
-                self._retries,
-                "transaction.begin",
-                lambda client, slice_: client.opened_native().init_transactions(slice_),
-                inf if deadline is None else deadline,
-            )
-        except CommandError as failed:
-            raise failed.error from failed.__cause__
-
-    def mark(
-        self, transaction: Transaction, consumer: Any, positions: Positions
-    ) -> None:
-        """Collect positions of a consumer, for the commit of the transaction."""
-        transaction.consumed.add(consumer, positions)
-        if not transaction.open:
-            raise TransactionRequiredError(
-                "the transaction ended in another thread as a message was marked as "
-                "consumed"
-            )
-
-    def _command(
-        self,
-        transaction: Transaction,
-        name: str,
-        command: Callable[[Client, float], object],
-        at_least: float = 0.0,
-    ) -> None:
-        commands.run(
-            _life_of(transaction),
-            self._emitter,
-            self._retries,
-            f"transaction.{name}",
-            command,
-            max(transaction.deadline, clock.system_now() + at_least),
-        )
-
-
-def _life_of(transaction: Transaction) -> Client:
-    client = transaction.client
-    if client is None:  # pragma: no cover - begin sets it before the block runs
-        raise ProduceError("the transaction was not begun (state)", code="state")
-    return client
+        """Commit, or abort; whether `error` is swallowed. See `TransactionEnd`."""
+        return self._end.finish(transaction, error)

@@ -10,7 +10,6 @@ from waterdrop_py._engine.produce.validation.messages import (
     as_message,
     as_messages,
     listed,
-    snapshot,
     snapshots,
 )
 from waterdrop_py._engine.produce.validation.plain import plain_headers
@@ -19,22 +18,20 @@ from waterdrop_py._engine.produce.validation.prepare import (
     fill,
     fill_all,
     fill_others,
+    fill_to_wait_for,
 )
-from waterdrop_py._engine.transactions.offsets import checked_positions, listed_consumed
 
 __all__ = [
     "FIELDS",
     "KNOWN_TOPICS",
     "as_message",
     "as_messages",
-    "checked_positions",
     "checked_topic",
     "fill",
     "fill_all",
     "fill_others",
+    "fill_to_wait_for",
     "listed",
-    "listed_consumed",
     "plain_headers",
-    "snapshot",
     "snapshots",
 ]

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import re
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._settings.plain import plain, value_hint, whole
-from waterdrop_py._settings.redact import kind
+from waterdrop_py._settings.redact import kind, short_repr
 from waterdrop_py._settings.rejected import RefusedError
+from waterdrop_py.message import MAX_PARTITION, PAIR
 
 if TYPE_CHECKING:
     from waterdrop_py.typing import Headers
 
 # Kafka's own rule (org.apache.kafka.common.internals.Topic), whole string, ASCII.
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
-MAX_PARTITION: Final = 2**31 - 1  # an int32 on the wire
-PAIR: Final = len(("name", "value"))
 _MAX_TIMESTAMP: Final = 2**63 - 1  # an int64 on the wire
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -29,6 +27,8 @@ _MAX_KNOWN_TOPICS: Final = 10_000
 
 
 def topic(value: Any, errors: dict[str, str]) -> str:
+    if type(value) is str and value in KNOWN_TOPICS:
+        return value
     given, value = value, plain(value)
     if isinstance(value, str) and _TOPIC.fullmatch(value):
         if len(KNOWN_TOPICS) < _MAX_KNOWN_TOPICS:
@@ -36,7 +36,7 @@ def topic(value: Any, errors: dict[str, str]) -> str:
         return value
     errors["topic"] = (
         "must be a str of 1 to 249 of A-Z a-z 0-9 . _ -, "
-        f"got {shown(given)}{value_hint(given)}"
+        f"got {short_repr(given)}{value_hint(given)}"
     )
     return ""
 
@@ -61,8 +61,8 @@ def payload(value: Any, errors: dict[str, str]) -> bytes | None:
 
 
 def key(name: str, value: Any, errors: dict[str, str]) -> bytes | None:
-    if value is None:
-        return None
+    if value is None or (type(value) is bytes and value):
+        return value
     given, value = value, plain(value)
     if isinstance(value, bytes | str) and value:
         try:
@@ -71,7 +71,7 @@ def key(name: str, value: Any, errors: dict[str, str]) -> bytes | None:
             errors[name] = f"must be text that UTF-8 can hold: {error.reason}"
             return None
     errors[name] = (
-        f"must be non-empty bytes or str, or None, got {shown(given)}"
+        f"must be non-empty bytes or str, or None, got {short_repr(given)}"
         f"{value_hint(given)}"
     )
     return None
@@ -87,7 +87,7 @@ def partition(value: Any, errors: dict[str, str]) -> int | None:
         return number
     errors["partition"] = (
         f"must be an int from 0 to {MAX_PARTITION}, or -1 or None for the partitioner, "
-        f"got {shown(value)}{value_hint(value)}"
+        f"got {short_repr(value)}{value_hint(value)}"
     )
     return None
 
@@ -105,7 +105,7 @@ def timestamp(value: Any, errors: dict[str, str]) -> int | None:
         return number
     errors["timestamp"] = (
         "must be int milliseconds since the epoch (1 or more), or an aware datetime, "
-        f"got {shown(value)}{value_hint(value)}"
+        f"got {short_repr(value)}{value_hint(value)}"
         f"{'' if aware else ', which has no time zone'}"
     )
     return None
@@ -153,7 +153,8 @@ def _header(pair: Any) -> Headers:
     # A NUL would silently cut the name: the C client reads up to it.
     if not isinstance(name, str) or "\0" in name:
         raise RefusedError(
-            f"must have str without NUL as names, got {shown(given)}{value_hint(given)}"
+            "must have str without NUL as names, got "
+            f"{short_repr(given)}{value_hint(given)}"
         )
     name.encode()
     values = content if isinstance(content, list | tuple) else [content]
@@ -197,10 +198,3 @@ def field_errors(values: Mapping[str, Any]) -> dict[str, str]:
         if name in values:
             check(values[name], errors)
     return errors
-
-
-def shown(value: Any) -> str:
-    try:
-        return reprlib.repr(value)
-    except Exception:  # noqa: BLE001 - a repr of the user's, or an int too long for one
-        return kind(value)

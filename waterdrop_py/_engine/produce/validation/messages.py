@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine.produce.validation.fields import PAIR, field_errors, shown
+from waterdrop_py._engine.produce.validation.fields import field_errors
 from waterdrop_py._engine.produce.validation.plain import recognise
 from waterdrop_py._settings.plain import plain
-from waterdrop_py._settings.redact import kind
+from waterdrop_py._settings.redact import kind, short_repr
 from waterdrop_py.errors import MessageInvalidError
-from waterdrop_py.message import Message
+from waterdrop_py.message import Message, snapshot
 
 if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
@@ -63,7 +62,7 @@ def _as_message(given: MessageInput, *, null: bool) -> Message:
         return _entombed(given) if null else given
     if not isinstance(given, Mapping):
         raise MessageInvalidError(
-            {"message": f"must be a Message or a mapping, got {shown(given)}"}
+            {"message": f"must be a Message or a mapping, got {short_repr(given)}"}
         )
     given = {plain(name): value for name, value in given.items()}
     errors = {str(name): _unknown(name) for name in given if name not in FIELDS}
@@ -116,54 +115,6 @@ def listed(given: Iterable[MessageInput]) -> list[MessageInput]:
             }
         )
     return list(given)
-
-
-def snapshot(message: Message) -> Message:
-    """The message as it is now: nothing mutable of it is shared with the caller.
-
-    It is not validated: what is wrong stays as it is.
-    """
-    payload, headers = message.payload, message.headers
-    if headers is None and not isinstance(payload, bytearray | memoryview):
-        return message
-    payload, headers = _frozen(payload), _copied(headers)
-    if type(message) is not Message:
-        return replace(message, payload=payload, headers=headers)
-    return Message(  # `replace` takes three times as long
-        message.topic,
-        payload,
-        message.key,
-        message.partition,
-        message.partition_key,
-        message.timestamp,
-        headers,
-        message.label,
-    )
-
-
-def _frozen(payload: Any) -> Any:
-    if isinstance(payload, bytearray | memoryview):
-        with suppress(ValueError):  # a released one: said when it is validated
-            return bytes(payload)
-    return payload
-
-
-def _copied(headers: Any) -> Any:
-    if isinstance(headers, Mapping):
-        return {name: _own(value) for name, value in headers.items()}
-    if isinstance(headers, Sequence) and not isinstance(headers, str | bytes):
-        return [_pair(each) for each in headers]
-    return headers
-
-
-def _pair(pair: Any) -> Any:
-    if isinstance(pair, list | tuple) and len(pair) == PAIR:
-        return pair[0], _own(pair[1])
-    return pair
-
-
-def _own(value: Any) -> Any:
-    return list(value) if isinstance(value, list) else value
 
 
 def snapshots(given: Iterable[MessageInput]) -> list[Message | DeliveryHandle]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from waterdrop_py._engine.client.pending import ANYWHERE, Place
 from waterdrop_py._engine.produce.validation import fields
-from waterdrop_py._engine.produce.validation.fields import KNOWN_TOPICS
 from waterdrop_py._engine.produce.validation.messages import Violations, as_message
 from waterdrop_py._engine.produce.validation.plain import recognise
-from waterdrop_py.delivery import ANYWHERE, DeliveryHandle, Place
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import MessageInvalidError
 
 if TYPE_CHECKING:
@@ -24,24 +24,47 @@ def fill(message: Message, limit: int | None) -> DeliveryHandle:
         MessageInvalidError: with every violation; nothing was sent.
     """
     handle = DeliveryHandle()
-    topic, payload, key = message.topic, message.payload, message.key
+    errors: dict[str, str] = {}
+    handle._topic = fields.topic(message.topic, errors)
+    handle._payload = sent = fields.payload(message.payload, errors)
+    handle._key = fields.key("key", message.key, errors)
     if (
-        type(payload) is bytes
-        and type(topic) is str
-        and topic in KNOWN_TOPICS
-        and (key is None or (type(key) is bytes and key))
-        and message.partition is None
+        message.partition is None
         and message.partition_key is None
         and message.timestamp is None
-        and message.headers is None
-        and limit is None
     ):
-        handle._topic, handle._payload, handle._key = topic, payload, key
-        handle._headers = handle._place = None
-        handle._label = message.label
+        handle._place = None
     else:
-        _fill_checked(handle, message, limit)
+        handle._place = _place(message, errors)
+    given = message.headers
+    handle._headers = None if given is None else fields.headers(given, errors)
+    handle._label = message.label
+    # The size is judged of a message that is right otherwise.
+    if not errors and limit is not None and sent is not None and len(sent) > limit:
+        errors["payload"] = (
+            f"must be at most {limit} bytes (max_payload_size), got {len(sent)}"
+        )
+    if errors:
+        raise MessageInvalidError(errors)
     return handle
+
+
+def fill_to_wait_for(message: Message, limit: int | None) -> DeliveryHandle:
+    """`fill`, for a handle whose outcome is asked for again and again: a slot that is
+    not set is looked up the slow way."""
+    handle = fill(message, limit)
+    handle._native = handle._error = None
+    return handle
+
+
+def _place(message: Message, errors: dict[str, str]) -> Place | None:
+    """Partition, partition key and timestamp; None where nothing but -1 was given."""
+    place = Place(
+        fields.partition(message.partition, errors),
+        fields.key("partition_key", message.partition_key, errors),
+        fields.timestamp(message.timestamp, errors),
+    )
+    return None if place == ANYWHERE else place
 
 
 def fill_all(given: Sequence[MessageInput], limit: int | None) -> list[DeliveryHandle]:
@@ -72,30 +95,6 @@ def fill_others(
             found.note(index, error)
     found.end()
     return batch
-
-
-def _fill_checked(handle: DeliveryHandle, message: Message, limit: int | None) -> None:
-    """Fill from a message that is not plainly legal."""
-    errors: dict[str, str] = {}
-    handle._topic = fields.topic(message.topic, errors)
-    handle._payload = fields.payload(message.payload, errors)
-    handle._key = fields.key("key", message.key, errors)
-    place = Place(
-        fields.partition(message.partition, errors),
-        fields.key("partition_key", message.partition_key, errors),
-        fields.timestamp(message.timestamp, errors),
-    )
-    handle._place = None if place == ANYWHERE else place
-    handle._headers = fields.headers(message.headers, errors)
-    handle._label = message.label
-    sent = handle._payload
-    # The size is judged of a message that is right otherwise.
-    if not errors and limit is not None and sent is not None and len(sent) > limit:
-        errors["payload"] = (
-            f"must be at most {limit} bytes (max_payload_size), got {len(sent)}"
-        )
-    if errors:
-        raise MessageInvalidError(errors)
 
 
 def checked_topic(topic: str) -> str:

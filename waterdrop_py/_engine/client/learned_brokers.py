@@ -1,41 +1,20 @@
-"""The brokers that a producer's clients learn, for those that are opened later.
-
-A new client knows `bootstrap.servers` only. One that stayed open knows every broker of
-the cluster, and goes on when those that were configured are gone. So the library asks
-each client for the cluster's metadata once it has reported a message.
-"""
+"""The brokers that a producer's clients have learned, beside `bootstrap.servers`."""
 
 from __future__ import annotations
 
 import random
 import re
-from functools import lru_cache, partial
-from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache
+from typing import Any, Final
 
-from waterdrop_py._engine.client.foreign import native_of
-from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.connection import metadata
 from waterdrop_py._settings.librdkafka import SERVERS
 from waterdrop_py._settings.reading import given
 from waterdrop_py.errors import WaterdropError
-
-if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Client
-    from waterdrop_py._engine.connection.connection import Connection
 
 MOST: Final = 10
 """Brokers that are offered to a client, at most. librdkafka tries one after another.
 When all are gone but the user's own, the first message takes 0.06 s with 3 of them and
 4.6 s with 30, at the median (2.16)."""
-EVERY: Final = 300.0
-"""Seconds after which a client that stays open, and is used, is asked again."""
-AGAIN: Final = 5.0
-"""Seconds after which it is asked again when it has not answered."""
-SHORTEST: Final = 0.3
-LONGEST: Final = 5.0
-"""Seconds of one question. A close of the client waits for its answer, so a client
-that was quick to deliver its first message gets a short time."""
 _HOST: Final = re.compile(r"[A-Za-z0-9._:%-]{1,255}", re.ASCII)
 _HIGHEST_PORT: Final = 65535
 
@@ -101,51 +80,6 @@ def _shared(
 ) -> tuple[str | None, tuple[str, ...]]:
     """The same objects for all producers of a cluster: a thousand of them keep one."""
     return cluster, servers
-
-
-def watch(connection: Connection, client: Client) -> None:
-    """Have `client` asked after its first report. A double has no cluster to ask."""
-    if native_of(client.native) is not None:
-        client.ask, client.ask_at = partial(ask_soon, connection), 0.0
-
-
-def ask_soon(connection: Connection, client: Client) -> None:
-    """A report has come, and `client` is due to be asked for its brokers.
-
-    By way of the poller, so that no thread is started on the caller's time. Until it
-    has answered it is asked again, at most once in AGAIN.
-    """
-    client.ask_at = clock.now() + AGAIN
-    connection.runtime.poller.do(partial(learn, connection, client))
-
-
-def learn(connection: Connection, client: Client) -> None:
-    """Have `client` asked for the brokers of its cluster, on a library thread.
-
-    Returns at once. The question ends before the client falls due. It is not activity,
-    and stands against no close (test_a_close_waits_for_the_question).
-    """
-    topic, wait = connection.topic, _wait(connection, client)
-    if connection.client is client and topic is not None and wait > 0:
-        metadata.ask_aside(connection, topic, wait)
-
-
-def note(connection: Connection, client: Client, answer: Any) -> None:
-    """Keep the brokers of an answer of `client`."""
-    if client.ask is None or not hasattr(answer, "cluster_id"):
-        return  # a double's
-    client.ask_at = clock.now() + EVERY
-    error = connection.factory.brokers.take(answer)
-    if error is not None:
-        client.ask_at = inf  # it may be the stranger's client
-        connection.emitter.error("librdkafka.error", error)
-
-
-def _wait(connection: Connection, client: Client) -> float:
-    """Seconds of the question."""
-    now, due = clock.now(), connection.due_at()
-    left = inf if due is None else due - now
-    return min(left, LONGEST, max(SHORTEST, now - client.opened_at))
 
 
 def _server(host: str, port: int) -> str | None:

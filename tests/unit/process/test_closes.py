@@ -1,26 +1,23 @@
-"""What the process has one of."""
+"""The closes in progress."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.process.closes import Close, Closes
 from waterdrop_py._engine.process.reaper import RELIEF
-from waterdrop_py._engine.process.runtime import Runtime
 
 if TYPE_CHECKING:
     import pytest
 
-    from waterdrop_py._engine.connection.teardown import Teardown
 
-
-class Close:
+class Hanging:
     """A close in progress, which counts how often it is looked at."""
 
     def __init__(self) -> None:
         self.looks = 0
         self.started = clock.system_now()
-        self.connection = self
         self.close_timeout = 1.0
 
     def nudge(self) -> None:
@@ -34,12 +31,13 @@ def test_closes_in_progress_are_looked_at_now_and_then(
     """Not whenever the reaper wakes, which it does for each of a thousand closes."""
     now = [100.0]
     monkeypatch.setattr(clock, "system_now", lambda: now[0])
-    runtime, close = Runtime(), Close()
-    runtime.teardowns[cast("Teardown", close)] = None
+    closes, hanging = Closes(lambda job: job()), Hanging()
+    close = cast("Close", hanging)
+    closes.begin(close)
     for looks in range(1, 4):
         for _ in range(5):
-            assert runtime._tend()  # noqa: SLF001
-            assert close.looks == looks
+            assert closes.look()
+            assert hanging.looks == looks
         now[0] += RELIEF
-    runtime.teardowns.clear()
-    assert not runtime._tend()  # noqa: SLF001
+    closes.end(close)
+    assert not closes.look()

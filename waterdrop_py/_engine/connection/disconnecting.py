@@ -1,0 +1,252 @@
+"""Disconnecting: closing a client when that is safe, or when a fatal error ended it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.connection.connection import NO_CLIENT
+from waterdrop_py._engine.connection.states import ConnectionState, Refusal
+from waterdrop_py._engine.connection.teardown import Teardown
+from waterdrop_py._engine.reports.giving_up import GIVE_UP, give_up
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.batch import TeardownBatch
+    from waterdrop_py._engine.connection.connection import Connection
+
+
+class Disconnection(NamedTuple):
+    """What became of an attempt to disconnect."""
+
+    teardown: Teardown | None
+    refusals: list[Refusal]
+
+
+def disconnect(
+    connection: Connection, reason: str, batch: TeardownBatch | None = None
+) -> Disconnection:
+    """Detach the client and have it closed, if that is safe; else say why not.
+
+    Returns at once, while the close is under way.
+    """
+    check()
+    client = connection.client
+    if client is NO_CLIENT:
+        code = "closed" if connection.is_closing else "not_connected"
+        return Disconnection(None, [Refusal(code, 0)])
+    _poll_before_judging(client)
+    disconnection = _detach_if_safe(connection, client, reason, batch)
+    teardown = disconnection.teardown
+    if teardown is None:
+        if batch is None or batch.silent:
+            # The reaper may have looked while the client was detached, and forgotten
+            # it. Its own attempts end in a look of theirs.
+            # (test_a_disconnect_that_is_refused_as_the_client_is_made_known)
+            connection.reschedule()
+        return disconnection
+    try:
+        connection.reschedule()
+        if batch is None or not batch.silent:
+            connection.emitter.emit("producer.disconnecting", {"reason": reason})
+    finally:
+        teardown.begin()  # whatever a subscriber raises, the client is detached
+    return disconnection
+
+
+def disconnect_if_due(connection: Connection, batch: TeardownBatch) -> None:
+    """Close the client, which is due, or say once for each reason why not."""
+    client = connection.client
+    due = connection.due_at()
+    now = clock.now()
+    if due is None or due > now:
+        batch.skip()
+        connection.reschedule()
+        return
+    reason = connection.policy.reason(client, now)
+    refusals = disconnect(connection, reason, batch).refusals
+    if not refusals:
+        return
+    batch.skip()
+    for refusal in refusals:
+        if refusal.code in client.refusals or refusal.code == "not_due":
+            continue
+        client.refusals.add(refusal.code)
+        connection.emitter.emit(
+            "producer.disconnect_refused",
+            {
+                "reason": refusal.code,
+                "count": refusal.count,
+                "age_ms": refusal.age_ms,
+                "owner": refusal.owner,
+            },
+        )
+    # What refused may have ended between the look and the note of it, and then nothing
+    # else will say so (test_refusal_that_ends_while_it_is_noted). What users of the
+    # bare client have on their way is not seen here: the poller serves it, and says so
+    # (test_a_message_of_native_is_waited_for_without_looking).
+    if not blockers(connection, client) and (client.quiet or not client.pins.ever):
+        connection.reschedule()
+
+
+def discard(connection: Connection, client: Client) -> None:
+    """Close a client that a fatal error has ended, whatever it still has.
+
+    Its messages get their outcomes: what librdkafka says, or that they were given
+    up. Blocks for a second at most, and for a close that is still in progress.
+    """
+    earlier = connection.teardown
+    if earlier is not None:
+        earlier.wait(connection.close_timeout)
+    teardown = _detach_lost(connection, client)
+    if teardown is None:
+        return
+    try:
+        connection.emitter.emit("producer.disconnecting", {"reason": "reload"})
+        give_up(client, clock.system_now() + GIVE_UP)
+    finally:
+        teardown.begin()
+    if not client.pins:  # whoever uses the client itself may be this very thread
+        teardown.wait(connection.close_timeout)
+
+
+def blockers(connection: Connection, client: Client) -> list[Refusal]:
+    """Why this client may not be closed now.
+
+    Judged by the counters of reports, not by `len(client)`: that counts events
+    too, which are no reason, and may not be asked while a client is destroyed.
+    """
+    refusals = []
+    # Marks first, messages second: a sender that takes its mark away between
+    # the two looks has its message counted by then.
+    calls = len(client.borrows) + len(client.asking.callers)
+    if waiting := client.in_flight():
+        age_ms = (clock.now() - client.last_activity) * 1000
+        refusals.append(Refusal("in_flight", waiting, age_ms))
+    teardown = connection.teardown
+    if teardown is not None:
+        teardown.nudge()
+    if calls or teardown is not None:
+        refusals.append(Refusal("call", max(1, calls)))
+    if pins := tuple(client.pins):
+        age_ms = (clock.now() - pins[0].since) * 1000
+        refusals.append(Refusal("pinned", len(pins), age_ms, pins[0].owner))
+    return refusals + connection.hooks.refusals()
+
+
+def teardown_of(
+    connection: Connection,
+    client: Client,
+    reason: str,
+    batch: TeardownBatch | None = None,
+) -> Teardown:
+    """The close of `client`, not begun yet."""
+    return Teardown(
+        connection.runtime,
+        connection.emitter,
+        client,
+        reason,
+        partial(_gone, connection),
+        close_timeout=connection.close_timeout,
+        batch=batch,
+    )
+
+
+def _gone(connection: Connection, teardown: Teardown) -> None:
+    """The client of `teardown` is destroyed, or given up."""
+    if connection.teardown is teardown:
+        connection.teardown = None
+    if teardown.reason != "reload":
+        connection.lose_if_final(teardown.client)
+    connection.runtime.closes.note_move()
+    connection.lock.wake()
+    connection.reschedule()
+
+
+def _detach_if_safe(
+    connection: Connection, client: Client, reason: str, batch: TeardownBatch | None
+) -> Disconnection:
+    ticket = Ticket()
+    try:
+        if not connection.lock.take_or_heal(ticket) or connection.client is not client:
+            return Disconnection(None, [Refusal("call")])
+        refusals = _detach(connection, client, reason)
+        if refusals:
+            return Disconnection(None, refusals)
+        teardown = teardown_of(connection, client, reason, batch)
+        connection.ledger.closed(client, reason)
+        connection.teardown = teardown
+        connection.lose_if_final(client)
+        connection.move(ConnectionState.EMPTY)
+        return Disconnection(teardown, [])
+    finally:
+        if connection.lock.held_by(ticket) and connection.client is NO_CLIENT:
+            _put_back_if_torn(connection, client)
+        connection.release(ticket)
+
+
+def _put_back_if_torn(connection: Connection, client: Client) -> None:
+    """A signal handler raised while the client was detached: nothing has happened.
+
+    Without the client, and not EMPTY, every send would look for it for ever.
+    """
+    if connection.state is ConnectionState.OPEN:
+        teardown = connection.teardown
+        if teardown is not None and teardown.client is client:
+            connection.teardown = None
+        connection.client = client
+
+
+def _detach(connection: Connection, client: Client, reason: str) -> list[Refusal]:
+    """Take the client out of the connection; put it back when that is not safe.
+
+    Sender S has read `connection.client`, and is stopped before its mark. Publishing
+    NO_CLIENT first means that S, going on, finds its client replaced and turns to
+    the next one; had S marked before, the look at `borrows` sees the mark.
+    """
+    connection.client = NO_CLIENT
+    refusals = blockers(connection, client)
+    # The lock is held, so no other thread can have the client destroyed meanwhile.
+    if not refusals and (theirs := client.theirs()):
+        refusals.append(Refusal("in_flight", theirs))
+    if not refusals and connection.policy.is_premature(client, reason):
+        refusals.append(Refusal("not_due", 0))
+    if refusals:
+        connection.client = client
+        connection.refresh()
+    return refusals
+
+
+def _detach_lost(connection: Connection, client: Client) -> Teardown | None:
+    ticket = Ticket()
+    while connection.client is client:
+        try:
+            if connection.lock.take(ticket) and connection.client is client:
+                connection.client = NO_CLIENT
+                teardown = teardown_of(connection, client, "reload")
+                connection.ledger.closed(client, "reload")
+                connection.teardown = teardown
+                connection.move(ConnectionState.EMPTY)
+                return teardown
+        finally:
+            connection.release(ticket)
+        ticket = Ticket()
+        connection.lock.wait(None, connection.reports.checklist)
+    return None
+
+
+def _poll_before_judging(client: Client) -> None:
+    """Serve what has arrived: reports that nobody has polled count as in flight."""
+    for _ in range(3):
+        ticket = Ticket()
+        try:
+            if not client.poll_lock.take(ticket):
+                return
+            if client.native is None or not (client.arrived or len(client.native)):
+                return
+            client.serve(0.0)
+        finally:
+            client.leave(ticket)

@@ -1,0 +1,117 @@
+"""What the rooms above a connection have to say in its life: messages, transactions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.states import Refusal
+    from waterdrop_py._engine.reports.accounting import DrainReport, Placed
+
+
+class BeforeClose(Protocol):
+    """What is to happen before a producer closes."""
+
+    def __call__(self, deadline: float, *, force: bool) -> list[Placed]:
+        """Send what still is to be sent; what could not be is returned."""
+
+
+class Closing(Protocol):
+    """The close of a producer, in progress or done."""
+
+    def hurry(self, deadline: float) -> None:
+        """Wait no longer than until `deadline`."""
+
+    def must_not_wait(self) -> bool:
+        """Whether the calling thread would wait for the call that it interrupted."""
+
+    def progress(self) -> DrainReport:
+        """What is known so far; the whole report once the producer is closed."""
+
+    def wait(self, deadline: float) -> DrainReport:
+        """Wait for the thread that closes, but not beyond `deadline`."""
+
+    def run(self, *, force: bool) -> bool:
+        """Close, here and now; False when another thread does or did."""
+
+
+class Hooks:
+    """Functions that a connection calls, and does not know more of.
+
+    Attributes:
+        holds: what stands against a close of the client, beyond the client itself.
+        resets: called in a forked child, and when a closed producer opens again.
+        prepare: makes a new client ready for its first use.
+        inside: whether the calling thread is inside a transaction.
+        is_final: whether a client stays lost to a fatal error.
+        before_close: sends what waits in the process.
+        reopen: opens a producer again that the exit handler has closed; whether it did.
+    """
+
+    __slots__ = (
+        "before_close",
+        "holds",
+        "inside",
+        "is_final",
+        "prepare",
+        "reopen",
+        "resets",
+    )
+
+    def __init__(self) -> None:
+        self.holds: list[Callable[[], Refusal | None]] = []
+        self.resets: list[Callable[[], None]] = []
+        self.prepare: Callable[[Client, float | None], None] | None = None
+        self.inside: Callable[[], bool] = _never
+        self.is_final: Callable[[Client, str], bool] = _always
+        self.before_close: BeforeClose | None = None
+        self.reopen: Callable[[], bool] | None = None
+
+    def refusals(self) -> list[Refusal]:
+        """What stands against a close of the client now."""
+        return [found for hold in self.holds if (found := hold()) is not None]
+
+    def reset(self) -> None:
+        """Have all start afresh."""
+        for reset in self.resets:
+            reset()
+
+    def keep_client_while(self, hold: Callable[[], Refusal | None]) -> None:
+        """Refuse to disconnect while `hold()` gives a reason."""
+        self.holds.append(hold)
+
+    def on_reset(self, reset: Callable[[], None]) -> None:
+        """Call `reset` in a forked child, and when a closed producer opens again."""
+        self.resets.append(reset)
+
+    def prepare_with(self, prepare: Callable[[Client, float | None], None]) -> None:
+        """Call `prepare(client, deadline)` with each new client before its use."""
+        self.prepare = prepare
+
+    def inside_while(self, inside: Callable[[], bool]) -> None:
+        """A close on a thread for which `inside()` holds does not wait."""
+        self.inside = inside
+
+    def decide_final_by(self, is_final: Callable[[Client, str], bool]) -> None:
+        """Refuse every verb after a fatal error if `is_final(client, code)`."""
+        self.is_final = is_final
+
+    def send_before_close(self, before_close: BeforeClose) -> None:
+        """Call `before_close` when the producer closes, before messages are refused."""
+        self.before_close = before_close
+
+    def reopen_with(self, reopen: Callable[[], bool] | None) -> None:
+        """Call `reopen` for a verb on the closed producer; None: it stays closed."""
+        self.reopen = reopen
+
+
+def _never() -> bool:
+    return False
+
+
+def _always(_client: Client, _code: str) -> bool:
+    """Without a policy of reloads a fatal error stays."""
+    return True

@@ -1,0 +1,62 @@
+"""When a client has been idle, or open, for too long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from waterdrop_py._engine.concurrency import clock
+
+if TYPE_CHECKING:
+    from waterdrop_py._engine.client.client import Client
+
+
+class IdlePolicy(NamedTuple):
+    """The two limits of a client, in seconds; 0 is none."""
+
+    idle_timeout: float
+    max_age: float
+
+    @property
+    def limits(self) -> bool:
+        """Whether there is a limit at all."""
+        return self.idle_timeout > 0 or self.max_age > 0
+
+    def due_at(self, client: Client) -> float | None:
+        """When `client` falls due, in seconds on the clock; None when it cannot."""
+        deadlines = []
+        if self.idle_timeout > 0:
+            deadlines.append(client.last_activity + self.idle_timeout)
+        if self.max_age > 0:
+            deadlines.append(client.opened_at + self.max_age)
+        return min(deadlines, default=None)
+
+    def expired(self, client: Client) -> str | None:
+        """Why a send is not to use `client` any more: "stale", "age" or None."""
+        if not client.quiet:
+            return None
+        now = clock.now()
+        if 0 < self.idle_timeout <= now - client.last_activity:
+            return "stale"
+        if 0 < self.max_age <= now - client.opened_at:
+            return "age"
+        return None
+
+    def reason(self, client: Client, now: float) -> str:
+        """Why `client`, which is due, is closed: "idle" or "age"."""
+        idle = 0 < self.idle_timeout <= now - client.last_activity
+        return "idle" if idle else "age"
+
+    def is_premature(self, client: Client, reason: str) -> bool:
+        """Whether a report has come since `client` was found due for `reason`.
+
+        It may have been waiting for this very look: what is served before a client
+        is judged is activity too (test_report_served_by_the_reaper_is_activity).
+        """
+        if reason not in _BY_AGE:
+            return False
+        if reason == "age":
+            return clock.now() - client.opened_at < self.max_age
+        return clock.now() - client.last_activity < self.idle_timeout
+
+
+_BY_AGE = frozenset({"idle", "age", "stale"})
