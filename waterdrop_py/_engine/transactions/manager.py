@@ -135,7 +135,7 @@ class Transactions:
         The caller gives it up, `abandon`, when this raises.
         """
         self._refuse_closed(transaction)
-        if self._connection.client.polled_by_this_thread() or self._connection.mine:
+        if self._connection.client.poll_lock.held_here or self._connection.mine:
             raise ReentrantCallError(
                 "a transaction cannot begin inside a callback of its own client, "
                 "which holds up the reports that it would wait for"
