@@ -282,7 +282,7 @@ def assemble(
         transactions,
         config.max_wait_timeout / 1000,
     )
-    components.flusher.watch()
+    components.flusher.register_hooks()
     return components
 
 
