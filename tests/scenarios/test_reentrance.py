@@ -52,7 +52,7 @@ def test_handler_that_raises(seed: int, servers: str, topic: str) -> None:
 def test_no_report_is_lost_to_a_raising_handler(servers: str, topic: str) -> None:
     """A handler that raises while the main thread serves reports tears none of them.
 
-    Without `unbroken` about every fourth one costs a report.
+    Without `no_signal_at_entry` about every fourth one costs a report.
     """
     outcome = run_scenario("torn_reports.py", servers, topic, timeout=40).assert_clean()
 

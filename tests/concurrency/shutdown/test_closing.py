@@ -13,7 +13,7 @@ from tests.concurrency.support import named, slot_of
 from tests.doubles import Park, Run, eventually
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.concurrency.locks import Ticket
-from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import teardown
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.connection.opening import open_noted
@@ -291,7 +291,7 @@ def test_disconnect_returns_when_it_was_told(bench: Bench, make: Make) -> None:
     park = Park()
 
     def slowly(event: Event) -> None:
-        pause(RELIEF * 1.5)
+        sleep(RELIEF * 1.5)
         told.append(event["reason"])
 
     unsubscribe = producer.monitor.subscribe("producer.disconnected", slowly)

@@ -19,7 +19,8 @@ from waterdrop_py._engine.connection.states import (
     derive_status,
 )
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py._engine.reports.handler import NO_RESENDING, ReportHandler
+from waterdrop_py._engine.reports.handler import ReportHandler
+from waterdrop_py._engine.reports.resending import NO_RESENDING
 from waterdrop_py.errors import ProducerClosedError, WaterdropError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.connection.teardown import Teardown
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.process.runtime import Runtime
-    from waterdrop_py._engine.reports.handler import Resending
+    from waterdrop_py._engine.reports.resending import Resending
 
 
 def _no_client() -> Client:

@@ -29,8 +29,7 @@ from confluent_kafka import KafkaException
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.kafka_errors import code_name, kafka_error_of
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.pause import pause
-from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 from waterdrop_py.errors import ReentrantCallError
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ class Request:
     def _refuse_inside_a_poll(self) -> None:
         """Where no thread starts, a callback of the client would ask inside of its own
         poll, and confluent-kafka ends the process for that."""
-        if self.client.polled_by_this_thread() and not self.client.between:
+        if self.client.poll_lock.held_here and not self.client.between:
             raise ReentrantCallError(
                 "metadata was asked for inside a callback of the same client, and no "
                 "thread can be started any more to ask for it"
@@ -193,7 +192,7 @@ class Request:
                     raise
                 if code == "timed_out":
                     wait = inf
-                pause(_BETWEEN)  # the connection may have broken
+                sleep(_BETWEEN)  # the connection may have broken
             else:
                 wanted = bool(self.wakeups) or self.lasting > 0
                 self._keep_answer(wanted=wanted)

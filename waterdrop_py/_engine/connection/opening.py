@@ -95,7 +95,7 @@ def _deliver_now(connection: Connection) -> None:
     """Deliver what was sent where no thread can run. Does nothing inside a callback of
     the client: the thread that serves that waits for this message too."""
     client, runtime = connection.client, connection.runtime
-    if client.polled_by_this_thread():
+    if client.poll_lock.held_here:
         return
     late = connection.late
     if late is None:

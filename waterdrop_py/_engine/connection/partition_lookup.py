@@ -17,7 +17,7 @@ from waterdrop_py._engine.client.kafka_errors import (
 )
 from waterdrop_py._engine.client.subjects import nearest
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.metadata_request import ask_aside
 from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP
@@ -90,7 +90,7 @@ def _look_up(connection: Connection, topic: str, deadline: float | None) -> int:
                 raise error or _unanswered(connection, topic)
         # The cluster may create the topic on the first question, and answer a later
         # one.
-        pause(max(0.0, min(again, left)))
+        sleep(max(0.0, min(again, left)))
         again = min(2 * again, _AGAIN_MOST)
     raise _missing(connection, topic)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Claim, Ticket
-from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.disconnecting import discard
 from waterdrop_py._settings.librdkafka import SERVERS
 from waterdrop_py._settings.properties import EditableProperties, copied
@@ -103,18 +103,18 @@ class Recovery:
                     return connection.client is not client or self._replace(
                         client, error, kind
                     )
-                if self._claim.mine or client.polled_by_this_thread():
+                if self._claim.mine or client.poll_lock.held_here:
                     return False  # inside the very reload, or a callback of the client
             finally:
                 self._claim.release(ticket)
-            pause(_TICK)
+            sleep(_TICK)
         return True
 
     def _replace(self, client: Client, error: ProduceError, kind: str | None) -> bool:
         if self.is_final(client, error.code):
             self._connection.lose(client)
             return False
-        if client.polled_by_this_thread():
+        if client.poll_lock.held_here:
             return False
         started = clock.system_now()
         self._replaced = client
@@ -124,7 +124,7 @@ class Recovery:
             self._emitter.error(kind, error, attempt=attempt)
         self._ask_for_properties(attempt, error)
         discard(self._connection, client)
-        pause(self._policy.backoff)
+        sleep(self._policy.backoff)
         self._emitter.emit(
             "producer.reloaded",
             {"attempt": attempt},

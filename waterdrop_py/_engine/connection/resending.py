@@ -18,7 +18,7 @@ from waterdrop_py._engine.client.pending import (
     topic_of,
 )
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.metadata_request import ask_held
 from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP, moved
 from waterdrop_py._settings.defaults import message_timeout_ms
@@ -179,7 +179,7 @@ def _hand_over(
         finally:
             client.borrows.pop()
             client.poll_soon(client)
-        pause(_TICK)
+        sleep(_TICK)
 
 
 def _give_back(report: tuple[DeliveryHandle, Any, Any], client: Client) -> None:

@@ -13,10 +13,9 @@ from confluent_kafka import KafkaException
 from waterdrop_py._engine.client.foreign import identities_of
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.concurrency.locks import Ticket
-from waterdrop_py._engine.concurrency.pause import pause
-from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
+from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.process.reaper import RELIEF
 
@@ -53,7 +52,7 @@ def destroy_unready(client: Client) -> None:
     ticket = Ticket()
     try:
         while not client.poll_lock.take(ticket):  # the poller has it
-            pause(INSIDE)
+            sleep(INSIDE)
         with suppress(SystemError, KafkaException):
             # confluent-kafka warns here that there was nothing to abort; where
             # warnings are errors, that is what comes of it. After a fatal error it
@@ -178,7 +177,7 @@ class Teardown:
         ticket = Ticket()
         client = self.client
         while client.borrows or (client.pins and self.reason == "reload"):
-            pause(INSIDE)
+            sleep(INSIDE)
         if not client.poll_lock.take(ticket):
             client.after_turn(self._submit)
             return
@@ -187,7 +186,7 @@ class Teardown:
         try:
             # With the turn: nobody hears any more of a client that was let go of.
             while client.asking.running():
-                pause(INSIDE)
+                sleep(INSIDE)
             # The fork waits for its own closes itself.
             fork_guard = self._runtime.fork_guard
             with nullcontext() if self.reason == "fork" else fork_guard.closing():

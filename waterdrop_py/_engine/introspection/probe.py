@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.kafka_errors import code_name, kafka_error_of
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import disconnect
@@ -79,7 +79,7 @@ def connect(connection: Connection, timeout: float, retries: Retries) -> None:
         again = left > 0 and error.retriable
         interval = retries.next(error) if again else None
         if interval is not None:
-            pause(min(interval, left))
+            sleep(min(interval, left))
         if interval is None or clock.system_now() >= deadline:
             if connection.ledger.opens != opens:
                 # Nothing else would look after it for a while.

@@ -9,8 +9,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.pause import pause
-from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +80,7 @@ class ForkGuard:
         """A fork begins: wait for opens and closes in progress, and young clients."""
         self._forking.append(get_ident())
         while (now := clock.system_now()) < deadline and self._unsettled(now):
-            pause(_TICK)
+            sleep(_TICK)
 
     def _unsettled(self, now: float) -> bool:
         me = get_ident()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from waterdrop_py._engine.client.borrow_marks import ends_step, in_deferred
 from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.pending import fail
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.produce.hot_path import is_numbered, set_deferred
 from waterdrop_py.errors import ProduceError, ReentrantCallError
 
@@ -61,7 +61,7 @@ def _inside(connection: Connection) -> bool:
     return (
         connection.hooks.inside()
         or connection.mine
-        or connection.client.polled_by_this_thread()
+        or connection.client.poll_lock.held_here
         or in_deferred(connection)
     )
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.borrow_marks import borrows_here
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 from waterdrop_py._engine.connection.closing import begin_closing, finish_closing
 from waterdrop_py._engine.connection.disconnecting import teardown_of
 from waterdrop_py._engine.connection.teardown import INSIDE, Teardown
@@ -74,7 +73,7 @@ def _hand_over(connection: Connection, deadline: float, *, force: bool) -> None:
             and accounting.runner is not None
             and clock.system_now() < deadline
         ):
-            pause(INSIDE)
+            sleep(INSIDE)
         return
     try:
         accounting.runner = get_ident()
@@ -125,7 +124,7 @@ def _inside(connection: Connection) -> bool:
     return (
         connection.hooks.inside()
         or connection.mine
-        or client.polled_by_this_thread()
+        or client.poll_lock.held_here
         or borrows_here(client) > 0
     )
 
@@ -201,7 +200,7 @@ class Shutdown:
         me = get_ident()
         if teardown is not None:
             teardown.nudge()
-            if teardown.thread == me or teardown.client.polled_by_this_thread():
+            if teardown.thread == me or teardown.client.poll_lock.held_here:
                 return True
         if self._report is not None:
             return False
@@ -210,7 +209,7 @@ class Shutdown:
         if client is None:
             return False
         pinned = any(pin.thread == me for pin in tuple(client.pins))
-        return client.polled_by_this_thread() or pinned or borrows_here(client) > 0
+        return client.poll_lock.held_here or pinned or borrows_here(client) > 0
 
     def progress(self) -> DrainReport:
         """What is known so far; the whole report once the producer is closed."""

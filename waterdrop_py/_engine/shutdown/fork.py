@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.concurrency import clock, threads, unhooked_forks
-from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.connection.connection import every_connection
 from waterdrop_py._engine.connection.disconnecting import disconnect
@@ -101,7 +101,7 @@ def _due(connections: Sequence[Connection], deadline: float) -> list[Connection]
         connection.client.asking.running() and not connection.client.asking.callers
         for connection in idle
     ):
-        pause(_TICK)
+        sleep(_TICK)
     return [connection for connection in idle if not connection.client.asking.running()]
 
 
