@@ -225,7 +225,7 @@ class Components:
         for connection in connections:
             left = max(0.0, deadline - clock.system_now())
             reports.append(close.close(connection, left, force=force))
-        self.connection.runtime.rest()
+        self.connection.runtime.end_threads_if_unused()
         return close.combined(reports)
 
     def abandon(self) -> None:

@@ -252,9 +252,9 @@ class Connection:
         client = self.client  # the reaper sees this one, or a later one
         if self.policy.limits:
             try:
-                self.runtime.reaper.look_at(self)
+                self.runtime.reaper.reschedule(self)
             except BaseException:
-                self.runtime.reaper.look_at(self)
+                self.runtime.reaper.reschedule(self)
                 raise
         client.noted = True
 

@@ -128,7 +128,7 @@ def blockers(connection: Connection, client: Client) -> list[Refusal]:
         refusals.append(Refusal("in_flight", waiting, age_ms))
     teardown = connection.teardown
     if teardown is not None:
-        teardown.nudge()
+        teardown.retry_if_stuck()
     if calls or teardown is not None:
         refusals.append(Refusal("call", max(1, calls)))
     if pins := tuple(client.pins):

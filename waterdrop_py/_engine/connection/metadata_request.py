@@ -322,7 +322,7 @@ def wait_for(
             if wakeup.wait(min(left, wait)):
                 continue
             wait = min(2 * wait, _LONGEST)
-            connection.runtime.workers.relieve()
+            connection.runtime.workers.start_if_needed()
             waiting.hear(client)
             if heard is not None:
                 heard(client)

@@ -166,11 +166,11 @@ def _construct(connection: Connection, client: Client) -> None:
     """Construct the native client, at no moment at which another thread forks."""
     fork_guard = connection.runtime.fork_guard
     try:
-        fork_guard.enter()
+        fork_guard.begin_open()
         try:
             connection.factory.open(client, connection.reports)
         finally:
-            fork_guard.leave(client)
+            fork_guard.end_open(client)
         discovery.watch(connection, client)
     except KafkaException as error:
         raise produce_error(

@@ -147,7 +147,7 @@ class Teardown:
         self.client.after_turn(self._submit)
         self.thread = None
 
-    def nudge(self) -> None:
+    def retry_if_stuck(self) -> None:
         """Begin again if it has not ended for a while.
 
         A signal handler may have raised before `begin`, or inside it. Twice does no
@@ -158,7 +158,7 @@ class Teardown:
         workers = self._runtime.workers
         # While closes wait for a thread, this one may just be waiting for its own.
         if workers.waiting():
-            workers.relieve()
+            workers.start_if_needed()
             return
         # The poller heals the turns of the clients that it knows; this one it may never
         # have heard of (test_a_torn_turn_holds_no_close_up).
@@ -239,8 +239,8 @@ class Teardown:
             if left <= 0 or self._waits_for_an_answer():
                 return
             self.closed.wait(min(left, RELIEF))
-            workers.relieve()
-            self.nudge()
+            workers.start_if_needed()
+            self.retry_if_stuck()
 
     def _waits_for_an_answer(self) -> bool:
         late = clock.system_now() - self.started > ANSWER

@@ -200,7 +200,7 @@ class Shutdown:
         client, teardown = self._client, self._connection.teardown
         me = get_ident()
         if teardown is not None:
-            teardown.nudge()
+            teardown.retry_if_stuck()
             if teardown.thread == me or teardown.client.polled_by_this_thread():
                 return True
         if self._report is not None:

@@ -29,7 +29,7 @@ _NAMED: Final = 5
 class ExitReport:
     """Says that the process waits, as soon as the wait is long, and what it gave up.
 
-    `look` is called once a second by the poller, also while the main thread waits.
+    `due_jobs` is called once a second by the poller, also while the main thread waits.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class ExitReport:
             self._connections = list(connections)
             connections[0].runtime.poller.sweep_by(self._since + LONG)
 
-    def look(self, now: float) -> list[Callable[[], None]]:
+    def due_jobs(self, now: float) -> list[Callable[[], None]]:
         """The job that says so, once the wait is long."""
         connections = self._connections
         if not connections or now < self._since + LONG:
@@ -85,7 +85,9 @@ class ExitReport:
 
     def end(self) -> None:
         """The wait is over; whatever was held back is said."""
-        for job in self.look(clock.system_now()):  # no thread did, so late in the exit
+        for job in self.due_jobs(
+            clock.system_now()
+        ):  # no thread did, so late in the exit
             job()
         self._connections = []
         LOG.flush()

@@ -52,7 +52,7 @@ class Fork:
         # the module for good (test_fork_in_the_middle_of_an_import).
         for name in _IMPORTS:
             importlib.import_module(name)
-        RUNTIME.fork_guard.shut(deadline)
+        RUNTIME.fork_guard.begin_fork(deadline)
         due = _due(connections, deadline)
         if not due:
             return
@@ -72,7 +72,7 @@ class Fork:
 
     def after_in_parent(self) -> None:
         """Let opens go on, and tell of what was closed."""
-        RUNTIME.fork_guard.open_again()
+        RUNTIME.fork_guard.end_fork()
         while self._batches:
             self._batches.pop().skip()
 
