@@ -91,9 +91,12 @@ test-pythons: ## Run the tests that depend on the interpreter on each one there 
 	    tests/scenarios/test_reentrance.py $(ARGS) || exit 1; \
 	done
 
-lint: $(STAMP) ## Check style and the architecture's fences
+lint: $(STAMP) ## Check style, which room imports which, and the length of files
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	$(VENV)/bin/lint-imports --no-logo
+	@git ls-files 'waterdrop_py/*.py' | xargs wc -l | awk '$$2 != "total" && $$1 > 350 \
+	  { print $$2 ": " $$1 " lines; at most 350 are allowed"; long = 1 } END { exit long }'
 
 format: $(STAMP) ## Mend what the linter can mend by itself
 	$(PY) -m ruff check --fix
@@ -129,5 +132,5 @@ bench-quick: $(STAMP) ## The same in about two minutes, with less certain figure
 	$(PY) -m benchmarks --quick $(ARGS)
 
 clean: ## Remove .venv and every cache
-	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) .venv-* .import_linter_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

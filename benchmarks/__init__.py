@@ -1,1 +1,1 @@
-"""What the library costs and gains, measured against bare confluent_kafka."""
+"""Benchmarks: what the library costs and gains, compared to bare confluent_kafka."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, print, and keep what was measured."""
+"""Runs `python -m benchmarks`: measures, prints the rows, and writes them to a file."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 class Task(NamedTuple):
-    """A benchmark, and what to measure it on."""
+    """A benchmark by name, and the broker and time to run it with."""
 
     name: str
     setting: Setting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmarks that are asked for.
+    """Run the benchmarks that the arguments choose.
 
-    Returns 0 also when a row misses its must, because this measures and does not
-    judge; 1 when a benchmark could not be carried out.
+    Returns 1 if a benchmark failed, else 0. A row that misses its must is not a
+    failure: a benchmark measures and does not judge.
     """
     asked = _parser().parse_args(arguments)
     started = time.perf_counter()
@@ -54,26 +54,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure beside bare confluent_kafka and other clients.",
+        description="Compare with bare confluent_kafka and other clients.",
     )
-    parser.add_argument("--quick", action="store_true", help="less time, less certain")
+    parser.add_argument("--quick", action="store_true", help="shorter and less certain")
     parser.add_argument(
         "--only",
         action="append",
         choices=list(BENCHMARKS),
         metavar="NAME",
-        help=f"this one; may be given again. One of {', '.join(BENCHMARKS)}",
+        help=f"run this one; repeatable. One of {', '.join(BENCHMARKS)}",
     )
     parser.add_argument(
-        "--matrix", action="store_true", help="only what is compared between Pythons"
+        "--matrix",
+        action="store_true",
+        help="only those that are compared between Pythons",
     )
     parser.add_argument(
         "--kafka",
         action="store_true",
-        help="on a real Kafka too: plaintext, and TLS with SCRAM (Java 17 and Maven)",
+        help="also on a real Kafka: plaintext, and TLS with SCRAM (Java 17 and Maven)",
     )
     parser.add_argument(
-        "--output", type=Path, help="write the results here, for benchmarks.page"
+        "--output",
+        type=Path,
+        help="the file to write the results to, for benchmarks.page",
     )
     return parser
 

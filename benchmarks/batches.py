@@ -1,4 +1,4 @@
-"""Batches and the buffer against a loop of bare produce over the same dicts."""
+"""Measures batches and the buffer, against a loop of bare produce."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BATCH = 1_000
 
 
 def produce_many(setting: Setting) -> list[Row]:
-    """`produce_many_async` of 1000 dicts against a loop over the same dicts."""
+    """Rate of `produce_many_async` with 1000 dicts, against a loop over them."""
     return _row(setting, "produce_many_async of 1000", _many, (0.8, 1.0))
 
 
 def buffered_flush(setting: Setting) -> list[Row]:
-    """The same by way of the buffer."""
+    """Rate of `buffer_many` and `flush_buffer_async` with the same dicts."""
     name = "buffer_many and flush_buffer_async of 1000"
     return _row(setting, name, _buffered, (0.75, None))
 

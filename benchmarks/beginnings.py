@@ -1,4 +1,4 @@
-"""What comes before the first message: the import, and a producer's construction."""
+"""Measures what precedes the first message: the import, and making a producer."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ SCRIPT_SECONDS = 30.0
 
 
 def importing(setting: Setting) -> list[Row]:
-    """`import waterdrop_py` once confluent_kafka has been imported."""
+    """Time of `import waterdrop_py` after `import confluent_kafka`."""
     rounds = setting.pick(31, 7)
-    _import_ms()  # writes the byte code
+    _import_ms()  # writes the bytecode files
     return [
         absolute(
             "import waterdrop_py beyond import confluent_kafka",
@@ -45,7 +45,7 @@ def importing(setting: Setting) -> list[Row]:
 
 
 def construction(setting: Setting) -> list[Row]:
-    """`Producer(...)` from options, checked anew; and from a `Config` made before."""
+    """Rate of `Producer(...)` from options, and from a `Config` that exists already."""
     count = setting.pick(2_000, 500)
     rounds = 5
     options = {

@@ -1,4 +1,4 @@
-"""The first message after a network device has silently lost the connections."""
+"""Measures the first message after a network device has silently lost connections."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 PAYLOAD = bytes(100)
 PARTITION = 0
-"""Each time the same, so that its leader's connection is among the lost ones."""
+"""The same for each message, so that its leader's connection is a lost one."""
 IDLE_MS = 100
 BOUND_MS = 100.0
 
 
 def run(setting: Setting) -> list[Row]:
-    """Ours, which is disconnected by then, beside bare, whose connections are dead."""
+    """Ours, which has disconnected by then, and bare, whose connections are lost."""
     topic = clients.new_topic()
     rounds = setting.pick(20, 10)
     with DroppingProxy(setting.broker.properties["bootstrap.servers"]) as proxy:
@@ -56,7 +56,7 @@ def _ours(proxy: DroppingProxy, topic: str) -> float:
 
 
 def _bare(proxy: DroppingProxy, topic: str, seconds: float) -> tuple[float, bool]:
-    """How many ms it took, or was waited for; and whether it was delivered."""
+    """Milliseconds until the report or the end of the wait; whether it succeeded."""
     client = clients.bare(embedded(proxy.bootstrap_servers), linger_ms=0)
     clients.bare_send(client, topic, PAYLOAD, PARTITION)
     time.sleep(IDLE_MS / 1000)

@@ -1,4 +1,4 @@
-"""The two that are compared: a `Producer`, and a confluent_kafka.Producer."""
+"""Makes the clients to compare: a `Producer`, and a bare confluent_kafka.Producer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from benchmarks.setting import Broker
 
 SLICE_SECONDS = 0.1
-"""Of one poll. From 0.2 s on confluent-kafka goes on polling after a report."""
+"""Seconds per poll. From 0.2 s up, confluent-kafka keeps polling after a report."""
 BOUND_SECONDS = 30.0
+"""Seconds that a benchmark waits for anything before it fails."""
 
 AS_OURS: dict[str, Any] = {
     "message.timeout.ms": 150_000,
@@ -27,8 +28,8 @@ AS_OURS: dict[str, Any] = {
     "socket.keepalive.enable": True,
     "log.connection.close": False,
 }
-"""What the library sets by default. Bare gets it too: the rows compare the libraries,
-not librdkafka's settings."""
+"""Properties that the library sets by default. Bare gets them too, because the rows
+compare libraries, not librdkafka's settings."""
 
 
 def ours(
@@ -39,7 +40,7 @@ def ours(
     client_factory: Callable[..., Any] = confluent_kafka.Producer,
     **kafka: Any,
 ) -> Producer:
-    """A producer of this library; nothing is open yet."""
+    """A producer of this library, without an open client."""
     with allow_short_idle_timeouts():
         return Producer(
             Config(
@@ -52,7 +53,7 @@ def ours(
 
 
 def bare(broker: Broker, **kafka: Any) -> confluent_kafka.Producer:
-    """A client as one uses it without this library."""
+    """A client as applications use it without this library."""
     return confluent_kafka.Producer(
         {**broker.properties, "log_level": 0, **AS_OURS, **_dotted(kafka)}
     )
@@ -76,7 +77,7 @@ def bare_send(
 
 @contextmanager
 def polled(client: confluent_kafka.Producer) -> Iterator[None]:
-    """A thread polls the client meanwhile, as applications do."""
+    """Poll the client in a thread inside the block, as applications do."""
     ended: list[None] = []
 
     def poll() -> None:
@@ -93,7 +94,7 @@ def polled(client: confluent_kafka.Producer) -> Iterator[None]:
 
 
 def close_bare(client: confluent_kafka.Producer) -> None:
-    """Close a client, within a bound also when nothing gets through."""
+    """Close a client in bounded time, even if no broker answers."""
     client.flush(1.0)
     client.purge()
     client.poll(0)
@@ -101,7 +102,7 @@ def close_bare(client: confluent_kafka.Producer) -> None:
 
 
 def new_topic() -> str:
-    """A topic that no other benchmark writes to; it appears with the first message."""
+    """A topic name that no other benchmark uses; the first message creates it."""
     return f"bench-{uuid.uuid4().hex[:12]}"
 
 

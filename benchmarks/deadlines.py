@@ -1,4 +1,4 @@
-"""How exactly idle clients are closed, when many fall due together."""
+"""Measures how soon after the deadline idle clients are closed, alone and together."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
 
 PAYLOAD = bytes(100)
 LATE_MS = {1: 100.0, 100: 100.0, 1000: 1000.0}
+"""Milliseconds after the deadline that are allowed, by number of producers."""
 
 
 def one(setting: Setting) -> list[Row]:
-    """A single producer, again and again."""
+    """One producer, in several rounds."""
     return _rows(setting, 1, setting.pick(20, 10), idle_ms=200)
 
 
 def hundred(setting: Setting) -> list[Row]:
-    """A hundred that fall due together."""
+    """A hundred producers that are due at the same time."""
     return _rows(setting, 100, setting.pick(9, 3), idle_ms=1_000)
 
 
 def thousand(setting: Setting) -> list[Row]:
-    """A thousand that fall due together."""
+    """A thousand producers that are due at the same time."""
     return _rows(setting, 1000, setting.pick(5, 1), idle_ms=6_000)
 
 
@@ -55,7 +56,8 @@ def _rows(setting: Setting, size: int, rounds: int, *, idle_ms: int) -> list[Row
         watch.follow(producer)
     slowest: list[float] = []
     for _ in range(rounds):
-        # Once to open them all, which takes a while; again to fall due together.
+        # The first time opens all clients, which takes a while. The second time makes
+        # them due at the same time.
         _send_together(producers, topic)
         _send_together(producers, topic)
         wait_until(
@@ -83,53 +85,53 @@ def _rows(setting: Setting, size: int, rounds: int, *, idle_ms: int) -> list[Row
             must=at_most(LATE_MS[size]),
             note="until the native close returned; the slowest client of a round. "
             f"Slowest of all {max(slowest):.0f} ms; "
-            f"its event at {max(watch.told_ms):.0f} ms",
+            f"its event at {max(watch.event_ms):.0f} ms",
         ),
     ]
 
 
 def _send_together(producers: Iterable[Producer], topic: str) -> None:
-    # One partition, so one leader: the first message to another one has to connect
-    # first, which takes librdkafka a second now and then.
+    # One partition has one leader. A first message to another leader connects first,
+    # which sometimes takes librdkafka a second.
     handles = [each.produce_async(topic, PAYLOAD, partition=0) for each in producers]
     for handle in handles:
         handle.result(clients.BOUND_SECONDS)
 
 
 class Watch:
-    """How many ms after its deadline each client was let go of, closed, told of.
+    """Milliseconds from a client's deadline to the decision, the close and the event.
 
-    The deadline is the last report's event plus the timeout. The library notes the
-    activity a moment after that event: by that moment, nothing shows as earlier
-    than it was, and everything as later.
+    The deadline is the time of the last report's event plus the timeout. The library
+    records the activity a moment after that event. So figures are too large by that
+    moment, and never too small.
     """
 
     def __init__(self, idle_ms: int) -> None:
         self.decided_ms: list[float] = []
         self.closed_ms: list[float] = []
-        self.told_ms: list[float] = []
+        self.event_ms: list[float] = []
         self._idle = idle_ms / 1000
         self._deadlines: dict[str, float] = {}
         self._opened: list[None] = []
 
     def follow(self, producer: Producer) -> None:
-        """Note what this producer's events say."""
+        """Record the events of this producer."""
         subscribe = producer.monitor.subscribe
         subscribe("producer.connected", lambda _: self._opened.append(None))
         subscribe("message.acknowledged", self._acknowledged)
         subscribe("producer.disconnecting", self._decided)
-        subscribe("producer.disconnected", self._told)
+        subscribe("producer.disconnected", self._disconnected)
 
     def client(self, properties: dict[str, Any]) -> confluent_kafka.Producer:
-        """A client that says when it is closed, of a producer that is followed."""
+        """Make a client whose close is recorded, for a producer that is followed."""
         return _Client(properties, self)
 
     def all_closed(self) -> bool:
-        """Whether what was opened is closed, and told of."""
-        return len(self.told_ms) == len(self._opened)
+        """Whether each opened client has had its `producer.disconnected`."""
+        return len(self.event_ms) == len(self._opened)
 
     def closed(self, producer_id: str) -> None:
-        """A native close has returned."""
+        """Record that a native close has returned."""
         self.closed_ms.append(_ms_since(self._deadlines[producer_id]))
 
     def _acknowledged(self, event: Event) -> None:
@@ -138,12 +140,12 @@ class Watch:
     def _decided(self, event: Event) -> None:
         self.decided_ms.append(_ms_since(self._deadlines[event["producer_id"]]))
 
-    def _told(self, event: Event) -> None:
-        self.told_ms.append(_ms_since(self._deadlines[event["producer_id"]]))
+    def _disconnected(self, event: Event) -> None:
+        self.event_ms.append(_ms_since(self._deadlines[event["producer_id"]]))
 
 
 class _Client(confluent_kafka.Producer):
-    """Says when its close has returned."""
+    """A client that tells its `Watch` when its close has returned."""
 
     def __init__(self, properties: dict[str, Any], watch: Watch) -> None:
         super().__init__(properties)
@@ -151,7 +153,7 @@ class _Client(confluent_kafka.Producer):
         self._producer_id = properties["client.id"]
 
     def close(self, *arguments: Any) -> Any:
-        """Close, and say so."""
+        """Close, and tell the `Watch`."""
         answer = super().close(*arguments)
         self._watch.closed(self._producer_id)
         return answer

@@ -1,4 +1,4 @@
-"""What producers cost that have nothing to do: disconnected ones, and open ones."""
+"""Measures what idle producers cost: sockets, threads, memory and processor time."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 
 PAYLOAD = bytes(100)
 NEVER_MS = 3_600_000
-"""An idle timeout that is watched and does not pass meanwhile."""
+"""Milliseconds of an idle timeout that does not pass during the benchmark."""
 TOGETHER = 100
+"""Producers that are connected at the same time."""
 SIDE_SECONDS = 240.0
 SETTLE_SECONDS = 4.0
+"""Seconds after which the library's threads have ended."""
 
 
 def disconnected(setting: Setting) -> list[Row]:
-    """What is left of clients that were open: nothing."""
+    """Sockets, threads and descriptors that disconnected producers hold: none."""
     topic = clients.new_topic()
     count = 100
-    _come_and_go(_producers(setting, 5), topic)
+    _connect_and_disconnect(_producers(setting, 5), topic)
     before = holdings()
     producers = _producers(setting, count)
     _send(producers, topic)
@@ -60,16 +62,16 @@ def disconnected(setting: Setting) -> list[Row]:
 
 
 def memory(setting: Setting) -> list[Row]:
-    """Python memory of producers that were connected, and are not any more."""
+    """Python memory of producers that were connected and have disconnected."""
     topic = clients.new_topic()
     count = setting.pick(10_000, 1_000)
-    _come_and_go(_producers(setting, TOGETHER), topic)
+    _connect_and_disconnect(_producers(setting, TOGETHER), topic)
     gc.collect()
     tracemalloc.start()
     gc.collect()
     before, _ = tracemalloc.get_traced_memory()
-    producers = _come_and_go(_producers(setting, count), topic)
-    time.sleep(4.0)  # threads of the library still have the last clients
+    producers = _connect_and_disconnect(_producers(setting, count), topic)
+    time.sleep(SETTLE_SECONDS)  # library threads may still hold the last clients
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -87,11 +89,11 @@ def memory(setting: Setting) -> list[Row]:
 
 
 def idle_disconnected(setting: Setting) -> list[Row]:
-    """Processor time of ten thousand that were connected, and are not any more."""
+    """Processor time of producers that were connected and have disconnected."""
     topic = clients.new_topic()
     count = setting.pick(10_000, 1_000)
-    producers = _come_and_go(_producers(setting, count), topic)
-    time.sleep(4.0)  # what the library started has gone by then
+    producers = _connect_and_disconnect(_producers(setting, count), topic)
+    time.sleep(SETTLE_SECONDS)
     used = _cpu_ms(5.0)
     return [
         absolute(
@@ -106,12 +108,12 @@ def idle_disconnected(setting: Setting) -> list[Row]:
 
 
 def idle_connected(setting: Setting) -> list[Row]:
-    """Processor time of open clients that nobody sends to, in the same seconds.
+    """Processor time of open, idle clients: ours and bare ones in the same seconds.
 
-    Each client sends as soon as it is opened, before the next one is: then all have one
-    connection, to the leader. One that has not sent within a second connects to any
-    broker first, and keeps that. The numbers have to be the same, because librdkafka's
-    thread of a broker without a connection takes 60 us a second, with one 27 us.
+    Each client sends before the next one is opened, so that each has one connection, to
+    the leader. A client that has not sent within a second also connects to any broker.
+    Both sides need as many connections: librdkafka's thread of a broker takes 27 us a
+    second with a connection, and 60 us without.
     """
     count = setting.pick(500, 100)
     (mine, sockets, threads), (theirs, bare_sockets, _) = side_by_side(
@@ -172,7 +174,10 @@ def _bare_open(
 
 
 def _shares(together: Barrier, windows: list[float]) -> tuple[list[float], int]:
-    """Percents of a core, of windows that begin in both processes at once; sockets."""
+    """Percent of a core in each window, and sockets at the end.
+
+    The windows begin in both processes at the same time.
+    """
     together.wait(SIDE_SECONDS)
     time.sleep(SETTLE_SECONDS)
     shares = []
@@ -190,8 +195,8 @@ def _producers(setting: Setting, count: int) -> list[Producer]:
     ]
 
 
-def _come_and_go(producers: list[Producer], topic: str) -> list[Producer]:
-    """Connect them, a few at a time, and disconnect them again."""
+def _connect_and_disconnect(producers: list[Producer], topic: str) -> list[Producer]:
+    """Connect the producers, some at a time, and disconnect them."""
     for start in range(0, len(producers), TOGETHER):
         some = producers[start : start + TOGETHER]
         _send(some, topic)

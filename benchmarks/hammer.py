@@ -1,4 +1,4 @@
-"""Threads that send just as the idle timeout passes: nothing is lost or sent twice."""
+"""Checks that sends around the idle deadline are neither lost nor sent twice."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ THREADS = 8
 IDLE_MS = 50
 EARLY_SECONDS = 0.0015
 LATE_SECONDS = 0.005
-"""How far before and after the deadline the threads may come back."""
+"""Seconds before and after the deadline between which the threads send again."""
 APART_SECONDS = 0.0008
-"""How far each is from the others, at the most, to either side."""
+"""Seconds that a thread sends at most before or after the others."""
 READ_SECONDS = 60.0
 
 
 def run(setting: Setting) -> list[Row]:
-    """Each message carries its own number, and is read back."""
+    """Send messages with different payloads, and read them back."""
     topic = clients.new_topic()
     seconds = setting.pick(30.0, 3.0)
     with clients.ours(setting.broker, idle_ms=IDLE_MS, linger_ms=0) as producer:
@@ -74,11 +74,11 @@ def run(setting: Setting) -> list[Row]:
 
 
 class Hammer:
-    """Threads that rest together and come back around the deadline, one by one.
+    """Threads that pause together and send again around the idle deadline.
 
-    The barrier makes all rest at once, so that the client falls due at all. After
-    it they come back near the deadline, and near each other: in some turns before
-    the client is let go of, in some while it is, and in some afterwards.
+    The barrier makes all threads pause together, because the client is due only if none
+    sends. Then all send again near the deadline: before, while or after the client is
+    disconnected.
     """
 
     def __init__(self, producer: Producer, topic: str, seconds: float) -> None:
@@ -87,13 +87,13 @@ class Hammer:
         self._producer = producer
         self._topic = topic
         self._ends = time.perf_counter() + seconds
-        self._again = True
-        self._chance = random.Random(THREADS)
+        self._running = True
+        self._rng = random.Random(THREADS)
         self._pause = 0.0
-        self._rest = threading.Barrier(THREADS, self._begin_rest)
+        self._barrier = threading.Barrier(THREADS, self._choose_pause)
 
     def run(self) -> None:
-        """Until the time is over, and every message has its outcome."""
+        """Send until the time is over, and wait until every message has an outcome."""
         threads = [
             threading.Thread(target=self._thread, args=(number,))
             for number in range(THREADS)
@@ -104,23 +104,23 @@ class Hammer:
             thread.join()
         self._producer.flush(clients.BOUND_SECONDS)
 
-    def _begin_rest(self) -> None:
-        self._again = time.perf_counter() < self._ends
-        around = self._chance.uniform(-EARLY_SECONDS, LATE_SECONDS)
+    def _choose_pause(self) -> None:
+        self._running = time.perf_counter() < self._ends
+        around = self._rng.uniform(-EARLY_SECONDS, LATE_SECONDS)
         self._pause = IDLE_MS / 1000 + around
 
     def _thread(self, number: int) -> None:
-        chance = random.Random(number)
+        rng = random.Random(number)
         turn = 0
-        while self._again:
+        while self._running:
             try:
-                for _ in range(chance.randint(1, 3)):
-                    self._send(b"%d-%d" % (number, turn), wait=chance.random() < 0.5)
+                for _ in range(rng.randint(1, 3)):
+                    self._send(b"%d-%d" % (number, turn), wait=rng.random() < 0.5)
                     turn += 1
             except Exception as error:  # noqa: BLE001 - counted, and shown in a row
                 self.errors.append(error)
-            self._rest.wait(clients.BOUND_SECONDS)
-            apart = chance.uniform(-APART_SECONDS, APART_SECONDS)
+            self._barrier.wait(clients.BOUND_SECONDS)
+            apart = rng.uniform(-APART_SECONDS, APART_SECONDS)
             time.sleep(self._pause + apart)
 
     def _send(self, payload: bytes, *, wait: bool) -> None:

@@ -1,4 +1,4 @@
-"""A benchmark in a process of its own, so that none disturbs the next."""
+"""Runs each benchmark in its own process, so that none disturbs the next."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ END_SECONDS = 10.0
 
 
 class FailedError(Exception):
-    """The process ended without a result; the message has its traceback."""
+    """The process ended without a result; the text has its traceback."""
 
 
 def side_by_side(
     *runs: Callable[..., T], arguments: tuple[Any, ...], seconds: float
 ) -> list[T]:
-    """Each of `runs` in a process of its own, all at once; their results in order.
+    """Run each of `runs` in its own process, all at once; return results in order.
 
-    Each gets a barrier for all of them in front of `arguments`.
+    Each is called with a barrier for all of them, followed by `arguments`.
 
     Raises:
-        FailedError: one raised, died or took too long.
+        FailedError: one raised, died or took longer than `seconds`.
     """
     barrier = multiprocessing.get_context("spawn").Barrier(len(runs))
     with ThreadPoolExecutor(len(runs)) as threads:
@@ -39,12 +39,12 @@ def side_by_side(
 
 
 def isolated(run: Callable[..., T], *arguments: Any, seconds: float) -> T:
-    """`run(*arguments)` in a fresh interpreter, which is killed after `seconds`.
+    """Call `run(*arguments)` in a new interpreter, which is killed after `seconds`.
 
     Raises:
-        FailedError: it raised, died or took too long.
+        FailedError: it raised, died or took longer than `seconds`.
     """
-    context = multiprocessing.get_context("spawn")  # nothing is inherited
+    context = multiprocessing.get_context("spawn")  # inherits nothing
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(sender, run, arguments))
     process.start()
@@ -70,6 +70,6 @@ def _child(
 ) -> None:
     try:
         answer = (True, run(*arguments))
-    except Exception:  # noqa: BLE001 - it is told to the parent
+    except Exception:  # noqa: BLE001 - the parent raises it
         answer = (False, traceback.format_exc())
     sender.send(answer)

@@ -1,4 +1,4 @@
-"""How long one message takes on an open client: from the call to the outcome."""
+"""Measures one message on an open client, from the call to the outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOUNDS = (("p50", 0.5, 1.25, 1.1), ("p99", 0.99, 1.5, 1.1))
 
 
 def produce_sync(setting: Setting) -> list[Row]:
-    """`produce_sync` beside produce and poll until delivered."""
+    """Time of `produce_sync`, compared to bare produce and poll until delivered."""
     topic = clients.new_topic()
     rounds, size = setting.pick((15, 400), (5, 120))
     client = clients.bare(setting.broker, linger_ms=0)

@@ -1,4 +1,4 @@
-"""Rounds in turn, and what is read from them."""
+"""Runs contenders in turn, and computes rates, times and percentiles."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 def interleave(
     rounds: int, contenders: Mapping[str, Callable[[], T]]
 ) -> dict[str, list[T]]:
-    """Run all in turn, the other way round every second time: A B C, C B A and so on.
+    """Run all in turn, in reverse order every second round: A B C, C B A and so on.
 
-    What else the machine does then falls on each, and none always comes first.
+    So other load on the machine falls on each of them, and none is always first.
     """
     results: dict[str, list[T]] = {name: [] for name in contenders}
     for number in range(rounds):
@@ -41,7 +41,7 @@ def timed_ms(call: Callable[[], object]) -> float:
 
 
 def messages_per_second(count: int, send: Callable[[], object]) -> float:
-    """The rate of `send`, which sends `count` messages; starts with no garbage."""
+    """The rate of `send`, which sends `count` messages; collects garbage before."""
     gc.collect()
     started = time.perf_counter()
     send()
@@ -49,7 +49,7 @@ def messages_per_second(count: int, send: Callable[[], object]) -> float:
 
 
 def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look every millisecond until `true()`; `TimeoutError` after `seconds`."""
+    """Call `true` every millisecond until it holds; `TimeoutError` after `seconds`."""
     deadline = time.perf_counter() + seconds
     while not true():
         if time.perf_counter() > deadline:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.page RESULTS...`: write docs/benchmarks.md and its picture."""
+"""Runs `python -m benchmarks.page RESULTS...`: writes docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the page of what `python -m benchmarks --output` wrote."""
+    """Write the page from files that `python -m benchmarks --output` has written."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page")
     parser.add_argument(
-        "results", nargs="+", type=Path, help="the whole run first, then other Pythons'"
+        "results",
+        nargs="+",
+        type=Path,
+        help="the full run first, then those of other Pythons",
     )
-    parser.add_argument("--command", default="make bench", help="what repeats it")
-    parser.add_argument("--page", type=Path, default=PAGE, help="what to write")
+    parser.add_argument(
+        "--command", default="make bench", help="the command that repeats the run"
+    )
+    parser.add_argument("--page", type=Path, default=PAGE, help="the file to write")
     asked = parser.parse_args(arguments)
     runs = [load(path) for path in asked.results]
     picture = asked.page.with_suffix(".svg")

@@ -1,4 +1,4 @@
-"""The picture: how fast each client is beside bare confluent_kafka."""
+"""Draws the chart: how fast each client is, compared to bare confluent_kafka."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from benchmarks.rows import Row
 
 GREY = "#7d8590"
-"""Reads on a white page and on a black one; the background is the page's."""
+"""Readable on a white and on a black page; the chart's background is transparent."""
 COLOURS = {
     OURS: "#2f81f7",
     "AIOProducer": "#db6d28",
@@ -24,7 +24,7 @@ INCHES_A_ROW = 0.42
 
 
 def speeds(row: Row) -> dict[str, float]:
-    """Each client's speed, where 1 is bare's: of times, the inverse of the ratio."""
+    """Each client's speed, where bare has 1. For times, the inverse of the ratio."""
     if not row.bare:
         return {}
     ratios = {OURS: row.ours / row.bare}
@@ -34,12 +34,12 @@ def speeds(row: Row) -> dict[str, float]:
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Write the picture of the rows that other clients could run, too."""
+    """Write the chart of the rows that other clients can run too."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     shared = [row for row in rows if row.others]
-    mpl.rcParams["svg.hashsalt"] = "benchmarks"  # the same rows, the same file
+    mpl.rcParams["svg.hashsalt"] = "benchmarks"  # equal rows give equal files
     figure = Figure(figsize=(9, 1.4 + INCHES_A_ROW * len(shared)), layout="constrained")
     axes = figure.add_subplot()
     for name, colour in COLOURS.items():

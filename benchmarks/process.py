@@ -1,4 +1,4 @@
-"""What this process holds, as the system says it: sockets, threads, descriptors."""
+"""Counts sockets, threads and descriptors of this process, and lists versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import confluent_kafka
 
 
 class Holdings(NamedTuple):
-    """Counts of what a process holds."""
+    """Numbers of sockets, threads and descriptors of a process."""
 
     sockets: int
     rdkafka_threads: int
@@ -21,23 +21,23 @@ class Holdings(NamedTuple):
 
 
 def holdings() -> Holdings:
-    """What this process holds now. Linux only: it is read from /proc.
+    """Count what this process holds now, from /proc (Linux only).
 
     Raises:
-        OSError: there is no /proc.
+        OSError: the system has no /proc.
     """
     links = []
     for descriptor in os.listdir("/proc/self/fd"):
         try:
             links.append(Path(f"/proc/self/fd/{descriptor}").readlink())
         except FileNotFoundError:
-            continue  # the one that lists the folder
+            continue  # the descriptor that lists the folder
     names = []
     for thread in os.listdir("/proc/self/task"):
         try:
             names.append(Path(f"/proc/self/task/{thread}/comm").read_text())
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile
+            continue  # the thread has ended
     return Holdings(
         sockets=sum(str(link).startswith("socket:") for link in links),
         rdkafka_threads=sum(name.startswith("rdk:") for name in names),
@@ -47,7 +47,7 @@ def holdings() -> Holdings:
 
 
 def allow_descriptors() -> None:
-    """Raise the limit of open files as far as one may: clients need about 12 each."""
+    """Raise the limit of open files to its maximum: a client needs about 12."""
     try:
         import resource
     except ImportError:  # pragma: no cover - Windows has no such limit
@@ -57,7 +57,7 @@ def allow_descriptors() -> None:
 
 
 def versions() -> list[tuple[str, str]]:
-    """What was measured on."""
+    """Names and versions of the software and hardware of this run."""
     return [
         ("waterdrop-py", version("waterdrop-py")),
         ("confluent-kafka", version("confluent-kafka")),

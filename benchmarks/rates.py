@@ -1,4 +1,4 @@
-"""Messages per second: every client sends as many, in turn, and all is acknowledged."""
+"""Measures messages per second of several clients, which take turns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PAYLOAD = bytes(100)
 UNMEASURED = 2
-"""Rounds before those that count: connections, code paths, caches."""
+"""Rounds before those that count, which open connections and fill caches."""
 
 
 def rates(
@@ -30,7 +30,7 @@ def rates(
     rival: Callable[[Rival, str, int], None],
     kinds: list[type[Rival]],
 ) -> dict[str, list[float]]:
-    """A rate for each round of each client; `bare` names ways to use a bare one."""
+    """The rate of each client in each round; `bare` names ways to use a bare client."""
     topic = clients.new_topic()
     rounds, count = size(setting)
     client = clients.bare(setting.broker)
@@ -58,9 +58,9 @@ def rates(
 
 
 def size(setting: Setting) -> tuple[int, int]:
-    """Rounds, and messages in each: fewer than librdkafka's queue holds.
+    """Rounds, and messages per round: fewer than librdkafka's queue holds.
 
-    Bare raises BufferError beyond it.
+    Bare raises a BufferError when the queue is full.
     """
     return setting.pick((15, 48_000), (5, 10_000))
 
@@ -74,7 +74,7 @@ def _acknowledged(producer: Producer, count: int, send: Callable[[int], None]) -
 
 
 def collector() -> tuple[list[Any], Callable[[Any, Any], None]]:
-    """A bare client's `on_delivery`, and the list where it puts what failed."""
+    """A list, and an `on_delivery` for a bare client that adds errors to it."""
     failures: list[Any] = []
 
     def delivered(error: Any, _: Any) -> None:
@@ -85,6 +85,6 @@ def collector() -> tuple[list[Any], Callable[[Any, Any], None]]:
 
 
 def flushed(client: confluent_kafka.Producer, failures: list[Any]) -> None:
-    """Wait until a bare client's messages are acknowledged; raises if one was not."""
+    """Wait until all messages of a bare client are acknowledged, or raise."""
     if client.flush(clients.BOUND_SECONDS) or failures:
         raise RuntimeError("bare: not all were acknowledged")

@@ -1,4 +1,4 @@
-"""A real Apache Kafka: the one that `make test-kafka` starts."""
+"""Starts a real Apache Kafka, the one of `make test-kafka`, to measure on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROPERTIES = {"auto.create.topics.enable": "true", "num.partitions": "4"}
 
 @contextmanager
 def listeners() -> Iterator[list[Broker]]:
-    """One node; the same broker, reached in plaintext and by TLS with SCRAM."""
+    """The listeners of one broker: plaintext, and TLS with SCRAM."""
     with KafkaCluster(1, properties=PROPERTIES) as cluster:
         yield [
             Broker(cluster.client_properties("PLAINTEXT"), "Kafka, plaintext"),

@@ -1,4 +1,4 @@
-"""The tables, on the terminal and in Markdown."""
+"""Formats the tables, for the terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ WIDTHS = (66, 15, 15, 7, 13, 9, 9, 7, 6)
 INTRODUCTION = """\
 # Benchmarks
 
-What the library costs and gains, beside a bare `confluent_kafka.Producer` and other
-clients that do the same work in the same run on the same cluster. A ratio is a figure
-divided by bare's: 1 is as fast as bare. Of rates (msg/s) more is better, of times less.
-"ratio" is that of the medians, "middle half" where half of the rounds' ratios lie.
-"must" is what the project holds itself to, "aim" what it would like.
+What the library costs and gains, compared to a bare `confluent_kafka.Producer` and to
+other clients. All do the same work in the same run on the same cluster. A ratio is a
+figure divided by bare's; 1 is as fast as bare. Of rates (msg/s) more is better, of
+times less. "ratio" is that of the medians; "middle half" is where half of the rounds'
+ratios lie. "must" is what the project requires of itself, "aim" what it would like.
 
-- All take turns, round by round, the order reversed every second time, in one process.
-- Same settings on each side: `acks=all`, no idempotence, no compression; bare and
+- All take turns in one process, round by round, in reverse order every second round.
+- All have the same settings: `acks=all`, no idempotence, no compression. Bare and
   `AIOProducer` also have the properties that the library sets by default
-  (`socket.nagle.disable` and the like). Latencies are with `linger.ms=0`, rates with
-  librdkafka's default of 5 ms and its batch size; aiokafka and kafka-python are given
-  both. `AIOProducer` keeps its own batching; for latencies each message is followed
-  by its `flush()`, without which it looks for reports about once a second.
-- The embedded cluster is librdkafka's mock: 3 brokers, loopback, plaintext, in a
-  process of its own. kafka-python does not start on it; the asyncio clients have no
-  row with threads, `AIOProducer` none with headers, which it refuses.
+  (`socket.nagle.disable` and others). Latencies are measured with `linger.ms=0`, rates
+  with librdkafka's default of 5 ms and its batch size. aiokafka and kafka-python have
+  both too. `AIOProducer` keeps its own batching. For latencies each of its messages is
+  followed by `flush()`, because it polls for reports only about once a second.
+- The embedded cluster is librdkafka's mock: 3 brokers, loopback, plaintext, in its own
+  process. kafka-python does not start on it. The asyncio clients have no row with
+  threads, and `AIOProducer` none with headers, which it refuses.
 - Ratios carry over to other machines better than figures do.
 """
 
@@ -43,16 +43,16 @@ def line(cells: Sequence[str]) -> str:
 
 
 def markdown(runs: Sequence[Results], command: str, plot: str) -> str:
-    """The whole page: the first run whole, then the ratios of all side by side."""
-    whole = runs[0]
-    facts = [*whole.facts.items(), ("command", f"`{command}`")]
+    """The page: all of the first run, then the ratios of all runs side by side."""
+    first = runs[0]
+    facts = [*first.facts.items(), ("command", f"`{command}`")]
     blocks = [
         INTRODUCTION,
         "\n".join(f"- {name}: {value}" for name, value in facts),
         f"![Ratios to bare confluent_kafka, of every client]({plot})",
     ]
-    for where in dict.fromkeys(row.where for row in whole.rows):
-        rows = [row for row in whole.rows if row.where == where]
+    for where in dict.fromkeys(row.where for row in first.rows):
+        rows = [row for row in first.rows if row.where == where]
         blocks += [f"## On: {where}", _table(HEADER, [row.cells() for row in rows])]
         blocks += _beside(rows)
         blocks.append(
@@ -64,7 +64,7 @@ def markdown(runs: Sequence[Results], command: str, plot: str) -> str:
 
 
 def _beside(rows: Sequence[Row]) -> list[str]:
-    """Every client's ratio to bare."""
+    """The table of every client's ratio to bare."""
     clients = list(dict.fromkeys(name for row in rows for name in row.others))
     shared = [row for row in rows if row.others]
     if not shared:
@@ -83,11 +83,11 @@ def _pythons(runs: Sequence[Results]) -> list[str]:
     figures = [{(row.where, row.name): row for row in run.rows} for run in runs]
     common = [key for key in figures[0] if all(key in each for each in figures)]
     cells = [[key[1], *(_judged(each[key]) for each in figures)] for key in common]
-    said = (
-        "Ratios to bare, or figures where there is none. The first is the run above, "
+    caption = (
+        "Ratios to bare, or figures if a row has no ratio. The first column is the run "
+        "above; the others are shorter runs. **Bold** misses its must."
     )
-    said += "the others are shorter ones. **Bold** misses its must."
-    return ["## Pythons side by side", said, _table(["what", *names], cells)]
+    return ["## Pythons side by side", caption, _table(["what", *names], cells)]
 
 
 def _judged(row: Row) -> str:

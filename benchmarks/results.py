@@ -1,4 +1,4 @@
-"""What a run measured, in a file, until a page is made of it."""
+"""Saves the results of a run to a file, and loads them for the page."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Results:
-    """Rows, and what they were measured with."""
+    """The rows of a run, and the versions that they were measured with."""
 
     facts: dict[str, str]
     rows: list[Row]
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Results:
-        """Of this process, now."""
+        """The results of this process, with today's date."""
         today = datetime.now(timezone.utc).date().isoformat()
         return cls({**dict(versions()), "date": today}, list(rows))
 
 
 def save(results: Results, path: Path) -> None:
-    """Write them as JSON; the folder is created."""
+    """Write the results as JSON, and create the folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(results), indent=1))
 
 
 def load(path: Path) -> Results:
-    """What `save` wrote."""
+    """Read what `save` wrote."""
     content = json.loads(path.read_text())
     return Results(content["facts"], [_row(each) for each in content["rows"]])
 

@@ -1,7 +1,7 @@
-"""Other clients doing the same work: AIOProducer, aiokafka and kafka-python.
+"""Wraps other clients that do the same work: AIOProducer, aiokafka and kafka-python.
 
-They get the settings that the two sides of every row have: acks=all, no idempotence,
-no compression, librdkafka's linger and batch size.
+They have the same settings as ours and bare: acks=all, no idempotence, no compression,
+librdkafka's linger and batch size.
 """
 
 from __future__ import annotations
@@ -36,46 +36,50 @@ SECURITY = {
 
 
 class Rival(ABC):
-    """An open client; `one_by_one` is for clients opened with `linger_ms` 0."""
+    """An open client of another library."""
 
     name: str
     threads = False
     """Whether several threads may send."""
     headers = True
+    """Whether messages may have headers."""
 
     def __init__(self, broker: Broker, linger_ms: int) -> None:
         self.broker, self.linger_ms = broker, linger_ms
 
     @abstractmethod
     def bulk(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
-        """Send `count`, drop what stands for each, flush."""
+        """Send `count` messages, ignore their futures, and flush."""
 
     @abstractmethod
     def kept(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
-        """Send `count`, and take the outcome of each."""
+        """Send `count` messages, and take the outcome of each."""
 
     @abstractmethod
     def one_by_one(self, topic: str, count: int, payload: bytes) -> list[float]:
-        """How many ms each took from the call to its outcome."""
+        """Milliseconds from the call to the outcome, of each of `count` messages.
+
+        For clients that were opened with `linger_ms` 0.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """End it."""
+        """Close the client."""
 
 
 class _Looping(Rival):
-    """One that lives on an event loop, which runs only while it is measured."""
+    """A client on an event loop that runs only while the client is measured."""
 
     def bulk(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
-        """As `Rival` says."""
+        """See `Rival`."""
         _run(self._bulk(topic, count, message))
 
     def kept(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
-        """As `Rival` says."""
+        """See `Rival`."""
         _run(self._kept(topic, count, message))
 
     def one_by_one(self, topic: str, count: int, payload: bytes) -> list[float]:
-        """As `Rival` says."""
+        """See `Rival`."""
         took: list[float] = _run(self._one_by_one(topic, count, payload))
         return took
 
@@ -108,10 +112,10 @@ class _Looping(Rival):
 
 
 class Aio(_Looping):
-    """confluent_kafka.aio.AIOProducer, with its defaults for batches of its own.
+    """confluent_kafka.aio.AIOProducer, with its default settings for batches.
 
-    One message at a time is followed by a flush: left alone, it looks for reports, and
-    for messages to send, about once a second, with `batch_size=1` as well.
+    Single messages are followed by a flush. Without one it polls for reports and sends
+    batches about once a second, even with `batch_size=1`.
     """
 
     name = "AIOProducer"
@@ -133,12 +137,12 @@ class Aio(_Looping):
         await future
 
     def close(self) -> None:
-        """As `Rival` says."""
+        """See `Rival`."""
         _run(self._client.close())
 
 
 class AioKafka(_Looping):
-    """aiokafka, a client in Python."""
+    """aiokafka, a client written in Python."""
 
     name = "aiokafka"
 
@@ -164,12 +168,12 @@ class AioKafka(_Looping):
         self._send = self._client.send
 
     def close(self) -> None:
-        """As `Rival` says."""
+        """See `Rival`."""
         _run(self._client.stop())
 
 
 class KafkaPython(Rival):
-    """kafka-python, a client in Python with a thread of its own."""
+    """kafka-python, a client written in Python, with a thread."""
 
     name = "kafka-python"
     threads = True
@@ -190,21 +194,21 @@ class KafkaPython(Rival):
         )
 
     def bulk(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
-        """As `Rival` says."""
+        """See `Rival`."""
         send = self._client.send
         for _ in range(count):
             send(topic, **message)
         self._client.flush(clients.BOUND_SECONDS)
 
     def kept(self, topic: str, count: int, message: Mapping[str, Any]) -> None:
-        """As `Rival` says."""
+        """See `Rival`."""
         send = self._client.send
         futures = [send(topic, **message) for _ in range(count)]
         for future in futures:
             future.get(clients.BOUND_SECONDS)
 
     def one_by_one(self, topic: str, count: int, payload: bytes) -> list[float]:
-        """As `Rival` says."""
+        """See `Rival`."""
         send = self._client.send
 
         def one() -> None:
@@ -213,14 +217,14 @@ class KafkaPython(Rival):
         return [timed_ms(one) for _ in range(count)]
 
     def close(self) -> None:
-        """As `Rival` says."""
+        """See `Rival`."""
         self._client.close(clients.BOUND_SECONDS)
 
 
 def kinds(setting: Setting, *, always: bool = False) -> list[type[Rival]]:
-    """Which can be measured there: kafka-python does not bootstrap on the mock.
+    """The clients to measure: kafka-python does not start on the mock cluster.
 
-    A quick run has time for them in the rows that want them `always`.
+    A quick run measures them only if `always` is true.
     """
     if setting.quick and not always:
         return []
@@ -230,7 +234,7 @@ def kinds(setting: Setting, *, always: bool = False) -> list[type[Rival]]:
 
 @contextmanager
 def opened(chosen: list[type[Rival]], broker: Broker, ms: int) -> Iterator[list[Rival]]:
-    """All of them, with `linger_ms=ms`, and closed again."""
+    """Open all of them with `linger_ms=ms`, and close them after the block."""
     rivals = [kind(broker, ms) for kind in chosen]
     try:
         yield rivals

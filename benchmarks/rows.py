@@ -1,4 +1,4 @@
-"""A row of the table: one figure, what it is compared with, and its bounds."""
+"""Defines a row of the table: a figure, what it is compared with, and its bounds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ OURS, BARE = "waterdrop_py", "confluent_kafka"
 
 
 class Bound(NamedTuple):
-    """A figure that is to be reached, from above or from below."""
+    """A limit that a figure must reach, from above or from below."""
 
     figure: float
     at_least: bool
 
     def holds(self, value: float) -> bool:
-        """Whether `value` is on the right side."""
+        """Whether `value` is within the limit."""
         return value >= self.figure if self.at_least else value <= self.figure
 
     def __str__(self) -> str:
@@ -27,12 +27,12 @@ class Bound(NamedTuple):
 
 
 def at_most(figure: float) -> Bound:
-    """Reached by `figure` and everything below."""
+    """The bound that `figure` and everything below reach."""
     return Bound(figure, at_least=False)
 
 
 def at_least(figure: float) -> Bound:
-    """Reached by `figure` and everything above."""
+    """The bound that `figure` and everything above reach."""
     return Bound(figure, at_least=True)
 
 
@@ -41,13 +41,13 @@ class Row:
     """One figure.
 
     Attributes:
-        n: how many measurements the figure stands on.
-        bare: what confluent_kafka alone has, where it can be compared; "1".
-        others: the same work done by other clients, in the same unit.
-        by_ratio: the bounds are of the ratio to bare, else of the figure itself.
+        n: the number of measurements behind the figure.
+        bare: the figure of confluent_kafka alone, if it can be compared.
+        others: the figures of other clients for the same work, in the same unit.
+        by_ratio: whether the bounds are for the ratio to bare, or for the figure.
         spread: the middle half of the rounds' ratios to bare.
-        more_than: bare was given up at `bare`, so its true figure is above.
-        where: what it was measured on.
+        more_than: whether bare was stopped at `bare`, so that its figure is larger.
+        where: the broker that it was measured on.
     """
 
     name: str
@@ -71,11 +71,11 @@ class Row:
 
     @property
     def met(self) -> bool:
-        """Whether the must holds; where there is none, yes."""
+        """Whether the must is reached, or there is none."""
         return self._reached(self.must)
 
     def verdict(self) -> str:
-        """What of must and aim is reached."""
+        """The better of must and aim that is reached, MISSED, or an empty text."""
         if self.must is None and self.aim is None:
             return ""
         if not self.met:
@@ -124,7 +124,10 @@ def compared(  # noqa: PLR0913 - a row has that many columns
     aim: Bound | None = None,
     note: str = "",
 ) -> Row:
-    """Medians of `rounds`, a figure a round for each client; bounded by the ratio."""
+    """A row of the medians of `rounds`, with bounds for the ratio.
+
+    `rounds` has a figure for each round of each client.
+    """
     medians = {client: median(figures) for client, figures in rounds.items()}
     ours, bare = medians.pop(OURS), medians.pop(BARE)
     return Row(
@@ -152,7 +155,7 @@ def absolute(  # noqa: PLR0913 - a row has that many columns
     aim: Bound | None = None,
     note: str = "",
 ) -> Row:
-    """A figure bounded by itself."""
+    """A row of a figure that is not compared, with bounds for itself."""
     return Row(name, unit, n, ours, must, aim, note=note)
 
 
@@ -167,7 +170,7 @@ def _middle_half(
 
 
 def shown(value: float) -> str:
-    """As many digits as say something."""
+    """The figure with as many digits as are meaningful."""
     if value == int(value) and abs(value) < 100_000:
         return str(int(value))
     if abs(value) >= 1_000:

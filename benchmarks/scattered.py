@@ -1,4 +1,4 @@
-"""Report latency with many producers that each send now and then."""
+"""Measures report latency with 100 producers that each send now and then."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 PAYLOAD = bytes(100)
 PRODUCERS = 100
 APART_SECONDS = 0.004
-"""Between two messages on average: each producer sends about every 0.4 s."""
+"""Mean seconds between two messages: each producer sends about every 0.4 s."""
 SIDE_SECONDS = 120.0
 LATE_SECONDS = 10.0
 
 
 def run(setting: Setting) -> list[Row]:
-    """One poller for all beside a thread for each bare client, in fresh processes."""
+    """One poller for all, compared to a thread for each bare client."""
     rounds, seconds = setting.pick((7, 8.0), (1, 1.5))
     count = int(seconds / APART_SECONDS)
     contenders: dict[str, Callable[[], list[float]]] = {
@@ -89,7 +89,7 @@ def _bare(broker: Broker, count: int) -> list[float]:
 def _now_and_then(
     send: Callable[[int, Callable[[], None]], None], count: int
 ) -> list[float]:
-    """How many ms each report took; every producer is connected before."""
+    """Milliseconds that each report took, after all producers have connected."""
     chance = random.Random(count)
     took: list[float] = []
 

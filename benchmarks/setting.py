@@ -1,4 +1,4 @@
-"""What every benchmark is given."""
+"""Defines what a benchmark is given: the broker, and whether time is short."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ EMBEDDED = "embedded cluster"
 
 @dataclass(frozen=True)
 class Broker:
-    """Where a client connects, and how; `properties` are librdkafka's."""
+    """A broker to measure on; `properties` are librdkafka's, for a client of it."""
 
     properties: Mapping[str, str] = field(repr=False)
     name: str = EMBEDDED
 
     @property
     def embedded(self) -> bool:
-        """Whether it is librdkafka's mock cluster, not a real Kafka."""
+        """Whether it is librdkafka's mock cluster, rather than a real Kafka."""
         return self.name == EMBEDDED
 
     @property
     def secure(self) -> bool:
-        """Whether its listener speaks TLS and SASL."""
+        """Whether its listener uses TLS and SASL."""
         return "sasl.mechanism" in self.properties
 
 
@@ -37,11 +37,11 @@ def embedded(servers: str) -> Broker:
 
 @dataclass(frozen=True)
 class Setting:
-    """The broker to measure on, and how much time there is."""
+    """The broker to measure on, and whether the run is quick."""
 
     broker: Broker
     quick: bool
 
     def pick(self, full: T, quick: T) -> T:
-        """`full` in a whole run, `quick` in one that has little time."""
+        """`full` in a full run, `quick` in a quick one."""
         return quick if self.quick else full

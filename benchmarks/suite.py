@@ -1,4 +1,4 @@
-"""Every benchmark by its name."""
+"""Lists every benchmark by name; a new benchmark is a row here."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ if TYPE_CHECKING:
     from benchmarks.setting import Setting
 
 USUAL_SECONDS = 300.0
+"""Seconds after which the process of a benchmark is killed."""
 
 
 class Benchmark(NamedTuple):
-    """What measures some rows.
+    """A function that measures some rows.
 
     Attributes:
-        divided: it starts processes of its own, and disturbs nobody itself.
-        real: it is run on a real Kafka as well.
-        matrix: its rows are compared between Pythons.
+        divided: whether it starts its own processes, and so needs none for itself.
+        real: whether it is also run on a real Kafka.
+        matrix: whether its rows are compared between Pythons.
     """
 
     run: Callable[[Setting], list[Row]]
@@ -45,7 +46,7 @@ class Benchmark(NamedTuple):
     matrix: bool = False
 
     def rows(self, setting: Setting) -> list[Row]:
-        """Measure, in a process of its own; raises `isolation.FailedError`."""
+        """Measure in a separate process; raises `isolation.FailedError`."""
         if self.divided:
             rows = self.run(setting)
         else:

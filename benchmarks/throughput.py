@@ -1,4 +1,4 @@
-"""Messages per second of `produce_async`, all acknowledged."""
+"""Measures messages per second of `produce_async`, all of them acknowledged."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ HEADERS: list[tuple[str, str | bytes | None]] = [
     ("kind", b"order"),
 ]
 KEY = b"customer-0123456"
-WRITTEN = "Future per message"
+BY_HAND = "Future per message"
 
 
 def one_thread(setting: Setting) -> list[Row]:
-    """The handles are dropped; then `flush`."""
+    """One thread sends, ignores the handles, and flushes."""
     kinds = rivals.kinds(setting, always=True)
     measured = rates(setting, _dropped, {BARE: _bare}, _rival, kinds)
     return [_row(setting, "produce_async", measured, (0.65, 0.85))]
 
 
 def eight_threads(setting: Setting) -> list[Row]:
-    """The same from eight threads; asyncio's clients have but one."""
+    """Eight threads send; clients of asyncio have only one."""
     kinds = [each for each in rivals.kinds(setting) if each.threads]
     measured = rates(
         setting,
@@ -51,7 +51,7 @@ def eight_threads(setting: Setting) -> list[Row]:
 
 
 def keyed(setting: Setting) -> list[Row]:
-    """The same with key, headers and, ours, a label."""
+    """One thread sends with key and headers, ours also with a label."""
     kinds = [each for each in rivals.kinds(setting) if each.headers]
     measured = rates(
         setting,
@@ -65,21 +65,21 @@ def keyed(setting: Setting) -> list[Row]:
 
 
 def kept(setting: Setting) -> list[Row]:
-    """Every handle is kept, and its `result()` taken."""
+    """One thread sends, keeps every handle, and calls its `result()`."""
     measured = rates(
         setting,
         _kept,
-        {BARE: _bare, WRITTEN: _futures},
+        {BARE: _bare, BY_HAND: _futures},
         lambda rival, topic, count: rival.kept(topic, count, {"value": PAYLOAD}),
         rivals.kinds(setting),
     )
-    by_hand = measured.pop(WRITTEN)
+    per_message = measured.pop(BY_HAND)
     name = "produce_async, every result()"
     first = _row(setting, name, measured, (0.4, 0.6))
-    measured[BARE] = by_hand
+    measured[BARE] = per_message
     second = compared(
         f"{name}, beside a Future per message",
-        {OURS: measured[OURS], BARE: by_hand},
+        {OURS: measured[OURS], BARE: per_message},
         unit="msg/s",
         n=first.n,
         must=at_least(3) if setting.broker.embedded else None,
@@ -110,8 +110,8 @@ def _row(
     )
 
 
-# Each loop calls as an application does, with the arguments in the call: `**fields`
-# costs a method of Python 0.2 us more, and one of C nothing.
+# Each loop writes the arguments in the call, as an application does. `**fields` would
+# cost a method written in Python 0.2 us, and one written in C nothing.
 
 
 def _dropped(producer: Producer, topic: str, count: int, threads: int = 1) -> None:
@@ -160,7 +160,7 @@ def _bare_keyed(client: confluent_kafka.Producer, topic: str, count: int) -> Non
 
 
 def _futures(client: confluent_kafka.Producer, topic: str, count: int) -> None:
-    """What a user writes to have each message's outcome."""
+    """What a user of a bare client writes to get each message's outcome."""
 
     def send() -> Future[Any]:
         future: Future[Any] = Future()

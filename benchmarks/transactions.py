@@ -1,4 +1,4 @@
-"""Transactions against bare begin, produce and commit."""
+"""Measures a transaction, compared to bare begin, produce and commit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAYLOAD = bytes(100)
 
 
 def transaction(setting: Setting) -> list[Row]:
-    """A transaction of 100 messages against bare begin, produce and commit."""
+    """Time of a transaction of 100 messages."""
     topic = clients.new_topic()
     rounds = setting.pick(600, 200)
     name = uuid.uuid4().hex[:8]
@@ -62,4 +62,4 @@ def transaction(setting: Setting) -> list[Row]:
 
 
 def _ignore(_error: Any, _message: Any) -> None:
-    """Bare's delivery callback."""
+    """The delivery callback of bare."""

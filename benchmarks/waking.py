@@ -1,4 +1,4 @@
-"""The first message after an idle disconnect, beside a fresh client's first."""
+"""Measures the first message after an idle disconnect, against a new client's first."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ SETTLE_SECONDS = 0.01
 
 
 def first_delivery(setting: Setting) -> list[Row]:
-    """With the library as it is after hours: no client, and none of its threads."""
+    """Time of a message when the library has neither a client nor a thread."""
     topic = clients.new_topic()
-    gone: SimpleQueue[Event] = SimpleQueue()
+    disconnected: SimpleQueue[Event] = SimpleQueue()
     _shorten_lingering()
     blocks = setting.pick(10, 1)
     with clients.ours(setting.broker, idle_ms=IDLE_MS, linger_ms=0) as producer:
-        producer.monitor.subscribe("producer.disconnected", gone.put)
+        producer.monitor.subscribe("producer.disconnected", disconnected.put)
 
         def ours() -> float:
             took = timed_ms(lambda: producer.produce_sync(topic, PAYLOAD))
-            reason = gone.get(timeout=clients.BOUND_SECONDS)["reason"]
+            reason = disconnected.get(timeout=clients.BOUND_SECONDS)["reason"]
             if reason != "idle":
                 raise RuntimeError(f"disconnected because {reason}, not idle")
             wait_until(_is_quiet, clients.BOUND_SECONDS, "the threads' end")
@@ -58,10 +58,10 @@ def first_delivery(setting: Setting) -> list[Row]:
 
 
 def _shorten_lingering() -> None:
-    """Its threads end 3 s after their last work: here 20 ms, or each round took 3 s.
+    """Let the library's threads end 20 ms after their last work, instead of 3 s.
 
-    What is measured is only what follows: they have to be started again. And the
-    poller sees a closed client when it looks at the quiet ones, once a second.
+    A round measures the first message after they have ended, so it would take 3 s. The
+    poller finds a closed client among the quiet ones, which it checks once a second.
     """
     for module in (workers, poller, reaper):
         vars(module)["LINGER"] = LINGER_SECONDS
@@ -89,7 +89,7 @@ def _rival(kind: type[Rival], broker: Broker, topic: str) -> float:
     took = (time.perf_counter() - started) * 1000
     client.close()
     del client
-    gc.collect()  # AIOProducer's close leaves its librdkafka client to the collector
+    gc.collect()  # AIOProducer's close does not close its librdkafka client
     time.sleep(SETTLE_SECONDS)
     return took
 

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py import Producer
-from waterdrop_py._engine.client.client import peek
+from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.connection.connection import every_connection
 from waterdrop_py._engine.connection.disconnecting import disconnect_if_due

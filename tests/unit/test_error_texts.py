@@ -15,7 +15,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py import DeliveryHandle, DeliveryReport, Message, Producer
-from waterdrop_py._engine.reports.subjects import limit_of, nearest, short, subject_of
+from waterdrop_py._engine.client.pending import subject_of
+from waterdrop_py._engine.client.subjects import limit_of, nearest, short
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,

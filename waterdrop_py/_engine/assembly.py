@@ -41,7 +41,7 @@ from waterdrop_py.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from waterdrop_py._engine.connection.brokers import Brokers
+    from waterdrop_py._engine.client.learned_brokers import Brokers
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.reports.accounting import DrainReport
     from waterdrop_py._engine.transactions.block import Block
@@ -165,7 +165,9 @@ class Components:
         if self.buffer:
             self.flusher.flush_before(deadline)
         left = None if deadline is None else max(0.0, deadline - clock.system_now())
-        return flush.flush(self.connection, left)
+        self.connection.refuse_closed()
+        client, lingers = self.connection.client, self.connection.factory.lingers
+        return flush.flush(client, left, lingers=lingers)
 
     def stats(self) -> ProducerStats:
         """The figures of these parts, and of each variant's."""
@@ -280,7 +282,7 @@ def assemble(
         transactions,
         config.max_wait_timeout / 1000,
     )
-    components.flusher.watch()
+    components.flusher.register_hooks()
     return components
 
 

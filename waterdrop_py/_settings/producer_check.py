@@ -37,6 +37,6 @@ def producer_errors(
 
 def _makes_doubles(factory: Any) -> bool:
     """Whether the factory makes the library's own test doubles."""
-    doubles = sys.modules.get("waterdrop_py.testing.doubles")
+    doubles = sys.modules.get("waterdrop_py._engine.client.fake")
     made = factory if isinstance(factory, type) else type(factory)
     return doubles is not None and issubclass(made, doubles.FakeClient)

@@ -71,7 +71,7 @@ def test_a_waiter_that_gives_up_wakes_the_next(bench: Bench, make: Make) -> None
     eventually(lambda: client.poll_lock.take(ticket))
     producer.produce_async("t", b"x")
     rung: list[str] = []
-    client.waiters += [client.hand_on, lambda: rung.append("C")]
+    client.poll_lock.waiters += [client.hand_on, lambda: rung.append("C")]
     client.leave(ticket)
     assert rung == ["C"]
 

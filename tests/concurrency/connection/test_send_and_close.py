@@ -10,7 +10,8 @@ from confluent_kafka import KafkaError
 
 from tests.concurrency.support import HookedCount, HookedMarks, named, slot_of
 from tests.doubles import Park, Run, eventually, kafka_failure
-from waterdrop_py._engine.concurrency.locks import Claim, Ticket
+from waterdrop_py._engine.client.poll_lock import PollLock
+from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py.errors import ProduceError
 
@@ -210,11 +211,11 @@ def test_two_retirers_of_one_client(bench: Bench, make: Make) -> None:
     producer.produce_sync("t", b"first")
     connection = slot_of(producer)
 
-    class Overtaken(Claim):
+    class Overtaken(PollLock):
         """The turn, which a retirer takes before it judges."""
 
         def take(self, ticket: Ticket) -> bool:
-            connection.client.poll_lock = Claim()
+            connection.client.poll_lock = PollLock()
             assert Run(producer.disconnect).result()
             Run(partial(producer.produce_sync, "t", b"second")).result()
             return super().take(ticket)

@@ -58,13 +58,13 @@ def test_a_close_waits_for_a_commit_and_refuses_who_waits(
     client.inside["commit"] = deque([park])
     producer = make(client, kafka=TRANSACTIONAL)
     waiting: list[object] = []
-    take = Transactions._take_claim  # noqa: SLF001 - where B and C wait
+    take = Transactions._acquire  # noqa: SLF001 - where B and C wait
 
     def taking(self: Transactions, *args: Any) -> None:
         waiting.append(args)
         take(self, *args)
 
-    monkeypatch.setattr(Transactions, "_take_claim", taking)
+    monkeypatch.setattr(Transactions, "_acquire", taking)
     with record(producer.monitor) as events:
         first = Run(lambda: producer.produce_sync("t", b"1"))
         park.entered()

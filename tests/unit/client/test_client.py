@@ -11,11 +11,13 @@ from confluent_kafka import KafkaError, KafkaException
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import HookedCount
 from tests.doubles import Bench
-from waterdrop_py._engine.client.client import Client, peek
+from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.connection.opening import open_noted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from waterdrop_py._engine.client.client import Client
 
 
 def life_of(bench: Bench) -> Client:

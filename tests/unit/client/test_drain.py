@@ -22,6 +22,7 @@ from waterdrop_py.testing import record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.monitor import Event
 
@@ -147,10 +148,10 @@ def test_an_interrupted_drain_is_continued_by_the_next(
         handle.add_done_callback(heard.append)
     notify, left = watchers.notify, [Limit(), Limit()]
 
-    def torn(handle: DeliveryHandle) -> None:
+    def torn(client: Client, handle: DeliveryHandle) -> None:
         if left:
             raise left.pop()
-        notify(handle)
+        notify(client, handle)
 
     monkeypatch.setattr("waterdrop_py._engine.reports.handler.watchers.notify", torn)
     for _ in range(2):
@@ -190,9 +191,9 @@ def test_a_wake_up_is_repeated_until_all_were_done(producer: Still) -> None:
             raise left.pop()
         rung.append("second")
 
-    watchers.wake(handle, lambda _: rung.append("first"))
-    watchers.wake(handle, second)
-    watchers.wake(handle, lambda _: rung.append("third"))
+    watchers.wake(producer.connection.client, handle, lambda _: rung.append("first"))
+    watchers.wake(producer.connection.client, handle, second)
+    watchers.wake(producer.connection.client, handle, lambda _: rung.append("third"))
     with pytest.raises(KeyboardInterrupt):
         producer.connection.client.serve(0.0)
     producer.connection.client.serve(0.0)

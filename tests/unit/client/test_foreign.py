@@ -18,7 +18,7 @@ from confluent_kafka.serialization import SerializationError
 from tests.doubles import eventually
 from tests.unit.client.proxies import Proxied
 from waterdrop_py import Producer
-from waterdrop_py._engine.client.foreign import RepeatedHeaders
+from waterdrop_py._engine.client.by_keyword import RepeatedHeaders
 from waterdrop_py.errors import (
     ConfigurationInvalidError,
     InvalidArgumentError,

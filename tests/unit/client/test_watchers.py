@@ -27,11 +27,11 @@ def test_called_once_in_order() -> None:
     handle, producer = sent()
     heard: list[int] = []
     for number in range(3):
-        watchers.watch(handle, lambda _, n=number: heard.append(n))  # type: ignore[misc]
+        handle.add_done_callback(lambda _, n=number: heard.append(n))  # type: ignore[misc]
     assert heard == []
     producer.connection.client.serve(0.0)
     assert heard == [0, 1, 2]
-    watchers.notify(handle)
+    watchers.notify(producer.connection.client, handle)
     assert heard == [0, 1, 2]
     assert handle not in watchers.WATCHED
 
@@ -41,7 +41,7 @@ def test_called_at_once_when_done() -> None:
     handle, producer = sent()
     producer.connection.client.serve(0.0)
     heard: list[DeliveryHandle] = []
-    watchers.watch(handle, heard.append)
+    handle.add_done_callback(heard.append)
     assert heard == [handle]
     assert handle not in watchers.WATCHED
 
@@ -53,8 +53,8 @@ def test_unwake() -> None:
     second: list[DeliveryHandle] = []
     keep, forget = first.append, second.append
     watchers.unwake(handle, forget)
-    watchers.wake(handle, keep)
-    watchers.wake(handle, forget)
+    watchers.wake(producer.connection.client, handle, keep)
+    watchers.wake(producer.connection.client, handle, forget)
     watchers.unwake(handle, forget)
     producer.connection.client.serve(0.0)
     assert (first, second) == ([handle], [])
@@ -69,7 +69,7 @@ def test_the_last_wake_up_takes_the_entry_along() -> None:
         watchers.unwake(woken, wake)
         left.append(woken in watchers.WATCHED)
 
-    watchers.wake(handle, wake)
+    watchers.wake(producer.connection.client, handle, wake)
     producer.connection.client.serve(0.0)
     assert left == [False]
 
@@ -84,19 +84,9 @@ def test_two_watchers_around_the_report() -> None:
 
         def append(self, item: object) -> None:
             producer.connection.client.serve(0.0)
-            watchers.watch(handle, lambda _: heard.append("second"))
+            handle.add_done_callback(lambda _: heard.append("second"))
             super().append(item)
 
     watchers.WATCHED[handle] = ([], Late())  # type: ignore[assignment]
-    watchers.watch(handle, lambda _: heard.append("first"))
+    handle.add_done_callback(lambda _: heard.append("first"))
     assert heard == ["second", "first"]
-
-
-def test_handles_of_a_life() -> None:
-    """Those of that client, and not those of others."""
-    handle, producer = sent()
-    other, _ = sent()
-    for each in (handle, other):
-        watchers.watch(each, lambda _: None)
-    assert watchers.handles_of(producer.connection.client) == [handle]
-    watchers.WATCHED.clear()

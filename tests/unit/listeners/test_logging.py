@@ -1,4 +1,4 @@
-"""Logging events with the standard library: names, levels, and what is not there."""
+"""LoggingListener: names, levels, fields, and what is never logged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def logged(
     caplog: pytest.LogCaptureFixture,
     **payload: Any,
 ) -> list[logging.LogRecord]:
-    """What the listener logs of one event of a tagged producer."""
+    """The records that the listener logs for one event of a producer with tags."""
     monitor, owner = Monitor(), Owner()
     monitor.subscribe(listener)
     caplog.set_level(logging.DEBUG)
@@ -40,7 +40,7 @@ def logged(
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_levels(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Lifecycle INFO, refusals WARNING, errors ERROR, messages DEBUG; one line each."""
+    """Lifecycle is INFO, a refusal WARNING, an error ERROR, a message DEBUG."""
     [line] = logged(LoggingListener(messages=True), name, caplog)
     level = logging.INFO
     if name in (*PER_MESSAGE, "statistics.emitted"):
@@ -56,10 +56,10 @@ def test_levels(name: str, caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("make", [LoggingListener, StructlogListener])
-def test_without_messages_no_event_of_a_message_is_heard(
+def test_without_messages_no_event_per_message_is_subscribed(
     make: Callable[[], object],
 ) -> None:
-    """So sends stay at full speed; and statistics are not asked for either way."""
+    """Sends keep their speed without `messages`; statistics are not requested."""
     monitor = Monitor()
     monitor.subscribe(make())
     assert not [name for name in PER_MESSAGE if monitor.listens(name)]
@@ -70,18 +70,18 @@ def test_without_messages_no_event_of_a_message_is_heard(
 
 
 @pytest.mark.parametrize("make", [LoggingListener, StructlogListener])
-def test_messages_are_heard_when_asked_for(make: Callable[..., object]) -> None:
-    """Every event then, statistics as they come."""
+def test_with_messages_every_event_is_subscribed(make: Callable[..., object]) -> None:
+    """With `messages` every event is logged; statistics are not requested."""
     monitor = Monitor()
     monitor.subscribe(make(messages=True))
     assert all(monitor.listens(name) for name in EVENTS)
     assert not monitor.asks_for("statistics.emitted")
 
 
-def test_a_subclass_has_its_own_way_with_one_event(
+def test_a_subclass_overrides_a_method(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its method is called, with and without `messages`."""
+    """The method of a subclass is called, with and without `messages`."""
     heard: list[str] = []
 
     class Mine(LoggingListener):
@@ -99,7 +99,7 @@ def test_a_subclass_has_its_own_way_with_one_event(
 
 
 def test_no_payload_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither a message nor a report; of many messages the number."""
+    """Messages and reports are not logged; of several messages only their number is."""
     listener = LoggingListener(messages=True)
     [line] = logged(
         listener, "message.acknowledged", caplog, message=SECRET, topic="orders"
@@ -114,7 +114,7 @@ def test_no_payload_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 def test_an_error_of_user_code_has_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """And an error of Kafka's has none."""
+    """Only an error that user code raised has its traceback."""
     error = ValueError("x")
     listener = LoggingListener()
     [first] = logged(
@@ -138,16 +138,14 @@ def test_an_error_of_user_code_has_its_traceback(
     ],
     ids=["name", "logger", "adapter"],
 )
-def test_the_logger_that_is_given(
-    logger: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A name, a logger, or an adapter of one."""
+def test_the_logger_of_the_user(logger: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """The listener takes the name of a logger, a logger, or an adapter."""
     [line] = logged(LoggingListener(logger), "producer.closed", caplog)
     assert line.name == "app.kafka"
 
 
 @pytest.mark.parametrize("logger", [7, None, print, logging])
-def test_what_is_no_logger(logger: Any) -> None:
-    """Is refused as the listener is made."""
+def test_illegal_loggers(logger: Any) -> None:
+    """Anything else is refused when the listener is made."""
     with pytest.raises(InvalidArgumentError, match=r"logger: must be .* got "):
         LoggingListener(logger)

@@ -1,4 +1,4 @@
-"""Logging events with structlog: which level, which fields, and what never shows."""
+"""StructlogListener: levels, fields, and what is never logged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _default_structlog() -> Iterator[None]:
 def logged(
     listener: StructlogListener, name: str, *, time: float | None = None, **payload: Any
 ) -> list[MutableMapping[str, Any]]:
-    """What the listener logs of one event of a tagged producer."""
+    """The lines that the listener logs for one event of a producer with tags."""
     monitor, owner = Monitor(), Owner()
     monitor.subscribe(listener)
     with capture_logs() as lines:
@@ -46,7 +46,7 @@ def logged(
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_every_event_is_one_line(name: str) -> None:
-    """Each event is logged once, under its name, at the level that suits it."""
+    """Each event is one line with its name and its level."""
     [line] = logged(StructlogListener(messages=True), name)
     chatty = name.startswith(("message.", "messages.", "statistics."))
     level = {
@@ -62,7 +62,7 @@ def test_every_event_is_one_line(name: str) -> None:
 
 
 def test_payload_becomes_fields() -> None:
-    """What an event carries is on the line as key-value pairs, with its duration."""
+    """The payload and the duration are key-value pairs of the line."""
     released = {"sockets": 3, "threads": 5, "fds": 12}
     [line] = logged(
         StructlogListener(),
@@ -77,7 +77,7 @@ def test_payload_becomes_fields() -> None:
 
 
 def test_error_is_text_and_foreign_code_is_traced() -> None:
-    """An error is told in words; the traceback comes only with the user's own code."""
+    """An error is logged as text; only one of user code has its traceback."""
     error = ValueError("broken")
     [line] = logged(
         StructlogListener(), "error.occurred", type="librdkafka.error", error=error
@@ -98,7 +98,7 @@ def test_error_is_text_and_foreign_code_is_traced() -> None:
 
 
 def test_messages_are_silent_unless_asked_for_and_private_always() -> None:
-    """Payload bytes get into no log; without `messages` no such event is heard."""
+    """Payloads are never logged; without `messages`, no event per message is either."""
     payload: dict[str, Any] = {
         "message": SECRET,
         "delivery_report": SECRET,
@@ -114,7 +114,7 @@ def test_messages_are_silent_unless_asked_for_and_private_always() -> None:
 
 
 def test_statistics_are_not_dumped() -> None:
-    """That statistics came is logged, not their many kilobytes."""
+    """The event of statistics is logged, but not their many kilobytes."""
     [line] = logged(
         StructlogListener(), "statistics.emitted", statistics={"brokers": {}}
     )
@@ -122,7 +122,7 @@ def test_statistics_are_not_dumped() -> None:
 
 
 def test_configuration_made_later_counts() -> None:
-    """A process may configure structlog after it has built the listener."""
+    """A configuration of structlog that is made after the listener applies."""
     listener, seen = StructlogListener(), list[str]()
 
     def keep(_: object, level: str, line: MutableMapping[str, Any]) -> str:
@@ -135,7 +135,7 @@ def test_configuration_made_later_counts() -> None:
 
 
 def test_own_logger_is_used() -> None:
-    """A logger that the user gives is the one that is written to."""
+    """The listener writes to the logger that the user gives."""
     with capture_logs() as lines:
         StructlogListener(structlog.get_logger(service="s")).log(
             Event("producer.closed", {"producer_id": "p1"}, {})
@@ -144,7 +144,7 @@ def test_own_logger_is_used() -> None:
 
 
 def test_structlog_is_imported_only_when_asked_for() -> None:
-    """Who logs by other means does not pay for structlog's import."""
+    """Importing the listeners does not import structlog."""
     code = (
         "import sys, waterdrop_py, waterdrop_py.monitor, waterdrop_py.listeners as all;"
         "all.LoggingListener; assert 'structlog' not in sys.modules;"
@@ -154,7 +154,7 @@ def test_structlog_is_imported_only_when_asked_for() -> None:
 
 
 def test_listeners_has_no_other_names() -> None:
-    """A listener that does not exist is an AttributeError, as for any module."""
+    """An unknown listener is an AttributeError, as in any module."""
     import waterdrop_py.listeners
 
     with pytest.raises(AttributeError, match="NoSuchListener"):

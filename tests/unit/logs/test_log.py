@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from waterdrop_py._engine.client.borrow_marks import poller
-from waterdrop_py._engine.client.log_bridge import LogBridge
+from waterdrop_py._engine.client.callbacks import LogBridge
+from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.concurrency.call_marks import poller
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.logs import log as log_module
 from waterdrop_py._engine.logs.log import LIBRDKAFKA, LOG, LOGGER
@@ -61,8 +62,8 @@ def bed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
     now = Now()
     bed = Bed(now)
     monkeypatch.setattr(LOG, "_now", now)
-    monkeypatch.setattr(LOG, "wake", bed.wake)
-    monkeypatch.setattr(LOG, "submit", bed.jobs.append)
+    monkeypatch.setattr(LOG, "_wake", bed.wake)
+    monkeypatch.setattr(background, "_submit", bed.jobs.append)
     LOG.reset()
     yield bed
     LOG.reset()

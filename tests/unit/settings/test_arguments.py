@@ -1,4 +1,4 @@
-"""Arguments in seconds."""
+"""Arguments that are numbers of seconds or numbers of times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from waterdrop_py.errors import InvalidArgumentError
 
 
 class Mute:
-    """Something that cannot even be shown."""
+    """A value whose repr raises."""
 
     def __repr__(self) -> str:
         raise RuntimeError
@@ -30,7 +30,7 @@ class Mute:
     ],
 )
 def test_durations(given: Any, expected: float) -> None:
-    """Numbers are seconds; a timedelta is what it is."""
+    """A number is seconds; a timedelta is converted to seconds."""
     assert seconds("timeout", given) == expected
     assert required_seconds("timeout", given) == expected
 
@@ -50,14 +50,14 @@ def test_durations(given: Any, expected: float) -> None:
         Mute(),
     ],
 )
-def test_no_durations(given: Any) -> None:
-    """Negative ones, other kinds and bools are refused with the argument's name."""
+def test_illegal_durations(given: Any) -> None:
+    """The error of a negative number, another type or a bool names the argument."""
     with pytest.raises(InvalidArgumentError, match=r"^timeout: "):
         seconds("timeout", given)
 
 
 def test_none() -> None:
-    """Means no bound where that is legal, and is refused where it is not."""
+    """None is no bound if that is legal, and an error if it is not."""
     assert seconds("timeout", None) is None
     with pytest.raises(InvalidArgumentError, match=r"^timeout: must .* got None"):
         required_seconds("timeout", None)  # type: ignore[arg-type]
@@ -65,12 +65,12 @@ def test_none() -> None:
 
 @pytest.mark.parametrize("given", [None, 0, 7])
 def test_counts(given: int | None) -> None:
-    """A number of times, or None."""
+    """A number of times, or None, is legal."""
     assert count("max_retries", given) == given
 
 
 @pytest.mark.parametrize("given", [-1, 1.0, True, "1"])
-def test_no_counts(given: Any) -> None:
-    """Anything else."""
+def test_illegal_counts(given: Any) -> None:
+    """Anything else is refused; the error names the argument."""
     with pytest.raises(InvalidArgumentError, match=r"^max_retries: "):
         count("max_retries", given)

@@ -1,4 +1,4 @@
-"""Config: brokers, and properties that contradict each other or need something."""
+"""Config: brokers, and properties that contradict each other or lack something."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDEMPOTENT = {**SERVERS, "enable.idempotence": True}
 
 
 def errors_of(kafka: dict[str, Any], **options: Any) -> dict[str, str]:
-    """What is said of these properties when a producer is made of them."""
+    """The errors when a producer is made of these properties."""
     try:
         Producer(kafka=kafka, **options)
     except ConfigurationInvalidError as error:
@@ -52,7 +52,7 @@ def errors_of(kafka: dict[str, Any], **options: Any) -> dict[str, str]:
     ],
 )
 def test_legal_brokers(servers: str) -> None:
-    """host and host:port, IPv6 in brackets, and the protocol that is the right one."""
+    """Hosts and ports, IPv6 in brackets, and the right protocol in front are legal."""
     assert errors_of({"bootstrap.servers": servers}) == {}
     assert errors_of({"metadata.broker.list": servers}) == {}
 
@@ -102,8 +102,8 @@ def test_legal_brokers(servers: str) -> None:
         (["h:9092"], "one str with commas"),
     ],
 )
-def test_what_is_not_a_list_of_brokers(servers: Any, said: str) -> None:
-    """librdkafka takes all of it, and never connects."""
+def test_illegal_brokers(servers: Any, said: str) -> None:
+    """librdkafka accepts all of these and never connects, so each is an error here."""
     for name in ("bootstrap.servers", "metadata.broker.list"):
         errors = errors_of({name: servers, "client.id": "x"})
         assert list(errors) == [f"kafka.{name}"]
@@ -111,20 +111,20 @@ def test_what_is_not_a_list_of_brokers(servers: Any, said: str) -> None:
 
 
 def test_a_protocol_may_be_written_where_it_is_the_security_protocol() -> None:
-    """As Java's listeners have it: librdkafka compares the two."""
+    """An entry may begin with the security.protocol, which librdkafka compares."""
     kafka = {"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}
     assert errors_of({**kafka, "bootstrap.servers": "sasl_ssl://h:9093"}) == {}
     assert errors_of({**kafka, "bootstrap.servers": "ssl://h:9093"})
 
 
 def test_the_last_name_counts() -> None:
-    """Of an alias and the property the one given last is what librdkafka has."""
+    """Of a property and its alias the last one counts, as in librdkafka."""
     assert errors_of({**SERVERS, "metadata.broker.list": ""})
     assert errors_of({"metadata.broker.list": "", **SERVERS}) == {}
 
 
 def test_missing_brokers() -> None:
-    """Missing altogether, the sentence says how they are written."""
+    """If no broker is named, the error says how to write them."""
     errors = errors_of({"client.id": "x"})
     assert list(errors) == ["kafka.bootstrap.servers"]
     assert "host:9092" in errors["kafka.bootstrap.servers"]
@@ -140,7 +140,7 @@ def test_missing_brokers() -> None:
     ],
 )
 def test_doubles_need_no_brokers(options: Any) -> None:
-    """What connects to nothing needs none; one that is written is looked at."""
+    """A producer that never connects needs no brokers; given ones are checked."""
     for kafka in ({"client.id": "x"}, {"bootstrap.servers": "", "client.id": "x"}):
         assert errors_of(kafka, **options) == {}
     assert errors_of({"bootstrap.servers": "h;i"}, **options)
@@ -198,7 +198,7 @@ def test_doubles_need_no_brokers(options: Any) -> None:
 )
 @pytest.mark.filterwarnings("ignore::waterdrop_py.errors.TuningWarning")
 def test_conflicts(kafka: dict[str, Any], paths: set[str]) -> None:
-    """What contradicts the rest is an error of its own path, and all come at once."""
+    """Each contradiction is an error under its path, and all come at once."""
     assert set(errors_of(kafka)) == paths
 
 
@@ -217,16 +217,16 @@ def test_conflicts(kafka: dict[str, Any], paths: set[str]) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore::waterdrop_py.errors.TuningWarning")
-def test_no_conflicts(kafka: dict[str, Any]) -> None:
-    """What librdkafka opens a client with is no error here."""
+def test_properties_without_conflicts(kafka: dict[str, Any]) -> None:
+    """Properties that librdkafka accepts are not errors here."""
     assert errors_of(kafka) == {}
 
 
 def test_librdkafka_has_the_last_word() -> None:
-    """A conflict that the library has no rule for is said in librdkafka's words."""
-    said = verdict({**IDEMPOTENT, "acks": 1})
+    """A conflict without a rule of the library is reported in librdkafka's words."""
+    errors = verdict({**IDEMPOTENT, "acks": 1})
     sentence = "`acks` must be set to `all` when `enable.idempotence` is true"
-    assert said == {"kafka.acks": sentence}
+    assert errors == {"kafka.acks": sentence}
     assert verdict(SERVERS) == {}
 
 
@@ -245,14 +245,14 @@ sys.exit(held() != before)
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="counts in /proc")
 def test_the_verdict_costs_no_thread_and_no_descriptor() -> None:
-    """librdkafka is asked before it starts anything."""
+    """Checking starts no thread and opens no descriptor."""
     done = subprocess.run([sys.executable, "-c", PROBED], timeout=60, check=False)
     assert done.returncode == 0
 
 
 @pytest.mark.parametrize("name", librdkafka.FILES)
 def test_files_that_cannot_be_read(name: str, tmp_path: Path) -> None:
-    """A certificate or key that is away is named with its path, before any use."""
+    """A missing certificate or key is an error with its path, before any use."""
     path = tmp_path / "missing.pem"
     kafka = {**SERVERS, "security.protocol": "ssl", name: path}
     kafka["ssl.keystore.password"] = "x"  # which librdkafka wants beside the file
@@ -267,8 +267,8 @@ def test_files_that_cannot_be_read(name: str, tmp_path: Path) -> None:
         assert errors_of(kafka) == {}
 
 
-def test_a_folder_is_no_key_file(tmp_path: Path) -> None:
-    """The CA's location may be a folder, a key's may not."""
+def test_a_folder_is_not_a_key_file(tmp_path: Path) -> None:
+    """The location of a CA may be a folder; that of a key may not."""
     for name, wrong in (("ssl.ca.location", False), ("ssl.key.location", True)):
         kafka = {**SERVERS, "security.protocol": "ssl", name: tmp_path}
         assert bool(errors_of(kafka)) is wrong
@@ -279,7 +279,7 @@ def _own_factory(conf: dict[str, Any]) -> FakeClient:
 
 
 def test_a_login_that_the_mechanism_needs() -> None:
-    """PLAIN and SCRAM need both; a factory of the user's own may add them."""
+    """PLAIN and SCRAM need both parts; a factory of the user may add them."""
     kafka = {**SERVERS, "security.protocol": "sasl_ssl", "sasl.mechanism": "PLAIN"}
     assert set(errors_of(kafka)) == {"kafka.sasl.username", "kafka.sasl.password"}
     assert errors_of(kafka, client_factory=_own_factory) == {}
@@ -297,8 +297,10 @@ def test_a_login_that_the_mechanism_needs() -> None:
         ),
     ],
 )
-def test_what_the_protocol_does_not_use_warns(kafka: dict[str, Any], said: str) -> None:
-    """A login or certificate that goes nowhere is a `TuningWarning` with the names."""
+def test_properties_that_the_protocol_does_not_use_warn(
+    kafka: dict[str, Any], said: str
+) -> None:
+    """A login or certificate that is not used is a `TuningWarning` with the names."""
     with pytest.warns(TuningWarning, match="is set and not used") as caught:
         Config(kafka={**SERVERS, **kafka})
     assert said in str(caught[0].message)
@@ -312,31 +314,31 @@ def test_what_the_protocol_does_not_use_warns(kafka: dict[str, Any], said: str) 
         {"sasl.username": None, "ssl.ca.location": ""},
     ],
 )
-def test_what_the_protocol_uses_does_not(kafka: dict[str, Any]) -> None:
-    """No warning where it is used, or set to nothing."""
+def test_properties_that_the_protocol_uses_do_not_warn(kafka: dict[str, Any]) -> None:
+    """A property that is used, or that is empty, causes no warning."""
     Config(kafka={**SERVERS, **kafka})
 
 
 @pytest.mark.parametrize("value", [True, "true", "TRUE", "t", "T", "1", 1])
 def test_one_reading_of_true(value: Any) -> None:
-    """What librdkafka takes for true is true for the library."""
+    """A value that librdkafka reads as true is true for the library."""
     assert Producer(kafka={**SERVERS, "enable.idempotence": value}).is_idempotent
 
 
 @pytest.mark.parametrize("value", [False, "false", "f", "F", "0", 0])
 def test_one_reading_of_false(value: Any) -> None:
-    """And what it takes for false is not."""
+    """A value that librdkafka reads as false is false for the library."""
     assert not Producer(kafka={**SERVERS, "enable.idempotence": value}).is_idempotent
 
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_an_empty_transactional_id_is_none(value: Any) -> None:
-    """librdkafka takes it for not set."""
+    """An empty transactional.id is not set, as in librdkafka."""
     assert not Producer(kafka={**SERVERS, "transactional.id": value}).is_transactional
 
 
 def test_every_alias_is_read() -> None:
-    """A property counts under each of its names, `topic.` and topic defaults."""
+    """A property is read under each alias, with `topic.`, and in the topic defaults."""
     for kafka in (
         {"acks": 1},
         {"request.required.acks": 1},

@@ -1,4 +1,4 @@
-"""Config: librdkafka's properties, their secrets, defaults, and its verdict."""
+"""Config: librdkafka's properties, their secrets and defaults, and its verdict."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SECRETS = [
     "sasl.kerberos.kinit.cmd",
     "sasl.jaas.config",
     "ssl_key",
-    # misspelt: no name that is unknown has its value shown
+    # misspelt: the value of an unknown name is never shown
     "sasl.pasword",
     "sasl_password",
     "SASL.PASSWORD",
@@ -49,7 +49,7 @@ SECRETS = [
 
 
 class Acks(str, Enum):
-    """A property's value as people keep it in an enum."""
+    """A property's value in an enum."""
 
     ALL = "all"
 
@@ -62,7 +62,7 @@ def errors_of(**options: Any) -> dict[str, str]:
 
 
 def test_the_callers_mapping_is_copied_whole() -> None:
-    """The caller's dict is neither changed nor kept, nested ones included."""
+    """The caller's dict, and dicts in it, are neither changed nor kept."""
     inner = {"acks": 1}
     mine: dict[str, Any] = {"bootstrap.servers": "h", "default.topic.config": inner}
     config = Config(kafka=mine)
@@ -74,7 +74,7 @@ def test_the_callers_mapping_is_copied_whole() -> None:
 
 
 def test_kafka_is_a_read_only_mapping_of_the_users_own() -> None:
-    """It holds no default of ours, works as a mapping, and cannot be changed."""
+    """It holds only what the user gave, is a mapping, and cannot be changed."""
     mine = {"bootstrap.servers": "h", "linger.ms": 5.5, "enable.idempotence": True}
     config = Config(kafka=MappingProxyType(mine))
     assert config.kafka == mine
@@ -86,7 +86,7 @@ def test_kafka_is_a_read_only_mapping_of_the_users_own() -> None:
 
 
 def test_a_str_enum_is_its_value() -> None:
-    """confluent-kafka would take the str() of an enum: its value is what is meant."""
+    """A str-Enum is its value, although confluent-kafka would take its str()."""
     config = Config(kafka={"acks": Acks.ALL})
     assert type(config.kafka["acks"]) is str
     assert config.kafka["acks"] == "all"
@@ -121,7 +121,7 @@ def test_a_str_enum_is_its_value() -> None:
     ],
 )
 def test_ill_typed_properties(kafka: Any, path: str, expected: str) -> None:
-    """What confluent-kafka would silently turn into nonsense is refused by name."""
+    """A value that confluent-kafka would silently misread is refused by name."""
     errors = errors_of(kafka=kafka)
     assert list(errors) == [path]
     assert expected in errors[path]
@@ -136,15 +136,15 @@ def test_ill_typed_properties(kafka: Any, path: str, expected: str) -> None:
     ],
 )
 def test_properties_given_as_options_hint_at_kafka(options: Any) -> None:
-    """librdkafka's properties beside the options are answered with `kafka={...}`."""
+    """The error of a librdkafka property as an option suggests `kafka={...}`."""
     errors = errors_of(**options)
     assert "did you mean kafka={...}?" in errors["kafka"]
     for name in options:
         assert "it is a property of librdkafka" in errors[name]
 
 
-def test_a_wrong_kafka_is_not_taken_for_properties_astray() -> None:
-    """The hint at `kafka={...}` is only for properties that were given as options."""
+def test_a_wrong_kafka_does_not_hint_at_kafka() -> None:
+    """Only properties that were given as options get the hint at `kafka={...}`."""
     errors = errors_of(kafka={1: 2, "linger.ms": []}, close_timout=1)
     assert "did you mean" not in errors["kafka"]
 
@@ -175,7 +175,7 @@ def test_no_secret_is_ever_shown(name: str) -> None:
 )
 @pytest.mark.parametrize("name", ["bootstrap.servers", "client.id", "compression.type"])
 def test_secrets_in_a_wrong_place_stay_hidden(name: str, value: str) -> None:
-    """What looks like credentials is hidden also where none belong."""
+    """A value that looks like credentials is hidden in any property or option."""
     config = Config(kafka={name: value})
     assert MARK not in repr(config)
     assert MARK not in str(check_properties(config.kafka))
@@ -185,7 +185,7 @@ def test_secrets_in_a_wrong_place_stay_hidden(name: str, value: str) -> None:
 
 
 def test_callables_hide_what_is_bound_to_them() -> None:
-    """A partial that holds a secret is shown as no more than its type."""
+    """Of a partial that holds a secret only the type is shown."""
     bound: Any = functools.partial(print, MARK)
     config = Config(
         kafka={"oauth_cb": bound}, oauth_token_provider=bound, client_factory=bound
@@ -195,7 +195,7 @@ def test_callables_hide_what_is_bound_to_them() -> None:
 
 
 def test_repr_shows_what_differs_from_the_defaults() -> None:
-    """The repr holds what was set to something else, plain values in the clear."""
+    """The repr shows the options that differ from their defaults."""
     config = Config(
         kafka={"bootstrap.servers": "h:1", "linger.ms": 5},
         close_timeout=30_000,
@@ -211,18 +211,18 @@ def test_repr_shows_what_differs_from_the_defaults() -> None:
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.text(min_size=4))
 def test_values_of_unknown_names_are_hidden(name: str, value: str) -> None:
-    """Whatever the name, a value is shown only when librdkafka knows the name."""
+    """A value is shown only if librdkafka knows the name of its property."""
     if name not in librdkafka.PROPERTIES and name not in librdkafka.CALLBACKS:
         assert shown_property(name, value) == "[hidden]"
 
 
 def with_defaults(own: dict[str, Any], *, statistics: bool) -> dict[str, Any]:
-    """What a client is made of."""
+    """The properties that a client is made of."""
     return Properties(own).over(missing_defaults(own, statistics=statistics))
 
 
-def test_no_statistics_unless_somebody_listens() -> None:
-    """Statistics are 5000 ms with a listener, 0 without, and the user's own if set."""
+def test_no_statistics_without_a_subscriber() -> None:
+    """The interval is 5000 ms with a subscriber, 0 without, or the user's own value."""
     for statistics, ms in ((True, 5_000), (False, 0)):
         assert (
             with_defaults({"a": 1}, statistics=statistics)["statistics.interval.ms"]
@@ -233,7 +233,7 @@ def test_no_statistics_unless_somebody_listens() -> None:
 
 
 def test_the_defaults() -> None:
-    """The defaults are these, beside the user's own, whose mapping stays as it was."""
+    """The defaults are added to the user's properties, whose mapping is not changed."""
     mine = {"bootstrap.servers": "h"}
     assert with_defaults(mine, statistics=False) == {
         "bootstrap.servers": "h",
@@ -281,14 +281,14 @@ def test_an_alias_counts_as_the_users_own(own: dict[str, Any]) -> None:
 def test_both_timeouts_fit_each_other(
     own: dict[str, Any], message: object, transaction: object
 ) -> None:
-    """The one that the user leaves open gives way to the one that is set."""
+    """The default of one timeout fits the value that the user sets for the other."""
     result = with_defaults(own, statistics=False)
     assert result["message.timeout.ms"] == message
     assert result.get("transaction.timeout.ms") == transaction
 
 
 def test_legal_properties() -> None:
-    """What librdkafka takes is no error, callbacks and topic defaults included."""
+    """Legal properties, callbacks and topic defaults are not errors."""
     assert check_properties(LEGAL) == {}
     assert check_properties(with_defaults(LEGAL, statistics=True)) == {}
 
@@ -359,14 +359,14 @@ LEGAL: dict[str, Any] = {
     ],
 )
 def test_librdkafkas_verdict(name: str, value: object, expected: str) -> None:
-    """Each bad property is named as the user wrote it, with what would be legal."""
+    """Each illegal property is named as the user wrote it, with what is legal."""
     errors = check_properties({**LEGAL, name: value}, Config.OPTIONS)
     assert list(errors) == [f"kafka.{name}"]
     assert expected in errors[f"kafka.{name}"]
 
 
 def test_every_bad_property_at_once() -> None:
-    """All bad properties are reported together, those in the topic defaults too."""
+    """All illegal properties are reported together, topic defaults included."""
     kafka = {"linger.ms": -1, "acks": "x", "client.id": "x", "error_cb": 1}
     kafka["default.topic.config"] = {"compression.type": "x", "xyzzy": 1}
     assert set(check_properties(kafka)) == {
@@ -379,14 +379,14 @@ def test_every_bad_property_at_once() -> None:
 
 
 def test_properties_of_plugins_wait_for_the_plugin() -> None:
-    """A plugin may bring properties: with one, nothing is loaded or judged."""
+    """With a plugin nothing is loaded or checked, because it may define properties."""
     assert check_properties({"plugin.library.paths": "nowhere", "its.own": 1}) == {}
 
 
 def test_a_verdict_is_not_mixed_up_with_that_of_an_equal_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """1 == True == 1.0, and yet each has a verdict of its own."""
+    """1, True and 1.0 are equal, but each has its own verdict."""
     monkeypatch.setattr(librdkafka_check, "_accepted", set())
     assert check_properties({"linger.ms": 1}) == {}
     assert check_properties({"linger.ms": True})
@@ -397,7 +397,7 @@ def test_a_verdict_is_not_mixed_up_with_that_of_an_equal_value(
 def test_verdicts_are_remembered_within_bounds_and_without_secrets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A valid configuration is asked about once; what is kept are bounded hashes."""
+    """A valid configuration is checked once; a bounded number of hashes is kept."""
     accepted: set[int] = set()
     monkeypatch.setattr(librdkafka_check, "_accepted", accepted)
     monkeypatch.setattr(librdkafka_check, "_MOST_ACCEPTED", 3)
@@ -413,8 +413,8 @@ def test_verdicts_are_remembered_within_bounds_and_without_secrets(
     assert check_properties({"sasl.password": MARK, "client.id": "9"}) == {}
 
 
-# What a process holds is asked in one of its own: the clients that other tests left
-# to librdkafka open and close descriptors here as they please.
+# Runs in its own process, because clients of other tests open and close descriptors in
+# this one.
 VERDICTS = """
 import os
 from tests.unit.settings.test_config_kafka import LEGAL
@@ -437,20 +437,20 @@ for number in range(200):
 
 
 def test_a_verdict_opens_nothing() -> None:
-    """Neither a good nor a bad configuration makes a thread, descriptor or output."""
+    """Checking properties makes no thread, no descriptor and no output."""
     outcome = run_scenario(VERDICTS, flags=("-W", "error"))
     assert (outcome.code, outcome.out, outcome.err) == (0, "", ""), str(outcome)
 
 
-def test_the_names_that_hints_are_drawn_from_are_librdkafkas() -> None:
+def test_the_names_in_hints_are_librdkafkas() -> None:
     """Every listed property exists, and every listed value of it is legal.
 
-    The newest librdkafka is listed: an older one may lack what came since.
+    The lists are of the newest librdkafka; an older one may lack some.
     """
     unknown = {
         name
         for name in librdkafka.PROPERTIES - {librdkafka.PLUGINS}
-        if "is no property" in str(check_properties({name: "x"}))
+        if "is not a property" in str(check_properties({name: "x"}))
     }
     newest = confluent_kafka.libversion()[1] >= _NEWEST
     assert unknown <= (set() if newest else {"sasl.oauthbearer.sub.claim.name"})

@@ -1,4 +1,4 @@
-"""Config: each option's legal extremes, each kind of bad value, and immutability."""
+"""Config: legal and illegal values of each option, and immutability."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ COUNTS = [
 
 
 class Wait(IntEnum):
-    """A duration as people keep it in an enum of ints."""
+    """A duration in an IntEnum."""
 
     SHORT = 60_000
 
 
 def build(**options: Any) -> Config:
-    """A Config of these options, with `kafka` given."""
+    """A Config of these options and a legal `kafka`."""
     return Config(**{"kafka": KAFKA, **options})
 
 
 def sentences(**options: Any) -> dict[str, str]:
-    """What is wrong with these options; no exception with the input hangs on it."""
+    """The errors of these options; the exception's context does not hold the input."""
     with pytest.raises(ConfigurationInvalidError) as invalid:
         build(**options)
     assert invalid.value.__context__ is None
@@ -66,14 +66,14 @@ def sentences(**options: Any) -> dict[str, str]:
 
 
 def sentence(name: str, value: object) -> str:
-    """What is wrong with this one option, and only with it."""
+    """The error of this option, which is the only one."""
     errors = sentences(**{name: value})
     assert list(errors) == [name]
     return errors[name]
 
 
 def test_defaults() -> None:
-    """With nothing but `kafka` every option has its documented default."""
+    """With `kafka` alone every option has its documented default."""
     config = build()
     assert {name: getattr(config, name) for name in Config.OPTIONS} == {
         "kafka": KAFKA,
@@ -129,7 +129,7 @@ def test_defaults() -> None:
 )
 @pytest.mark.filterwarnings("ignore::waterdrop_py.errors.TuningWarning")
 def test_durations_come_back_as_int_ms(name: str, value: Any, ms: int) -> None:
-    """An int, a timedelta and text with a unit mean the same and come back as int."""
+    """An int, a timedelta and text with a unit are returned as int milliseconds."""
     kept = getattr(build(**{name: value}), name)
     assert (type(kept), kept) == (int, ms)
 
@@ -165,7 +165,7 @@ def test_durations_come_back_as_int_ms(name: str, value: Any, ms: int) -> None:
     ],
 )
 def test_bad_durations(name: str, value: Any, expected: str) -> None:
-    """Each kind of bad duration has a sentence with the value and what to write."""
+    """The error of an illegal duration has the value and what is legal."""
     assert expected in sentence(name, value)
 
 
@@ -188,14 +188,14 @@ def test_bad_durations(name: str, value: Any, expected: str) -> None:
     ],
 )
 def test_connection_floor(name: str, value: Any, meant: str) -> None:
-    """Below 30 s the answer guesses seconds written as ms, else the minimum."""
+    """The error of a time below 30 s guesses seconds, or names the minimum."""
     assert meant in sentence(name, value)
     assert getattr(build(**{name: 30_000}), name) == 30_000
 
 
 @given(st.integers(0, LONGEST_MS))
 def test_spellings_of_a_duration_agree(ms: int) -> None:
-    """Any whole number of ms is the same as int, timedelta, and text in ms or s."""
+    """A whole number of ms is equal as int, timedelta, and text in ms or s."""
     options: Any = [
         ms,
         timedelta(milliseconds=ms),
@@ -207,7 +207,7 @@ def test_spellings_of_a_duration_agree(ms: int) -> None:
 
 @given(st.text(max_size=12))
 def test_no_text_escapes_the_duration_rule(text: str) -> None:
-    """Text is either a number with a unit, or a `ConfigurationInvalidError`."""
+    """Text is a number with a unit, or an error."""
     values, errors = Config.checked({"kafka": KAFKA, "close_timeout": text})
     assert list(errors) in ([], ["close_timeout"])
     if not errors:
@@ -219,7 +219,7 @@ def test_no_text_escapes_the_duration_rule(text: str) -> None:
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_flags(name: str) -> None:
-    """A flag is a bool and nothing that merely counts as one."""
+    """A flag is a bool, not a value that merely counts as one."""
     assert getattr(build(**{name: False}), name) is False
     assert getattr(build(**{name: True}), name) is True
     for value, seen in [(1, "1"), (0, "0"), ("true", "'true'"), (None, "None")]:
@@ -227,14 +227,14 @@ def test_flags(name: str) -> None:
 
 
 def test_close_before_fork_may_be_none() -> None:
-    """None is legal where it means never, and only there."""
+    """None is legal only for the duration where it means never."""
     assert build(close_before_fork=None).close_before_fork is None
     for name in PLAIN_DURATIONS[1:] + CONNECTION_DURATIONS:
         assert ", got None" in sentence(name, None)
 
 
 def test_max_payload_size() -> None:
-    """Bytes as an int of at least 1, or None."""
+    """The size is an int of at least 1, or None."""
     assert build(max_payload_size=1).max_payload_size == 1
     assert build(max_payload_size=None).max_payload_size is None
     for value in (0, -1):
@@ -248,14 +248,14 @@ def test_max_payload_size() -> None:
 
 
 def test_id() -> None:
-    """A non-empty str, or None for one of its own."""
+    """The id is a non-empty str, or None."""
     assert build(id="orders").id == "orders"
     for value in ("", 5, b"orders", ["orders"]):
         assert "must be a non-empty str, or None" in sentence("id", value)
 
 
 def test_tags_are_copied_and_read_only() -> None:
-    """Tags are str to str, a copy of the caller's, and cannot be changed."""
+    """Tags map str to str, are copied, and cannot be changed."""
     mine = {"team": "payments"}
     config = build(tags=mine)
     mine["team"] = "other"
@@ -282,7 +282,7 @@ def test_callables() -> None:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts(name: str) -> None:
-    """Attempts are an int of at least 1; the nearest legal value is said."""
+    """Attempts are an int of at least 1; the error names the nearest legal value."""
     assert getattr(build(**{name: 1}), name) == 1
     assert getattr(build(**{name: 10**6}), name) == 10**6
     for value in (0, -1):
@@ -295,7 +295,7 @@ def test_counts(name: str) -> None:
 
 
 def test_non_reloadable_errors() -> None:
-    """A tuple or list of lower-case names, kept as a tuple; it may be empty."""
+    """A tuple or list of lower-case names, which may be empty, is kept as a tuple."""
     mine = ["fenced", "invalid_txn_state"]
     config = build(non_reloadable_errors=mine)
     mine.clear()
@@ -310,7 +310,7 @@ def test_non_reloadable_errors() -> None:
 
 
 def test_middleware() -> None:
-    """A sequence of callables, kept as a tuple of its own."""
+    """A sequence of callables is copied to a tuple."""
     steps = [abs, str]
     config = build(middleware=steps)
     steps.clear()
@@ -324,7 +324,7 @@ def test_middleware() -> None:
 
 
 def test_unknown_options() -> None:
-    """A name that is no option says so, and which one is spelt like it."""
+    """The error of an unknown option names the one with the most similar spelling."""
     assert "did you mean 'middleware'?" in sentence("middlewares", ())
     assert "did you mean 'close_timeout'?" in sentence("close_timout", 1)
     assert "mean 'idle_disconnect_timeout'?" in sentence("idle_timeout", 1)
@@ -333,19 +333,19 @@ def test_unknown_options() -> None:
 
 
 def test_an_unknown_option_may_be_called_self() -> None:
-    """No name of an option collides with how Python calls the constructor."""
+    """An option may have the name of a parameter of the constructor."""
     assert "unknown option 'self'" in sentence("self", 1)
 
 
 def test_kafka_is_required() -> None:
-    """Without `kafka` the error says what it is."""
+    """A missing `kafka` is an error that says what it is."""
     with pytest.raises(ConfigurationInvalidError) as invalid:
         Config()
     assert "is required" in invalid.value.errors["kafka"]
 
 
 def test_all_violations_at_once() -> None:
-    """One error names every option at fault, properties of librdkafka too."""
+    """One error names every option and property at fault."""
     bad: dict[str, Any] = {
         **dict.fromkeys(PLAIN_DURATIONS, -1),
         **dict.fromkeys(CONNECTION_DURATIONS, 300),
@@ -366,7 +366,7 @@ def test_all_violations_at_once() -> None:
 
 
 def test_the_message_lists_each_sentence() -> None:
-    """The text of the error holds every path with its sentence."""
+    """The text of the error has every path with its sentence."""
     with pytest.raises(ConfigurationInvalidError) as invalid:
         build(id="", idle_disconnect_timeout=300)
     for path, said in invalid.value.errors.items():
@@ -374,7 +374,7 @@ def test_the_message_lists_each_sentence() -> None:
 
 
 def test_immutable() -> None:
-    """No attribute can be set, deleted or added."""
+    """Attributes cannot be set, deleted or added."""
     config = build()
     with pytest.raises(AttributeError, match="immutable"):
         config.id = "x"  # type: ignore[misc]
@@ -385,7 +385,7 @@ def test_immutable() -> None:
 
 
 def test_equality_is_by_value() -> None:
-    """Equal options make equal configurations, however they were written."""
+    """Configurations with equal options are equal, however the options were written."""
     one, two = (
         build(close_timeout="5s", tags={"a": "b"}),
         build(close_timeout=5_000, tags={"a": "b"}, id=None),
@@ -398,7 +398,7 @@ def test_equality_is_by_value() -> None:
 
 
 def test_copies_are_the_same_object_and_pickling_is_refused() -> None:
-    """Copying is free; pickling would write secrets, so it raises `TypeError`."""
+    """A copy is the same object; pickling would write secrets, so it raises."""
     config = build()
     assert copy.copy(config) is config
     assert copy.deepcopy(config) is config
@@ -408,7 +408,7 @@ def test_copies_are_the_same_object_and_pickling_is_refused() -> None:
 
 
 def test_short_timeouts_nest_and_end() -> None:
-    """The floor is 1 ms inside, also nested, and 30 000 ms again after the last."""
+    """The minimum is 1 ms inside blocks, also nested ones, and 30 000 ms afterwards."""
     lift = allow_short_idle_timeouts()
     with lift:
         with lift, allow_short_idle_timeouts():
@@ -419,7 +419,7 @@ def test_short_timeouts_nest_and_end() -> None:
 
 
 def test_short_timeouts_end_with_an_exception_and_decorate() -> None:
-    """An exception ends the lifting, and it works as a decorator, time and again."""
+    """An exception ends the block; it also works as a decorator, repeatedly."""
 
     @allow_short_idle_timeouts()
     def short() -> int:
@@ -432,7 +432,7 @@ def test_short_timeouts_end_with_an_exception_and_decorate() -> None:
 
 
 def test_short_timeouts_of_one_thread_outlast_those_of_another() -> None:
-    """Two threads inside at once: the floor returns when the last one has left."""
+    """With two threads inside, the minimum returns when the last one has left."""
     entered, leave = threading.Event(), threading.Event()
 
     def other() -> None:

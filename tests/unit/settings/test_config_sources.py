@@ -1,4 +1,4 @@
-"""Config: where options come from, and the values that applications have."""
+"""Config: sources of options, and types of values that applications use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KAFKA = {"bootstrap.servers": "h:9092", "acks": 1}
 
 
 class Text(str, Enum):
-    """What people keep in an enum of texts."""
+    """Option names and values in a str-Enum."""
 
     ID = "orders"
     PROPERTY = "client.id"
@@ -31,7 +31,7 @@ class Text(str, Enum):
 
 
 class Secret:
-    """pydantic's SecretStr and SecretBytes, as far as they are looked at."""
+    """Stands for pydantic's SecretStr and SecretBytes."""
 
     def __init__(self, value: str | bytes) -> None:
         self._value = value
@@ -45,7 +45,7 @@ class Secret:
 
 
 class Loud(str):
-    """A str whose every conversion is something else."""
+    """A str whose conversions give another text."""
 
     __slots__ = ()
 
@@ -53,26 +53,26 @@ class Loud(str):
         return "loud"
 
     def encode(self, *_: Any) -> bytes:
-        """Not what it holds."""
+        """Return another text."""
         return b"loud"
 
 
 class Index:
-    """An int as numpy has them."""
+    """An integer like numpy's."""
 
     def __index__(self) -> int:
         return 7
 
 
 def errors_of(*sources: Any, **options: Any) -> dict[str, str]:
-    """What is wrong with what a producer is given."""
+    """The errors of the arguments of a producer."""
     with pytest.raises(ConfigurationInvalidError) as caught:
         Producer(*sources, **options)
     return caught.value.errors
 
 
-def test_a_mapping_and_options_beside_it() -> None:
-    """`Config(mapping)` is what the same keywords are; options beside it win."""
+def test_a_mapping_and_keyword_options() -> None:
+    """`Config(mapping)` equals one of the same keywords; keyword options win."""
     assert Config({"kafka": KAFKA, "id": "x"}) == Config(kafka=KAFKA, id="x")
     both = Config({"kafka": KAFKA, "id": "x", "deliver": False}, id="y")
     assert both == Config(kafka=KAFKA, id="y", deliver=False)
@@ -80,8 +80,8 @@ def test_a_mapping_and_options_beside_it() -> None:
 
 
 @pytest.mark.parametrize("build", [Config, lambda *a, **k: Producer(*a, **k).config])
-def test_kafka_beside_a_source_is_merged(build: Any) -> None:
-    """Its properties are put over the source's, one by one, aliases included."""
+def test_the_keyword_kafka_is_merged(build: Any) -> None:
+    """Its properties replace those of the source one by one, under any alias."""
     source = {"kafka": {**KAFKA, "linger.ms": 5}}
     config = build(source, kafka={"request.required.acks": "all", "client.id": "x"})
     assert dict(config.kafka) == {
@@ -93,8 +93,8 @@ def test_kafka_beside_a_source_is_merged(build: Any) -> None:
     assert source == {"kafka": {**KAFKA, "linger.ms": 5}}
 
 
-def test_options_beside_each_source_win() -> None:
-    """A Config, a mapping and a URL take options beside them."""
+def test_keyword_options_win() -> None:
+    """They win over those of a Config, a mapping and a URL."""
     for source in (Config(kafka=KAFKA, id="x"), {"kafka": KAFKA, "id": "x"}):
         config = Producer(source, id="y", max_wait_timeout="5m").config
         assert (config.id, config.max_wait_timeout) == ("y", 300_000)
@@ -104,8 +104,8 @@ def test_options_beside_each_source_win() -> None:
     assert (config.id, config.close_timeout) == ("y", 5_000)
 
 
-def test_what_beside_a_source_is_wrong() -> None:
-    """It is refused as it is elsewhere, all at once."""
+def test_illegal_keyword_options() -> None:
+    """Keyword options are checked like those of a source, all at once."""
     errors = errors_of(
         Config(kafka=KAFKA), idd=1, max_wait_timeout=-1, kafka={"x.y": 1}
     )
@@ -118,7 +118,7 @@ def test_what_beside_a_source_is_wrong() -> None:
 
 
 def test_replacing() -> None:
-    """Another configuration, the rest as it was; `kafka` is replaced as a whole."""
+    """`replace` makes a changed copy; it replaces `kafka` as a whole."""
     config = Config(kafka=KAFKA, id="x", tags={"a": "b"})
     changed = config.replace(id="y", max_wait_timeout="5m")
     assert changed == Config(
@@ -133,7 +133,7 @@ def test_replacing() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="copy.replace is of 3.13")
 def test_copy_replace() -> None:
-    """The standard library's way is the same one."""
+    """`copy.replace` is the same as the method."""
     config = Config(kafka=KAFKA)
     changed: Any = copy.replace(config, id="y")  # type: ignore[attr-defined]
     assert changed == config.replace(id="y")
@@ -158,14 +158,14 @@ def test_copy_replace() -> None:
     ],
 )
 def test_names_of_other_clients(options: Any, said: str) -> None:
-    """Arguments of confluent-kafka, kafka-python and aiokafka: ours is named."""
+    """The error of an argument of another library names ours."""
     errors = errors_of(**options)
     assert said in errors[next(iter(options))]
     assert MARK not in str(errors)
 
 
 def test_a_str_enum_is_its_value_everywhere() -> None:
-    """Names and values of properties, the id, durations, tags and error names."""
+    """A str-Enum is its value in properties, id, durations, tags and error names."""
     options: Any = {
         "kafka": {Text.PROPERTY: Text.ID, "bootstrap.servers": "h"},
         "id": Text.ID,
@@ -183,8 +183,8 @@ def test_a_str_enum_is_its_value_everywhere() -> None:
     assert {type(value) for value in values} == {str}
 
 
-def test_a_subclass_has_no_say() -> None:
-    """What a subclass of str makes of itself is not what is kept."""
+def test_overrides_of_a_subclass_are_ignored() -> None:
+    """Of a subclass of str the text itself is kept."""
     config = Config(kafka={"client.id": Loud("quiet")}, id=Loud("quiet"))
     assert (config.kafka["client.id"], type(config.kafka["client.id"])) == (
         "quiet",
@@ -194,7 +194,7 @@ def test_a_subclass_has_no_say() -> None:
 
 
 def test_numpys_ints_are_taken() -> None:
-    """Whatever has an `__index__` is an int, in options and properties."""
+    """A value with an `__index__` is an int, in options and properties."""
     number: Any = Index()
     config = Config(
         kafka={"retries": number},
@@ -209,7 +209,7 @@ def test_numpys_ints_are_taken() -> None:
 
 
 def test_paths_are_taken(tmp_path: Path) -> None:
-    """A `Path` is its text."""
+    """A `Path` as a property is its text."""
     file = tmp_path / "ca.pem"
     config = Config(kafka={"ssl.ca.location": file, "security.protocol": "ssl"})
     assert config.kafka["ssl.ca.location"] == str(file)
@@ -218,7 +218,7 @@ def test_paths_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["sasl.password", "sasl.username", "client.id"])
 @pytest.mark.parametrize("value", [MARK, MARK.encode()])
 def test_pydantics_secrets_are_taken_and_never_shown(name: str, value: Any) -> None:
-    """Whatever the property, what was given as a secret is in no repr and no error."""
+    """A value that was given as a secret is in no repr and no error."""
     kafka = {**KAFKA, "security.protocol": "sasl_ssl", name: Secret(value)}
     config = Config(kafka=kafka)
     assert config.kafka[name] == MARK
@@ -229,7 +229,7 @@ def test_pydantics_secrets_are_taken_and_never_shown(name: str, value: Any) -> N
 
 
 def test_a_secret_reaches_the_client() -> None:
-    """The client is made with the text itself."""
+    """The client is made with the text of a secret."""
     seen: list[dict[str, Any]] = []
 
     def factory(conf: dict[str, Any]) -> Any:
@@ -243,7 +243,7 @@ def test_a_secret_reaches_the_client() -> None:
 
 
 def test_a_secret_url() -> None:
-    """A URL may be a secret, as it holds a password."""
+    """A URL may be given as a secret."""
     url: Any = Secret(f"kafka+sasl_ssl://u:{MARK}@h")
     assert Producer(url).config.kafka["sasl.password"] == MARK
     assert Config.from_url(url).kafka["sasl.password"] == MARK
@@ -266,13 +266,13 @@ KUBERNETES = {
 
 
 def test_variables_of_kubernetes_are_ignored() -> None:
-    """Those of a Service called like the prefix are nobody's mistake."""
+    """Variables of a Service whose name is the prefix are not errors."""
     environ = {**KUBERNETES, "WATERDROP_KAFKA_BOOTSTRAP_SERVERS": "h"}
     assert Config.from_env(environ=environ) == Config(kafka={"bootstrap.servers": "h"})
 
 
-def test_a_port_that_is_none_of_kubernetes() -> None:
-    """A user's own guess at a name is an error still."""
+def test_a_port_that_is_not_of_kubernetes() -> None:
+    """A similar variable that Kubernetes did not set is an error."""
     with pytest.raises(
         ConfigurationInvalidError, match="WATERDROP_PORT: names neither"
     ):
@@ -292,14 +292,14 @@ def test_a_port_that_is_none_of_kubernetes() -> None:
     ],
 )
 def test_an_error_names_the_variable(variable: str, text: str, path: str) -> None:
-    """Whoever set the variable does not know the option's path."""
+    """The error of an option from the environment names its variable."""
     with pytest.raises(ConfigurationInvalidError) as caught:
         Config.from_env(environ={f"WATERDROP_{variable}": text})
     assert caught.value.errors[path].endswith(f"(from WATERDROP_{variable})")
 
 
-def test_what_is_beside_the_environment_wins() -> None:
-    """A faulty variable that an option replaces is no fault, and is not named."""
+def test_keyword_options_win_over_the_environment() -> None:
+    """A variable that an option replaces is neither checked nor named."""
     environ = {"W_MAX_WAIT_TIMEOUT": "300", "W_KAFKA_ACKS": "x", "W_ID": "a"}
     config = Config.from_env(
         "W_", environ, max_wait_timeout="5m", kafka={"acks": 1}, id="b"
@@ -315,7 +315,7 @@ def test_what_is_beside_the_environment_wins() -> None:
 
 
 def test_blanks_around_tags() -> None:
-    """A blank behind the comma is no part of a tag's name or value."""
+    """Blanks around a tag's name or value are removed."""
     environ = {"W_TAGS": "team = a , service=b", "W_KAFKA_BOOTSTRAP_SERVERS": "h"}
     assert dict(Config.from_env("W_", environ).tags) == {"team": "a", "service": "b"}
     assert dict(Config.from_url("kafka://h?tags.%20a=%20b").tags) == {"a": "b"}
@@ -325,8 +325,8 @@ def test_blanks_around_tags() -> None:
     "hosts",
     ["h1:9092;h2:9092", "h1;h2", "h%20x", "h1%2Ch2:9092", "h1%3A9092", "h|i", "9092"],
 )
-def test_hosts_of_a_url_that_are_none(hosts: str) -> None:
-    """They are refused where they are written, and the sentence speaks of commas."""
+def test_illegal_hosts_of_a_url(hosts: str) -> None:
+    """An illegal host is an error of the URL, which says that commas separate hosts."""
     with pytest.raises(ConfigurationInvalidError) as caught:
         Config.from_url(f"kafka://{hosts}")
     assert list(caught.value.errors) == ["url"]

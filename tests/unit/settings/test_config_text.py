@@ -1,4 +1,4 @@
-"""Config from a URL, from the environment, and from what a producer is given."""
+"""Config: URLs, the environment, arguments of a producer, and warnings."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ PLAINTEXT = {"security.protocol": "plaintext", "bootstrap.servers": "h:9092"}
 
 
 def url_errors(url: Any, **options: Any) -> dict[str, str]:
-    """What is wrong with this URL and the options beside it."""
+    """The errors of this URL and these keyword options."""
     with pytest.raises(ConfigurationInvalidError) as invalid:
         Config.from_url(url, **options)
     return invalid.value.errors
 
 
 def env_errors(environ: dict[str, str], **options: Any) -> dict[str, str]:
-    """What is wrong with these variables and the options beside them."""
+    """The errors of these variables and these keyword options."""
     with pytest.raises(ConfigurationInvalidError) as invalid:
         Config.from_env(environ=environ, **options)
     return invalid.value.errors
 
 
 def of_errors(source: object, **options: Any) -> dict[str, str]:
-    """What is wrong with these arguments of a producer."""
+    """The errors of these arguments of a producer."""
     with pytest.raises(ConfigurationInvalidError) as invalid:
         Config.of(source, options)
     return invalid.value.errors
 
 
 def test_a_full_url() -> None:
-    """Credentials, hosts, options and properties all come out of one URL."""
+    """A URL may have credentials, hosts, options and properties."""
     config = Config.from_url(
         "kafka+sasl_ssl://user:p%40ss@h1:9093,h2:9093/"
         "?client.id=x&idle_disconnect_timeout=5m"
@@ -69,7 +69,7 @@ def test_a_full_url() -> None:
     ],
 )
 def test_schemes(scheme: str, protocol: str) -> None:
-    """Each scheme is a security protocol; without a user no mechanism is set."""
+    """Each scheme sets a security protocol; without a user no mechanism is set."""
     config = Config.from_url(f"{scheme}://h")
     assert config.kafka == {**PLAINTEXT, "security.protocol": protocol}
 
@@ -87,13 +87,13 @@ def test_schemes(scheme: str, protocol: str) -> None:
     ],
 )
 def test_hosts(hosts: str, servers: str) -> None:
-    """Several hosts, IPv6 in brackets, and 9092 where no port is given."""
+    """A URL may have several hosts and IPv6 in brackets; the default port is 9092."""
     assert Config.from_url(f"kafka://{hosts}").kafka["bootstrap.servers"] == servers
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
 def test_any_password_survives_percent_encoding(password: str) -> None:
-    """What `urllib.parse.quote(safe="")` encodes comes back as it was."""
+    """A password that `urllib.parse.quote(safe="")` encodes is decoded unchanged."""
     for written in (quote(password, safe=""), f"u:{quote(password, safe='')}"):
         user, _, secret = written.rpartition(":")
         url = f"kafka+sasl_ssl://{user or 'u'}:{secret}@h?client.id={secret}"
@@ -117,14 +117,14 @@ def test_any_password_survives_percent_encoding(password: str) -> None:
     ],
 )
 def test_options_in_the_query(query: str, name: str, value: object) -> None:
-    """A key that names an option is that option, read by its kind."""
+    """A query key that names an option is that option."""
     config = Config.from_url(f"kafka://h?{query}")
     assert getattr(config, name) == value
     assert config.kafka == PLAINTEXT
 
 
 def test_properties_in_the_query() -> None:
-    """Any other key is a property of librdkafka, its value kept as text."""
+    """Any other query key is a librdkafka property, whose value stays text."""
     config = Config.from_url("kafka://h/?linger.ms=5&client.rack=x&empty=")
     assert config.kafka == {
         **PLAINTEXT,
@@ -136,7 +136,7 @@ def test_properties_in_the_query() -> None:
 
 @pytest.mark.parametrize("name", ["sasl.mechanism", "sasl.mechanisms"])
 def test_a_mechanism_of_the_users_own_stays(name: str) -> None:
-    """PLAIN is only the default, wherever and however the mechanism is named."""
+    """PLAIN is only the default; a mechanism from the query or a keyword stays."""
     url = "kafka+sasl_ssl://u:p@h"
     for config in (
         Config.from_url(f"{url}?{name}=SCRAM-SHA-512"),
@@ -147,7 +147,7 @@ def test_a_mechanism_of_the_users_own_stays(name: str) -> None:
 
 
 def test_a_user_name_may_have_its_password_elsewhere() -> None:
-    """The password may be given beside the URL, so that no URL holds it."""
+    """The password may be a keyword option instead of a part of the URL."""
     config = Config.from_url("kafka+sasl_ssl://u@h", kafka={"sasl.password": MARK})
     assert config.kafka["sasl.password"] == MARK
     assert config.kafka["sasl.mechanism"] == "PLAIN"
@@ -219,14 +219,14 @@ def test_a_user_name_may_have_its_password_elsewhere() -> None:
     ],
 )
 def test_bad_urls(url: Any, path: str, expected: str) -> None:
-    """Each fault is reported under its option's path, the URL's own under `url`."""
+    """Each error is under its option's path, or `url` for the URL itself."""
     errors = url_errors(url)
     assert list(errors) == [path]
     assert expected in errors[path]
 
 
-def test_all_faults_of_a_url_at_once() -> None:
-    """Faults of the URL, its query and the options beside it come in one error."""
+def test_all_errors_of_a_url_at_once() -> None:
+    """Errors of the URL, its query and keyword options are reported together."""
     errors = url_errors(
         "kafka://h:0/?close_timeout=5&id=a&id=b&wait_on_queue_full=1",
         idle_disconnect_timeout=300,
@@ -244,8 +244,8 @@ def test_all_faults_of_a_url_at_once() -> None:
     }
 
 
-def test_options_beside_a_url_win() -> None:
-    """Options beside the URL win, and properties are merged one by one."""
+def test_keyword_options_win_over_a_url() -> None:
+    """Keyword options win, and properties are merged one by one."""
     config = Config.from_url("kafka://h?linger.ms=5", id="x", kafka={"acks": 1})
     assert (config.id, config.kafka["acks"], config.kafka["linger.ms"]) == ("x", 1, "5")
     config = Config.from_url(
@@ -274,13 +274,13 @@ def test_options_beside_a_url_win() -> None:
     ],
 )
 def test_no_error_shows_a_password_of_a_url(url: str) -> None:
-    """However the URL is broken, no part of a password is in the error."""
+    """The error of a broken URL shows no part of a password."""
     assert MARK not in str(url_errors(url))
     assert MARK not in str(env_errors({"WATERDROP_URL": url}))
 
 
 def test_a_full_environment() -> None:
-    """URL, options and properties come from the variables under the prefix."""
+    """Variables under the prefix give the URL, options and properties."""
     config = Config.from_env(
         environ={
             "WATERDROP_URL": "kafka+sasl_ssl://u@h?client.id=x",
@@ -315,7 +315,7 @@ def test_a_full_environment() -> None:
 
 
 def test_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without `environ` it is the process's own; the prefix can be another."""
+    """`environ` defaults to that of the process; the prefix may be another one."""
     monkeypatch.setenv("ORDERS_KAFKA_BOOTSTRAP_SERVERS", "h:1")
     config = Config.from_env("ORDERS_", id="x")
     assert (config.id, config.kafka) == ("x", {"bootstrap.servers": "h:1"})
@@ -358,14 +358,14 @@ def test_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_bad_variables(variable: str, text: str, path: str, expected: str) -> None:
-    """Each fault has a sentence; a name that means nothing names what it resembles."""
+    """Each illegal variable has a sentence; one with an unknown name has a hint."""
     errors = env_errors({"WATERDROP_URL": "kafka://h", f"WATERDROP_{variable}": text})
     assert list(errors) == [path]
     assert expected in errors[path]
 
 
-def test_all_faults_of_an_environment_at_once() -> None:
-    """Faults of variables, the URL and keywords come in one error."""
+def test_all_errors_of_an_environment_at_once() -> None:
+    """Errors of variables, the URL and keyword options are reported together."""
     errors = env_errors(
         {
             "WATERDROP_URL": "kafka://h:0?close_timeout=5",
@@ -386,13 +386,13 @@ def test_all_faults_of_an_environment_at_once() -> None:
 
 
 def test_an_empty_environment_lacks_kafka() -> None:
-    """With nothing under the prefix the missing `kafka` is what is said."""
+    """Without variables under the prefix the error is the missing `kafka`."""
     assert "is required" in env_errors({})["kafka"]
     assert set(env_errors({"WATERDROP_XYZZY": "1"})) == {"kafka", "WATERDROP_XYZZY"}
 
 
 def test_what_a_producer_takes() -> None:
-    """A Config as it is, a mapping, a URL, a URL and options, or options alone."""
+    """A producer takes a Config, a mapping, a URL, keyword options, or both."""
     config = Config(kafka=PLAINTEXT, id="x")
     assert Config.of(config, {}) is config
     assert Config.of({"kafka": PLAINTEXT, "id": "x"}, {}) == config
@@ -404,7 +404,7 @@ def test_what_a_producer_takes() -> None:
 
 
 def test_what_a_producer_refuses() -> None:
-    """Nothing, and what is none of them are errors with a hint."""
+    """No argument, and arguments of other types, are errors with a hint."""
     assert "is required" in of_errors(None)["kafka"]
     assert "got an int" in of_errors(5)["config"]
     assert "names of options" in of_errors({1: 2})["config"]
@@ -425,7 +425,7 @@ def test_what_a_producer_refuses() -> None:
 def test_a_producer_names_options_and_properties_at_once(
     source: Any, options: dict[str, Any]
 ) -> None:
-    """Wrong options do not hide what librdkafka has against the properties."""
+    """Illegal options do not hide librdkafka's verdict on the properties."""
     assert set(of_errors(source, **options)) == {"id", "kafka.acks", "kafka.xyzzy"}
 
 
@@ -440,15 +440,15 @@ def test_a_producer_names_options_and_properties_at_once(
         ("X_", {"X_MAX_PAYLOAD_SIZE": 5}, "X_MAX_PAYLOAD_SIZE"),
     ],
 )
-def test_what_is_no_environment(prefix: Any, environ: Any, path: str) -> None:
-    """Ill-typed arguments, and values that no environment has, are named."""
+def test_ill_typed_environments(prefix: Any, environ: Any, path: str) -> None:
+    """Ill-typed arguments and values are named in the error."""
     with pytest.raises(ConfigurationInvalidError) as caught:
         Config.from_env(prefix, environ, kafka=PLAINTEXT)
     assert list(caught.value.errors) == [path]
 
 
 def warnings_of(**options: Any) -> list[str]:
-    """The warnings of a construction, all of them ours and at the caller's line."""
+    """The warnings of a construction: all of them ours, at the caller's line."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         Config(**options)
@@ -472,7 +472,7 @@ def warnings_of(**options: Any) -> list[str]:
 def test_idle_timeout_against_librdkafkas_own(
     native: Any, idle: int, warns: bool
 ) -> None:
-    """At or below `connections.max.idle.ms` it warns once and says why."""
+    """A timeout at or below `connections.max.idle.ms` warns once and says why."""
     kafka = {"bootstrap.servers": "h", "connections.max.idle.ms": native}
     texts = warnings_of(kafka=kafka, idle_disconnect_timeout=idle)
     assert len(texts) == warns
@@ -496,7 +496,7 @@ def test_idle_timeout_against_librdkafkas_own(
 def test_message_timeout_against_the_wait(
     kafka: dict[str, Any], wait: int, warns: bool
 ) -> None:
-    """A wait shorter than the message may take warns, with the figures of both."""
+    """A wait that may be shorter than the delivery warns, with both times."""
     texts = warnings_of(kafka={"client.id": "x", **kafka}, max_wait_timeout=wait)
     assert len(texts) == warns
     assert all("before the outcome" in text for text in texts)

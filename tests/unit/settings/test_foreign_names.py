@@ -1,4 +1,4 @@
-"""Names of confluent-kafka, kafka-python and futures are answered with ours."""
+"""Names of other libraries and of futures are answered with ours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def producer() -> Iterator[Producer]:
-    """A producer that needs no Kafka."""
+    """A producer with a fake client."""
     with Producer(
         kafka={"bootstrap.servers": "fake:1"}, client_factory=FakeClient
     ) as one:
@@ -32,7 +32,7 @@ def producer() -> Iterator[Producer]:
 
 
 def refused(owner: object, name: str) -> str:
-    """What the `AttributeError` says, which names owner and name."""
+    """The text of the `AttributeError`, which names owner and name."""
     with pytest.raises(AttributeError) as caught:
         getattr(owner, name)
     assert not hasattr(owner, name)
@@ -43,32 +43,32 @@ def refused(owner: object, name: str) -> str:
 
 @pytest.mark.parametrize("name", PRODUCER)
 def test_names_of_other_producers(producer: Producer, name: str) -> None:
-    """With the name that it has here; a variant too. Unknown ones as ever."""
+    """Producers and variants answer foreign names, but not unknown ones."""
     assert refused(producer, name).endswith(PRODUCER[name])
     assert PRODUCER[name] in refused(producer.variant(max_wait_timeout=5), name)
     assert refused(producer, "nothing_like_it").endswith("'nothing_like_it'")
 
 
-def test_what_a_variant_does_not_have(producer: Producer) -> None:
-    """Its producer may."""
+def test_names_that_only_the_producer_has(producer: Producer) -> None:
+    """A variant answers them with `variant.producer`."""
     variant = producer.variant(max_wait_timeout=5)
     assert "variant.producer.connect" in refused(variant, "connect")
 
 
 @pytest.mark.parametrize("name", HANDLE)
 def test_names_of_futures(producer: Producer, name: str) -> None:
-    """Of every library's, also those that `concurrent.futures` looks for."""
+    """A handle answers names of futures, also those that the standard library reads."""
     assert refused(producer.produce_async("t", b"x"), name).endswith(HANDLE[name])
 
 
 @pytest.mark.parametrize("name", REPORT)
 def test_names_of_messages(producer: Producer, name: str) -> None:
-    """Confluent's message is split into report and message here."""
+    """A report answers names of confluent-kafka's message with its own `message`."""
     assert refused(producer.produce_sync("t", b"x"), name).endswith(REPORT[name])
 
 
-def test_what_the_standard_library_looks_for(producer: Producer) -> None:
-    """It meets the answer, or works."""
+def test_functions_of_the_standard_library(producer: Producer) -> None:
+    """A function for futures works, or raises the answer."""
     handle = producer.produce_async("t", b"x")
     with pytest.raises(AttributeError, match="as_future"):
         concurrent.futures.wait([handle], timeout=0)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ SEND: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("verb", SEND)
 @pytest.mark.parametrize("name", [*ARGUMENTS, "kye", "zzz"])
 def test_arguments_of_other_producers(producer: Producer, verb: str, name: str) -> None:
-    """A TypeError that names ours; nothing is sent or kept, on a busy client too."""
+    """A foreign argument is a TypeError that names ours; nothing is sent."""
     send = getattr(producer, verb)
     producer.produce_async("t", b"x")
     if name in inspect.signature(send).parameters:
@@ -116,8 +116,8 @@ def test_arguments_of_other_producers(producer: Producer, verb: str, name: str) 
 
 
 @pytest.mark.parametrize("verb", SEND)
-def test_what_is_missing(producer: Producer, verb: str) -> None:
-    """By its name."""
+def test_missing_arguments(producer: Producer, verb: str) -> None:
+    """The TypeError names the missing argument."""
     send = getattr(producer, verb)
     with pytest.raises(TypeError, match=rf"{verb}\(\) needs 'topic'"):
         send()
@@ -129,8 +129,8 @@ def test_what_is_missing(producer: Producer, verb: str) -> None:
         send("t", b"x", b"key", 3, 4, **named)
 
 
-def test_a_type_error_from_inside_comes_out_as_it_is(producer: Producer) -> None:
-    """It is no wrong call."""
+def test_a_type_error_of_user_code_is_unchanged(producer: Producer) -> None:
+    """A TypeError that middleware raises is not answered as a wrong call."""
     error = TypeError("mine")
 
     def step(_: Message) -> Message:
@@ -145,7 +145,7 @@ def test_a_type_error_from_inside_comes_out_as_it_is(producer: Producer) -> None
 
 @pytest.mark.parametrize("name", ["value", "msg", "timestamp_ms"])
 def test_keys_of_a_mapping(producer: Producer, name: str) -> None:
-    """A mapping is answered as keywords are."""
+    """A foreign key of a mapping is answered like a keyword."""
     ours = "timestamp" if name == "timestamp_ms" else "payload"
     with pytest.raises(MessageInvalidError, match=f"did you mean '{ours}'"):
         producer.produce_many_sync([{"topic": "t", name: b"x"}])
@@ -155,8 +155,10 @@ def test_keys_of_a_mapping(producer: Producer, name: str) -> None:
 
 
 def test_patched_methods(producer: Producer) -> None:
-    """`mock.patch.object` works on a producer, and on a variant; afterwards the method
-    is there again. Misspelt attributes are refused as before."""
+    """`mock.patch.object` works on producers and variants, and is undone afterwards.
+
+    Setting a misspelt attribute raises as without it.
+    """
     for one in (producer, producer.variant(max_wait_timeout=5)):
         for name in ("produce_sync", "produce_async", "flush"):
             with mock.patch.object(one, name) as patched:
@@ -175,7 +177,7 @@ def test_patched_methods(producer: Producer) -> None:
 
 
 def test_an_autospec() -> None:
-    """It has the signatures, and no attributes that a producer has not."""
+    """An autospec has the signatures, and only attributes that a producer has."""
     spec = mock.create_autospec(Producer, instance=True)
     spec.produce_sync("t", b"x", key="k")
     with pytest.raises(TypeError):
@@ -191,7 +193,7 @@ def test_an_autospec() -> None:
 
 
 def test_a_status_in_json(producer: Producer) -> None:
-    """As its name, alone and in the health; and it is that text."""
+    """A status is its name as text, and in JSON, alone and inside `Health`."""
     assert json.dumps({"status": producer.status}) == '{"status": "configured"}'
     assert json.loads(json.dumps(asdict(producer.health())))["status"] == "configured"
     assert json.dumps(asdict(producer.explain_idle()))
@@ -204,7 +206,7 @@ def test_a_status_in_json(producer: Producer) -> None:
 
 
 def test_doubles_have_a_repr() -> None:
-    """With what a test wants to know when it fails."""
+    """The repr of a double shows how many messages it has."""
     client = BufferedClient()
     with Producer(kafka={"bootstrap.servers": "h:1"}, client_factory=client) as one:
         one.produce_sync("t", b"x")

@@ -1,4 +1,4 @@
-"""`produce_async` takes by keyword what every other verb does, and says so."""
+"""`produce_async` takes the same keyword-only arguments as the other verbs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from waterdrop_py import Producer
 
 
-def test_it_shows_the_signature_that_it_has_for_callers() -> None:
-    """The one of `buffer`, which is written as it is shown, and a handle for it."""
+def test_its_signature_is_the_one_for_callers() -> None:
+    """It shows the parameters of `buffer`, and returns a handle."""
     shown = inspect.signature(Producer.produce_async)
     assert shown.parameters == inspect.signature(Producer.buffer).parameters
     assert shown.return_annotation == "DeliveryHandle"
@@ -28,10 +28,10 @@ def test_it_shows_the_signature_that_it_has_for_callers() -> None:
         ((), {"kye": b"key"}),
     ],
 )
-def test_what_is_not_given_by_keyword_is_refused(
+def test_positional_keyword_arguments_are_refused(
     given: tuple[Any, ...], named: dict[str, Any]
 ) -> None:
-    """As Python would refuse it; nothing is sent."""
+    """They raise a TypeError as from Python, and nothing is sent."""
     with Producer({"kafka": {"bootstrap.servers": "nobody:1"}}) as producer:
         with pytest.raises(TypeError, match=r"produce_async\(\)"):
             producer.produce_async("t", b"x", *given, **named)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from waterdrop_py._engine.client.kafka_errors import code_name
 
 if TYPE_CHECKING:
-    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.client.counters import MessageCounters
 
 _LONGEST: Final = 500
 """Characters of a report, or of the servers, that a checklist repeats."""
@@ -70,10 +70,10 @@ class Diagnosis:
         self._code: str | None = None
         self._newest: Any = None
         # Weakly, for the life has the desk that has this.
-        self._client: weakref.ref[Client] | None = None
+        self._client: weakref.ref[MessageCounters] | None = None
         self._forget()
 
-    def note(self, error: Any, client: Client | None = None) -> None:
+    def note(self, error: Any, client: MessageCounters | None = None) -> None:
         """Take in an error of the client of `client`."""
         self._forget_if_outdated()
         self._client = None if client is None else weakref.ref(client)

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client import watchers
-from waterdrop_py._engine.client.borrow_marks import ends_step, poller
+from waterdrop_py._engine.client.borrow_marks import ends_step
+from waterdrop_py._engine.client.counters import MessageCounters
 from waterdrop_py._engine.client.fatal import Fatal, Registration
-from waterdrop_py._engine.client.foreign import NATIVE, native_of
+from waterdrop_py._engine.client.foreign import has_answered
 from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py._engine.client.kafka_errors import code_name
+from waterdrop_py._engine.client.poll_lock import PollLock
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.call_marks import poller
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
-from waterdrop_py._engine.concurrency.locks import Claim, Ticket
+from waterdrop_py._engine.concurrency.counter import peek
+from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.client.report_sink import ReportSink
+    from waterdrop_py._engine.client.watchers import Pending
     from waterdrop_py._engine.concurrency.wakeup import Wakeup
-    from waterdrop_py._engine.connection.metadata_request import Request
-    from waterdrop_py._engine.reports.handler import ReportHandler, Telling
-    from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.typing import KafkaClient
-
-# Newer than the oldest confluent-kafka that is supported.
-_CLUSTER_ID: Final[Callable[..., Any] | None] = getattr(NATIVE, "cluster_id", None)
 
 SLICE: Final = 0.15
 """Seconds of one native poll. Below the 0.2 s from which on confluent-kafka goes
@@ -45,7 +44,7 @@ class Pin(NamedTuple):
     since: float
 
 
-class Client:
+class Client(MessageCounters):
     """What is known of one client, and the only way to it.
 
     No lock. A sender leaves a mark in `borrows`, looks again whether the life is
@@ -62,7 +61,6 @@ class Client:
         plain: a successful report concerns nobody but its handle.
         noted: the reaper was told of it, so its deadline is kept.
         last_activity: seconds on the clock, written by whoever serves reports.
-        sent: numbers the messages; `refused` counts those that were not taken.
         reached: a broker has answered, as far as was noted by who serves reports.
         arrived: what librdkafka has called back with, in its order, until `drain` has
             settled it: (handle, error, message) for a report, (handle, None, None) for
@@ -78,10 +76,7 @@ class Client:
         ask_at: seconds on the clock from which on a report has `ask` called.
         blocked: of the stand-in for a client that a deferred message has: whether
             the calling thread is what it waits for.
-        torn: an exception came out of a native call, so a number may belong to no
-            message.
         answers_before: the answers of brokers that the clients before it had.
-        lost: why every handle that is still open will never get a report.
         asking: requests for metadata in progress, by topic.
         awaiting: a bell for each caller that waits for one, or has just been answered.
         between: who has the turn is between two polls, and not inside one.
@@ -89,8 +84,6 @@ class Client:
 
     __slots__ = (
         "__weakref__",
-        "_after_turn",
-        "acknowledged",
         "answers_before",
         "arrived",
         "ask",
@@ -101,10 +94,7 @@ class Client:
         "between",
         "blocked",
         "borrows",
-        "counters_uncertain",
-        "failed",
         "fatal",
-        "given_up",
         "in_transaction",
         "last_activity",
         "native",
@@ -122,37 +112,33 @@ class Client:
         "quiet",
         "reached",
         "refusals",
-        "refused",
         "registration",
         "reports",
-        "sent",
         "sequence_gap",
         "statistics",
         "telling",
         "unobserved",
-        "waiters",
     )
 
     def __init__(  # noqa: PLR0915 - a line for each attribute
-        self, reports: ReportHandler, poll_soon: Callable[[Client], None]
+        self, reports: ReportSink[Client], poll_soon: Callable[[Client], None]
     ) -> None:
+        super().__init__()
         self.native: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
         self.reports = reports
         self.arrived: deque[tuple[Any, Any, Any]] = deque()
-        self.telling: Telling | None = None
+        self.telling: Any = None
         self.poll_soon = poll_soon
         self.between = False
-        self.asking: dict[str, Request] = {}
+        self.asking: dict[str, Any] = {}
         self.awaiting: dict[Wakeup, None] = {}
         self.on_settled: Callable[[], None] | None = None
         self.on_unpinned: Callable[[], None] | None = None
         # A deque: a list gives its memory back with the last mark, and takes it anew
         # with the next, which is a tenth of what the library does for a message.
         self.borrows: deque[None] = deque()
-        self.poll_lock = Claim()
-        self.waiters: list[Callable[[], None]] = []
-        self._after_turn: list[Callable[[], None]] = []
+        self.poll_lock = PollLock()
         self.quiet = True
         self.reached = False
         self.unobserved = False
@@ -160,24 +146,21 @@ class Client:
         self.noted = False
         self.opened_at = self.last_activity = clock.now()
         self.poll_at = self.progress_at = 0.0
-        self.sent = count()
-        self.refused = count()
-        self.acknowledged = self.failed = self.answers_before = 0
+        self.answers_before = 0
         self.fatal: Fatal | None = None
         self.registration: Registration | None = None
         self.begun_at = 0.0
         self.ask: Callable[[Client], None] | None = None
         self.ask_at = inf
-        self.given_up: BaseException | None = None
         self.refusals: set[str] = set()
         self.pins: list[Pin] = []
-        self.pinned = self.counters_uncertain = False
+        self.pinned = False
         self.blocked: Callable[[], bool] | None = None
         self.in_transaction = self.sequence_gap = False
 
     def polled_by_this_thread(self) -> bool:
         """Whether this thread is inside a poll of this client, further down."""
-        return self.poll_lock.mine and not self.poll_lock.heal()
+        return self.poll_lock.held_here
 
     # -- reports -----------------------------------------------------------
 
@@ -186,7 +169,8 @@ class Client:
         if self.native is not None:
             self.serve_with(self.native.poll, timeout)
             if not self.reached and not self.quiet:
-                self._look_who_answered()
+                # Turn held: see `has_answered`.
+                self.reached = self.acknowledged > 0 or has_answered(self.native)
         elif self.arrived:
             self.drain()
 
@@ -246,23 +230,6 @@ class Client:
         finally:
             self.between = False
 
-    def _look_who_answered(self) -> None:
-        """Note whether a broker has answered: for errors, which come too late to ask.
-
-        Turn held, and outside of any callback: confluent-kafka aborts the process for
-        a second native call inside one. librdkafka gives the cluster's id that it
-        remembers, or raises, in 10 us; it sends nothing.
-        """
-        native = native_of(self.native)  # of a wrapper: its own method may trace
-        try:
-            self.reached = self.acknowledged > 0 or (
-                native is not None
-                and _CLUSTER_ID is not None
-                and bool(_CLUSTER_ID(native, 0.0))
-            )
-        except (KafkaException, RuntimeError):
-            return
-
     @poller
     def drain(self) -> None:
         """Settle what has arrived, in its order. Turn held.
@@ -280,17 +247,21 @@ class Client:
                 first(second)
             else:
                 if first is second:
-                    notify(handle)
+                    notify(self, handle)
                 else:
-                    self.reports.settle(handle, first, second)
+                    self.reports.settle(self, handle, first, second)
                 # A subscriber may have forked, and the child has none of it.
                 if arrived and arrived[0] is front:
                     arrived.popleft()
 
-    def remind(self, handle: DeliveryHandle) -> None:
+    def remind(self, handle: Pending) -> None:
         """What watches `handle` could not be called in full: the poller goes on."""
         self.arrived.append((handle, None, None))
         self.poll_soon(self)
+
+    def done_callback_raised(self, error: BaseException) -> None:
+        """A callback of the user's on a handle raised; nothing else changes."""
+        self.reports.callback_raised("done_callback", error)
 
     @ends_step
     def leave(
@@ -313,13 +284,8 @@ class Client:
         finally:
             # Whatever a signal handler raises meanwhile: nobody else could serve.
             self.poll_lock.release(ticket)
-        while self._after_turn:
-            try:
-                job = self._after_turn.pop(0)
-            except IndexError:
-                break  # another leaver took it
-            job()
-        if not self.wake_next() and not settled:
+        self.poll_lock.run_jobs()
+        if not self.poll_lock.wake_next() and not settled:
             (again or self.poll_soon)(self)
 
     def after_turn(self, job: Callable[[], None]) -> None:
@@ -328,27 +294,16 @@ class Client:
         `leave` releases and then looks at the jobs, this adds the job and then
         looks at the turn: one of the two sees the other, and `pop` decides.
         """
-        self._after_turn.append(job)
+        self.poll_lock.add_job(job)
         ticket = Ticket()
         try:
             self.poll_lock.take(ticket)
         finally:
             self.leave(ticket)
 
-    def wake_next(self) -> bool:
-        """Wake one thread that waits for the turn; whether there was one."""
-        while self.waiters:
-            try:
-                wakeup = self.waiters.pop(0)
-            except IndexError:
-                break
-            wakeup()
-            return True
-        return False
-
     def hand_on(self) -> None:
         """Somebody who was woken to serve does not: wake the next, or the poller."""
-        if not self.wake_next() and self.native is not None:
+        if not self.poll_lock.wake_next() and self.native is not None:
             self.poll_soon(self)
 
     def settle(self) -> bool:
@@ -386,15 +341,13 @@ class Client:
         at first, and then neither a send is in progress nor has the client anything.
         """
         numbered = peek(self.sent)
-        open_ = watchers.open_handles(self) if self.reports.foreign else []
+        open_ = self.reports.open_handles(self) if self.reports.foreign else []
         if self.busy() or self.reports.resending.holds:
             return
         self.counters_uncertain = False
         if open_:
             self.reports.resolve_lost(self, open_)
-        known = peek(self.refused) + self.acknowledged + self.failed
-        for _ in range(numbered - known):
-            next(self.refused)
+        self.count_off(numbered)
 
     def busy(self) -> bool:
         """Whether a send is in progress or anything is un-acknowledged or unsettled."""
@@ -427,35 +380,11 @@ class Client:
 
     # -- figures -----------------------------------------------------------
 
-    def taken(self) -> int:
-        """Messages that the client accepted so far, and no fewer.
-
-        What lowers it is read first: a send between the two reads may count as one
-        too many, never hide another one.
-        """
-        refused = peek(self.refused)
-        return peek(self.sent) - refused
-
     def theirs(self) -> int:
         """What users of the bare client have on their way. Client alive."""
         if not self.pinned or self.native is None:
             return 0
         return max(0, len(self.native) - self.in_flight())
 
-    def in_flight(self) -> int:
-        """Messages without an outcome, and no fewer; see `taken`."""
-        if self.given_up is not None:
-            return 0
-        outcomes = self.acknowledged + self.failed
-        return max(0, self.taken() - outcomes)
-
     def __repr__(self) -> str:
         return f"<Life quiet={self.quiet} in_flight={self.in_flight()}>"
-
-
-def peek(counter: count[int]) -> int:
-    """What a counter would give next, without taking it.
-
-    `itertools.count` counts atomically and says where it stands only in its repr.
-    """
-    return int(repr(counter)[6:-1])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import weakref
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -13,15 +11,13 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine.client import foreign
-from waterdrop_py._engine.client.arrival import Arrival, ArrivingLines
+from waterdrop_py._engine.client.by_keyword import by_keyword
+from waterdrop_py._engine.client.callbacks import wire
 from waterdrop_py._engine.client.fatal import Registration
 from waterdrop_py._engine.client.interruption import raise_interruption, surface
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
-from waterdrop_py._engine.client.log_bridge import LogBridge
+from waterdrop_py._engine.client.learned_brokers import Brokers
 from waterdrop_py._engine.client.oauth import Tokens
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
-from waterdrop_py._engine.connection.brokers import Brokers
-from waterdrop_py._engine.shutdown.children import watch_exit
 from waterdrop_py._settings.defaults import missing_defaults
 from waterdrop_py._settings.reading import decimal_of, number_of, text_of, truth_of
 from waterdrop_py._settings.tuning_warnings import warn_of_parents_id
@@ -31,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.client.report_sink import ReportSink
     from waterdrop_py._engine.emitter import Emitter
-    from waterdrop_py._engine.reports.handler import ReportHandler
     from waterdrop_py._settings.properties import Properties
     from waterdrop_py.config import Config
     from waterdrop_py.typing import KafkaClient
@@ -41,9 +37,18 @@ if TYPE_CHECKING:
 # no handle would ever resolve.
 _NOT_PASSED_ON: Final = ("on_delivery", "delivery.report.only.error")
 
+_INVALID_ARG: Final = KafkaError._INVALID_ARG  # noqa: SLF001 - its constant
 _QUEUE: Final = "queue.buffering.max.messages"
 _DEFAULT_QUEUE: Final = 100_000
 _NOTICEABLE_LINGER: Final = 0.01
+
+
+_BEFORE_OPEN: Final[list[Callable[[], None]]] = []
+
+
+def before_each_open(look: Callable[[], None]) -> None:
+    """Call `look` before each client is constructed, in any process."""
+    _BEFORE_OPEN.append(look)
 
 
 class _Beginning(NamedTuple):
@@ -129,7 +134,7 @@ class Factory:
         callback: Callable[[Any, Any], None] | None = self.kafka.get("on_delivery")
         return callback
 
-    def open(self, client: Client, reports: ReportHandler) -> None:
+    def open(self, client: Client, reports: ReportSink[Client]) -> None:
         """Construct the native client. Blocks as long as a token provider does, and
         for another second where there is one (confluent-kafka looks once a second).
 
@@ -147,7 +152,6 @@ class Factory:
             self._process = pid
             warn_of_parents_id(transactional_id)
         beginning = self._begin(kafka)
-        reports.kafka = kafka
         conf = kafka.over(beginning.missing)
         self.brokers.add_to(conf)
         if transactional_id:
@@ -156,9 +160,8 @@ class Factory:
         client.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)
-        reports.linger = self.linger
         client.answers_before = reports.diagnosis.answers
-        self._wire(conf, client, reports)
+        wire(conf, client, reports)
         provider = self._config.oauth_token_provider or conf.get("oauth_cb")
         tokens = (
             None
@@ -167,46 +170,30 @@ class Factory:
         )
         if tokens is not None:
             conf["oauth_cb"] = tokens
-        watch_exit()
+        for look in _BEFORE_OPEN:
+            look()
         try:
             native = self._construct(conf, tokens, reports)
         finally:
             client.drain()
-        self._take(native, conf, client, reports)
-
-    def _wire(
-        self, conf: dict[str, Any], client: Client, reports: ReportHandler
-    ) -> None:
-        """Have the client's callbacks store what they are called with."""
-        # Weakly: the client, which the life has, keeps its callbacks, and the collector
-        # would have to find each closed one (test_cycles_are_flat).
-        heard_by = weakref.ref(client)
-
-        def heard(error: Any) -> None:
-            reports.client_error(error, heard_by())
-
-        conf["error_cb"] = self._beside(client, conf, "error_cb", heard)
-        bridge = LogBridge(self._emitter, conf.get("logger"))
-        conf["logger"] = ArrivingLines(client.arrived, bridge.log)
-        if client.statistics or "stats_cb" in conf:
-            conf["stats_cb"] = self._beside(client, conf, "stats_cb", self._statistics)
-        if "throttle_cb" in conf:
-            conf["throttle_cb"] = self._beside(client, conf, "throttle_cb", None)
+        self._take(native, kafka, conf, client, reports)
 
     def _take(
         self,
         native: KafkaClient,
+        kafka: Properties,
         conf: dict[str, Any],
         client: Client,
-        reports: ReportHandler,
+        reports: ReportSink[Client],
     ) -> None:
         """Give `client` its native client, and decide how messages are handed to it."""
-        reports.take_client(foreign=foreign.is_foreign(native))
+        is_foreign = foreign.is_foreign(native)
+        reports.take_client(kafka, self.linger, foreign=is_foreign)
         client.native = self._whole(native)
-        if reports.foreign:
+        if is_foreign:
             limit = number_of(conf, _QUEUE)
             room = _DEFAULT_QUEUE if limit is None else limit
-            client.produce = foreign.by_keyword(client, room)
+            client.produce = by_keyword(client, room)
         else:
             client.produce = client.native.produce
 
@@ -233,7 +220,7 @@ class Factory:
         return known
 
     def _construct(
-        self, conf: dict[str, Any], tokens: Tokens | None, reports: ReportHandler
+        self, conf: dict[str, Any], tokens: Tokens | None, reports: ReportSink[Client]
     ) -> KafkaClient:
         try:
             if tokens is not None:
@@ -242,7 +229,7 @@ class Factory:
             surface()
         except KafkaException as error:
             refused = kafka_error_of(error)
-            if refused is not None and refused.code() == KafkaError._INVALID_ARG:
+            if refused is not None and refused.code() == _INVALID_ARG:
                 raise ConfigurationInvalidError({"kafka": refused.str()}) from error
             if refused is not None:
                 reports.diagnosis.note(refused)
@@ -274,7 +261,7 @@ class Factory:
             build = confluent_kafka.Producer
         if self._config.deliver:
             return build(conf)
-        from waterdrop_py.testing.doubles import FakeClient  # rarely needed
+        from waterdrop_py._engine.client.fake import FakeClient  # rarely needed
 
         # Whoever wraps or extends the real client would send.
         double = build if isinstance(build, type) else type(build)
@@ -283,32 +270,3 @@ class Factory:
         if self._fake is None:
             self._fake = FakeClient()  # offsets outlive its clients
         return self._fake(conf)
-
-    def _beside(
-        self,
-        client: Client,
-        conf: dict[str, Any],
-        name: str,
-        ours: Callable[[Any], None] | None,
-    ) -> Callable[[Any], None]:
-        theirs = conf.get(name)
-
-        def callback(argument: Any) -> None:
-            if ours is not None:
-                ours(argument)
-            if theirs is not None:
-                try:
-                    theirs(argument)
-                except BaseException as error:
-                    if from_signal_handler(error):
-                        raise
-                    self._raised(name, error)
-
-        return Arrival(client.arrived, callback)
-
-    def _raised(self, name: str, error: BaseException) -> None:
-        self._emitter.error(f"callbacks.{name}.error", error)
-
-    def _statistics(self, text: str) -> None:
-        if self._emitter.listens("statistics.emitted"):
-            self._emitter.emit("statistics.emitted", {"statistics": json.loads(text)})

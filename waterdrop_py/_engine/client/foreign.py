@@ -1,15 +1,14 @@
-"""Clients that are not a `confluent_kafka.Producer` itself.
+"""Clients that are not a `confluent_kafka.Producer` itself: what wraps what.
 
-Subclasses, tracing wrappers and doubles. Tracers and serializing clients look for
-keywords, and change the headers that they are given. So such a client gets topic by
-position, everything else by keyword, and headers of its own.
+Subclasses, tracing wrappers and doubles. How they are handed messages is in
+`by_keyword.py`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from confluent_kafka import cimpl
+from confluent_kafka import KafkaException, cimpl
 
 from waterdrop_py._settings.redact import kind
 from waterdrop_py.errors import ConfigurationInvalidError
@@ -17,11 +16,13 @@ from waterdrop_py.errors import ConfigurationInvalidError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.client.client import Client
-    from waterdrop_py.typing import Headers, KafkaClient
+    from waterdrop_py.typing import KafkaClient
 
 NATIVE: Final = cimpl.Producer
 """The class behind `confluent_kafka.Producer`, whatever a tracer puts there."""
+
+# Newer than the oldest confluent-kafka that is supported.
+_CLUSTER_ID: Final[Callable[..., Any] | None] = getattr(NATIVE, "cluster_id", None)
 
 _PROTOCOL: Final = ("produce", "poll", "close", "flush", "purge", "list_topics")
 _TRANSACTIONS: Final = (
@@ -92,6 +93,14 @@ class Proxy:
         self._outer = outer
         self._inner = inner
 
+    def native(self) -> Any:
+        """The open `confluent_kafka.Producer` that it wraps; None: it wraps none."""
+        return native_of(self._inner)
+
+    def identities(self) -> tuple[int, ...]:
+        """The `id` of each producer of which it consists."""
+        return (id(self._outer), *identities_of(self._inner))
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._owner(name), name)
 
@@ -111,119 +120,32 @@ class Proxy:
 def native_of(client: object) -> Any:
     """The open `confluent_kafka.Producer` that `client` is or wraps; None: neither."""
     if isinstance(client, Proxy):
-        return native_of(client._inner)
+        return client.native()
     return client if issubclass(type(client), NATIVE) else None
+
+
+def has_answered(client: object) -> bool:
+    """Whether a broker has ever answered `client`, as librdkafka remembers.
+
+    Outside of any callback: confluent-kafka aborts the process for a second native call
+    inside one. librdkafka gives the cluster's id that it remembers, or raises, in
+    10 us; it sends nothing.
+    """
+    native = native_of(client)  # of a wrapper: its own method may trace
+    if native is None or _CLUSTER_ID is None:
+        return False
+    try:
+        return bool(_CLUSTER_ID(native, 0.0))
+    except (KafkaException, RuntimeError):
+        return False
 
 
 def identities_of(client: object) -> tuple[int, ...]:
     """The `id` of `client`, and of each producer that it wraps."""
     if isinstance(client, Proxy):
-        return (id(client._outer), *identities_of(client._inner))
+        return client.identities()
     inner = getattr(client, "__wrapped__", None)
     return (id(client),) if inner is None else (id(client), id(inner))
-
-
-def by_keyword(client: Client, limit: int) -> Callable[..., None]:
-    """What the engine calls with positions, for a client that gets keywords.
-
-    `limit` is the number of messages that the client's queue holds, 0 without one. A
-    tracer would record each try on a full queue as an operation that failed. So a
-    message is refused here where the queue has its messages, or where the same message
-    was refused before and nothing has left the client since.
-
-    What the client raises comes out. A `BufferError` and a `KafkaException`, such as a
-    `SerializationError`, refuse the message; anything else may be a signal handler's.
-    """
-
-    full: list[_Full | None] = [None]
-
-    def produce(  # noqa: PLR0913 - the engine's positions
-        topic: str,
-        value: bytes | None,
-        key: bytes | None = None,
-        partition: int = -1,
-        on_delivery: Callable[[Any, Any], None] | None = None,
-        _callback: object = None,
-        timestamp: int = 0,
-        headers: Headers | None = None,
-    ) -> None:
-        # Without a local variable of the client: see `Client.native`.
-        before = client.acknowledged + client.failed
-        size, then = len(client.opened_native()), full[0]
-        if size >= limit > 0 and client.in_flight() - len(client.borrows) >= limit:
-            raise BufferError("Local: Queue full")
-        if then is not None:
-            if then.holds_for(value, before, size):
-                raise BufferError("Local: Queue full")
-            full[0] = None
-        given = _given(key, partition, timestamp, headers)
-        try:
-            client.opened_native().produce(
-                topic, value=value, on_delivery=on_delivery, **given
-            )
-        except BufferError:
-            # The size as of now: what left meanwhile may have made room.
-            full[0] = _Full(value, before, len(client.opened_native()))
-            raise
-        finally:
-            client.note_reports(before)  # the client may poll inside `produce`
-
-    return produce
-
-
-class _Full(NamedTuple):
-    """How a client was as it refused a message for a full queue."""
-
-    value: bytes | None
-    outcomes: int
-    size: int
-
-    def holds_for(self, value: bytes | None, outcomes: int, size: int) -> bool:
-        """Whether it is the same message, and nothing has left the client.
-
-        Not of one that is empty: it has a limit of its own, and no report lifts it.
-        """
-        same = value is self.value and outcomes == self.outcomes
-        return same and size >= max(1, self.size)
-
-
-def _given(
-    key: bytes | None, partition: int, timestamp: int, headers: Headers | None
-) -> dict[str, Any]:
-    """The keywords of what a message has beside its value."""
-    given: dict[str, Any] = {}
-    if key is not None:
-        given["key"] = key
-    if partition >= 0:
-        given["partition"] = partition
-    if timestamp:
-        given["timestamp"] = timestamp
-    if headers:
-        given["headers"] = _own_headers(headers)
-    return given
-
-
-class RepeatedHeaders(list[tuple[str, Any]]):
-    """Headers of which some have the same name: pairs, in order.
-
-    ddtrace sets a header as in a dict, `headers[name] = value`, and a plain list raises
-    there. Here that replaces the pairs of this name.
-    """
-
-    __slots__ = ()
-
-    def __setitem__(self, where: Any, value: Any) -> None:
-        if isinstance(where, str):
-            self[:] = [pair for pair in self if pair[0] != where]
-            self.append((where, value))
-        else:
-            super().__setitem__(where, value)
-
-
-def _own_headers(headers: Headers) -> dict[str, Any] | list[tuple[str, Any]]:
-    """Headers that the client may change: the handle keeps its own for a retry."""
-    unique = dict(headers)
-    return unique if len(unique) == len(headers) else RepeatedHeaders(headers)
 
 
 def _is_dead(client: object) -> bool:

@@ -87,7 +87,7 @@ def _again() -> BaseException:
     if handler is not None:
         number, call = handler
         try:
-            call(number, sys._getframe())
+            call(number, sys._getframe())  # noqa: SLF001 - documented
         except BaseException as error:  # noqa: BLE001 - it is raised by the caller
             return error
     return InterruptedError(

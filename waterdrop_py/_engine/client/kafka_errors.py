@@ -8,6 +8,9 @@ from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py.errors import ProduceError
 
+_FAIL: Final = KafkaError._FAIL  # noqa: SLF001 - its constant
+PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
+"""Codes of messages that were given up by a purge."""
 _LONGEST: Final = 500
 """Characters of librdkafka's text that an error repeats."""
 
@@ -29,7 +32,7 @@ def refusal_of(error: KafkaException) -> Any:
     """The `KafkaError` inside, or `_FAIL` with the text of an exception without one:
     a wrapper of a client may raise such."""
     inner = kafka_error_of(error)
-    return KafkaError(KafkaError._FAIL, str(error)) if inner is None else inner
+    return KafkaError(_FAIL, str(error)) if inner is None else inner
 
 
 def produce_error(
@@ -41,7 +44,7 @@ def produce_error(
     `KafkaException` may carry no error: that is `fail`, as librdkafka calls it.
     """
     if error is None:
-        error = KafkaError(KafkaError._FAIL)
+        error = KafkaError(_FAIL)
     code = code_name(error)
     raised = ProduceError(
         f"{subject}{str(error.str())[:_LONGEST]} ({code}){limit}",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.emitter import Emitter
 
+_AUTHENTICATION: Final = KafkaError._AUTHENTICATION  # noqa: SLF001 - its constant
 # Seconds. An expiry further away is one in milliseconds.
 _FARTHEST: Final = 100 * 365.25 * 86_400
 _SHORTEST: Final = 2
@@ -137,7 +138,5 @@ def _refuse_milliseconds(token: Any) -> None:
 
 def _no_token(why: str) -> KafkaException:
     return KafkaException(
-        KafkaError(
-            KafkaError._AUTHENTICATION, f"no OAuth token: the token provider {why}"
-        )
+        KafkaError(_AUTHENTICATION, f"no OAuth token: the token provider {why}")
     )

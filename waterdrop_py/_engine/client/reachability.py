@@ -121,7 +121,7 @@ class Reach:
             came = self._take_in(client, suspect, now)
             if suspect.warned or self._is_unreachable(client, suspect, now):
                 suspect.errors.clear()  # the warning stands for them
-                unreachable.setdefault(client.reports._servers, []).append(client)
+                unreachable.setdefault(client.reports.servers, []).append(client)
                 continue
             jobs += _errors_of(client, suspect, now, came=came)
             if client.quiet and not suspect.errors:
@@ -214,7 +214,7 @@ class Reach:
         text = self._sentence(servers, first, group, now)
         for client in group:
             self._suspects[client].told = client.failed
-        return [partial(LOG.say, first.reports._emitter, logging.WARNING, text)]
+        return [partial(LOG.say, first.reports.emitter, logging.WARNING, text)]
 
     def _suffers(self, client: Client) -> bool:
         """Whether messages wait or have failed since the last line."""
@@ -230,7 +230,7 @@ class Reach:
         counts = f"messages waiting: {waiting}"
         if failed:
             counts += f", failed: {failed}"
-        who = f"producer {reports._emitter.producer_id!r}"
+        who = f"producer {reports.emitter.producer_id!r}"
         if len(group) > 1:
             who += f" and {len(group) - 1} more"
         points = reports.checklist()[: 2 if reports.diagnosis.code else 1]
@@ -248,7 +248,7 @@ def _errors_of(
         return []
     due = [error for at, error in suspect.errors if came or now - at >= SETTLED]
     suspect.errors = [each for each in suspect.errors if each[1] not in due]
-    emitter = client.reports._emitter
+    emitter = client.reports.emitter
     return [partial(LOG.error, emitter, "librdkafka.error", each, {}) for each in due]
 
 

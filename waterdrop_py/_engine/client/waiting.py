@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +9,6 @@ from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.client import SLICE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Ticket
-from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.errors import ReentrantCallError
 
@@ -18,51 +16,51 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.client import Client
-    from waterdrop_py.delivery import DeliveryHandle
+    from waterdrop_py._engine.client.watchers import Pending
 
 _RECHECK: Final = 0.5
 """Seconds after which a waiter looks again although nobody rang."""
 
 
-def wait_for(handle: DeliveryHandle, timeout: float | None) -> bool:
-    """Wait until `handle` has its outcome; False when `timeout` seconds are over.
+def wait_deferred(
+    client: Client, handle: Pending, thread: int, deadline: float
+) -> None:
+    """Wait for a moment for the outcome of a message that waits to be sent.
+
+    `thread` has deferred it, from a call that interrupted another one.
 
     Raises:
-        ReentrantCallError: only a call that this one interrupted could end it.
+        ReentrantCallError: this call is inside the one that was interrupted.
     """
-    deadline = math.inf if timeout is None else clock.system_now() + timeout
-    return wait_until(handle, deadline)
-
-
-def wait_until(handle: DeliveryHandle, deadline: float) -> bool:
-    """The same, with a deadline."""
-    woken: Client | None = None
-    check()
-    while not handle.done():
-        client = handle._client
-        left = deadline - clock.system_now()
-        if handle._seq < 0:
-            _refuse_to_wait_for_myself(handle)
-            _listen(handle, min(left, SLICE))
-        elif serve_until(client, handle.done, deadline):
-            woken = None
-        elif _queue_up(client, handle, handle.done, left):
-            woken = client
-        if clock.system_now() >= deadline:
-            break
-    if woken is not None:
-        woken.hand_on()
-    return handle.done()
-
-
-def _refuse_to_wait_for_myself(handle: DeliveryHandle) -> None:
-    """A message from a re-entrant call is sent when the interrupted call ends."""
-    blocked = handle._client.blocked
-    if handle._seq == -get_ident() and blocked is not None and blocked():
+    blocked = client.blocked
+    if thread == get_ident() and blocked is not None and blocked():
         raise ReentrantCallError(
             "this message is sent when the interrupted call ends; its report cannot "
             "be waited for inside it"
         )
+    wakeup = Wakeup()
+    watchers.wake(client, handle, wakeup)
+    try:
+        wakeup.wait(min(deadline - clock.system_now(), SLICE))
+    finally:
+        watchers.unwake(handle, wakeup)
+
+
+def wait_once(
+    client: Client, handle: Pending, deadline: float, woken: Client | None
+) -> Client | None:
+    """Serve reports until `handle` has its outcome, or wait for who serves them.
+
+    Waits once; the caller looks again. `woken` is the client whose turn this thread
+    was woken for and has not taken yet. Returns the one of which that is so now: the
+    caller hands on when it stops.
+    """
+    left = deadline - clock.system_now()
+    if serve_until(client, handle.done, deadline):
+        return None
+    if _queue_up(client, handle, handle.done, left):
+        return client
+    return woken
 
 
 def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bool:
@@ -122,7 +120,7 @@ def wait_turn(
 
 
 def _queue_up(
-    client: Client, handle: DeliveryHandle | None, done: Callable[[], bool], wait: float
+    client: Client, handle: Pending | None, done: Callable[[], bool], wait: float
 ) -> bool:
     """Wait for the turn, or for the outcome; whether the turn's bell was rung.
 
@@ -133,8 +131,8 @@ def _queue_up(
     """
     wakeup = Wakeup()
     if handle is not None:
-        watchers.wake(handle, wakeup)
-    client.waiters.append(wakeup)
+        watchers.wake(client, handle, wakeup)
+    client.poll_lock.waiters.append(wakeup)
     try:
         busy = client.poll_lock.taken or client.native is None
         if busy and not done() and not wakeup.wait(min(wait, _RECHECK)):
@@ -146,21 +144,12 @@ def _queue_up(
     return _take_down(client, handle, wakeup)
 
 
-def _take_down(client: Client, handle: DeliveryHandle | None, wakeup: Wakeup) -> bool:
+def _take_down(client: Client, handle: Pending | None, wakeup: Wakeup) -> bool:
     """Wait no more; whether the turn's bell was rung."""
     if handle is not None:
         watchers.unwake(handle, wakeup)
     try:
-        client.waiters.remove(wakeup)
+        client.poll_lock.waiters.remove(wakeup)
     except ValueError:
         return True
     return False
-
-
-def _listen(handle: DeliveryHandle, wait: float) -> None:
-    wakeup = Wakeup()
-    watchers.wake(handle, wakeup)
-    try:
-        wakeup.wait(wait)
-    finally:
-        watchers.unwake(handle, wakeup)

@@ -16,43 +16,58 @@ between the two, so that neither a handler nor another thread gets in there.
 
 from __future__ import annotations
 
-import gc
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py.delivery import DeliveryHandle
-
-    Watcher: TypeAlias = Callable[[DeliveryHandle], object]
+    Watcher: TypeAlias = Callable[[Any], object]
     # What is to be called for one handle: by the library, and by its user. A plain
     # tuple, because each handle with a callback has one.
     Entry: TypeAlias = tuple[list[Watcher], list[Watcher]]
 
-WATCHED: Final[dict[DeliveryHandle, Entry]] = {}
+
+class Pending(Protocol):
+    """A handle: its message may not have its outcome yet."""
+
+    def done(self) -> bool:
+        """Whether it has."""
+
+
+class Owner(Protocol):
+    """The client that a handle belongs to."""
+
+    def remind(self, handle: Any) -> None:
+        """Have what watches `handle` called again."""
+
+    def done_callback_raised(self, error: BaseException) -> None:
+        """A callback of the user's raised."""
+
+
+WATCHED: Final[dict[Pending, Entry]] = {}
 """Handles with callbacks or waiting threads; looked at by every report."""
 
 
-def watch(handle: DeliveryHandle, fn: Watcher) -> None:
+def watch(client: Owner, handle: Pending, fn: Watcher) -> None:
     """Call the user's `fn(handle)` when the outcome is known, at once if it is."""
     entry = WATCHED.setdefault(handle, ([], []))
     entry[1].append(fn)
     if handle.done():
-        _late(handle, entry)
+        _late(client, handle, entry)
 
 
-def wake(handle: DeliveryHandle, fn: Watcher) -> None:
+def wake(client: Owner, handle: Pending, fn: Watcher) -> None:
     """The same for a wake-up, which may come several times."""
     entry = WATCHED.setdefault(handle, ([], []))
     entry[0].append(fn)
     if handle.done():
-        _late(handle, entry)
+        _late(client, handle, entry)
 
 
-def unwake(handle: DeliveryHandle, fn: Watcher) -> None:
+def unwake(handle: Pending, fn: Watcher) -> None:
     """Forget a wake-up; with the last one, the entry of a handle that is done.
 
     Else who was woken would find it, as `_finish` takes it away afterwards.
@@ -66,22 +81,22 @@ def unwake(handle: DeliveryHandle, fn: Watcher) -> None:
             WATCHED.pop(handle, None)
 
 
-def notify(handle: DeliveryHandle) -> None:
+def notify(client: Owner, handle: Pending) -> None:
     """Call what watches `handle`, whose outcome is known; again after an interrupt."""
     entry = WATCHED.get(handle)
     if entry is not None:
-        _finish(handle, entry)
+        _finish(client, handle, entry)
 
 
-def _late(handle: DeliveryHandle, entry: Entry) -> None:
+def _late(client: Owner, handle: Pending, entry: Entry) -> None:
     try:
-        _finish(handle, entry)
+        _finish(client, handle, entry)
     except BaseException:
-        handle._client.remind(handle)
+        client.remind(handle)
         raise
 
 
-def _finish(handle: DeliveryHandle, entry: Entry) -> None:
+def _finish(client: Owner, handle: Pending, entry: Entry) -> None:
     wakes, callbacks = entry
     if wakes:
         for wake_up in tuple(wakes):
@@ -90,7 +105,7 @@ def _finish(handle: DeliveryHandle, entry: Entry) -> None:
             except BaseException as error:
                 if from_signal_handler(error):
                     raise
-                handle._client.reports.callback_raised("done_callback", error)
+                client.done_callback_raised(error)
     while callbacks:
         try:
             fn = callbacks[0]
@@ -99,26 +114,5 @@ def _finish(handle: DeliveryHandle, entry: Entry) -> None:
         except BaseException as error:
             if from_signal_handler(error):
                 raise
-            handle._client.reports.callback_raised("done_callback", error)
+            client.done_callback_raised(error)
     WATCHED.pop(handle, None)
-
-
-def handles_of(client: object) -> list[DeliveryHandle]:
-    """The watched handles that belong to one client's life."""
-    return [handle for handle in tuple(WATCHED) if handle._client is client]
-
-
-def open_handles(client: object) -> list[DeliveryHandle]:
-    """Every handle of one client's life that has no outcome, watched or not.
-
-    Nobody keeps a list of them: the garbage collector knows them. Some milliseconds
-    for each hundred thousand objects of the process, so for a close whose reports are
-    held up by a callback.
-    """
-    from waterdrop_py.delivery import DeliveryHandle  # it needs this module itself
-
-    return [
-        each
-        for each in gc.get_objects()
-        if type(each) is DeliveryHandle and each._client is client and not each.done()
-    ]

@@ -37,7 +37,7 @@ def now() -> float:
 
 
 def wall_now() -> float:
-    """Epoch seconds, which jump: only to compare with what others say in them."""
+    """Epoch seconds, which jump: only where others say or expect such."""
     return time.time()
 
 

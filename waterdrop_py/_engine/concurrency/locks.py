@@ -22,12 +22,13 @@ def _is_local_of(thread: int, value: object, own: FrameType) -> bool:
     (test_a_thread_that_goes_on_is_not_robbed).
     """
     if thread != get_ident():
-        top = sys._current_frames().get(thread)
+        frames = sys._current_frames  # noqa: SLF001 - documented
+        top = frames().get(thread)
         if top is None:
             return False
         place = top.f_lasti
         found = _is_in(top, value)
-        still = sys._current_frames().get(thread) is top and top.f_lasti == place
+        still = frames().get(thread) is top and top.f_lasti == place
         return found or not still
     return _is_in(own, value)
 
@@ -109,7 +110,7 @@ class Claim:
         holder = self._holder.get(_HOLDER)
         if holder is None:
             return False
-        if _is_local_of(holder.thread, holder, sys._getframe(1)):
+        if _is_local_of(holder.thread, holder, sys._getframe(1)):  # noqa: SLF001 - documented
             return False
         return self.release(holder)
 

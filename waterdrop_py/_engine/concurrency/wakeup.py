@@ -14,9 +14,12 @@ from collections import deque
 from contextlib import suppress
 from queue import Empty
 from threading import TIMEOUT_MAX, Lock  # noqa: TID251 - never held: the ring is its release
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from waterdrop_py._engine.concurrency import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _Item = TypeVar("_Item")
 
@@ -39,6 +42,10 @@ class Wakeup:
             with suppress(RuntimeError):  # somebody else has rung it just now
                 self._rung.release()
 
+    def ringer(self) -> Callable[[], None]:
+        """Rings it by one call of C; raises `RuntimeError` where it is rung already."""
+        return self._rung.release
+
     def wait(self, timeout: float | None) -> bool:
         """Wait for a ring, `timeout` seconds at most; whether there was one."""
         if timeout is None:
@@ -54,11 +61,12 @@ class Inbox(Generic[_Item]):
     (test_two_items_wake_two_readers).
     """
 
-    __slots__ = ("_bell", "_items")
+    __slots__ = ("_bell", "_items", "_ring")
 
     def __init__(self) -> None:
         self._items: deque[_Item] = deque()
         self._bell = Wakeup()
+        self._ring = self._bell.ringer()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -74,7 +82,7 @@ class Inbox(Generic[_Item]):
             self._items.append(item)
         finally:
             try:  # noqa: SIM105 - `suppress` is of Python, and may be interrupted
-                self._bell._rung.release()
+                self._ring()
             except RuntimeError:  # it is rung already
                 pass
 

@@ -56,11 +56,11 @@ class LateDelivery:
 
     def _give_up(self, client: Client, left: int) -> None:
         """Said once for all, as at the exit, and not for each message."""
-        told, client.reports.exiting = client.reports.exiting, True
+        told = client.reports.say_once(True)
         try:
             give_up(client, clock.system_now() + GIVE_UP)
         finally:
-            client.reports.exiting = told
+            client.reports.say_once(told)
         # A handler of logging may send this very line by this producer, and what is
         # given up of that is not said: it would have no end
         # (test_a_handler_that_sends_what_could_not_be_sent).

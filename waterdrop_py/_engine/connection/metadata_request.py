@@ -284,7 +284,9 @@ def _tell_what_a_factorys_client_raised(request: Request) -> None:
 
 def joined(connection: Connection, client: Client, topic: str, until: float) -> Request:
     """The request that is in progress, or a new one."""
-    request = client.asking.setdefault(topic, Request(connection, client, topic, until))
+    request: Request = client.asking.setdefault(
+        topic, Request(connection, client, topic, until)
+    )
     request.until = max(request.until, until)
     return request
 

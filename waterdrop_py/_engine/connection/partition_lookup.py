@@ -15,12 +15,12 @@ from waterdrop_py._engine.client.kafka_errors import (
     produce_error,
     refusal_of,
 )
+from waterdrop_py._engine.client.subjects import nearest
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.pause import pause
 from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.metadata_request import ask_aside
 from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP
-from waterdrop_py._engine.reports.subjects import nearest
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:

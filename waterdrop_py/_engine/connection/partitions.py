@@ -13,7 +13,7 @@ from waterdrop_py._engine.concurrency import clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py.delivery import Place
+    from waterdrop_py._engine.client.pending import Place
 
 LOOK_UP: Final = 5.0
 """Seconds that a look-up takes at most."""

@@ -9,12 +9,7 @@ from confluent_kafka import KafkaException
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.kafka_errors import code_name
-from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.pause import pause
-from waterdrop_py._engine.connection.metadata_request import ask_held
-from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP, moved
-from waterdrop_py._settings.defaults import message_timeout_ms
-from waterdrop_py.delivery import (
+from waterdrop_py._engine.client.pending import (
     Place,
     client_of,
     move,
@@ -22,6 +17,11 @@ from waterdrop_py.delivery import (
     produce_again,
     topic_of,
 )
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.connection.metadata_request import ask_held
+from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP, moved
+from waterdrop_py._settings.defaults import message_timeout_ms
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client

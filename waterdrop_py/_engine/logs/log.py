@@ -14,17 +14,15 @@ import traceback
 from collections import deque
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from waterdrop_py._engine.client.borrow_marks import polls_here
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import background, clock
+from waterdrop_py._engine.concurrency.call_marks import polls_here
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.logs.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
-
-    from waterdrop_py._engine.emitter import Emitter
 
 LOGGER: Final = logging.getLogger("waterdrop_py")
 LIBRDKAFKA: Final = logging.getLogger("waterdrop_py.librdkafka")
@@ -40,6 +38,17 @@ _FIGURES: Final = re.compile(r"\d+ms|\d+ identical")
 """What differs between two lines of librdkafka that say the same."""
 
 
+class Speaker(Protocol):
+    """The producer that a line is about: its emitter."""
+
+    @property
+    def producer_id(self) -> str:
+        """Whose line it is."""
+
+    def error(self, kind: str, error: BaseException, /) -> None:
+        """Send `error.occurred`: logging raised."""
+
+
 class Line(NamedTuple):
     """One line for `logging`, and perhaps a traceback below it.
 
@@ -52,25 +61,23 @@ class Line(NamedTuple):
     text: str
     producer_id: str
     kind: str = ""
-    emitter: Emitter | None = None
+    emitter: Speaker | None = None
     error: BaseException | None = None
     trace: str = ""
 
 
 class Log:
-    """The library's own lines. Thread-safe, no lock; safe in signal handlers.
-
-    Attributes:
-        submit: runs a job on a library thread.
-        wake: has a library thread call `speak` within a second, and as long as
-            `wanted` says so.
-    """
+    """The library's own lines. Thread-safe, no lock; safe in signal handlers."""
 
     def __init__(self, now: Callable[[], float] = clock.system_now) -> None:
         self._now = now
-        self.submit: Callable[[Callable[[], None]], None] = _here
-        self.wake: Callable[[], None] = _nothing
+        self._wake: Callable[[], None] = _nothing
         self.reset()
+
+    def wake_by(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when a line is held back: it has a library thread call
+        `speak` within a second, and as long as `wanted` says so."""
+        self._wake = wake
 
     def reset(self) -> None:
         """Forget all: at import, and in a forked child."""
@@ -83,7 +90,7 @@ class Log:
 
     def error(
         self,
-        emitter: Emitter,
+        emitter: Speaker,
         kind: str,
         error: BaseException,
         about: Mapping[str, Any],
@@ -104,7 +111,7 @@ class Log:
         self.write(_counted(line, more)._replace(error=traced))
 
     def librdkafka(
-        self, emitter: Emitter, level: int, text: str, *arguments: object
+        self, emitter: Speaker, level: int, text: str, *arguments: object
     ) -> None:
         """Say a line of librdkafka's, unless the same one was said just now."""
         try:
@@ -125,7 +132,7 @@ class Log:
         if more is not None:
             self.write(_counted(line, more))
 
-    def say(self, emitter: Emitter, level: int, text: str) -> None:
+    def say(self, emitter: Speaker, level: int, text: str) -> None:
         """Say a sentence of the library's own."""
         self.write(Line(LOGGER, level, text, emitter.producer_id, emitter=emitter))
 
@@ -143,7 +150,7 @@ class Log:
         lines = [_counted(line, more) for line, more in held]
         if lines:
             self._waiting.extend(lines)
-            self.submit(self.write_waiting)
+            background.submit(self.write_waiting)
 
     def flush(self) -> None:
         """Say all that was held back, here and now: the process ends."""
@@ -159,7 +166,7 @@ class Log:
         """Write a line, on another thread if this one polls a client."""
         if polls_here():
             self._waiting.append(line)
-            self.submit(self.write_waiting)
+            background.submit(self.write_waiting)
         else:
             self.write_waiting()
             self._write(line)
@@ -188,7 +195,7 @@ class Log:
         if raised is not None:
             self._broken(line.emitter, line.kind, raised)
 
-    def _broken(self, emitter: Emitter | None, kind: str, error: BaseException) -> None:
+    def _broken(self, emitter: Speaker | None, kind: str, error: BaseException) -> None:
         """Logging itself raised: that is an error like any other, told once.
 
         If logging that raises as well, the error goes where `logging` sends what its
@@ -219,10 +226,10 @@ class Log:
 
         more = repeats.offer(key, self._now(), keep, news=news)
         if first:
-            self.wake()
+            self._wake()
         return more
 
-    def _is_news(self, emitter: Emitter, kind: str, error: BaseException) -> bool:
+    def _is_news(self, emitter: Speaker, kind: str, error: BaseException) -> bool:
         known = self._known.setdefault(kind, set())
         sort = emitter.producer_id, type(error), getattr(error, "code", None)
         try:
@@ -234,10 +241,6 @@ class Log:
         return True
 
 
-def _here(job: Callable[[], None]) -> None:
-    job()
-
-
 def _nothing() -> None:
     """There is no library thread to wake."""
 
@@ -247,7 +250,7 @@ def _counted(line: Line, more: int) -> Line:
 
 
 def _held_line(
-    emitter: Emitter,
+    emitter: Speaker,
     kind: str,
     error: BaseException,
     about: Mapping[str, Any],

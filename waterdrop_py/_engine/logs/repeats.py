@@ -6,7 +6,7 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from waterdrop_py._engine.client.client import peek
+from waterdrop_py._engine.concurrency.counter import peek
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

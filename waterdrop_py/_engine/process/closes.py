@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Final, Protocol
 
-from waterdrop_py._engine.client.client import peek
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.process.reaper import RELIEF
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from waterdrop_py._engine.client.reachability import REACH
-from waterdrop_py._engine.concurrency import clock, threads
+from waterdrop_py._engine.concurrency import background, clock, threads
 from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py._engine.process.closes import Closes
 from waterdrop_py._engine.process.fork_guard import ForkGuard
@@ -72,8 +72,8 @@ class Runtime:
         self._parts: list[Part] = []
         self._close_due: Callable[[Any, list[Any]], None] = _close_none
         self.reset()
-        LOG.submit = self._submit
-        LOG.wake = self._wake_poller
+        background.run_by(self._submit)
+        LOG.wake_by(self._wake_poller)
         clock.on_jump(self._wake_reaper)
 
     def reset(self) -> None:

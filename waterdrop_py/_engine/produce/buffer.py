@@ -1,4 +1,4 @@
-"""Messages that wait in the process until they are flushed."""
+"""The buffer: messages that stay in the process until they are flushed."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class Ready(NamedTuple):
 
 
 Kept: TypeAlias = DeliveryHandle | Message | Ready
-"""A buffered message; what was plainly legal is a handle that was never sent."""
+"""A buffered message. One that is plainly legal is a handle that was never sent."""
 
 Entry: TypeAlias = tuple[int, Kept]
-"""A number, which grows from one message to the next, and the message."""
+"""A message and its number. Numbers grow in the order in which messages came."""
 
 _NUMBER: Final = itemgetter(0)
 
 
 def message_of(kept: Kept) -> Message:
-    """The message."""
+    """The message of a buffered entry."""
     return kept if isinstance(kept, Message) else kept.message
 
 
 class Buffer:
     """An unbounded, ordered buffer. Thread-safe and re-entrant, without a lock.
 
-    Every step is one operation of a deque. Whoever flushes takes entries one by one,
-    so that a message is in exactly one place at any time: an append meanwhile is
-    taken now or by the next flush (test_buffer_loses_nothing_while_it_is_flushed).
+    Every step is one atomic operation of a deque. A flush takes entries one at a time,
+    so each message is always in exactly one place. A message that is added meanwhile is
+    taken by this flush or by the next (test_buffer_loses_nothing_while_it_is_flushed).
     """
 
     __slots__ = ("_made", "_numbers")
@@ -51,9 +51,9 @@ class Buffer:
 
     @property
     def _entries(self) -> deque[Entry]:
-        """The deque, made for the first message: an empty one takes 0.75 KB.
+        """The deque, made for the first message, because an empty one takes 0.75 KB.
 
-        Of two threads that make one, `setdefault` gives both the same.
+        `setdefault` gives two threads that make one at a time the same.
         """
         made = self._made.get(0)
         return self._made.setdefault(0, deque()) if made is None else made
@@ -69,7 +69,7 @@ class Buffer:
         return entries
 
     def withdraw(self, entries: list[Entry]) -> bool:
-        """Take back what was just appended; False when somebody has taken any of it."""
+        """Remove what was just added. False if a flush has taken any of it."""
         taken = len(entries)
         for entry in entries:
             with suppress(ValueError):
@@ -78,7 +78,7 @@ class Buffer:
         return taken == 0
 
     def take(self) -> list[Entry]:
-        """Take everything that is there, in the order in which it came."""
+        """Take everything, in the order in which it came."""
         taken: list[Entry] = []
         made = self._made.get(0)
         while made:
@@ -89,5 +89,5 @@ class Buffer:
         return sorted(taken, key=_NUMBER)
 
     def put_back(self, entries: list[Entry]) -> None:
-        """Put at the front, in order, what was taken and not handed over."""
+        """Put entries that were taken and not sent back at the front, in order."""
         self._entries.extendleft(reversed(entries))

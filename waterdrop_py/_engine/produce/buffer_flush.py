@@ -1,4 +1,4 @@
-"""From the buffer to librdkafka, and back with what did not get there."""
+"""The buffer's verbs: add, flush, put back what was not sent; the flush of a close."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.client.client import peek
+from waterdrop_py._engine.client.pending import client_of, undelivered
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce.buffer import message_of
 from waterdrop_py._engine.produce.validation import snapshots
 from waterdrop_py._engine.produce.verbs import about
 from waterdrop_py._engine.shutdown.children import watch_exit
-from waterdrop_py.delivery import DeliveryHandle, client_of, undelivered
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import ProduceManyError
 from waterdrop_py.message import snapshot
 
@@ -35,7 +36,14 @@ if TYPE_CHECKING:
 class Flusher:
     """The buffer's verbs. Thread-safe, no lock; see `Buffer`."""
 
-    __slots__ = ("_buffer", "_connection", "_dispatch", "_emitter", "_txns", "_verbs")
+    __slots__ = (
+        "_buffer",
+        "_connection",
+        "_dispatch",
+        "_emitter",
+        "_transactions",
+        "_verbs",
+    )
 
     def __init__(
         self,
@@ -51,22 +59,22 @@ class Flusher:
         self._dispatch = dispatch
         self._connection = connection
         self._emitter = emitter
-        self._txns = transactions
+        self._transactions = transactions
 
-    def watch(self) -> None:
-        """Have the slot ask before it closes a client, and when it closes for good."""
+    def register_hooks(self) -> None:
+        """Have the connection ask before it closes a client, and flush in `close`."""
         hooks = self._connection.hooks
-        hooks.keep_client_while(self._hold)
-        hooks.on_reset(self._forget)
+        hooks.keep_client_while(self._refusal)
+        hooks.on_reset(self._discard)
         hooks.send_before_close(self._before_close)
 
-    def _hold(self) -> Refusal | None:
-        """What a buffer that is not empty has against a close of the client."""
+    def _refusal(self) -> Refusal | None:
+        """Why the client may not be closed: the buffer is not empty."""
         size = len(self._buffer)
         return Refusal("buffered", size) if size else None
 
-    def _forget(self) -> None:
-        """A forked child starts with an empty buffer: the parent's is the parent's."""
+    def _discard(self) -> None:
+        """Empty the buffer in a forked child: its messages belong to the parent."""
         self._buffer.take()
 
     def add(self, message: Message) -> None:
@@ -91,41 +99,40 @@ class Flusher:
         entries = self._buffer.add(messages)
         if self._connection.shutdown is not None and self._buffer.withdraw(entries):
             self._connection.refuse_closed()
-            self._buffer.put_back(entries)  # closed by the exit handler, and open again
+            self._buffer.put_back(entries)  # a send after the exit handler's close
         if self._connection.runtime.ended:
-            self.flush_async()  # nothing comes behind it that would
+            self.flush_async()  # the process ends, and nothing would flush it later
 
     def flush_async(self) -> list[DeliveryHandle]:
-        """Hand the buffer over."""
+        """Send the buffer. Returns without waiting for reports."""
         started = clock.system_now()
-        handles = self._hand_over("messages.produce_many_async", wait=False)
-        self._tell("buffer.flushed_async", handles, started)
+        handles = self._send("messages.produce_many_async", wait=False)
+        self._emit("buffer.flushed_async", handles, started)
         return handles
 
     def flush_before(self, deadline: float | None) -> None:
-        """Hand the buffer over; a full queue is waited for until `deadline` at most."""
+        """Send the buffer; wait for room in the queue until `deadline` at most."""
         self._dispatch.refuse_inside_callback()
         started = clock.system_now()
         verb = "messages.produce_many_async"
-        handles = self._hand_over(verb, wait=False, deadline=deadline)
-        self._tell("buffer.flushed_async", handles, started)
+        handles = self._send(verb, wait=False, deadline=deadline)
+        self._emit("buffer.flushed_async", handles, started)
 
     def flush_sync(self) -> list[DeliveryReport]:
-        """Hand the buffer over, and wait for the reports."""
+        """Send the buffer, and wait for the reports."""
         self._dispatch.refuse_inside_callback()
         started = clock.system_now()
-        handles = self._hand_over("messages.produce_many_sync", wait=True)
-        self._tell("buffer.flushed_sync", handles, started)
+        handles = self._send("messages.produce_many_sync", wait=True)
+        self._emit("buffer.flushed_sync", handles, started)
         return [handle.result(0) for handle in handles]
 
-    def _hand_over(
+    def _send(
         self, verb: str, *, wait: bool, deadline: float | None = None
     ) -> list[DeliveryHandle]:
-        # In a forked child, the buffer is empty after it.
-        self._connection.refuse_closed()
+        self._connection.refuse_closed()  # in a forked child, this empties the buffer
         entries = self._buffer.take()
         handles: list[DeliveryHandle] = []
-        own = self._txns is not None and self._txns.current() is None
+        own = self._transactions is not None and self._transactions.current() is None
         try:
             handles = self._verbs.fill_entries(entries)
             if handles:
@@ -135,13 +142,13 @@ class Flusher:
                     else:
                         self._verbs.send_all(handles, verb, deadline)
         except BaseException as error:
-            # Of a transaction of its own that was rolled back nothing is visible.
-            left = entries if own else _not_handed_over(entries, handles, error)
+            # Its own transaction was rolled back as a whole.
+            left = entries if own else _not_sent(entries, handles, error)
             self._buffer.put_back(_unsent(left))
             raise
         return handles
 
-    def _tell(self, name: str, handles: list[DeliveryHandle], started: float) -> None:
+    def _emit(self, name: str, handles: list[DeliveryHandle], started: float) -> None:
         if self._emitter.listens(name):
             self._emitter.emit(
                 name,
@@ -150,18 +157,18 @@ class Flusher:
             )
 
     def _before_close(self, deadline: float, *, force: bool) -> list[Placed]:
-        """Hand the buffer over for the last time; what cannot be is returned.
+        """Send the buffer as the producer closes. Returns what could not be sent.
 
         An invalid message, or one that finds no room, does not stop the close.
         """
-        if self._txns is not None:
-            self._txns.shut(deadline)
+        if self._transactions is not None:
+            self._transactions.shut(deadline)
         entries = self._buffer.take()
         if force or not entries:
-            return _behind_all(entries)
-        if self._txns is not None:
+            return _after_all(entries)
+        if self._transactions is not None:
             try:
-                return self._in_one_transaction(self._txns, entries, deadline)
+                return self._in_one_transaction(self._transactions, entries, deadline)
             except BaseException:
                 self._buffer.put_back(_unsent(entries))
                 raise
@@ -181,15 +188,15 @@ class Flusher:
                 except Exception as error:
                     if from_signal_handler(error):
                         raise
-                    # The close goes on: the report has the message.
+                    # The close continues, and its report has the message.
                     self._emitter.error("messages.produce_many_async", error)
-                    # Behind what has a number, before what gets one.
+                    # Its place: after the messages sent so far, before the next ones.
                     unsent.append((peek(self._connection.client.sent) - 0.5, one[0]))
                 left.popleft()
         except BaseException:
             if left and handle is not None and client_of(handle) is not None:
-                left.popleft()  # it is in the client
-            # Whoever goes on with the close finds the rest.
+                left.popleft()  # the client has it
+            # The thread that continues the close finds the rest in the buffer.
             self._buffer.put_back([*(entry for _, entry in unsent), *left])
             raise
         return [(place, message_of(kept)) for place, (_, kept) in unsent]
@@ -208,7 +215,7 @@ class Flusher:
             except Exception as error:
                 if from_signal_handler(error):
                     raise
-                # The close goes on: the report has the message.
+                # The close continues, and its report has the message.
                 self._emitter.error("messages.produce_many_async", error)
                 unsent += one
             entries[index] = one[0]
@@ -218,15 +225,15 @@ class Flusher:
         except Exception as error:
             if from_signal_handler(error):
                 raise
-            # The close goes on: the report has the messages.
+            # The close continues, and its report has the messages.
             self._emitter.error("messages.produce_many_async", error)
-            return _behind_all(unsent + self._rolled_back(sound, handles))
-        return _behind_all(unsent)
+            return _after_all(unsent + self._rolled_back(sound, handles))
+        return _after_all(unsent)
 
     def _rolled_back(
         self, entries: list[Entry], handles: list[DeliveryHandle]
     ) -> list[Entry]:
-        """What no report accounts for, and what was delivered for nothing."""
+        """Entries without a report, and those whose delivery the abort undid."""
         failed = set(map(id, undelivered(handles)))
         drain = self._connection.reports.start_drain()
         drain.take_back(len(handles) - len(failed))
@@ -237,14 +244,14 @@ class Flusher:
         ]
 
 
-def _behind_all(entries: list[Entry]) -> list[Placed]:
+def _after_all(entries: list[Entry]) -> list[Placed]:
     return [(math.inf, message_of(kept)) for _, kept in entries]
 
 
 def _unsent(entries: list[Entry]) -> list[Entry]:
-    """The entries, with none that keeps a handle of somebody's.
+    """The entries, each with a message in place of a handle that was sent.
 
-    A handle that was sent, and came to nothing with its transaction, has its outcome.
+    Such a handle has its outcome already: its transaction was rolled back.
     """
     return [
         (number, message_of(kept) if _was_sent(kept) else kept)
@@ -256,13 +263,13 @@ def _was_sent(kept: Kept) -> bool:
     return isinstance(kept, DeliveryHandle) and client_of(kept) is not None
 
 
-def _not_handed_over(
+def _not_sent(
     entries: list[Entry], handles: list[DeliveryHandle], error: BaseException
 ) -> list[Entry]:
-    """The entries whose message never reached librdkafka."""
+    """The entries whose message librdkafka never queued."""
     if isinstance(error, ProduceManyError):
         return entries[len(error.dispatched) :]
     if not handles:
         return entries
-    reached = zip(entries, handles, strict=True)
-    return [entry for entry, handle in reached if client_of(handle) is None]
+    pairs = zip(entries, handles, strict=True)
+    return [entry for entry, handle in pairs if client_of(handle) is None]

@@ -1,4 +1,4 @@
-"""Messages that cannot be sent where they were given: sent once that call has ended.
+"""Deferred messages: sent once the call that they interrupted has ended.
 
 A callback, a subscriber or a signal handler may send while its own thread, further
 down the stack, holds what the send would wait for.
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.client.borrow_marks import ends_step, in_deferred
 from waterdrop_py._engine.client.client import Client
+from waterdrop_py._engine.client.pending import fail
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.produce.hot_path import is_numbered, set_deferred
-from waterdrop_py.delivery import fail
 from waterdrop_py.errors import ProduceError, ReentrantCallError
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 
 def send_or_defer(dispatch: Dispatch, handle: DeliveryHandle, verb: str) -> None:
-    """`dispatch.send`; where that would wait for the very call that it interrupted,
-    the message is sent when that call ends.
+    """`dispatch.send`, or `defer` if that would wait for the call it interrupted.
 
     Raises:
         ProduceError, ProducerClosedError: nothing was sent.
@@ -49,7 +48,7 @@ def defer(
     after: Callable[[Callable[[], None]], None],
     block: Callable[[], AbstractContextManager[object]],
 ) -> None:
-    """Send `handle` inside `block()` when `after` says that nothing hinders."""
+    """Send `handle` later, inside `block()`. `after(job)` runs a job when it can be."""
     connection = dispatch.connection
     waiting_room = Client(connection.reports, connection.runtime.poller.poll_soon)
     waiting_room.blocked = lambda: _inside(connection)
@@ -58,7 +57,7 @@ def defer(
 
 
 def _inside(connection: Connection) -> bool:
-    """Whether this thread is still inside what a deferred message waits for."""
+    """Whether this thread is inside a call that a deferred message waits for."""
     return (
         connection.hooks.inside()
         or connection.mine
@@ -68,7 +67,7 @@ def _inside(connection: Connection) -> bool:
 
 
 class DeferredSend:
-    """The sending of one message, at a later moment."""
+    """One message that is sent later."""
 
     __slots__ = ("_block", "_connection", "_dispatch", "_handle", "_verb")
 
@@ -87,7 +86,7 @@ class DeferredSend:
 
     @ends_step
     def run(self) -> None:
-        """Send it. What it fails with is its outcome, and `error.occurred`."""
+        """Send it. An error becomes its outcome, and `error.occurred`."""
         handle = self._handle
         try:
             with self._block():
@@ -100,8 +99,11 @@ class DeferredSend:
             fail(handle, error.with_traceback(None))  # its frames have the handle
 
     def _after_interruption(self) -> None:
-        """The sending was interrupted: another thread goes on. Not once the message
-        has a number: it is not known then whether it was sent, once or not at all."""
+        """A signal handler raised: another thread sends the message.
+
+        Once the message has a number, it may be queued already. It is not sent again
+        then, and its outcome is `report_lost`.
+        """
         handle = self._handle
         if not is_numbered(handle):
             self._connection.runtime.workers.submit(self.run)

@@ -1,7 +1,7 @@
-"""Messages on their way into librdkafka's queue: what runs for each of them.
+"""The hot path: the code that runs for each message until librdkafka has queued it.
 
-`produce_async` is the fast path of the verb; `send_one` and `send_run` are what all
-other verbs end in. With `validation` this is the only place that fills a handle.
+`produce_async` is the fast path of that verb. All other verbs end in `send_one` or
+`send_run`. Beside `validation`, this is the only place that fills a handle.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.interruption import raise_interruption
+from waterdrop_py._engine.client.pending import ANYWHERE, Place
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME
 from waterdrop_py._engine.connection.resending import Moved
 from waterdrop_py._engine.produce.validation import KNOWN_TOPICS, plain_headers
 from waterdrop_py._settings.foreign_names import refuse
 from waterdrop_py._settings.keywords import BY_KEYWORD, ByKeyword
-from waterdrop_py.delivery import ANYWHERE, DeliveryHandle, Place
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
     from waterdrop_py.middleware import Middleware
 
     class Verbs(Protocol):
-        """What the fast path asks of the long one."""
+        """What the fast path needs of `verbs.Verbs`."""
 
-        def joined(self) -> bool: ...
-        def fail(self, error: BaseException) -> None: ...
+        def inside_open_transaction(self) -> bool: ...
+        def fail_transaction(self, error: BaseException) -> None: ...
         def produce_async(self, message: Message) -> DeliveryHandle: ...
 
-    class Sends(Protocol):
-        """What the fast path reads of a producer or a variant."""
+    class SenderFields(Protocol):
+        """What the fast path reads of a `Sender`."""
 
         _connection: Connection
         _middleware: Middleware
@@ -46,16 +47,18 @@ if TYPE_CHECKING:
         _verbs: Verbs
 
 
-# What a client raises for a message that it did not take. Anything else that comes
-# out of the call (a signal handler's exception) leaves that open: it may not be sent
-# again, and its number is settled when the client has nothing left
-# (`Client.counters_uncertain`).
 REFUSED: Final = (BufferError, KafkaException)
+"""What a client raises for a message that it did not queue.
+
+Any other exception, such as one of a signal handler, leaves that open. The message may
+not be sent again then, and the client counts anew once its queue is empty
+(`Client.counters_uncertain`).
+"""
 
 
 @borrower
 def produce_async(  # noqa: PLR0913, PLR0915 - the fields, and one piece
-    self: Sends,
+    self: SenderFields,
     topic: Any = BY_KEYWORD,
     payload: Any = BY_KEYWORD,
     _: ByKeyword = BY_KEYWORD,
@@ -67,11 +70,11 @@ def produce_async(  # noqa: PLR0913, PLR0915 - the fields, and one piece
     label: Any = None,
     **wrong: Any,
 ) -> DeliveryHandle:
-    """Run as `Sender.produce_async`, which says what it does.
+    """Run as `Sender.produce_async`, which documents it.
 
     A message that is plainly legal, on a client that is open and busy, is produced
-    here. Every other goes on to `Verbs.produce_async`. See `Connection` and `send_one`
-    for what the steps protect.
+    here. All others go on to `Verbs.produce_async`. The docstrings of `Connection` and
+    `send_one` say what the steps protect.
     """
     if (
         _ is BY_KEYWORD
@@ -85,7 +88,7 @@ def produce_async(  # noqa: PLR0913, PLR0915 - the fields, and one piece
         and timestamp is None
         and (headers is None or (plain := plain_headers(headers)) is not None)
         and not self._middleware.steps
-        and (self._plain or self._verbs.joined())
+        and (self._plain or self._verbs.inside_open_transaction())
     ):
         connection = self._connection
         client = connection.client
@@ -115,11 +118,11 @@ def produce_async(  # noqa: PLR0913, PLR0915 - the fields, and one piece
                 )
                 return handle
         except REFUSED:
-            # The long way meets the same refusal, and has its policy.
+            # The long path tries again, and handles the refusal.
             next(client.refused)
         except BaseException as error:
             client.counters_uncertain = True
-            self._verbs.fail(error)
+            self._verbs.fail_transaction(error)
             raise_interruption(error)
             raise
         finally:
@@ -136,7 +139,7 @@ def produce_async(  # noqa: PLR0913, PLR0915 - the fields, and one piece
 
 
 @borrower
-def send_one(  # noqa: PLR0915 - each step where no exception leaves a mark
+def send_one(  # noqa: PLR0915 - no step may move across a `try`
     connection: Connection,
     handle: DeliveryHandle,
     client: Client,
@@ -144,17 +147,22 @@ def send_one(  # noqa: PLR0915 - each step where no exception leaves a mark
     *,
     serves: bool,
 ) -> bool:
-    """Produce on `client` under a lease; False when it is not the slot's any more.
+    """Queue one message on `client`. False: the connection has another client by now.
 
-    The mark is set before the look at the slot; see `Connection`. Whoever ends
-    the quiet arms the poller, also when the message is refused: the next sender
-    finds no quiet, and relies on it (test_a_refusal_on_a_quiet_client_arms).
+    1. The sender marks the client as borrowed, and only then looks at
+       `connection.client`; see `Connection`.
+    2. The sender that finds the client quiet ends that, and wakes the poller, also if
+       its message is refused.
+    3. The next sender finds the client busy, and relies on the poller
+       (test_a_refusal_on_a_quiet_client_arms).
+
+    `serves`: the caller serves the report, so that no poller is needed.
     """
     woken = sent = False
     place = handle._place
     try:
-        # Within the `try`: CPython runs signal handlers after a call and not
-        # before it, so whatever is raised here finds the mark set.
+        # Inside the `try`: CPython runs signal handlers after a call and not before it,
+        # so the mark is set when one of them raises.
         client.borrows.append(None)
         if connection.client is not client:
             return False
@@ -178,7 +186,7 @@ def send_one(  # noqa: PLR0915 - each step where no exception leaves a mark
             )
         except REFUSED:
             next(client.refused)
-            del handle._client  # it is in no client
+            del handle._client  # no client has it
             raise
         except BaseException as error:
             client.counters_uncertain = True
@@ -195,8 +203,10 @@ def send_one(  # noqa: PLR0915 - each step where no exception leaves a mark
 
 
 def _poll_soon(client: Client) -> None:
-    """Have it served, whatever a signal handler raises meanwhile; twice does no harm
-    (test_a_handler_that_raises_as_the_poller_is_told)."""
+    """Have the poller serve the client, also if a signal handler interrupts this.
+
+    Asking twice does no harm (test_a_handler_that_raises_as_the_poller_is_told).
+    """
     try:
         client.poll_soon(client)
     except BaseException:
@@ -208,13 +218,16 @@ def _poll_soon(client: Client) -> None:
 def send_run(  # noqa: PLR0915 - a hot loop, in one piece
     connection: Connection, handles: list[DeliveryHandle], start: int
 ) -> int:
-    """Hand over handles from `start` on, under one lease, as far as nothing is in
-    the way; the index of the first that was not. `send` has the policies."""
+    """Queue handles from `start` on, until one needs more than this loop can do.
+
+    Returns the index of that one. `Dispatch.send` does the rest: it opens clients,
+    looks partitions up, and waits for room.
+    """
     client = connection.client
     count = start
     try:
         client.borrows.append(None)
-        # `send` would try again what a foreign client has refused here.
+        # A message that a foreign client refuses must not be tried twice.
         moved = connection.client is not client or not HOME[0]
         if moved or client.quiet or connection.reports.foreign:
             return count
@@ -248,7 +261,7 @@ def send_run(  # noqa: PLR0915 - a hot loop, in one piece
             count += 1
     except REFUSED:
         next(client.refused)
-        del handles[count]._client  # as in `_produce`
+        del handles[count]._client  # no client has it
     except BaseException as error:
         client.counters_uncertain = True
         raise_interruption(error)
@@ -259,8 +272,10 @@ def send_run(  # noqa: PLR0915 - a hot loop, in one piece
 
 
 def set_moved(handle: DeliveryHandle) -> Place | None:
-    """Note that the message is handed over for another partition, which happens once;
-    its place, or None if it has none or was moved before."""
+    """Mark the message as sent to another partition, which happens once.
+
+    Returns its place, or None if it has none or was moved before.
+    """
     place = handle._place
     if type(place) is not Place:
         return None
@@ -269,17 +284,19 @@ def set_moved(handle: DeliveryHandle) -> Place | None:
 
 
 def set_deferred(handle: DeliveryHandle, waiting_room: Client) -> None:
-    """Have the callers that wait for `handle` wait until it was sent; by this thread,
-    as long as no other is said to send it."""
+    """Have waits for `handle` wait in `waiting_room` until the message is sent.
+
+    The calling thread is noted as the one that has to return before that.
+    """
     handle._client = waiting_room
     handle._seq = -get_ident()
 
 
 def is_numbered(handle: DeliveryHandle) -> bool:
-    """Whether its sending has begun, so that it may be in librdkafka's queue."""
+    """Whether its sending has begun, so that librdkafka may have queued it."""
     return handle._seq >= 0
 
 
 def payload_size(handle: DeliveryHandle) -> int:
-    """Bytes of its payload."""
+    """The size of its payload in bytes."""
     return len(handle._payload or b"")

@@ -1,4 +1,4 @@
-"""Giving up what was not delivered."""
+"""`purge()`: give up the buffer, and what librdkafka has not delivered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def purge(connection: Connection, buffer: Buffer) -> None:
-    """Empty the buffer, cancel librdkafka's queue, and serve the reports of it."""
+    """Empty the buffer, cancel librdkafka's queue, and serve the reports of that.
+
+    Blocks for `GIVE_UP` seconds at most. Opens nothing.
+    """
     started = clock.system_now()
     connection.refuse_closed()
     buffer.take()
@@ -25,7 +28,7 @@ def purge(connection: Connection, buffer: Buffer) -> None:
     if client is not NO_CLIENT and client.in_flight():
         borrowing.borrow(connection, _purge, None)
         if not client.polled_by_this_thread():
-            # Not longer: other threads go on sending on a client that lives on.
+            # Bounded, because other threads may go on sending.
             until = clock.system_now() + GIVE_UP
             waiting.wait_turn(client, lambda: not client.in_flight(), until)
     took_ms = (clock.system_now() - started) * 1000

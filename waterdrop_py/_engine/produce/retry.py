@@ -1,4 +1,4 @@
-"""What follows when librdkafka refuses a message: room, a partition, or a client."""
+"""After librdkafka refused a message: waiting, another partition, another client."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from waterdrop_py._engine.client.kafka_errors import (
     queue_full_error,
     refusal_of,
 )
+from waterdrop_py._engine.client.pending import subject_of, topic_of
+from waterdrop_py._engine.client.subjects import limit_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP, moved
 from waterdrop_py._engine.produce.hot_path import payload_size, set_moved
-from waterdrop_py._engine.reports.subjects import limit_of, subject_of
 from waterdrop_py._settings.reading import number_of
-from waterdrop_py.delivery import topic_of
 from waterdrop_py.errors import ProduceError, ReentrantCallError, about, shared
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _QUEUE_SIZE: Final = "queue.buffering.max.kbytes"
 
 
 class Retry:
-    """Prepares the next try of a message that was refused, or raises why there is none.
+    """Prepares the next try of a refused message, or raises if there is none.
 
     Thread-safe, no lock.
     """
@@ -50,9 +50,9 @@ class Retry:
         self._recovery = recovery
 
     def give_up_at(self, deadline: float | None) -> float:
-        """Until when a message that is sent now waits for room in the queue."""
-        patience = clock.system_now() + self._config.wait_timeout_on_queue_full / 1000
-        return patience if deadline is None else min(patience, deadline)
+        """The moment until which a message that is sent now waits for room."""
+        by_option = clock.system_now() + self._config.wait_timeout_on_queue_full / 1000
+        return by_option if deadline is None else min(by_option, deadline)
 
     def wait_for_room(
         self,
@@ -62,10 +62,15 @@ class Retry:
         full: BufferError,
         give_up: float,
     ) -> None:
-        """Serve reports until one has made room, for one backoff at most.
+        """Serve reports until one has made room, or one backoff is over.
 
-        Without the lease, and serving them itself: a callback on the poller that
-        sends would otherwise wait for the poller.
+        This thread serves them itself. A callback on the poller would wait for the
+        poller otherwise.
+
+        Raises:
+            ProduceError: `queue_full`, after `give_up`; or the message is larger than
+                the whole queue.
+            ReentrantCallError: the caller is a callback of this client.
         """
         self._refuse_larger_than_the_queue(handle, full)
         now = clock.system_now()
@@ -84,7 +89,7 @@ class Retry:
                 "the reports that would make room"
             )
         if self._config.instrument_on_wait_queue_full:
-            # Not logged: it has not failed yet.
+            # An event only, no line in the log: the message has not failed yet.
             self._connection.emitter.tell(verb, error, message=handle.message)
         before = client.acknowledged + client.failed
         backoff = self._config.wait_backoff_on_queue_full / 1000
@@ -99,7 +104,7 @@ class Retry:
     def _refuse_larger_than_the_queue(
         self, handle: DeliveryHandle, full: BufferError
     ) -> None:
-        """Raise for a message that no wait makes room for: only its payload counts."""
+        """Raise for a message that no wait makes room for. Only its payload counts."""
         size = payload_size(handle)
         kbytes = number_of(self._connection.factory.kafka, _QUEUE_SIZE)
         if kbytes is not None and size > kbytes * 1024:
@@ -114,9 +119,11 @@ class Retry:
     def other_partition(
         self, handle: DeliveryHandle, refused: KafkaException, deadline: float | None
     ) -> int | None:
-        """The partition for a message that was refused because its own does not
-        exist; None: the refusal stands. Once for each message, and never in a
-        transaction, which a refused message ends."""
+        """Another partition for a message whose own does not exist.
+
+        None: the refusal stands. A message is moved at most once, and never in a
+        transaction, which a refusal ends. Blocks for a request to the cluster.
+        """
         connection = self._connection
         error: Any = refusal_of(refused)
         if connection.reports.transactional or code_name(error) not in GONE:
@@ -138,7 +145,7 @@ class Retry:
     def replace_client(
         self, handle: DeliveryHandle, client: Client, refused: KafkaException
     ) -> None:
-        """Replace a lost client: the message goes to the next. Else raise the error."""
+        """Replace a client that has a fatal error, for the next try; else raise."""
         error = self._refusal(handle, client, refused)
         recovery = self._recovery
         if recovery is None or not error.fatal:
@@ -149,12 +156,12 @@ class Retry:
     def _refusal(
         self, handle: DeliveryHandle, client: Client, refused: KafkaException
     ) -> ProduceError:
-        """What `produce` refused a message with, and the real code of a fatal error."""
+        """The error of a refused message, with the real code of a fatal error."""
         error: Any = refusal_of(refused)
         lost = code_name(error) == "fatal"
         if lost:
             if client.fatal is None and not client.polled_by_this_thread():
-                # It comes out of a poll, once, and says what really happened.
+                # A poll reports the fatal error once, with its real code.
                 waiting.wait_turn(
                     client, lambda: client.fatal is not None, clock.system_now() + 0.2
                 )

@@ -1,4 +1,4 @@
-"""The producing verbs: validate, send, wait, and say what happened."""
+"""The sending verbs: validate, send, wait, and emit events."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.client import SLICE
+from waterdrop_py._engine.client.pending import (
+    overdue,
+    subject_of,
+    undelivered,
+    wait_until,
+)
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.produce.buffer import Ready, message_of
@@ -21,14 +26,12 @@ from waterdrop_py._engine.produce.validation import (
     fill_to_wait_for,
     listed,
 )
-from waterdrop_py._engine.reports.subjects import subject_of
-from waterdrop_py.delivery import DeliveryHandle, overdue, undelivered
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
     ProduceManyError,
     ReentrantCallError,
-    WaterdropError,
 )
 from waterdrop_py.errors import about as about_message
 
@@ -45,9 +48,16 @@ if TYPE_CHECKING:
 
 
 class Verbs:
-    """What the sending methods do, beside the fast path. No lock."""
+    """What the sending methods of `Sender` do. Thread-safe, no lock."""
 
-    __slots__ = ("_dispatch", "_emitter", "_limit", "_middleware", "_patience", "_txns")
+    __slots__ = (
+        "_dispatch",
+        "_emitter",
+        "_limit",
+        "_max_wait",
+        "_middleware",
+        "_transactions",
+    )
 
     def __init__(
         self,
@@ -62,26 +72,34 @@ class Verbs:
         self._dispatch = dispatch
         self._emitter = emitter
         self._middleware = middleware
-        self._txns = transactions
+        self._transactions = transactions
         self._limit = max_payload_size
-        self._patience = max_wait_timeout
+        self._max_wait = max_wait_timeout
 
     def block(self, deadline: float = inf) -> AbstractContextManager[object]:
-        """What surrounds a call: a transaction of its own, or nothing."""
-        return nullcontext() if self._txns is None else self._txns.block(deadline)
+        """The context of one call: its own transaction, or nothing."""
+        return (
+            nullcontext()
+            if self._transactions is None
+            else self._transactions.block(deadline)
+        )
 
-    def joined(self) -> bool:
+    def inside_open_transaction(self) -> bool:
         """Whether a plainly legal message belongs to a transaction that is open.
 
-        It takes the fast path then: a transaction of 100 takes 1.1 of a bare one's
-        time so, and 1.2 by the long way.
+        It takes the fast path then. A transaction of 100 messages takes 1.1 of a bare
+        one's time that way, and 1.2 otherwise.
         """
-        return self._limit is None and self._txns is not None and self._txns.joined()
+        return (
+            self._limit is None
+            and self._transactions is not None
+            and self._transactions.inside_open()
+        )
 
-    def fail(self, error: BaseException) -> None:
-        """A message was torn: the transaction that it belongs to is not committed."""
-        if self._txns is not None:
-            self._txns.fail(error)
+    def fail_transaction(self, error: BaseException) -> None:
+        """A send was interrupted: its transaction, if there is one, is aborted."""
+        if self._transactions is not None:
+            self._transactions.fail(error)
 
     def produce_async(self, message: Message) -> DeliveryHandle:
         """Send one message, without the wait."""
@@ -92,28 +110,28 @@ class Verbs:
         try:
             self._send_one(handle, verb)
         except ProduceError as error:
-            self._failed(verb, error, message=message)
+            self._emitter.error(verb, error, message=message)
             raise
         if self._emitter.listens("message.produced_async"):
             self._emitter.emit("message.produced_async", about(handle.message))
         return handle
 
     def _send_one(self, handle: DeliveryHandle, verb: str) -> None:
-        if self._txns is None:
+        if self._transactions is None:
             send_or_defer(self._dispatch, handle, verb)
             return
         try:
-            with self._txns.block():
+            with self._transactions.block():
                 self._dispatch.send(handle, verb)
         except ReentrantCallError:
-            # Inside a callback, or in a context that is not the transaction's: its
-            # own transaction can begin when the running one has ended.
+            # Inside a callback, or in a context outside of the running transaction.
+            # The message gets its own transaction when that one has ended.
             defer(
                 self._dispatch,
                 handle,
                 verb,
-                self._txns.after_transaction,
-                self._txns.block,
+                self._transactions.after_transaction,
+                self._transactions.block,
             )
 
     def produce_sync(self, message: Message, timeout: float | None) -> DeliveryReport:
@@ -124,13 +142,13 @@ class Verbs:
         handle = fill_to_wait_for(message, self._limit)
         started = clock.system_now()
         limit = "max_wait_timeout" if timeout is None else "timeout"
-        deadline = started + (self._patience if timeout is None else timeout)
+        deadline = started + (self._max_wait if timeout is None else timeout)
         try:
             self._dispatch.refuse_inside_callback()
             with self.block(deadline):
                 report = self._send_and_serve(handle, verb, started, deadline, limit)
         except ProduceError as error:
-            self._failed(verb, error, message=message)
+            self._emitter.error(verb, error, message=message)
             raise
         if self._emitter.listens("message.produced_sync"):
             self._emitter.emit(
@@ -156,11 +174,11 @@ class Verbs:
         try:
             self._dispatch.send(handle, verb, deadline, serves=True)
             if self._dispatch.unnoted:
-                # Threads that start now would be in the way of the report.
+                # Threads that start now would delay the report.
                 soon = min(clock.system_now() + SLICE, deadline)
-                waiting.wait_until(handle, soon)
+                wait_until(handle, soon)
                 self._dispatch.introduce(handle)
-            if not waiting.wait_until(handle, deadline):
+            if not wait_until(handle, deadline):
                 raise overdue(handle, deadline - started, limit)
             return handle.result(0)
         finally:
@@ -169,7 +187,7 @@ class Verbs:
     def produce_many_async(
         self, messages: Iterable[MessageInput], *, null: bool = False
     ) -> list[DeliveryHandle]:
-        """Send a batch, without the wait."""
+        """Send a batch, without the wait. `null`: tombstones."""
         verb = "messages.produce_many_async"
         handles = self._all_filled(messages, null=null)
         with self.block():
@@ -182,7 +200,7 @@ class Verbs:
     def produce_many_sync(
         self, messages: Iterable[MessageInput], *, null: bool = False
     ) -> list[DeliveryReport]:
-        """Send a batch, and wait for all its reports."""
+        """Send a batch, and wait for all its reports. `null`: tombstones."""
         verb = "messages.produce_many_sync"
         handles = self._all_filled(messages, null=null)
         started = clock.system_now()
@@ -199,13 +217,13 @@ class Verbs:
         return [handle.result(0) for handle in handles]
 
     def send_and_wait(self, handles: list[DeliveryHandle], verb: str) -> None:
-        """Hand over all, and wait until each is final.
+        """Send all, and wait until each has its outcome.
 
         Raises:
             ProduceManyError: some were not delivered.
             DeliveryTimeoutError: the time is over.
         """
-        deadline = clock.system_now() + self._patience
+        deadline = clock.system_now() + self._max_wait
         self.send_all(handles, verb, deadline)
         failure = self._first_failure(handles, deadline)
         if failure is None:
@@ -215,18 +233,21 @@ class Verbs:
         if not isinstance(failure, DeliveryTimeoutError):
             error = _many(failure, handles)
             error.__cause__ = failure.__cause__ or failure
-        self._failed(verb, error, messages=sent)
+        self._emitter.error(verb, error, messages=sent)
         try:
             raise error
         finally:
-            del error, failure  # its traceback has this frame
+            del error, failure  # the traceback has this frame: a cycle
 
     def fill_entries(self, entries: list[Entry]) -> list[DeliveryHandle]:
-        """Handles for buffered messages; each goes through the middleware once, and
-        what that made of it takes its place in `entries`.
+        """Handles for buffered messages.
+
+        Each message goes through the middleware once: what that returns takes its place
+        in `entries`.
 
         Raises:
-            MessageInvalidError: some are invalid. Or what a step raises.
+            MessageInvalidError: some are invalid.
+            What a step of the middleware raises.
         """
         if self._middleware.steps:
             for index, (number, kept) in enumerate(entries):
@@ -237,7 +258,7 @@ class Verbs:
         others = [
             index
             for index, kept in enumerate(batch)
-            # Nobody has looked at the size yet of what is a handle.
+            # The size of a message that is a handle has not been checked yet.
             if self._limit is not None or type(kept) is not DeliveryHandle
         ]
         for index in others:
@@ -247,11 +268,11 @@ class Verbs:
     def _all_filled(
         self, given: Iterable[MessageInput], *, null: bool
     ) -> list[DeliveryHandle]:
-        """A handle for each message; every one is valid before any is sent."""
+        """A handle for each message. All are validated before any is sent."""
         check()
         batch = listed(given)
         if not batch:
-            self._dispatch.refuse_closed()  # no send will
+            self._dispatch.refuse_closed()  # else the first send does
         if self._middleware.steps:
             messages = as_messages(batch, null=null)
             ran = [self._middleware.run(each) for each in messages]
@@ -263,8 +284,13 @@ class Verbs:
     def send_all(
         self, handles: list[DeliveryHandle], verb: str, deadline: float | None
     ) -> None:
-        """Hand over all; on the first refusal, wait for those before it if one would
-        wait at all (`deadline`), and raise."""
+        """Send all, and raise at the first refusal.
+
+        With a `deadline`, wait for the reports of those before it first.
+
+        Raises:
+            ProduceManyError: with the handles of those before it.
+        """
         count = 0
         connection = self._dispatch.connection
         while (count := send_run(connection, handles, count)) < len(handles):
@@ -280,7 +306,7 @@ class Verbs:
                     self._first_failure(dispatched, deadline)
                 error = _many(failure, dispatched)
                 sent = [each.message for each in handles]
-                self._failed(verb, error, messages=sent)
+                self._emitter.error(verb, error, messages=sent)
                 error.__cause__ = failure.__cause__ or failure
                 try:
                     raise error
@@ -291,25 +317,22 @@ class Verbs:
     def _first_failure(
         self, handles: list[DeliveryHandle], deadline: float
     ) -> ProduceError | None:
-        """Wait for every handle; the first one's error, in input order.
+        """Wait for every handle. Returns the first error, in input order.
 
-        `DeliveryTimeoutError` when the time is over and not every handle is final.
+        It is a `DeliveryTimeoutError` if a handle has no outcome by then.
         """
         for handle in handles:
-            if not handle.done() and not waiting.wait_until(handle, deadline):
-                return overdue(handle, self._patience, "max_wait_timeout")
+            if not handle.done() and not wait_until(handle, deadline):
+                return overdue(handle, self._max_wait, "max_wait_timeout")
         for handle in undelivered(handles):
             error = handle.exception(0)
             if isinstance(error, ProduceError):
                 return about_message(error, subject_of(handle))
         return None
 
-    def _failed(self, verb: str, error: WaterdropError, **about: Any) -> None:
-        self._emitter.error(verb, error, **about)
-
 
 def about(message: Message) -> dict[str, Any]:
-    """What events say of a message."""
+    """The payload of an event about one message."""
     return {
         "topic": message.topic,
         "partition": message.partition,

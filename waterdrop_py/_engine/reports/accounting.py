@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
+from waterdrop_py._engine.client.pending import sequence_of
 from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
@@ -57,17 +58,13 @@ class CloseAccounting:
 
     def report(self, *, complete: bool = True) -> DrainReport:
         """What was collected so far."""
-        handles = sorted(self.undelivered, key=_sequence)
+        handles = sorted(self.undelivered, key=sequence_of)
         messages = [handle.message for handle in handles]
         if self.unsent:
-            sent = zip(map(_sequence, handles), messages, strict=True)
+            sent = zip(map(sequence_of, handles), messages, strict=True)
             placed: list[Placed] = [*sent, *self.unsent]
             messages = [message for _, message in sorted(placed, key=_PLACE)]
         return DrainReport(self.delivered, self.failed, messages, complete)
 
 
 _PLACE = itemgetter(0)
-
-
-def _sequence(handle: DeliveryHandle) -> int:
-    return handle._seq

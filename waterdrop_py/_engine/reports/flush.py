@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.client import Client
-    from waterdrop_py._engine.connection.connection import Connection
 
 PUSH: Final = 0.01
 """Seconds of one native flush."""
@@ -22,22 +21,15 @@ PAUSE: Final = 0.05
 """Seconds between two of them."""
 
 
-def flush(connection: Connection, timeout: float | None) -> int:
+def flush(client: Client, timeout: float | None, *, lingers: bool) -> int:
     """Wait until nothing is in flight; how much of it is without an outcome.
 
     All of it, what other threads send meanwhile too: reports come in any order, so
     that a count of them would not say whose they are.
     """
-    connection.refuse_closed()
-    client = connection.client
     deadline = math.inf if timeout is None else clock.system_now() + timeout
     if client.in_flight():
-        wait_until(
-            client,
-            lambda: not client.in_flight(),
-            deadline,
-            push=connection.factory.lingers,
-        )
+        wait_until(client, lambda: not client.in_flight(), deadline, push=lingers)
     return client.in_flight()
 
 

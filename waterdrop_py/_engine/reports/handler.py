@@ -5,19 +5,27 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client import report_sink, watchers
 from waterdrop_py._engine.client.checklist import Diagnosis, of_connection
 from waterdrop_py._engine.client.fatal import FENCING, advice
 from waterdrop_py._engine.client.kafka_errors import (
+    PURGED,
     code_name,
     kafka_error_of,
     produce_error,
 )
+from waterdrop_py._engine.client.pending import resolve, subject_of, topic_of
 from waterdrop_py._engine.client.reachability import REACH
+from waterdrop_py._engine.client.subjects import limit_of, nearest
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.reports.accounting import CloseAccounting
-from waterdrop_py._engine.reports.subjects import limit_of, nearest, subject_of
-from waterdrop_py.delivery import DeliveryHandle, report_of
+from waterdrop_py._engine.reports.announcement import (
+    Announcement,
+    announce_failure,
+    announce_purge,
+    announce_success,
+)
+from waterdrop_py._engine.reports.giving_up import open_handles
 from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:
@@ -25,24 +33,14 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py.delivery import DeliveryHandle
 
 
-class Resending(Protocol):
-    """What becomes of a report that its message may be handed over again for."""
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there are such reports; then call `begin`, outside of the poll."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether it has messages that are in no client just now."""
+class Resending(report_sink.Resending, Protocol):
+    """Messages that are handed over again because of what their reports said."""
 
     def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
         """Take a report; False when it is to be settled as it is. Inside the poll."""
-
-    def begin(self) -> None:
-        """Hand the messages over again, on a library thread."""
 
 
 class _NoResending:
@@ -58,32 +56,12 @@ class _NoResending:
 
 
 NO_RESENDING: Final = _NoResending()
-PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
 _BY_FATAL: Final = PURGED | FENCING
 _UNKNOWN: Final = frozenset({"unknown_topic", "unknown_topic_or_part"})
 _MOST_TOPICS: Final = 15
 """Topics that a producer remembers to have sent to, for the names in errors. A tuple of
 them is small; a set takes 0.2 KB for each producer."""
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-
-
-class Telling:
-    """How far it is said that a message has its outcome: a signal handler may raise at
-    any moment, and then it goes on from there.
-
-    Attributes:
-        called: the user's `on_delivery` has begun.
-        begun: the subscribers that have begun to hear of a success.
-        failed: a failure is being told.
-    """
-
-    __slots__ = ("begun", "called", "failed", "failure", "handle")
-
-    def __init__(self, handle: DeliveryHandle, failure: ProduceError | None) -> None:
-        self.handle = handle
-        self.failure = failure
-        self.called = self.failed = False
-        self.begun: list[Callable[..., object]] = []
 
 
 class ReportHandler:
@@ -107,18 +85,18 @@ class ReportHandler:
     """
 
     __slots__ = (
-        "_emitter",
         "_on_delivery",
         "_purged",
-        "_servers",
         "accounting",
         "diagnosis",
+        "emitter",
         "exiting",
         "foreign",
         "kafka",
         "linger",
         "resending",
         "sends_observed",
+        "servers",
         "topics",
         "transactional",
     )
@@ -129,8 +107,8 @@ class ReportHandler:
         servers: str,
         on_delivery: Callable[[Any, Any], None] | None,
     ) -> None:
-        self._emitter = emitter
-        self._servers = servers
+        self.emitter = emitter
+        self.servers = servers
         self._on_delivery = on_delivery
         self._purged: dict[int, ProduceError] = {}
         self.topics: tuple[str, ...] = ()
@@ -146,11 +124,16 @@ class ReportHandler:
 
     def refresh(self) -> None:
         """Look again at who wants to hear of sends."""
-        heard = self._emitter.listens("message.produced_async")
+        heard = self.emitter.listens("message.produced_async")
         self.sends_observed = heard or self.foreign
 
-    def take_client(self, *, foreign: bool) -> None:
-        """The next client is `foreign`, or `confluent_kafka.Producer` itself."""
+    def take_client(
+        self, kafka: Mapping[str, Any], linger: float, *, foreign: bool
+    ) -> None:
+        """A client was made of `kafka`, whose messages wait `linger` seconds; it is
+        `foreign`, or `confluent_kafka.Producer` itself."""
+        self.kafka = kafka
+        self.linger = linger
         self.foreign = foreign
         self.refresh()
 
@@ -160,13 +143,19 @@ class ReportHandler:
             self.accounting = CloseAccounting()
         return self.accounting
 
+    def say_once(self, once: bool) -> bool:
+        """Say nothing of single messages that are given up, or do so again; what it
+        was before. The caller says it for all of them, as the exit does."""
+        before, self.exiting = self.exiting, once
+        return before
+
     @property
     def unobserved(self) -> bool:
         """Whether a successful report concerns nobody but its handle."""
         return (
             self.accounting is None
             and self._on_delivery is None
-            and not self._emitter.listens("message.acknowledged")
+            and not self.emitter.listens("message.acknowledged")
         )
 
     def checklist(
@@ -181,7 +170,7 @@ class ReportHandler:
         hint = "" if topic is None else nearest(topic, self.topics)
         answers = self.diagnosis.answers
         return self.diagnosis.checklist(
-            self._servers,
+            self.servers,
             reached=client is not None
             and (
                 client.reached or client.acknowledged + answers > client.answers_before
@@ -203,55 +192,35 @@ class ReportHandler:
         missing = code_name(error) in _UNKNOWN
         return self._told(handle, client, error, None, missing=missing)
 
-    def settle(self, handle: DeliveryHandle, error: Any, native: Any) -> None:
+    def settle(
+        self, client: Client, handle: DeliveryHandle, error: Any, native: Any
+    ) -> None:
         """Resolve `handle`, after everybody who wants to know it first.
 
         Again, if a signal handler interrupted it: everybody hears of it once.
         """
-        client = handle._client
         if client.given_up is None and not handle.done():
-            telling = client.telling
+            telling: Announcement | None = client.telling
             if telling is None or telling.handle is not handle:
                 if error is not None and self.resending.take(handle, error, native):
                     return
-                failure = (
-                    None if error is None else self._failure(handle, error, native)
+                telling = client.telling = Announcement(
+                    handle,
+                    None
+                    if error is None
+                    else self._failure(client, handle, error, native),
                 )
-                telling = client.telling = Telling(handle, failure)
             self._tell(telling, error, native)
-            if (
-                client.given_up is None
-            ):  # else given up meanwhile, or this is a forked child
-                self._resolve(client, telling, native)
-        watchers.notify(handle)
+            if client.given_up is None:
+                failure = telling.failure
+                given_up = failure is not None and failure.code in PURGED
+                if self.transactional and failure is not None and not given_up:
+                    client.sequence_gap = True
+                resolve(client, handle, native, failure, self.accounting, given_up)
+            # else it was given up meanwhile, or this is a forked child
+        watchers.notify(client, handle)
 
-    def _resolve(self, client: Client, telling: Telling, native: Any) -> None:
-        """Give the handle its outcome, and count it.
-
-        From the first count to the outcome there is no call and, for Python 3.10, no
-        jump: no signal handler gets in between, and nothing is counted twice.
-        """
-        handle, failure, drain = telling.handle, telling.failure, self.accounting
-        if failure is None:
-            if drain is not None:
-                drain.delivered += 1
-            client.acknowledged += 1
-            handle._native = native
-            client.telling = None
-            return
-        given_up = failure.code in PURGED
-        if self.transactional and not given_up:
-            client.sequence_gap = True
-        if drain is not None:
-            if given_up:
-                drain.undelivered += (handle,)
-            else:
-                drain.failed += 1
-        client.failed += 1
-        handle._error = failure
-        client.telling = None
-
-    def _tell(self, telling: Telling, error: Any, native: Any) -> None:
+    def _tell(self, telling: Announcement, error: Any, native: Any) -> None:
         """Tell who hears of outcomes, and has not heard of this one yet."""
         if self._on_delivery is not None and not telling.called:
             try:
@@ -262,9 +231,32 @@ class ReportHandler:
                     raise
                 self.callback_raised("on_delivery", raised)
         if telling.failure is None:
-            self._announce_success(telling, native)
+            self.diagnosis.clear()
+            announce_success(self.emitter, telling, native)
         elif not telling.failed:
+            telling.failed = True
             self._announce_failure(telling, native, telling.failure)
+
+    def _announce_failure(
+        self, telling: Announcement, native: Any, failure: ProduceError
+    ) -> None:
+        given_up = failure.code in PURGED
+        if given_up and self.transactional:
+            # What an aborted transaction gave up is no error: it was meant.
+            announce_purge(self.emitter, telling, native)
+        else:
+            announce_failure(
+                self.emitter,
+                telling,
+                native,
+                # The exit says once for all what it gave up, and so does a close.
+                logged=not (given_up and self.exiting),
+                alone=not (given_up and self.accounting is not None),
+            )
+
+    def open_handles(self, client: Client) -> list[DeliveryHandle]:
+        """Every handle of `client` that has no outcome; see `giving_up`."""
+        return open_handles(client)
 
     def resolve_lost(self, client: Client, handles: list[DeliveryHandle]) -> None:
         """Resolve handles of a foreign client whose report never comes."""
@@ -279,7 +271,8 @@ class ReportHandler:
                 "the message was delivered is not known (report_lost)",
                 code="report_lost",
             )
-            self._resolve(client, Telling(handle, error), None)
+            client.sequence_gap |= self.transactional
+            resolve(client, handle, None, error, self.accounting, given_up=False)
             client.arrived.append((handle, None, None))
         client.drain()
 
@@ -292,15 +285,15 @@ class ReportHandler:
             client.note_fatal(kafka_error)
             self.client_error(kafka_error, client)
         else:
-            self._emitter.error("poller.error", error)
+            self.emitter.error("poller.error", error)
 
     def poller_slow(self, error: BaseException) -> None:
         """A callback of this producer's delays the reports of the others."""
-        self._emitter.error("poller.slow", error)
+        self.emitter.error("poller.slow", error)
 
     def thread_raised(self, error: BaseException) -> None:
         """Something that is no `Exception` came out of a callback on the poller."""
-        self._emitter.error("poller.error", error)
+        self.emitter.error("poller.error", error)
 
     def client_error(self, error: Any, client: Client | None = None) -> None:
         """librdkafka's `error_cb`: remember the cause, tell who listens.
@@ -310,17 +303,18 @@ class ReportHandler:
         self.diagnosis.note(error, client)
         failure = produce_error(error)
         if client is None or not of_connection(failure.code):
-            self._emitter.error("librdkafka.error", failure)
+            self.emitter.error("librdkafka.error", failure)
         else:
-            heard = self._emitter.tell("librdkafka.error", failure)
+            heard = self.emitter.tell("librdkafka.error", failure)
             REACH.blame(client, failure.code, failure, unheard=not heard)
 
     def callback_raised(self, name: str, error: BaseException) -> None:
         """A callback of the user's raised; nothing else changes."""
-        self._emitter.error(f"callbacks.{name}.error", error)
+        self.emitter.error(f"callbacks.{name}.error", error)
 
-    def _failure(self, handle: DeliveryHandle, error: Any, native: Any) -> ProduceError:
-        client = handle._client
+    def _failure(
+        self, client: Client, handle: DeliveryHandle, error: Any, native: Any
+    ) -> ProduceError:
         fatal = client.fatal if self.accounting is None else None
         # A purge ends a hundred thousand messages at once: they share their error.
         purged = self._purged.get(error.code())
@@ -354,7 +348,7 @@ class ReportHandler:
         *,
         missing: bool,
     ) -> ProduceError:
-        code, topic = code_name(error), handle._topic
+        code, topic = code_name(error), topic_of(handle)
         limit = limit_of(code, self.kafka)
         if missing:
             self.topics = tuple(each for each in self.topics if each != topic)
@@ -368,55 +362,3 @@ class ReportHandler:
             subject=f"{subject_of(handle, place)}: ",
             limit=limit,
         )
-
-    def _announce_success(self, telling: Telling, native: Any) -> None:
-        self.diagnosis.clear()
-        if self._emitter.listens("message.acknowledged"):
-            report = report_of(telling.handle, native, None)
-            self._emitter.emit(
-                "message.acknowledged",
-                {
-                    "topic": report.topic,
-                    "partition": report.partition,
-                    "offset": report.offset,
-                    "label": report.label,
-                    "message": report.message,
-                    "delivery_report": report,
-                },
-                begun=telling.begun,
-            )
-
-    def _announce_failure(
-        self, telling: Telling, native: Any, failure: ProduceError
-    ) -> None:
-        # What an aborted transaction gave up is no error: it was meant.
-        handle = telling.handle
-        given_up = failure.code in PURGED
-        telling.failed = True
-        if given_up and self.transactional:
-            if self._emitter.listens("message.purged"):
-                self._emitter.emit("message.purged", _told(handle, native, failure))
-            return
-        kind = "librdkafka.dispatch_error"
-        if self._emitter.listens("error.occurred"):
-            told = _told(handle, native, failure)
-            if given_up and self.exiting:
-                self._emitter.tell(kind, failure, **told)
-            else:
-                self._emitter.error(kind, failure, **told)
-        elif not given_up or (self.accounting is None and not self.exiting):
-            # A close says once for all what it gave up.
-            self._emitter.error(kind, failure, topic=handle._topic)
-
-
-def _told(handle: DeliveryHandle, native: Any, failure: ProduceError) -> dict[str, Any]:
-    """What events say of a message that failed."""
-    report = report_of(handle, native, failure)
-    return {
-        "topic": report.topic,
-        "partition": report.partition,
-        "offset": report.offset,
-        "label": report.label,
-        "message": report.message,
-        "delivery_report": report,
-    }

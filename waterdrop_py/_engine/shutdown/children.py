@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from waterdrop_py._engine.client.factory import before_each_open
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.shutdown.exit import close_all
 
@@ -77,7 +78,7 @@ def _at_billiard_exit() -> None:
     if process is None:
         return
     me = process.current_process()
-    if me._parent_pid is not None:
+    if me._parent_pid is not None:  # noqa: SLF001 - billiard has no other name for it
         close_all()
 
 
@@ -138,3 +139,5 @@ _ASKED: Final[dict[str, Callable[[ModuleType], None]]] = {
 }
 _watched: Final[dict[str, int]] = {}
 """Which process has asked, by the module that was asked."""
+
+before_each_open(watch_exit)

@@ -8,11 +8,11 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client.pending import topic_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py.delivery import topic_of
+from waterdrop_py._engine.reports.giving_up import open_handles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ class ExitReport:
         """The process ends and waits for these."""
         self._since = clock.system_now()
         for connection in connections:
-            connection.reports.exiting = True
+            connection.reports.say_once(True)
         if any(connection.close_timeout > LONG for connection in connections):
             self._connections = list(connections)
             connections[0].runtime.poller.sweep_by(self._since + LONG)
@@ -104,7 +104,7 @@ def _sentence(connections: list[Connection]) -> str:
                 name = connection.emitter.producer_id
                 counts[name] = counts.get(name, 0) + count
                 if len(counts) <= _NAMED:
-                    handles = watchers.open_handles(client)
+                    handles = open_handles(client)
                     topics |= {f"topic {topic_of(handle)!r}" for handle in handles}
     bound = max(connection.close_timeout for connection in connections)
     what = "its producers are closed"

@@ -1,1 +1,1 @@
-"""One transaction at a time: begin, commands, commit or abort."""
+"""Transactions of a producer, one at a time: begin, commit or abort, offsets."""

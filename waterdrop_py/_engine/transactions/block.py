@@ -1,4 +1,4 @@
-"""The `with` block of a transaction, and which of them the running context is in."""
+"""The `with` block of a transaction, and which one the calling context is inside of."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ class Transaction:
     """One transaction, from begin to its end.
 
     Attributes:
-        deadline: bounds all that it waits for; `inf` leaves each wait its own bound.
-        last: the one of a close, which refuses all others.
-        open: what is sent now belongs to it; no longer so from the first step of
-            its end, so that a subscriber's message finds a transaction of its own.
+        deadline: bounds each of its waits; `inf` leaves each wait its own bound.
+        last: it is the transaction of a close, which refuses all others.
+        open: whether what is sent now belongs to it. Its end begins by clearing this,
+            so that a message of a subscriber gets a transaction of its own.
+        failure: the first error inside it, for which it is aborted.
         consumed: the positions that are committed with it.
     """
 
@@ -48,9 +49,9 @@ class Transaction:
         "client",
         "consumed",
         "deadline",
+        "failure",
         "last",
         "manager",
-        "note_fatal",
         "open",
         "owner",
         "started",
@@ -65,17 +66,17 @@ class Transaction:
         self.client: Client | None = None
         self.owner = threading.current_thread().name
         self.started = clock.now()
-        self.note_fatal: BaseException | None = None
+        self.failure: BaseException | None = None
         self.open = False
         self.consumed = Consumed()
 
     def fail(self, error: BaseException) -> None:
-        """Have it aborted when it ends, for the first error of what was inside."""
-        if self.note_fatal is None:
-            self.note_fatal = error
+        """Have it aborted when it ends, because of `error`. The first error counts."""
+        if self.failure is None:
+            self.failure = error
 
     def begun_client(self) -> Client:
-        """The client that it is a transaction of."""
+        """The client on which it was begun."""
         client = self.client
         if client is None:  # pragma: no cover - begin sets it before the block runs
             raise ProduceError("the transaction was not begun (state)", code="state")
@@ -96,7 +97,7 @@ def inside(transaction: Transaction) -> bool:
 
 
 class Block:
-    """`with producer.transaction():`."""
+    """The context manager of `with producer.transaction():`."""
 
     __slots__ = ("_deadline", "_last", "_manager", "_own", "_transaction")
 
@@ -109,7 +110,7 @@ class Block:
 
     def __enter__(self) -> None:
         manager = self._manager
-        if self._transaction is not None:  # else the inner end would be the outer's
+        if self._transaction is not None:  # the inner exit would end the outer one
             raise WaterdropError(
                 "this block is entered already; each `with` takes a transaction() of "
                 "its own"
@@ -121,8 +122,8 @@ class Block:
         transaction = Transaction(manager, self._deadline, last=self._last)
         self._transaction = transaction
         self._own = True
-        # A signal handler may raise wherever a call returns; after the last one here,
-        # what it raises is raised inside the block.
+        # A signal handler may raise wherever a call returns. After the last call here,
+        # its exception is raised inside the block.
         try:
             manager.begin(transaction)
             _ACTIVE.set((*_ACTIVE.get(), transaction))
@@ -147,13 +148,14 @@ class Block:
         try:
             return self._manager.end(transaction, error)
         finally:
-            # Not by token: a generator may be closed in another context.
+            # Without the token of `set`: a generator may be closed in another context.
             active = tuple(each for each in _ACTIVE.get() if each is not transaction)
             _ACTIVE.set(active)
             self._manager.release(transaction)
 
     def __del__(self) -> None:
-        # A signal handler raised on the first bytecode of `__exit__`.
+        # Reached while the block is entered if a signal handler raised on the first
+        # bytecode of `__exit__`.
         transaction = self._transaction
         if transaction is not None and self._own:
             self._manager.release(transaction)

@@ -1,4 +1,4 @@
-"""A transaction's commands to librdkafka, and which of their errors mean what."""
+"""A transaction's commands to librdkafka: slices, retries, and what an error means."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ if TYPE_CHECKING:
     from waterdrop_py.config import Config
 
 SLICE: Final = 0.5
-"""Seconds of one native call, which is deaf to Ctrl-C. Called again, each of the
-commands goes on where it was (librdkafka's own documentation of `timeout_ms`)."""
+"""Seconds per native call, during which Ctrl-C has no effect. A command that is called
+again goes on where it was (librdkafka's documentation of `timeout_ms`)."""
 ATTEMPT: Final = 10.0
-"""Seconds of one attempt."""
+"""Seconds per attempt."""
 _TICK: Final = 0.001
+"""Seconds between two tries to get the poll lock, and of the shortest native call."""
 
 
 class CommandError(Exception):
-    """A command failed for good. Internal: what a user gets is `error`."""
+    """A command failed for good. Internal: the user gets `error`.
+
+    `abortable`: the transaction has to be aborted.
+    """
 
     def __init__(self, error: ProduceError, *, abortable: bool) -> None:
         super().__init__(str(error))
@@ -56,18 +60,19 @@ class Commands:
         command: Callable[[Client, float], object],
         deadline: float,
     ) -> None:
-        """Run `command`, again while its error says that this may help, and `deadline`
-        allows it. `name` is that of its `error.occurred`.
+        """Run `command(client, seconds)`, and repeat it after a retriable error.
+
+        Blocks until `deadline` at most. `name` ends the type of its `error.occurred`.
 
         Raises:
-            CommandError: it does not help, or not any more.
+            CommandError: the error is not retriable, or the attempts are used up.
         """
         for attempt in range(1, self._most + 1):
             try:
                 _in_slices(client, command, deadline)
             except KafkaException as raised:
                 native: Any = refusal_of(raised)
-                # After a fatal error the code may also say "retriable": it never helps.
+                # After a fatal error the code may also say "retriable". It never is.
                 if native.fatal():
                     client.note_fatal(native)
                 lost = client.fatal
@@ -96,21 +101,21 @@ class Commands:
 def _in_slices(
     client: Client, command: Callable[[Client, float], object], deadline: float
 ) -> None:
-    """One attempt. It holds the poll turn, because the command may serve reports,
-    which one thread at a time does."""
+    """Make one attempt. It holds the poll lock, because a command may serve reports,
+    and one thread at a time may do that."""
     give_up = min(deadline, clock.system_now() + ATTEMPT)
     while True:
         ticket = Ticket()
         try:
             client.borrows.append(None)
-            _take_turn(client, ticket, give_up)
-            client.opened_native()  # it may have been replaced meanwhile
+            _take_poll_lock(client, ticket, give_up)
+            client.opened_native()  # raises if the client was closed meanwhile
             try:
                 left = give_up - clock.system_now()
                 client.run(partial(command, client), min(SLICE, max(_TICK, left)))
             except KafkaException as error:
-                passing = code_name(refusal_of(error)) == "timed_out"
-                if not passing or clock.system_now() >= give_up:
+                slice_over = code_name(refusal_of(error)) == "timed_out"
+                if not slice_over or clock.system_now() >= give_up:
                     raise
             else:
                 return
@@ -121,7 +126,7 @@ def _in_slices(
             client.leave(ticket)
 
 
-def _take_turn(client: Client, ticket: Ticket, give_up: float) -> None:
+def _take_poll_lock(client: Client, ticket: Ticket, give_up: float) -> None:
     while not client.poll_lock.take(ticket):
         if client.polled_by_this_thread():
             raise ReentrantCallError(

@@ -1,4 +1,4 @@
-"""How a transaction ends: committed, aborted, or with a client that is replaced."""
+"""The end of a transaction: commit, abort, or another client after a fatal error."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting
+from waterdrop_py._engine.client.kafka_errors import PURGED
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.reports import flush
 from waterdrop_py._engine.reports.giving_up import GIVE_UP
-from waterdrop_py._engine.reports.handler import PURGED
 from waterdrop_py._engine.transactions.commands import CommandError
 from waterdrop_py.errors import AbortTransaction, ProduceError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from waterdrop_py.config import Config
 
 _LAST_TRY: Final = 0.25
-"""Seconds for an abort whose bound is over already."""
+"""Seconds that an abort gets when the deadline of its transaction is over."""
 
 
 class TransactionEnd:
@@ -42,27 +42,29 @@ class TransactionEnd:
         self._abort_wait = config.wait_timeout_on_transaction_abort / 1000
 
     def finish(self, transaction: Transaction, error: BaseException | None) -> bool:
-        """Commit, or abort; whether `error` is swallowed.
+        """Commit, or abort if `error` or an inner block says so.
+
+        Returns whether `error` is swallowed.
 
         Raises:
             ProduceError: the commit failed, or an inner block had failed.
         """
         transaction.open = False
         started = clock.system_now()
-        note_fatal = transaction.note_fatal
-        if error is None and note_fatal is None:
+        failure = transaction.failure
+        if error is None and failure is None:
             self._commit_or_abort(transaction)
         else:
-            self.abort(transaction, error if error is not None else note_fatal)
+            self.abort(transaction, error if error is not None else failure)
             self._raise_what_purged(transaction, error)
         swallowed = isinstance(error, AbortTransaction)
-        quiet = note_fatal is None or isinstance(note_fatal, AbortTransaction)
-        if error is None and not quiet:
+        is_silent = failure is None or isinstance(failure, AbortTransaction)
+        if error is None and not is_silent:
             raise ProduceError(
                 "an inner block of the transaction had failed, so it was aborted "
                 "(aborted)",
                 code="aborted",
-            ) from note_fatal
+            ) from failure
         if error is None or swallowed:
             took_ms = (clock.system_now() - started) * 1000
             self._emitter.emit("transaction.finished", duration_ms=took_ms)
@@ -71,7 +73,7 @@ class TransactionEnd:
     def _raise_what_purged(
         self, transaction: Transaction, error: BaseException | None
     ) -> None:
-        """The client was lost, and a verb has seen no more of it than a purge."""
+        """Raise the fatal error of the client where `error` only says "purged"."""
         fatal = transaction.begun_client().fatal
         purged = isinstance(error, ProduceError) and error.code in PURGED
         if purged and fatal is not None:
@@ -83,16 +85,16 @@ class TransactionEnd:
             self._commit(transaction)
         except ProduceError:
             raise
-        except BaseException as torn:
+        except BaseException as interruption:
             if client.in_transaction:  # a signal handler raised before it was committed
-                self.abort(transaction, torn)
+                self.abort(transaction, interruption)
             raise
 
     def _commit(self, transaction: Transaction) -> None:
         client = transaction.begun_client()
         started = clock.system_now()
         # Reports are served here, and not inside the native commit: a fatal error
-        # among them would tear one.
+        # among them would interrupt it.
         flush.wait_until(
             client,
             lambda: not client.in_flight() or client.fatal is not None,
@@ -117,7 +119,7 @@ class TransactionEnd:
         self._emitter.emit("transaction.committed", duration_ms=took_ms)
 
     def _after_failure(self, transaction: Transaction, failed: CommandError) -> None:
-        """A commit failed: abort once, or replace the client once; never both."""
+        """Abort once, or replace the client once, after a commit that failed."""
         if failed.error.fatal:
             self._reload(transaction, failed.error)
         else:
@@ -128,10 +130,10 @@ class TransactionEnd:
             self._recovery.reload(transaction.begun_client(), error, None)
 
     def abort(self, transaction: Transaction, cause: BaseException | None) -> None:
-        """Abort. What goes wrong is told, and not raised: the cause counts more.
+        """Abort. Errors become `error.occurred` and are not raised: `cause` is.
 
-        When it cannot be aborted the life stays marked: the next transaction begins
-        on another client.
+        If the abort fails, the client stays marked as in a transaction, and the next
+        transaction begins on another client.
         """
         client = transaction.begun_client()
         if client.fatal is not None:
@@ -156,8 +158,8 @@ class TransactionEnd:
             self._emitter.error("transaction.abort", error)
             return
         client.in_transaction = False
-        # librdkafka has purged what was left. A report that a slow callback holds up
-        # is served later: the client lives on.
+        # librdkafka has purged what was left. A report that a slow callback delays is
+        # served later: the client stays open.
         until = clock.system_now() + GIVE_UP
         waiting.wait_turn(client, lambda: not client.in_flight(), until, idle=0.01)
         took_ms = (clock.system_now() - started) * 1000

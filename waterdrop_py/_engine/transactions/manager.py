@@ -1,4 +1,4 @@
-"""Transactions: one at a time for a producer, owned by the context that began it."""
+"""The transactions of a producer: one at a time, owned by the context that began it."""
 
 from __future__ import annotations
 
@@ -38,22 +38,23 @@ if TYPE_CHECKING:
     from waterdrop_py.config import Config
 
 _RECHECK: Final = 0.5
+"""Seconds until a thread that waits for the lock tries again without a wake-up."""
 
 
 class Transactions:
     """The transactions of one producer. Thread-safe.
 
-    `_claim` is the transaction lock: outermost of all, held from begin to the end of
-    the block. It protects which transaction librdkafka is in.
+    `_lock` is held from the begin of a transaction to the end of its block. It is the
+    outermost lock, and protects which transaction librdkafka is in.
     """
 
     __slots__ = (
-        "_claim",
         "_commands",
         "_connection",
         "_emitter",
         "_end",
-        "_patience",
+        "_lock",
+        "_max_wait",
         "_recovery",
         "_running",
         "_shut",
@@ -71,39 +72,39 @@ class Transactions:
         self._connection = connection
         self._emitter = emitter
         self._recovery = recovery
-        self._patience = config.max_wait_timeout / 1000
+        self._max_wait = config.max_wait_timeout / 1000
         self._commands = Commands(config, emitter)
         self._end = TransactionEnd(config, emitter, recovery, self._commands)
-        self._claim = Claim()
+        self._lock = Claim()
         self._wakeups: list[Wakeup] = []
         self._running: Transaction | None = None
         self._waiting_jobs: list[Callable[[], None]] = []
         self._shut = False
-        connection.hooks.keep_client_while(self.hold)
-        connection.hooks.inside_while(self._mine)
+        connection.hooks.keep_client_while(self.refusal)
+        connection.hooks.inside_while(self._locked_by_this_thread)
         connection.hooks.prepare_with(self._prepare)
         connection.hooks.on_reset(self.reset)
 
-    # -- who is in it ------------------------------------------------------
+    # -- which transaction -------------------------------------------------
 
     def current(self) -> Transaction | None:
         """The transaction that the calling context is inside of."""
         check()
         return innermost(self)
 
-    def joined(self) -> bool:
-        """Whether what the calling context sends now belongs to the one that runs."""
+    def inside_open(self) -> bool:
+        """Whether what the calling context sends belongs to the running transaction."""
         running = self._running
         return running is not None and running.open and inside(running)
 
     def fail(self, error: BaseException) -> None:
-        """Abort the one that the calling context is inside of, when it ends."""
+        """Have the transaction of the calling context aborted when it ends."""
         around = self.current()
         if around is not None:
             around.fail(error)
 
-    def hold(self) -> Refusal | None:
-        """What a transaction has against a close of the client."""
+    def refusal(self) -> Refusal | None:
+        """Why the client may not be closed: a transaction runs."""
         running = self._running
         if running is None:
             return None
@@ -111,18 +112,21 @@ class Transactions:
         return Refusal("transaction", 1, age_ms, running.owner)
 
     def block(self, deadline: float = inf, *, last: bool = False) -> Block:
-        """A block: a transaction of its own, or part of the one around it."""
+        """A `with` block: a new transaction, or part of the one around it.
+
+        `last`: the transaction of a close.
+        """
         return Block(self, deadline, last=last)
 
-    def _mine(self) -> bool:
-        return self._claim.mine
+    def _locked_by_this_thread(self) -> bool:
+        return self._lock.mine
 
     def reset(self) -> None:
-        """Be as if just made: this is a forked child, outside of any transaction."""
+        """Start afresh in a forked child, which is in no transaction."""
         if self._running is not None:
             self._running.open = False
         self._shut = False
-        self._claim = Claim()
+        self._lock = Claim()
         self._wakeups = []
         self._running = None
         self._waiting_jobs = []
@@ -130,9 +134,9 @@ class Transactions:
     # -- begin -------------------------------------------------------------
 
     def begin(self, transaction: Transaction) -> None:
-        """Wait for the transaction before this one, and begin.
+        """Wait for the transaction before this one, and begin it.
 
-        The caller gives it up, `abandon`, when this raises.
+        Blocks for `max_wait_timeout` at most. If it raises, the caller calls `abandon`.
         """
         self._refuse_closed(transaction)
         if self._connection.client.polled_by_this_thread() or self._connection.mine:
@@ -140,18 +144,17 @@ class Transactions:
                 "a transaction cannot begin inside a callback of its own client, "
                 "which holds up the reports that it would wait for"
             )
-        until = min(transaction.deadline, clock.system_now() + self._patience)
-        self._take_claim(transaction.ticket, until)
+        until = min(transaction.deadline, clock.system_now() + self._max_wait)
+        self._acquire(transaction.ticket, until)
         self._refuse_closed(transaction)  # closed while this one waited
         try:
             client = self._ready(transaction, until)
         except ProduceError as error:
-            if (
-                self._connection.fatal_client is not None
-            ):  # else its registration has told of it
+            # An error of the registration was emitted by its command.
+            if self._connection.fatal_client is not None:
                 self._emitter.error("transaction.begin", error, attempt=1, retry=False)
             raise
-        # From here on it is not known whether librdkafka is in one.
+        # From here on, librdkafka may be in a transaction.
         client.begun_at = clock.now()
         client.in_transaction = True
         try:
@@ -188,18 +191,19 @@ class Transactions:
             )
 
     def _ready(self, transaction: Transaction, until: float) -> Client:
-        """A client that is in no transaction, and that nobody closes from here on.
+        """A client that is in no transaction, and stays open from here on.
 
-        `ready` comes first, so that it may replace a client that is too old;
-        `_running` keeps the client, and is set before the second look at the slot:
-        whoever retires it publishes that first and asks `hold` second.
+        1. The client is opened first, so that one that is too old is replaced.
+        2. `_running` is set, and only then is `connection.client` looked at again.
+        3. A disconnect publishes that the client is gone, and only then asks `refusal`.
+           One of the two sees the other.
         """
         connection = self._connection
         while True:
             client = open_noted(connection, until)
             if (client.in_transaction or client.sequence_gap) and client.fatal is None:
-                # The end of the one before was torn, or failed, or a message was
-                # refused: only a new client surely works.
+                # The transaction before did not surely end, or a message was refused.
+                # Only a new client is sure to work.
                 discard(connection, client)
                 continue
             transaction.client = client
@@ -208,9 +212,9 @@ class Transactions:
                 return client
             self._running = None
 
-    def _take_claim(self, ticket: Ticket, deadline: float) -> None:
-        while not self._claim.take(ticket):
-            if self._claim.mine:
+    def _acquire(self, ticket: Ticket, deadline: float) -> None:
+        while not self._lock.take(ticket):
+            if self._lock.mine:
                 raise ReentrantCallError(
                     "this thread is inside a transaction that the running context "
                     "(an asyncio task, or a signal handler) does not belong to"
@@ -223,13 +227,13 @@ class Transactions:
             wakeup = Wakeup()
             self._wakeups.append(wakeup)
             try:
-                if self._claim.taken:
+                if self._lock.taken:
                     wakeup.wait(min(left, _RECHECK))
             finally:
                 self._wakeups.remove(wakeup)
 
     def abandon(self, transaction: Transaction, error: BaseException) -> None:
-        """It did not begin, or was torn as it did: nobody is inside."""
+        """Abort and release a transaction whose begin raised `error`."""
         try:
             if transaction.open:
                 transaction.open = False
@@ -238,30 +242,30 @@ class Transactions:
             self.release(transaction)
 
     def release(self, transaction: Transaction) -> None:
-        """The transaction has ended, whichever way: the next one may begin."""
+        """Let the next transaction begin: this one has ended, in whatever way."""
         transaction.open = False
         if self._running is transaction:
             self._running = None
-        self._give_back(transaction.ticket)
+        self._release_lock(transaction.ticket)
         self._connection.reschedule()
 
     def after_transaction(self, job: Callable[[], None]) -> None:
         """Run `job` on another thread when no transaction is running.
 
-        The job is added before the look at the claim, and `release` gives it back
-        before it looks for jobs: one of the two sees the other.
+        The job is added before the lock is tried. A release frees the lock before it
+        looks for jobs. One of the two sees the other.
         """
         self._waiting_jobs.append(job)
         ticket = Ticket()
         try:
-            self._claim.take(ticket)
+            self._lock.take(ticket)
         finally:
-            self._give_back(ticket)
+            self._release_lock(ticket)
 
     @ends_step
-    def _give_back(self, ticket: Ticket) -> None:
-        """Give the claim back, wake who waits for it, and start what waited."""
-        if not self._claim.release(ticket):
+    def _release_lock(self, ticket: Ticket) -> None:
+        """Release the lock, wake the threads that wait for it, and start the jobs."""
+        if not self._lock.release(ticket):
             return
         for wakeup in tuple(self._wakeups):
             wakeup()
@@ -273,19 +277,21 @@ class Transactions:
             self._connection.runtime.workers.submit(job)
 
     def shut(self, deadline: float) -> None:
-        """For `close`: let no other transaction begin, and wait for the running one,
-        until `deadline` at most."""
+        """Refuse new transactions, and wait for the running one; for `close`.
+
+        Blocks until `deadline` at most.
+        """
         self._shut = True
         ticket = Ticket()
         try:
-            self._take_claim(ticket, deadline)
+            self._acquire(ticket, deadline)
         except DeliveryTimeoutError:
             return
         except BaseException:
-            self._shut = False  # the close does not take place
+            self._shut = False  # the close was interrupted
             raise
         finally:
-            self._give_back(ticket)
+            self._release_lock(ticket)
 
     def end(self, transaction: Transaction, error: BaseException | None) -> bool:
         """Commit, or abort; whether `error` is swallowed. See `TransactionEnd`."""

@@ -21,8 +21,10 @@ def mark_as_consumed(
 ) -> None:
     """Collect the positions behind `messages`, for the commit of `transaction`.
 
+    Asks no broker. Thread-safe.
+
     Raises:
-        TransactionRequiredError: there is none, or it ended meanwhile.
+        TransactionRequiredError: there is no transaction, or it ended meanwhile.
         TransactionalOffsetInvalidError: with every violation.
     """
     if transaction is None:

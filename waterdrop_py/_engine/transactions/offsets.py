@@ -1,4 +1,4 @@
-"""The positions behind consumed messages, as a transaction takes them."""
+"""Consumed messages, checked and turned into the positions that are committed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from waterdrop_py._settings.redact import kind, short_repr
 from waterdrop_py.errors import TransactionalOffsetInvalidError
 from waterdrop_py.message import MAX_PARTITION
 
-_MAX_OFFSET: Final = 2**63 - 2  # the one behind it is an int64 on the wire
+_MAX_OFFSET: Final = 2**63 - 2  # the offset behind it is an int64 on the wire
 _MAX_NAMED: Final = 10
-"""Messages of a batch whose faults are named; the others are counted."""
+"""Faulty messages of a batch that an error names; the others are counted."""
 
 
 class Position(NamedTuple):
-    """Where a consumer goes on in one partition."""
+    """The offset at which a consumer of one partition is to continue."""
 
     offset: int
     metadata: str | None
@@ -29,7 +29,7 @@ Positions = dict[tuple[str, int], Position]
 
 
 def listed_consumed(messages: Any) -> list[Any]:
-    """What was consumed as a list: one message, or an iterable of them."""
+    """Consumed messages as a list, from one message or an iterable of them."""
     if isinstance(messages, list | tuple):
         return list(messages)
     foreign = isinstance(messages, str | bytes | Mapping | type)
@@ -43,7 +43,7 @@ def checked_positions(
 ) -> Positions:
     """The highest position of each partition, for `mark_as_consumed`.
 
-    `single`: one message was given, and no list of them.
+    `single`: the user gave one message, not a list.
 
     Raises:
         TransactionalOffsetInvalidError: with every violation.
@@ -76,9 +76,9 @@ def checked_positions(
 
 
 def _take(message: Any, metadata: Any, highest: Positions) -> str | None:
-    """Note the position behind `message`; what is wrong with it, or None."""
-    # Of "end of partition" the offset is that of the message to come, and the one
-    # behind it would skip that message.
+    """Note the position behind `message`. Returns what is wrong with it, or None."""
+    # An "end of partition" carries the offset of the next message. The position behind
+    # that would skip it.
     failure = _answer(message, "error")
     if isinstance(failure, KafkaError):
         return f"{type(message).__name__} of an error of the consumer: {failure}"

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from waterdrop_py._engine.client.pending import Place
 from waterdrop_py._engine.produce.validation.fields import KNOWN_TOPICS
-from waterdrop_py.delivery import DeliveryHandle, Place
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.message import MAX_PARTITION
 
 if TYPE_CHECKING:

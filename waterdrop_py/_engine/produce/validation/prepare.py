@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from waterdrop_py._engine.client.pending import ANYWHERE, Place
 from waterdrop_py._engine.produce.validation import fields
 from waterdrop_py._engine.produce.validation.messages import Violations, as_message
 from waterdrop_py._engine.produce.validation.plain import recognise
-from waterdrop_py.delivery import ANYWHERE, DeliveryHandle, Place
+from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import MessageInvalidError
 
 if TYPE_CHECKING:
@@ -27,8 +28,16 @@ def fill(message: Message, limit: int | None) -> DeliveryHandle:
     handle._topic = fields.topic(message.topic, errors)
     handle._payload = sent = fields.payload(message.payload, errors)
     handle._key = fields.key("key", message.key, errors)
-    handle._place = _place(message, errors)
-    handle._headers = fields.headers(message.headers, errors)
+    if (
+        message.partition is None
+        and message.partition_key is None
+        and message.timestamp is None
+    ):
+        handle._place = None
+    else:
+        handle._place = _place(message, errors)
+    given = message.headers
+    handle._headers = None if given is None else fields.headers(given, errors)
     handle._label = message.label
     # The size is judged of a message that is right otherwise.
     if not errors and limit is not None and sent is not None and len(sent) > limit:
@@ -49,18 +58,11 @@ def fill_to_wait_for(message: Message, limit: int | None) -> DeliveryHandle:
 
 
 def _place(message: Message, errors: dict[str, str]) -> Place | None:
-    """Where the message goes, and when it was; None for most, which say neither."""
-    partition, key, timestamp = (
-        message.partition,
-        message.partition_key,
-        message.timestamp,
-    )
-    if partition is None and key is None and timestamp is None:
-        return None
+    """Partition, partition key and timestamp; None where nothing but -1 was given."""
     place = Place(
-        fields.partition(partition, errors),
-        fields.key("partition_key", key, errors),
-        fields.timestamp(timestamp, errors),
+        fields.partition(message.partition, errors),
+        fields.key("partition_key", message.partition_key, errors),
+        fields.timestamp(message.timestamp, errors),
     )
     return None if place == ANYWHERE else place
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from waterdrop_py._engine.connection.brokers import MOST, Brokers
+from waterdrop_py._engine.client.learned_brokers import MOST, Brokers
 
 
 def metadata(*servers: tuple[str, int], cluster: str | None = "A") -> Any:

@@ -12,8 +12,6 @@ from waterdrop_py.events import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from waterdrop_py.delivery import DeliveryHandle
-
 _LONGEST: Final = 40
 """Characters of a key or a label that are shown."""
 # librdkafka's own defaults (CONFIGURATION.md).
@@ -30,19 +28,16 @@ _LIMITS: Final = {
 }
 
 
-def subject_of(handle: DeliveryHandle, partition: int | None = None) -> str:
+def subject(topic: str, partition: int | None, key: Any, label: Any) -> str:
     """The topic, partition, key and label of a message, as far as it has them."""
-    place = handle._place
-    if partition is None and place is not None:
-        partition = place.partition
     where = "" if partition is None or partition < 0 else f" partition {partition}"
     details = [
         f"{name} {short(value)}"
-        for name, value in (("key", handle._key), ("label", handle._label))
+        for name, value in (("key", key), ("label", label))
         if value is not None
     ]
     shown = f" ({', '.join(details)})" if details else ""
-    return f"{handle._topic!r}{where}{shown}"
+    return f"{topic!r}{where}{shown}"
 
 
 def short(value: Any) -> str:

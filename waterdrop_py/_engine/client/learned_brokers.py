@@ -1,4 +1,4 @@
-"""The brokers that a producer's clients learn, for those that are opened later."""
+"""The brokers that a producer's clients have learned, beside `bootstrap.servers`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,38 @@
+"""Giving messages up whose reports do not come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.concurrency.still import StillProducer
+from tests.doubles import Bench
+from waterdrop_py._engine.produce.validation import fill
+from waterdrop_py._engine.reports.giving_up import lose, open_handles
+from waterdrop_py.message import Message
+
+if TYPE_CHECKING:
+    from waterdrop_py.delivery import DeliveryHandle
+
+
+def sent() -> tuple[DeliveryHandle, StillProducer]:
+    """A handle whose report does not come."""
+    producer = StillProducer(Bench())
+    handle = fill(Message("t", b"x"), None)
+    producer.dispatch.send(handle, "message.produce_async")
+    return handle, producer
+
+
+def test_handles_of_one_client_are_given_up() -> None:
+    """What watches them is called; handles of other clients stay open."""
+    handle, producer = sent()
+    other, second = sent()
+    called: list[DeliveryHandle] = []
+    for each in (handle, other):
+        each.add_done_callback(called.append)
+    client = producer.connection.client
+    assert open_handles(client) == [handle]
+    assert lose(client) == [handle]
+    assert (handle.done(), other.done()) == (True, False)
+    assert called == [handle]
+    second.connection.client.serve(0.0)
+    assert called == [handle, other]

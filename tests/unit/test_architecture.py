@@ -1,0 +1,51 @@
+"""What comments and docs name exists: tests, files, and the length of the map."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+SOURCES = sorted((ROOT / "waterdrop_py").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+NAME = re.compile(r"\btest_[a-z0-9_]+")
+FILE = re.compile(r"`((?:_engine|_settings|cli|testing|listeners)/[a-z_/]+\.py)`")
+
+
+def known_tests() -> set[str]:
+    """The names of all tests and of the files that have them."""
+    functions = {
+        name
+        for path in TESTS
+        for name in re.findall(r"def (test_[a-z0-9_]+)", path.read_text())
+    }
+    return functions | {path.stem for path in TESTS}
+
+
+def test_comments_and_docs_name_tests_that_exist() -> None:
+    """A race comment ends with its test, and the invariants with theirs."""
+    known = known_tests()
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in [*SOURCES, *DOCS]
+        for name in NAME.findall(path.read_text())
+        # A line that has no room for a whole name ends it with three dots.
+        if not any(each.startswith(name) for each in known)
+    }
+    assert not missing
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_docs_name_files_that_exist(page: Path) -> None:
+    """A newcomer finds each file that the docs send them to."""
+    named = FILE.findall(page.read_text())
+    assert [name for name in named if not (ROOT / "waterdrop_py" / name).exists()] == []
+
+
+def test_the_map_is_short() -> None:
+    """`docs/architecture.md` is read before the first change: a few pages."""
+    lines = (ROOT / "docs" / "architecture.md").read_text().splitlines()
+    assert len(lines) <= 200

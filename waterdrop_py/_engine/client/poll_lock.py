@@ -1,0 +1,55 @@
+"""Which thread polls a client, and which threads wait to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from waterdrop_py._engine.concurrency.locks import Claim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class PollLock(Claim):
+    """Held by the one thread that polls a client; only ever tried.
+
+    A thread that finds it held adds its wake-up to `waiters` and then looks again. The
+    holder releases first and wakes second: one of the two sees the other. Jobs that
+    need a client that no thread polls are added and run in the same way.
+    """
+
+    __slots__ = ("_jobs", "waiters")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiters: list[Callable[[], None]] = []
+        self._jobs: list[Callable[[], None]] = []
+
+    @property
+    def held_here(self) -> bool:
+        """Whether the calling thread holds it, further down its own stack."""
+        return self.mine and not self.heal()
+
+    def add_job(self, job: Callable[[], None]) -> None:
+        """Keep `job` for the next `run_jobs`."""
+        self._jobs.append(job)
+
+    def run_jobs(self) -> None:
+        """Run the jobs that waited for the release."""
+        while self._jobs:
+            try:
+                job = self._jobs.pop(0)
+            except IndexError:
+                break  # another thread took it
+            job()
+
+    def wake_next(self) -> bool:
+        """Wake one thread that waits to poll; whether there was one."""
+        while self.waiters:
+            try:
+                wakeup = self.waiters.pop(0)
+            except IndexError:
+                break  # another thread took it
+            wakeup()
+            return True
+        return False
