@@ -184,7 +184,7 @@ class Components:
 
     def refuse_late_subscription(self, name: str) -> None:
         """Raise where the open client was built without what the event `name` needs."""
-        client = self.connection.known
+        client = self.connection.current_client
         if client is None or client.statistics:
             return
         if name == "statistics.emitted":
