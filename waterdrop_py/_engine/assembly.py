@@ -291,7 +291,7 @@ def _transactions(
 ) -> Transactions:
     recovery = Recovery(connection, emitter, _for_transactions(config))
     transactions = Transactions(config, connection, emitter, recovery)
-    connection.reports.transactional = True
+    connection.reports.for_transactions()
     return transactions
 
 

@@ -106,5 +106,5 @@ def test_what_a_factorys_client_raises_is_told(bench: Bench, make: Make) -> None
         eventually(lambda: bool(events), "it was told")
     (told,) = [event for event in events if event.name == "error.occurred"]
     assert told["type"] == "librdkafka.error"
-    assert connection.client.ask_at == float("inf")
-    assert not connection.client.asking
+    assert connection.client.asking.ask_at == float("inf")
+    assert not connection.client.asking.requests

@@ -38,10 +38,10 @@ def test_callers_share_one_request(bench: Bench, make: Make) -> None:
         runs = [Run(lambda: producer.partition_count("t")) for _ in range(100)]
         park.entered()
         connection = slot_of(producer)
-        eventually(lambda: len(connection.client.asking["t"].wakeups) == 100)
+        eventually(lambda: len(connection.client.asking.requests["t"].wakeups) == 100)
     assert [run.result() for run in runs] == [3] * 100
     assert bench.calls["list_topics"] == 1
-    assert not connection.client.asking
+    assert not connection.client.asking.requests
 
 
 def test_a_caller_with_more_time_goes_on(bench: Bench, make: Make) -> None:
@@ -54,9 +54,10 @@ def test_a_caller_with_more_time_goes_on(bench: Bench, make: Make) -> None:
         park.entered()
         long = Run(lambda: producer.connect(BOUND))
         connection = slot_of(producer)
-        eventually(lambda: len(connection.client.asking["t"].wakeups) == 2)
+        eventually(lambda: len(connection.client.asking.requests["t"].wakeups) == 2)
         assert not short.result().healthy
-        assert connection.client.asking["t"].until > clock.system_now() + BOUND / 2
+        request = connection.client.asking.requests["t"]
+        assert request.until > clock.system_now() + BOUND / 2
     assert long.result() is producer
     assert bench.calls["list_topics"] == 1
 
@@ -100,7 +101,7 @@ def test_a_close_meets_a_caller_that_waits(bench: Bench, make: Make) -> None:
     eventually(lambda: not bench.open_clients)
 
 
-def test_a_client_is_kept_while_somebody_waits_for_metadata(
+def test_a_client_is_kept_while_a_caller_waits_for_metadata(
     time_: FakeClock, bench: Bench, make: Make
 ) -> None:
     """A probe that takes longer than the idle timeout finds its client open; the
@@ -373,7 +374,7 @@ def test_an_answered_caller_keeps_the_client_until_it_leaves(
         connecting = Run(producer.connect)
         park.entered()
         connection = slot_of(producer)
-        connection.client.asking = Asking(connection.client.asking)
+        connection.client.asking.requests = Asking(connection.client.asking.requests)
         time_.advance(IDLE)
         eventually(lambda: named(make.events, "producer.disconnect_refused"))
     assert connecting.result() is producer
@@ -396,11 +397,11 @@ def test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client(
     with bench.park("list_topics") as park:
         connecting = Run(producer.connect)
         park.entered()
-        [request] = slot_of(producer).client.asking.values()
+        [request] = slot_of(producer).client.asking.requests.values()
         eventually(lambda: request.wakeups)
         request.wakeups = Bells(request.wakeups)
     with pytest.raises(KeyboardInterrupt):
         connecting.result()
-    assert not slot_of(producer).client.awaiting
+    assert not slot_of(producer).client.asking.callers
     time_.advance(IDLE)
     eventually(lambda: not bench.open_clients)

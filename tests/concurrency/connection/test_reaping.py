@@ -261,7 +261,7 @@ def test_a_message_of_native_is_waited_for_without_looking(
     bench.auto = False
     connection, schedule = still.connection, still.runtime.schedule
     client = open_noted(connection, None)
-    client.pinned = True  # as native() leaves it
+    client.pins.mark_used()  # as native() leaves it
     bench.client.produce("t", b"theirs", on_delivery=lambda *_: None)
     time_.advance(IDLE)
     assert schedule.sweep(time_.now()) == [connection]

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError
 
 from tests.concurrency.support import HookedCount, HookedMarks, named, slot_of
 from tests.doubles import Park, Run, eventually, kafka_failure
+from waterdrop_py._engine.client.pins import Pins
 from waterdrop_py._engine.client.poll_lock import PollLock
 from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.connection.disconnecting import disconnect
@@ -94,7 +95,7 @@ def test_send_after_the_last_look(bench: Bench, make: Make) -> None:
     producer.produce_sync("t", b"first")
     senders: list[Run] = []
 
-    class Looked(list[Any]):
+    class Looked(Pins):
         """The pins, which are looked at last."""
 
         def __iter__(self) -> Iterator[Any]:

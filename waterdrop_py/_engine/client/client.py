@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from math import inf
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
 
@@ -15,7 +14,10 @@ from waterdrop_py._engine.client.fatal import Fatal, Registration
 from waterdrop_py._engine.client.foreign import has_answered
 from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py._engine.client.kafka_errors import code_name
+from waterdrop_py._engine.client.metadata_asking import MetadataAsking
+from waterdrop_py._engine.client.pins import Pins
 from waterdrop_py._engine.client.poll_lock import PollLock
+from waterdrop_py._engine.client.transaction_state import TransactionState
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.call_marks import poller
 from waterdrop_py._engine.concurrency.contained import from_signal_handler
@@ -28,20 +30,11 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.client.report_sink import ReportSink
     from waterdrop_py._engine.client.watchers import Pending
-    from waterdrop_py._engine.concurrency.wakeup import Wakeup
     from waterdrop_py.typing import KafkaClient
 
 SLICE: Final = 0.15
 """Seconds of one native poll. Below the 0.2 s from which on confluent-kafka goes
 on polling after it served a report; and what a Ctrl-C waits for at the most."""
-
-
-class Pin(NamedTuple):
-    """Somebody outside the library uses the client."""
-
-    thread: int
-    owner: str
-    since: float
 
 
 class Client(MessageCounters):
@@ -56,9 +49,8 @@ class Client(MessageCounters):
     Attributes:
         quiet: nothing is un-acknowledged and nobody serves it often; the next
             send looks at the age, and sees to it that its report is served.
-        pins: who uses the client directly; `pinned` stays set, because what they
-            sent on it is not in our counters.
-        plain: a successful report concerns nobody but its handle.
+        pins: callers that use the client itself.
+        unobserved: a successful report concerns nobody but its handle.
         noted: the reaper was told of it, so its deadline is kept.
         last_activity: seconds on the clock, written by whoever serves reports.
         reached: a broker has answered, as far as was noted by who serves reports.
@@ -67,18 +59,13 @@ class Client(MessageCounters):
             what watches a handle that has its outcome, and (None, function, argument)
             for any other callback.
         telling: what is being said of the report in front.
-        spoilt: a message of a transaction was refused. librdkafka then skips numbers of
-            its sequence, and loses the next transaction to that (measured, 2.16).
-        transacting: a transaction was begun on it, and has not surely ended; `begun_at`
-            is when, in seconds on the clock.
+        transaction: which one it is in.
         registration: what a transactional client registers.
         fatal: the error that has ended the client, once it is known.
-        ask_at: seconds on the clock from which on a report has `ask` called.
         blocked: of the stand-in for a client that a deferred message has: whether
             the calling thread is what it waits for.
         answers_before: the answers of brokers that the clients before it had.
-        asking: requests for metadata in progress, by topic.
-        awaiting: a bell for each caller that waits for one, or has just been answered.
+        asking: its requests for metadata.
         between: who has the turn is between two polls, and not inside one.
     """
 
@@ -86,23 +73,16 @@ class Client(MessageCounters):
         "__weakref__",
         "answers_before",
         "arrived",
-        "ask",
-        "ask_at",
         "asking",
-        "awaiting",
-        "begun_at",
         "between",
         "blocked",
         "borrows",
         "fatal",
-        "in_transaction",
         "last_activity",
         "native",
         "noted",
         "on_settled",
-        "on_unpinned",
         "opened_at",
-        "pinned",
         "pins",
         "poll_at",
         "poll_lock",
@@ -114,13 +94,13 @@ class Client(MessageCounters):
         "refusals",
         "registration",
         "reports",
-        "sequence_gap",
         "statistics",
         "telling",
+        "transaction",
         "unobserved",
     )
 
-    def __init__(  # noqa: PLR0915 - a line for each attribute
+    def __init__(
         self, reports: ReportSink[Client], poll_soon: Callable[[Client], None]
     ) -> None:
         super().__init__()
@@ -131,10 +111,9 @@ class Client(MessageCounters):
         self.telling: Any = None
         self.poll_soon = poll_soon
         self.between = False
-        self.asking: dict[str, Any] = {}
-        self.awaiting: dict[Wakeup, None] = {}
+        self.asking = MetadataAsking()
+        self.transaction = TransactionState()
         self.on_settled: Callable[[], None] | None = None
-        self.on_unpinned: Callable[[], None] | None = None
         # A deque: a list gives its memory back with the last mark, and takes it anew
         # with the next, which is a tenth of what the library does for a message.
         self.borrows: deque[None] = deque()
@@ -149,14 +128,9 @@ class Client(MessageCounters):
         self.answers_before = 0
         self.fatal: Fatal | None = None
         self.registration: Registration | None = None
-        self.begun_at = 0.0
-        self.ask: Callable[[Client], None] | None = None
-        self.ask_at = inf
         self.refusals: set[str] = set()
-        self.pins: list[Pin] = []
-        self.pinned = False
+        self.pins = Pins()
         self.blocked: Callable[[], bool] | None = None
-        self.in_transaction = self.sequence_gap = False
 
     def polled_by_this_thread(self) -> bool:
         """Whether this thread is inside a poll of this client, further down."""
@@ -212,15 +186,15 @@ class Client(MessageCounters):
         if self.acknowledged + self.failed != before:
             self.last_activity = clock.now()
             self.progress_at = clock.system_now()
-            if self.last_activity >= self.ask_at and self.ask is not None:
-                self.ask(self)
+            asking = self.asking
+            if self.last_activity >= asking.ask_at and asking.ask is not None:
+                asking.ask(self)
 
     def note_fatal(self, native: Any) -> None:
         """Note the fatal error. The first one that tells more than `_FATAL` stays."""
         known = self.fatal
         if known is None or code_name(known.native) == "fatal":
-            lasted = clock.now() - self.begun_at if self.in_transaction else None
-            self.fatal = Fatal(native, self.registration, lasted)
+            self.fatal = Fatal(native, self.registration, self.transaction.age())
 
     def _resend(self) -> None:
         """Have messages handed over again; here and now where no thread starts."""
@@ -356,13 +330,37 @@ class Client(MessageCounters):
             return True
         return client is not None and len(client) > 0
 
-    def asks(self) -> bool:
-        """Whether a native request for metadata is in progress."""
-        return any(request.running for request in tuple(self.asking.values()))
+    def touch(self) -> None:
+        """The client is used: its idle time begins anew."""
+        self.last_activity = clock.now()
 
-    def awaited(self) -> int:
-        """How many callers wait for an answer to a request for metadata."""
-        return len(self.awaiting)
+    def opened(self, on_settled: Callable[[], None], *, limited: bool) -> None:
+        """Its producer is about to use it. `on_settled` is called when nothing is in
+        flight, after a close was refused; `limited`: it may fall due."""
+        self.on_settled = on_settled
+        self.noted = not limited
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at whether others than their handles hear of reports.
+
+        Two threads may be here at once, and the one with the older answer may be
+        the last to write; so each looks again after its write.
+        """
+        while self.unobserved != (unobserved := self.reports.unobserved):
+            self.unobserved = unobserved
+
+    def observe_reports(self) -> None:
+        """Have every report settled by `drain` from now on."""
+        self.unobserved = False
+
+    def note_deadline(self) -> None:
+        """The reaper knows when the client falls due, or it never does."""
+        self.noted = True
+
+    def drop_native(self) -> None:
+        """The native client is destroyed, or is not this process's to use."""
+        self.native = self.produce = None
 
     def opened_native(self) -> KafkaClient:
         """The client, for a caller that keeps no reference to it.
@@ -382,7 +380,7 @@ class Client(MessageCounters):
 
     def theirs(self) -> int:
         """What users of the bare client have on their way. Client alive."""
-        if not self.pinned or self.native is None:
+        if not self.pins.ever or self.native is None:
             return 0
         return max(0, len(self.native) - self.in_flight())
 

@@ -54,6 +54,11 @@ class MessageCounters:
         outcomes = self.acknowledged + self.failed
         return max(0, self.taken() - outcomes)
 
+    def give_up(self, error: BaseException) -> None:
+        """Every handle without an outcome gets `error`; the first one stays."""
+        if self.given_up is None:
+            self.given_up = error
+
     def count_off(self, numbered: int) -> None:
         """Count the numbers below `numbered` without an outcome as refused."""
         known = peek(self.refused) + self.acknowledged + self.failed

@@ -103,6 +103,11 @@ class Factory:
         # Whoever reads a configuration sees a mapping; they are all made of `copied`.
         self.kafka = cast("Properties", config.kafka if kafka is None else kafka)
 
+    def change(self, kafka: Properties) -> Properties:
+        """Open clients with `kafka` from now on; the properties until now."""
+        before, self.kafka = self.kafka, kafka
+        return before
+
     @property
     def servers(self) -> str:
         """The bootstrap servers, for messages to people."""

@@ -43,6 +43,10 @@ class ReportSink(Protocol[_Client_contra]):
         """The bootstrap servers, for messages to people."""
 
     @property
+    def unobserved(self) -> bool:
+        """Whether a successful report concerns its handle alone."""
+
+    @property
     def diagnosis(self) -> Diagnosis:
         """The most telling connection error since the last success."""
 

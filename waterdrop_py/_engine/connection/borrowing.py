@@ -6,7 +6,8 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from waterdrop_py._engine.client.borrow_marks import borrower
-from waterdrop_py._engine.client.client import Client, Pin
+from waterdrop_py._engine.client.client import Client
+from waterdrop_py._engine.client.pins import Pin
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py.errors import WaterdropError
@@ -42,7 +43,7 @@ class Pinned:
             client.pins.append(pin)
             native = client.native
             if self._connection.client is client and native is not None:
-                client.pinned = True
+                client.pins.mark_used()
                 self._client = client
                 return native
             client.pins.remove(pin)
@@ -52,8 +53,7 @@ class Pinned:
         if client is None:
             return
         client.pins.remove(self._pin)
-        if client.on_unpinned is not None and not client.pins:
-            client.on_unpinned()
+        if client.pins.left_last():
             return
         client.poll_soon(client)
         if client.refusals:

@@ -66,7 +66,8 @@ def reopen(connection: Connection) -> bool:
     ticket = Ticket()
     try:
         if connection.lock.take(ticket) and connection.state is ConnectionState.CLOSED:
-            connection.shutdown = connection.reports.accounting = None
+            connection.shutdown = None
+            connection.reports.stop_drain()
             connection.hooks.reset()
             connection.state = ConnectionState.EMPTY  # no move: as in a forked child
     finally:

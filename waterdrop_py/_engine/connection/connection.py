@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 def _no_client() -> Client:
     client = Client(None, lambda _: None)  # type: ignore[arg-type]
-    client.native = client.produce = None
+    client.drop_native()
     return client
 
 
@@ -139,7 +139,7 @@ class Connection:
     def _new_reports(self) -> ReportHandler:
         factory = self.factory
         reports = ReportHandler(self.emitter, factory.servers, factory.on_delivery)
-        reports.resending = self._make_resending(self)
+        reports.resend_with(self._make_resending(self))
         return reports
 
     # -- what it is --------------------------------------------------------
@@ -190,17 +190,11 @@ class Connection:
         ]
 
     def refresh(self) -> None:
-        """The subscriptions have changed: find out again who wants to hear of reports.
-
-        Of two threads in here, the one with the older answer may write last. So each
-        reads again after its write.
-        """
+        """The subscriptions have changed: read again who wants to hear of reports."""
         self.reports.refresh()
         client = self.client
-        while client is not NO_CLIENT and client.unobserved != (
-            unobserved := self.reports.unobserved
-        ):
-            client.unobserved = unobserved
+        if client is not NO_CLIENT:
+            client.refresh()
 
     # -- the lock ----------------------------------------------------------
 
@@ -260,7 +254,7 @@ class Connection:
             except BaseException:
                 self.runtime.reaper.reschedule(self)
                 raise
-        client.noted = True
+        client.note_deadline()
 
     def restart_deadline(self) -> None:
         """It was active since: a reason for a refusal may be told again."""
@@ -321,7 +315,8 @@ class Connection:
         self.teardown = None
         transactional = self.reports.transactional
         self.reports = self._new_reports()
-        self.reports.transactional = transactional
+        if transactional:
+            self.reports.for_transactions()
         self.lock = LifecycleLock()
         self.hooks.reset()
         if self.is_closing:

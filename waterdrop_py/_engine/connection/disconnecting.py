@@ -92,7 +92,7 @@ def disconnect_if_due(connection: Connection, batch: TeardownBatch) -> None:
     #    (test_refusal_that_ends_while_it_is_noted).
     # Messages of `native()` are not counted in `blockers`. The poller serves them, and
     # reschedules (test_a_message_of_native_is_waited_for_without_looking).
-    if not blockers(connection, client) and (client.quiet or not client.pinned):
+    if not blockers(connection, client) and (client.quiet or not client.pins.ever):
         connection.reschedule()
 
 
@@ -126,7 +126,7 @@ def blockers(connection: Connection, client: Client) -> list[Refusal]:
     refusals = []
     # Marks first, messages second: a sender that removes its mark between the two has
     # its message counted by then (test_send_that_ends_between_the_two_looks).
-    calls = len(client.borrows) + client.awaited()
+    calls = len(client.borrows) + len(client.asking.callers)
     if waiting := client.in_flight():
         age_ms = (clock.now() - client.last_activity) * 1000
         refusals.append(Refusal("in_flight", waiting, age_ms))

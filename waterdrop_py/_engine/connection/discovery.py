@@ -30,7 +30,7 @@ delivered its first message quickly gets little time."""
 def watch(connection: Connection, client: Client) -> None:
     """Have `client` asked after its first report, unless it is a test double."""
     if native_of(client.native) is not None:
-        client.ask, client.ask_at = partial(ask_soon, connection), 0.0
+        client.asking.ask_after_report(partial(ask_soon, connection))
 
 
 def ask_soon(connection: Connection, client: Client) -> None:
@@ -39,7 +39,7 @@ def ask_soon(connection: Connection, client: Client) -> None:
     The poller submits the request, so that no thread starts on the caller's time. It is
     repeated until there is an answer, at most once in AGAIN seconds.
     """
-    client.ask_at = clock.now() + AGAIN
+    client.asking.ask_again_in(AGAIN)
     connection.runtime.poller.do(partial(learn, connection, client))
 
 

@@ -152,16 +152,16 @@ class Request:
             self.error = error
         finally:
             self.running = False
-            if self.client.asking.get(self.topic) is self:
-                del self.client.asking[self.topic]
+            if self.client.asking.requests.get(self.topic) is self:
+                del self.client.asking.requests[self.topic]
             self.over = True
             for wakeup in tuple(self.wakeups):
                 wakeup()
 
     def withdraw(self) -> None:
         """Forget it, for lack of a thread, unless a caller waits for it."""
-        if not self.wakeups and self.client.asking.get(self.topic) is self:
-            del self.client.asking[self.topic]
+        if not self.wakeups and self.client.asking.requests.get(self.topic) is self:
+            del self.client.asking.requests[self.topic]
 
     def _refuse_inside_a_poll(self) -> None:
         """Raise inside a callback of the client, where no thread can start: a native
@@ -211,12 +211,13 @@ class Request:
         partitions = self.connection.partitions
         if wanted or partitions.count(self.topic) is not None:
             partitions.learn(self.topic, self.answer)
-        if self.client.ask is None or not hasattr(self.answer, "cluster_id"):
+        if self.client.asking.ask is None or not hasattr(self.answer, "cluster_id"):
             return  # of a test double
-        self.client.ask_at = clock.now() + EVERY
+        self.client.asking.ask_again_in(EVERY)
         error = self.connection.factory.brokers.take(self.answer)
         if error is not None:
-            self.client.ask_at = inf  # this client may be of the other cluster
+            # This client may be of the other cluster.
+            self.client.asking.ask_no_more()
             self.connection.emitter.error("librdkafka.error", error)
 
     def _kept(self) -> bool:
@@ -278,13 +279,13 @@ def ask_aside(connection: Connection, topic: str, timeout: float = ASIDE) -> Non
 def _tell_what_a_factorys_client_raised(request: Request) -> None:
     error = request.error
     if error is not None and not isinstance(error, KafkaException):
-        request.client.ask_at = inf  # that client is not asked again
+        request.client.asking.ask_no_more()  # that client is not asked again
         request.connection.emitter.error("librdkafka.error", error)
 
 
 def joined(connection: Connection, client: Client, topic: str, until: float) -> Request:
     """The request that is in progress, or a new one."""
-    request: Request = client.asking.setdefault(
+    request: Request = client.asking.requests.setdefault(
         topic, Request(connection, client, topic, until)
     )
     request.until = max(request.until, until)
@@ -304,12 +305,12 @@ def wait_for(
     connection, client = request.connection, request.client
     wakeup = Wakeup()
     try:
-        # This adds a wake-up to `awaiting` and then reads `connection.client`. A
-        # disconnect detaches the client and then reads `awaiting`. One of the two sees
-        # the other (test_a_client_is_kept_while_somebody_waits_for_metadata). The entry
+        # This adds a wake-up to `callers` and then reads `connection.client`. A
+        # disconnect detaches the client and then reads `callers`. One of the two sees
+        # the other (test_a_client_is_kept_while_a_caller_waits_for_metadata). The entry
         # stays until this caller leaves, also once there is an answer
         # (test_an_answered_caller_keeps_the_client_until_it_leaves).
-        client.awaiting[wakeup] = None
+        client.asking.callers[wakeup] = None
         request.wakeups[wakeup] = None
         if held:
             request.keep_for_message()
@@ -329,14 +330,14 @@ def wait_for(
             if heard is not None:
                 heard(client)
         if active and request.answer is not None:
-            # Before the entry in `awaiting` is removed: the reaper may be deciding
+            # Before the entry in `callers` is removed: the reaper may be deciding
             # (test_a_due_client_is_active_before_it_is_left).
-            client.last_activity = clock.now()
+            client.touch()
         return request.answered
     finally:
         # First, and in one call of C: an entry that stayed would keep the client for
         # good (test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client).
-        client.awaiting.pop(wakeup, None)
+        client.asking.callers.pop(wakeup, None)
         request.wakeups.pop(wakeup, None)
         if client.refusals:
             connection.reschedule()

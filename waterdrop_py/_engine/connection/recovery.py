@@ -158,7 +158,6 @@ class Recovery:
         if errors:
             self._emitter.error("librdkafka.error", ConfigurationInvalidError(errors))
             return
-        before = factory.kafka
-        factory.kafka = properties
+        before = factory.change(properties)
         if any(value_of(before, each) != value_of(properties, each) for each in _WHERE):
             factory.brokers.forget()  # they may be of another cluster or listener

@@ -67,7 +67,7 @@ def _drop(client: Client, ticket: Ticket) -> None:
     """Forget the native client, then release the poll lock: no thread polls or counts
     a destroyed one."""
     try:
-        client.native = client.produce = None
+        client.drop_native()
         client.drain()
     finally:
         client.leave(ticket)
@@ -83,7 +83,7 @@ def _destroy(client: Client) -> None:
     native = client.native
     if native is None:
         return
-    if client.in_transaction and client.fatal is None:
+    if client.transaction.open and client.fatal is None:
         try:
             native.abort_transaction(LAST_ABORT)
         except KafkaException:
@@ -187,7 +187,7 @@ class Teardown:
         identities = identities_of(client.native)
         try:
             # With the poll lock held: nothing more is told of a detached client.
-            while client.asks():
+            while client.asking.running():
                 pause(INSIDE)
             # A fork waits by itself for the closes that it began.
             fork_guard = self._runtime.fork_guard
@@ -245,7 +245,7 @@ class Teardown:
 
     def _waits_for_an_answer(self) -> bool:
         late = clock.system_now() - self.started > ANSWER
-        return late and self.client.asks()
+        return late and self.client.asking.running()
 
     def abandon(self) -> None:
         """Give up a close that hangs. Its thread, a daemon, keeps the client.
@@ -253,7 +253,7 @@ class Teardown:
         A close that waits for the answer to a metadata request does not hang: it ends
         by itself, and destroys the client.
         """
-        asking = self.client.asks()
+        asking = self.client.asking.running()
         if asking:
             self._runtime.closes.note_move()  # so what it releases is not measured
         if self.finish() and not asking:

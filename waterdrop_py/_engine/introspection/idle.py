@@ -64,7 +64,7 @@ def _theirs(connection: Connection, client: Client) -> int:
 
     Asks the native client, so a mark keeps that from being destroyed meanwhile.
     """
-    if not client.pinned:
+    if not client.pins.ever:
         return 0
     try:
         client.borrows.append(None)

@@ -20,10 +20,11 @@ from waterdrop_py.errors import ProduceError, ReentrantCallError, about, shared
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.client.pending import Place
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.recovery import Recovery
     from waterdrop_py.config import Config
-    from waterdrop_py.delivery import DeliveryHandle, Place
+    from waterdrop_py.delivery import DeliveryHandle
 
 
 class Dispatch:

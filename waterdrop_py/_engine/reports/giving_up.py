@@ -32,10 +32,12 @@ def give_up(client: Client, deadline: float) -> list[DeliveryHandle]:
 def lose(client: Client) -> list[DeliveryHandle]:
     """Resolve every open handle of `client`: its report is held up, for too long."""
     lost = open_handles(client)
-    client.given_up = shared(
-        ProduceError(
-            "given up: the report was not served in time (purge_inflight)",
-            code="purge_inflight",
+    client.give_up(
+        shared(
+            ProduceError(
+                "given up: the report was not served in time (purge_inflight)",
+                code="purge_inflight",
+            )
         )
     )
     for handle in tuple(watchers.WATCHED):

@@ -137,6 +137,18 @@ class ReportHandler:
         self.foreign = foreign
         self.refresh()
 
+    def for_transactions(self) -> None:
+        """The producer is transactional: what is purged was given up by an abort."""
+        self.transactional = True
+
+    def resend_with(self, resending: Resending) -> None:
+        """Have `resending` take the reports of messages that are sent once more."""
+        self.resending = resending
+
+    def stop_drain(self) -> None:
+        """The close has ended, or the producer opens again."""
+        self.accounting = None
+
     def start_drain(self) -> CloseAccounting:
         """Account for outcomes from now on; a producer closes."""
         if self.accounting is None:
@@ -215,7 +227,7 @@ class ReportHandler:
                 failure = telling.failure
                 given_up = failure is not None and failure.code in PURGED
                 if self.transactional and failure is not None and not given_up:
-                    client.sequence_gap = True
+                    client.transaction.lost_message()
                 resolve(client, handle, native, failure, self.accounting, given_up)
             # else it was given up meanwhile, or this is a forked child
         watchers.notify(client, handle)
@@ -271,7 +283,8 @@ class ReportHandler:
                 "the message was delivered is not known (report_lost)",
                 code="report_lost",
             )
-            client.sequence_gap |= self.transactional
+            if self.transactional:
+                client.transaction.lost_message()
             resolve(client, handle, None, error, self.accounting, given_up=False)
             client.arrived.append((handle, None, None))
         client.drain()

@@ -193,7 +193,7 @@ class Shutdown:
         self._report: DrainReport | None = None
         self._wakeups: list[Wakeup] = []
         if client is not None:
-            client.unobserved = False
+            client.observe_reports()
 
     def must_not_wait(self) -> bool:
         """Whether the calling thread would wait for the call that it interrupted."""
@@ -316,14 +316,14 @@ class Shutdown:
                 self._begin(teardown)
         teardown.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
         self._client = None
-        connection.reports.accounting = None
+        connection.reports.stop_drain()
 
     def _begin(self, teardown: Teardown) -> None:
         client, workers = teardown.client, self._connection.runtime.workers
         if client.pins:
             # A block of `native()` lasts beyond the bound. The client must not be
             # destroyed before its end.
-            client.on_unpinned = lambda: workers.submit(teardown.run)
+            client.pins.on_last(lambda: workers.submit(teardown.run))
         else:
             teardown.begin()
 

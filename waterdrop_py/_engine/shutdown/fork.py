@@ -99,11 +99,11 @@ def _due(connections: Sequence[Connection], deadline: float) -> list[Connection]
     """
     idle = [connection for connection in connections if _idle_enough(connection)]
     while clock.system_now() < deadline and any(
-        connection.client.asks() and not connection.client.awaited()
+        connection.client.asking.running() and not connection.client.asking.callers
         for connection in idle
     ):
         pause(_TICK)
-    return [connection for connection in idle if not connection.client.asks()]
+    return [connection for connection in idle if not connection.client.asking.running()]
 
 
 def _idle_enough(connection: Connection) -> bool:
@@ -123,14 +123,15 @@ def _leak(client: Client) -> None:
     native = client.native
     if native is not None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(native))
-    client.unobserved = False
+    client.observe_reports()
     client.arrived.clear()  # the parent settles that
-    client.native = client.produce = None
-    if client.given_up is None:
-        client.given_up = ProduceError(
+    client.drop_native()
+    client.give_up(
+        ProduceError(
             "the process forked; the parent delivers this message (forked)",
             code="forked",
         )
+    )
 
 
 FORK: Final = Fork()

@@ -120,7 +120,7 @@ def _in_slices(
             else:
                 return
             finally:
-                client.last_activity = clock.now()
+                client.touch()
         finally:
             client.borrows.pop()
             client.leave(ticket)

@@ -86,7 +86,8 @@ class TransactionEnd:
         except ProduceError:
             raise
         except BaseException as interruption:
-            if client.in_transaction:  # a signal handler raised before it was committed
+            # A signal handler raised before it was committed.
+            if client.transaction.open:
                 self.abort(transaction, interruption)
             raise
 
@@ -113,7 +114,7 @@ class TransactionEnd:
         except CommandError as failed:
             self._after_failure(transaction, failed)
             raise failed.error from failed.__cause__
-        client.in_transaction = False
+        client.transaction.end()
         self._recovery.succeeded()
         took_ms = (clock.system_now() - started) * 1000
         self._emitter.emit("transaction.committed", duration_ms=took_ms)
@@ -157,7 +158,7 @@ class TransactionEnd:
         except ProduceError as error:
             self._emitter.error("transaction.abort", error)
             return
-        client.in_transaction = False
+        client.transaction.end()
         # librdkafka has purged what was left. A report that a slow callback delays is
         # served later: the client stays open.
         until = clock.system_now() + GIVE_UP

@@ -158,8 +158,7 @@ class Transactions:
                 self._emitter.error("transaction.begin", error, attempt=1, retry=False)
             raise
         # From here on, librdkafka may be in a transaction.
-        client.begun_at = clock.now()
-        client.in_transaction = True
+        client.transaction.begin()
         try:
             self._commands.run(
                 client,
@@ -204,7 +203,8 @@ class Transactions:
         connection = self._connection
         while True:
             client = open_noted(connection, until)
-            if (client.in_transaction or client.sequence_gap) and client.fatal is None:
+            state = client.transaction
+            if (state.open or state.sequence_gap) and client.fatal is None:
                 # The transaction before did not surely end, or a message was refused.
                 # Only a new client is sure to work.
                 discard(connection, client)
