@@ -61,8 +61,8 @@ def descriptors() -> int:
 
 
 def slope(points: list[tuple[int, int]]) -> float:
-    """Growth per cycle: the median over all pairs (Theil and Sen), which one step of the
-    allocator does not move; of 2000 cycles it made least squares say 206."""
+    """Growth per cycle: the median over all pairs (Theil and Sen), which one step of
+    the allocator does not move; of 2000 cycles it made least squares say 206."""
     return median((b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2))
 
 
