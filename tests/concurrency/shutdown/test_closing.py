@@ -327,8 +327,6 @@ def test_a_close_without_any_thread(
     producer.monitor.subscribe("message.acknowledged", close)
     assert producer.produce_sync("t", b"x").offset == 0
     assert [report.complete for report in reports] == [False]
-    assert producer.is_connected
-    assert RUNTIME.poller.armed  # whoever has a job next runs it
     RUNTIME.poller.do(lambda: None)
     assert str(producer.status) == "closed"
 
