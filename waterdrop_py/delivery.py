@@ -17,7 +17,7 @@ from waterdrop_py._engine.client.pending import (
     wait_for,
 )
 from waterdrop_py._engine.concurrency import background
-from waterdrop_py._engine.concurrency.contained import (
+from waterdrop_py._engine.concurrency.signals import (
     from_signal_handler,
     on_main_thread,
 )

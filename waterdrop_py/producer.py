@@ -239,7 +239,7 @@ class Producer(Sender):
     def is_connected(self) -> bool:
         """Whether a client is open."""
         check()
-        return self._connection.known is not None
+        return self._connection.current_client is not None
 
     @property
     def is_transactional(self) -> bool:
@@ -260,7 +260,7 @@ class Producer(Sender):
     def idle_ms(self) -> float | None:
         """Milliseconds since the last activity of the open client; None without one."""
         check()
-        client = self._connection.known
+        client = self._connection.current_client
         return None if client is None else (clock.now() - client.last_activity) * 1000
 
     def partition_count(self, topic: str) -> int:
@@ -275,7 +275,7 @@ class Producer(Sender):
             ProduceError: the topic is unknown, no broker answered, or a fatal error
                 stays.
         """
-        self._connection.refuse_lost()  # also if the count is known
+        self._connection.refuse_after_fatal_error()  # also where the count is known
         return partition_count(self._connection, checked_topic(topic))
 
     def __len__(self) -> int:

@@ -89,6 +89,7 @@ def wait_for(path: Path, words: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_all_figures_are_said_without_a_terminal() -> None:
     """In under 20 s, in plain lines, with nothing lost, doubled or left open."""
     started = time.monotonic()
@@ -119,7 +120,6 @@ def test_all_figures_are_said_without_a_terminal() -> None:
     assert re.search(r"^invoices +disconnected +0 +0 +0 +- +\d+$", out, re.MULTILINE)
 
 
-@pytest.mark.serial
 def test_interrupted_it_ends_cleanly(tmp_path: Path) -> None:
     """SIGINT in the middle: exit code 130 in a moment, and no traceback."""
     out, err = tmp_path / "out", tmp_path / "err"
@@ -148,7 +148,6 @@ def read_terminal(terminal: int, until: bytes = b"") -> bytes:
     return drawn
 
 
-@pytest.mark.serial
 def test_ctrl_c_on_a_terminal_gives_the_terminal_back() -> None:
     """The live view ends with exit code 130, no traceback, and a visible cursor."""
     ours, theirs = pty.openpty()

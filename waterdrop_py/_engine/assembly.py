@@ -183,8 +183,8 @@ class Components:
             each.connection.refresh()
 
     def refuse_late_subscription(self, name: str) -> None:
-        """Raise if the open client was built without what the event `name` needs."""
-        client = self.connection.known
+        """Raise where the open client was built without what the event `name` needs."""
+        client = self.connection.current_client
         if client is None or client.statistics:
             return
         if name == "statistics.emitted":
@@ -201,7 +201,7 @@ class Components:
         teardown = disconnect(connection, "requested").teardown
         if teardown is None:
             return False
-        if not client.polled_by_this_thread():
+        if not client.poll_lock.held_here:
             teardown.wait(self.config.close_timeout / 1000)
         return True
 
@@ -227,7 +227,7 @@ class Components:
         for connection in connections:
             left = max(0.0, deadline - clock.system_now())
             reports.append(close.close(connection, left, force=force))
-        self.connection.runtime.rest()
+        self.connection.runtime.end_threads_if_unused()
         return close.combined(reports)
 
     def abandon(self) -> None:

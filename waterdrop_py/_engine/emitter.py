@@ -6,7 +6,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py.monitor import Event, only_counts
 

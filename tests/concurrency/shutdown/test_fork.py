@@ -9,7 +9,7 @@ import pytest
 
 from tests.concurrency.support import slot_of
 from tests.doubles import BOUND
-from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import metadata_request
 from waterdrop_py._engine.shutdown import fork as shutdown_fork
 from waterdrop_py._engine.shutdown.fork import BUDGET, FORK
@@ -43,9 +43,9 @@ def test_a_fork_waits_for_a_request_of_the_librarys_own(
         def wait(seconds: float) -> None:
             """The answer comes while the fork waits."""
             park.go()
-            pause(seconds)
+            sleep(seconds)
 
-        monkeypatch.setattr(shutdown_fork, "pause", wait)
+        monkeypatch.setattr(shutdown_fork, "sleep", wait)
         idle_asking(make, park)
         fork()
         assert not bench.open_clients

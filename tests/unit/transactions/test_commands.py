@@ -71,7 +71,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Record the waits between attempts, and skip them."""
     waits: list[float] = []
     monkeypatch.setattr(
-        "waterdrop_py._engine.transactions.commands.pause", waits.append
+        "waterdrop_py._engine.transactions.commands.sleep", waits.append
     )
     return waits
 
@@ -133,7 +133,7 @@ TYPES = {
 def test_a_retriable_error_is_tried_again(
     producer: Producer, client: Scripted, pauses: list[float], name: str
 ) -> None:
-    """A command gets five attempts, with backoff x attempt between; each is told."""
+    """A command gets five attempts, backoff x attempt apart, and an event each."""
     client.script[name] = [retriable() for _ in range(4)]
     with producer, record(producer.monitor) as events:
         try:
@@ -190,7 +190,7 @@ def test_other_errors_are_not_tried_again(
         pytest.MonkeyPatch.context() as patch,
         record(producer.monitor) as events,
     ):
-        patch.setattr("waterdrop_py._engine.connection.recovery.pause", lambda _: None)
+        patch.setattr("waterdrop_py._engine.connection.recovery.sleep", lambda _: None)
         with pytest.raises(ProduceError) as caught:
             run(producer, client, "commit")
         names = [e.name for e in events]

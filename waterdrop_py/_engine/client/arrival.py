@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine.concurrency.signals import unbroken
+from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 
 if TYPE_CHECKING:
     from collections import deque
@@ -57,5 +57,5 @@ class ArrivingLines:
         self._log(*line)
 
 
-unbroken(Arrival.__call__)
-unbroken(ArrivingLines.log)
+no_signal_at_entry(Arrival.__call__)
+no_signal_at_entry(ArrivingLines.log)

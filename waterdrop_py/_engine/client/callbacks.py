@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.client.arrival import Arrival, ArrivingLines
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.logs.log import BROKEN, LOG
 
 if TYPE_CHECKING:

@@ -161,7 +161,7 @@ class Factory:
         self.brokers.add_to(conf)
         if transactional_id:
             timeout_ms = number_of(conf, "transaction.timeout.ms") or 0
-            client.registration = Registration(transactional_id, timeout_ms)
+            client.transaction.registration = Registration(transactional_id, timeout_ms)
         client.statistics = beginning.statistics
         for name in _NOT_PASSED_ON:
             conf.pop(name, None)

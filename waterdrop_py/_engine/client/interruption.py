@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine.concurrency.contained import (
+from waterdrop_py._engine.concurrency.signals import (
     code_of,
     from_signal_handler,
     on_main_thread,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaError, KafkaException
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._settings.reading import text_of, word_of
 from waterdrop_py.errors import ConfigurationInvalidError
 

@@ -14,7 +14,7 @@ from waterdrop_py._engine.client import waiting, watchers
 from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.subjects import subject
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.signals import unbroken
+from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._settings.foreign_names import HANDLE, no_attribute
 from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
@@ -73,12 +73,12 @@ class PendingMessage:
             no_attribute(self, name, HANDLE.get(name))
 
     def __call__(self, error: Any, native: Any) -> None:
-        """Take the delivery report. librdkafka's, on whichever thread polls.
+        """Take the delivery report: librdkafka calls it, on the thread that polls.
 
-        It only stores: `Client.drain` does the rest, behind the native call. No signal
-        handler runs in here, and so none can raise: not on entering (see `unbroken`),
-        nor between statements that call nothing. That is why it says `+=`, which is
-        one call of C, where `append` would be a place for handlers
+        It only stores; `Client.drain` does the rest behind the native call. No signal
+        handler runs in here, so none can raise: not on entering
+        (`no_signal_at_entry`), and not between statements that call nothing. That is
+        why it says `+=`, which is one call of C: `append` would let handlers run
         (test_no_done_callback_is_lost_to_a_raising_handler).
         """
         try:
@@ -117,7 +117,7 @@ class PendingMessage:
         return self._error or self._client.given_up
 
 
-unbroken(PendingMessage.__call__)
+no_signal_at_entry(PendingMessage.__call__)
 
 
 _Handle = TypeVar("_Handle", bound=PendingMessage)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency.locks import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+SLICE: Final = 0.15
+"""Seconds per native poll: the longest delay before Ctrl-C takes effect. From 0.2 s up,
+confluent-kafka keeps polling after it has served a report."""
 
 
 class PollLock(Claim):

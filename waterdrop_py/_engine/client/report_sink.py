@@ -68,11 +68,8 @@ class ReportSink(Protocol[_Client_contra]):
         """Say nothing of single messages that are given up, or do so again; what it
         was before. The caller says it for all of them, as the exit does."""
 
-    def open_handles(self, client: _Client_contra) -> list[Any]:
-        """Every handle of `client` that has no outcome."""
-
-    def resolve_lost(self, client: _Client_contra, handles: list[Any]) -> None:
-        """Resolve handles whose report never comes."""
+    def reconcile(self, client: _Client_contra) -> None:
+        """Set right the counters of a client that has nothing left to report."""
 
     def poll_raised(self, client: _Client_contra, error: Exception) -> None:
         """An error came out of the poll."""

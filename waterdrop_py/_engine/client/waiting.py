@@ -6,7 +6,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
-from waterdrop_py._engine.client.client import SLICE
+from waterdrop_py._engine.client.poll_lock import SLICE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
@@ -74,7 +74,7 @@ def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
     ticket = Ticket()
     try:
         if not client.poll_lock.take(ticket):
-            if client.polled_by_this_thread():
+            if client.poll_lock.held_here:
                 raise ReentrantCallError(
                     "a call that waits for delivery reports was made inside a "
                     "callback or subscriber of the same client, which holds them up"
@@ -99,7 +99,7 @@ def hear(client: Client) -> None:
 
     Why a metadata request failed comes through `error_cb`, not with its exception.
     """
-    if not client.polled_by_this_thread():
+    if not client.poll_lock.held_here:
         serve_until(client, lambda: False, clock.system_now())
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from threading import enumerate as enumerate_threads
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.concurrency.wakeup import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -163,7 +163,7 @@ def wait(timeout: float, give_up: Callable[[], bool]) -> None:
         if alive:
             alive[0].join(_TICK)
         elif _RUNNING.coming:
-            pause(_TICK)
+            sleep(_TICK)
         else:
             return
 

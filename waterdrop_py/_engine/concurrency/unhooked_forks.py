@@ -13,7 +13,7 @@ import sys
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
-from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.concurrency.wakeup import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def _notice() -> None:
         for _ in range(int(_PATIENCE / _TICK)):
             if stamped == [pid]:
                 return
-            pause(_TICK)
+            sleep(_TICK)
         return
     for observer in _observers:
         observer()

@@ -105,3 +105,8 @@ class Inbox(Generic[_Item]):
             if self._items:
                 self._bell()
             return item
+
+
+def sleep(duration: float) -> None:
+    """Wait `duration` seconds, interruptible by Ctrl-C."""
+    Wakeup().wait(duration)

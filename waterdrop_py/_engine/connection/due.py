@@ -1,10 +1,10 @@
-"""What becomes of clients that the reaper finds due: closed together, on workers."""
+"""What happens to clients that the reaper finds due: workers close them, as a batch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.connection.disconnecting import disconnect_if_due
 
@@ -23,7 +23,7 @@ def close_due(runtime: Runtime, due: list[Connection]) -> None:
 
 
 class _CloseDue:
-    """The job of a worker for one connection."""
+    """A worker's job for one connection."""
 
     __slots__ = ("_batch", "_connection")
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.call_marks import polls_here
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.logs.repeats import Repeats
 
 if TYPE_CHECKING:

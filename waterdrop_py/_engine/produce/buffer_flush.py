@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.client.pending import client_of, undelivered
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
 from waterdrop_py._engine.concurrency.counter import peek
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce.buffer import message_of
 from waterdrop_py._engine.produce.validation import snapshots

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from waterdrop_py._engine.client.borrow_marks import ends_step, in_deferred
 from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.pending import fail
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.produce.hot_path import is_numbered, set_deferred
 from waterdrop_py.errors import ProduceError, ReentrantCallError
 
@@ -36,7 +36,9 @@ def send_or_defer(dispatch: Dispatch, handle: DeliveryHandle, verb: str) -> None
     except ReentrantCallError:
         connection = dispatch.connection
         after = (
-            connection.when_free if connection.mine else connection.client.after_turn
+            connection.when_free
+            if connection.locked_here
+            else connection.client.after_turn
         )
         defer(dispatch, handle, verb, after, nullcontext)
 
@@ -60,8 +62,8 @@ def _inside(connection: Connection) -> bool:
     """Whether this thread is inside a call that a deferred message waits for."""
     return (
         connection.hooks.inside()
-        or connection.mine
-        or connection.client.polled_by_this_thread()
+        or connection.locked_here
+        or connection.client.poll_lock.held_here
         or in_deferred(connection)
     )
 

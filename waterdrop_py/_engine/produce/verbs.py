@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine.client.client import SLICE
 from waterdrop_py._engine.client.pending import (
     overdue,
     subject_of,
     undelivered,
     wait_until,
 )
+from waterdrop_py._engine.client.poll_lock import SLICE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.produce.buffer import Ready, message_of

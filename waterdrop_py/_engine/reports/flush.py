@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting
-from waterdrop_py._engine.client.client import SLICE
+from waterdrop_py._engine.client.poll_lock import SLICE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Ticket
 

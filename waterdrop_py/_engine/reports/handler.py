@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine.client import report_sink, watchers
+from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.checklist import Diagnosis, of_connection
 from waterdrop_py._engine.client.fatal import FENCING, advice
 from waterdrop_py._engine.client.kafka_errors import (
@@ -17,7 +17,7 @@ from waterdrop_py._engine.client.kafka_errors import (
 from waterdrop_py._engine.client.pending import resolve, subject_of, topic_of
 from waterdrop_py._engine.client.reachability import REACH
 from waterdrop_py._engine.client.subjects import limit_of, nearest
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.reports.accounting import CloseAccounting
 from waterdrop_py._engine.reports.announcement import (
     Announcement,
@@ -25,7 +25,8 @@ from waterdrop_py._engine.reports.announcement import (
     announce_purge,
     announce_success,
 )
-from waterdrop_py._engine.reports.giving_up import open_handles
+from waterdrop_py._engine.reports.reconcile import reconcile
+from waterdrop_py._engine.reports.resending import NO_RESENDING, Resending
 from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:
@@ -36,26 +37,6 @@ if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
 
 
-class Resending(report_sink.Resending, Protocol):
-    """Messages that are handed over again because of what their reports said."""
-
-    def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
-        """Take a report; False when it is to be settled as it is. Inside the poll."""
-
-
-class _NoResending:
-    """Of a slot that is not whole yet, and of none."""
-
-    waiting = holds = False
-
-    def take(self, *_: object) -> bool:
-        return False
-
-    def begin(self) -> None:
-        """Nothing waits."""
-
-
-NO_RESENDING: Final = _NoResending()
 _BY_FATAL: Final = PURGED | FENCING
 _UNKNOWN: Final = frozenset({"unknown_topic", "unknown_topic_or_part"})
 _MOST_TOPICS: Final = 15
@@ -266,28 +247,9 @@ class ReportHandler:
                 alone=not (given_up and self.accounting is not None),
             )
 
-    def open_handles(self, client: Client) -> list[DeliveryHandle]:
-        """Every handle of `client` that has no outcome; see `giving_up`."""
-        return open_handles(client)
-
-    def resolve_lost(self, client: Client, handles: list[DeliveryHandle]) -> None:
-        """Resolve handles of a foreign client whose report never comes."""
-        client.poll_soon(
-            client
-        )  # the poller goes on, should a signal handler raise in here
-        for handle in handles:
-            error = ProduceError(
-                f"{subject_of(handle)}: the client that client_factory made has "
-                "nothing left to report: it must pass on_delivery on, and an exception "
-                "in its own callback loses a report; the report is lost, and whether "
-                "the message was delivered is not known (report_lost)",
-                code="report_lost",
-            )
-            if self.transactional:
-                client.transaction.lost_message()
-            resolve(client, handle, None, error, self.accounting, given_up=False)
-            client.arrived.append((handle, None, None))
-        client.drain()
+    def reconcile(self, client: Client) -> None:
+        """Set right the counters of a client that has nothing left to report."""
+        reconcile(client, self.accounting, transactional=self.transactional)
 
     def poll_raised(self, client: Client, error: Exception) -> None:
         """An error came out of the poll: a fatal one, as a rule."""
@@ -366,7 +328,7 @@ class ReportHandler:
         if missing:
             self.topics = tuple(each for each in self.topics if each != topic)
             limit += f"; topic {topic!r} does not exist{nearest(topic, self.topics)}"
-        listed = advice(code, client.registration)
+        listed = advice(code, client.transaction.registration)
         if not listed and (missing or code == "msg_timed_out" or self.diagnosis.code):
             listed = self.checklist(client, topic, missing=missing)
         return produce_error(

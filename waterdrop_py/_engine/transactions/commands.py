@@ -12,7 +12,7 @@ from waterdrop_py._engine.client.fatal import refusal_error
 from waterdrop_py._engine.client.kafka_errors import code_name, refusal_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Ticket
-from waterdrop_py._engine.concurrency.pause import pause
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py.errors import ProduceError, ReentrantCallError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Commands:
                 in_time = clock.system_now() + wait < deadline
                 retry = again and in_time and attempt < self._most
                 error = (
-                    refusal_error(native, client.registration)
+                    refusal_error(native, client.transaction.registration)
                     if lost is None
                     else lost.error()
                 )
@@ -92,7 +92,7 @@ class Commands:
                 )
                 if not retry:
                     raise CommandError(error, abortable=abortable) from raised
-                pause(wait)
+                sleep(wait)
             else:
                 return
 
@@ -128,7 +128,7 @@ def _in_slices(
 
 def _take_poll_lock(client: Client, ticket: Ticket, give_up: float) -> None:
     while not client.poll_lock.take(ticket):
-        if client.polled_by_this_thread():
+        if client.poll_lock.held_here:
             raise ReentrantCallError(
                 "a transaction's command was given inside a callback of its client"
             )
@@ -138,4 +138,4 @@ def _take_poll_lock(client: Client, ticket: Ticket, give_up: float) -> None:
                 code="timed_out",
                 retriable=True,
             )
-        pause(_TICK)
+        sleep(_TICK)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.doubles import Run
 from waterdrop_py._engine.client.interruption import raise_interruption
-from waterdrop_py._engine.concurrency.contained import from_signal_handler
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
