@@ -189,8 +189,8 @@ class Components:
             return
         if name == "statistics.emitted":
             raise StatisticsNotEnabledError(
-                "the open client was built while nobody listened to "
-                "statistics.emitted, and emits none; subscribe before the first send, "
+                "the open client was built before statistics.emitted had a "
+                "subscriber, and emits none; subscribe before the first send, "
                 "subscribe a listener object, or disconnect() first"
             )
 
