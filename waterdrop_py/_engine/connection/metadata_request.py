@@ -134,7 +134,7 @@ class Request:
 
     def submit(self) -> None:
         """Have a worker run it. Again does no harm, and helps where a signal handler
-        raised the first time (test_a_torn_request_is_submitted_by_the_next)."""
+        raised the first time (test_an_interrupted_request_is_submitted_by_the_next)."""
         if not self.submitted:
             self.connection.runtime.workers.submit(self.run)
             self.submitted = True
