@@ -29,7 +29,7 @@ def idle_asking(make: Make, park: Park) -> None:
     """A producer whose idle client the library itself asks for metadata."""
     producer = make(close_before_fork=0)
     producer.produce_sync("t", b"x")
-    metadata_request.ask_aside(connection_of(producer), "t")
+    metadata_request.ask_in_background(connection_of(producer), "t")
     park.entered()
 
 
