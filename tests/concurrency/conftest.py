@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiters are rung; the look that they take without a ring comes too late here."""
+def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting threads are woken; what they do without a wake-up comes too late here."""
     monkeypatch.setattr("waterdrop_py._engine.connection.lifecycle_lock._RECHECK", 60.0)
     monkeypatch.setattr("waterdrop_py._engine.client.waiting._RECHECK", 60.0)
 

@@ -1,4 +1,4 @@
-"""An engine without threads: what it would do, the test does when it wants."""
+"""A runtime without threads: the test does what they would do, when it wants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.process.runtime import Runtime
 
 
-class StillEngine:
+class StillRuntime:
     """The shared parts, each a list of what it was asked to do."""
 
     def __init__(self) -> None:
@@ -57,30 +57,30 @@ class StillEngine:
         """No threads."""
 
     def closed(self, connection: object, client: object) -> None:
-        """Nobody looks for what stayed behind."""
+        """Nothing checks what stayed behind."""
 
     def count(self) -> int:
         """So many connections that nothing is measured."""
         return 1_000_000
 
     def run_jobs(self) -> None:
-        """What the closers would do."""
+        """What the workers would do."""
         while self.jobs:
             self.jobs.pop(0)()
 
 
 class Owner:
-    """Somebody whom the emitter may speak for."""
+    """Stands for the producer in the emitter."""
 
 
 class StillProducer:
-    """A slot and its dispatch on a still engine."""
+    """A connection and its dispatch on a still runtime."""
 
     def __init__(self, bench: Bench, **options: Any) -> None:
         self.owner = Owner()
         self.monitor = Monitor()
         self.config = Config(**bench.options(**options))
-        self.runtime = StillEngine()
+        self.runtime = StillRuntime()
         emitter = Emitter(self.owner, "still", {}, self.monitor, Monitor())
         self.connection = Connection(
             cast("Runtime", self.runtime),

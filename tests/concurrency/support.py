@@ -41,14 +41,14 @@ class Make:
         return producer
 
     def quiet(self, **options: Any) -> Producer:
-        """One that nobody listens to, so that it takes every short cut."""
+        """One without subscribers, so that it takes every short cut."""
         producer = Producer(**self._bench.options(**options))
         self._stack.callback(producer.close, 2)
         return producer
 
 
-def slot_of(producer: Producer) -> Connection:
-    """The slot of a producer that has opened a client."""
+def connection_of(producer: Producer) -> Connection:
+    """The connection of a producer that has opened a client."""
     for connection in every_connection():
         if connection.emitter.producer_id == producer.id:
             return connection
@@ -96,7 +96,7 @@ class HookedMarks(deque[None]):
 
 
 class HookedCount:
-    """`itertools.count` that calls somebody before it counts, or after it was read."""
+    """`itertools.count` that calls a function before it counts, or after a read."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.concurrency.support import slot_of
+from tests.concurrency.support import connection_of
 from tests.doubles import Run, eventually
 from waterdrop_py.testing import allow_short_idle_timeouts
 
@@ -97,7 +97,7 @@ def test_hammer(bench: Bench, make: Make, capsys: pytest.CaptureFixture[str]) ->
     handles = [handle for run in runs for handle in run.result()]
     assert all(handle.result(5).error is None for handle in handles)
     assert len(bench.sent) == len(handles)
-    slot_of(producer).reschedule()
+    connection_of(producer).reschedule()
     eventually(lambda: not bench.open_clients, "the last idle close")
     stats = producer.stats()
     assert (stats.produced, stats.acknowledged) == (len(handles), len(handles))

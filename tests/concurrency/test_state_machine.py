@@ -1,4 +1,4 @@
-"""The engine, driven step by step in any order, on a still clock."""
+"""A connection and its runtime, driven step by step in any order, on a still clock."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 1.0, IDLE / 2, IDLE, IDLE * 5]))
     def time_passes(self, seconds: float) -> None:
-        """And nobody does anything."""
+        """And no thread does anything."""
         self.time.advance(seconds)
 
     @rule()
@@ -145,7 +145,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule()
     def closers_work(self) -> None:
-        """Clients that were let go of are destroyed."""
+        """Detached clients are destroyed."""
         self.runtime.run_jobs()
 
     @precondition(lambda self: len(self.handles) > 5)
@@ -155,7 +155,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.close_at_once(force=force)
 
     def close_at_once(self, *, force: bool) -> None:
-        """With closers that lose no time."""
+        """With workers that lose no time."""
         self.runtime.run_jobs()
         self.runtime.prompt = True
         close.close(self.connection, 0.0, force=force)

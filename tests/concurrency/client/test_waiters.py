@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.concurrency.support import slot_of
+from tests.concurrency.support import connection_of
 from tests.doubles import Run, eventually
 from waterdrop_py._engine.client import waiting, watchers
 from waterdrop_py._engine.concurrency.locks import Ticket
@@ -66,7 +66,7 @@ def test_a_waiter_that_gives_up_wakes_the_next(bench: Bench, make: Make) -> None
     producer = make.quiet()
     producer.produce_sync("t", b"first")
     bench.auto = False
-    client = slot_of(producer).client
+    client = connection_of(producer).client
     ticket = Ticket()
     eventually(lambda: client.poll_lock.take(ticket))
     producer.produce_async("t", b"x")
@@ -95,7 +95,7 @@ def test_a_ring_is_passed_on_by_who_does_not_serve(
     """
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    client = slot_of(producer).client
+    client = connection_of(producer).client
     eventually(lambda: client.quiet)
     ticket = Ticket()
     ticket.thread = 0  # another thread's
@@ -175,7 +175,7 @@ def test_zero_backoff_serves_reports(bench: Bench, make: Make) -> None:
     producer = make.quiet(wait_backoff_on_queue_full=0)
     bench.limit = 1
     producer.produce_sync("t", b"first")
-    client = slot_of(producer).client
+    client = connection_of(producer).client
     eventually(lambda: client.quiet)
     client.poll_soon = lambda _: None  # no poller helps
     client.poll_at = float("inf")

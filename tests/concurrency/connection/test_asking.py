@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.concurrency.support import slot_of
+from tests.concurrency.support import connection_of
 from tests.doubles import Run, eventually
 from waterdrop_py import Status
 from waterdrop_py._engine.connection.discovery import learn
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 def test_a_close_waits_for_the_question(bench: Bench, make: Make) -> None:
-    """The slot lets go of the client at once, the next send opens another one, and the
+    """The client is detached at once, the next send opens another one, and the
     client is destroyed when the answer has come: no native call meets its close."""
     producer = make()
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     with bench.park("list_topics") as parked:
         learn(connection, connection.client)
         parked.entered()
         reasons = [reason.code for reason in producer.explain_idle().reasons]
         assert reasons == ["disabled"]  # no idle timeout, and no call in progress
         disconnecting = Run(producer.disconnect)
-        eventually(lambda: connection.client.native is None, "the slot let go of it")
+        eventually(lambda: connection.client.native is None, "it was detached")
         producer.produce_sync("t", b"y")
         assert len(bench.clients) == 2
         assert not bench.clients[0].closing
@@ -48,7 +48,7 @@ def test_a_question_that_hangs_holds_no_close_up(
     it is destroyed when the question ends."""
     producer = make()
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     with record(producer.monitor) as events, bench.park("list_topics") as parked:
         learn(connection, connection.client)
         parked.entered()
@@ -67,11 +67,11 @@ def test_a_question_that_hangs_holds_no_close_up(
 def test_without_a_thread_nothing_is_asked(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At interpreter exit no closer can be started: the poller must not wait for an
+    """At interpreter exit no worker can start: the poller must not wait for an
     answer in its place."""
     producer = make()
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     workers = Workers(lambda job: job())  # what the poller does with its jobs
     monkeypatch.setattr(connection.runtime, "workers", workers)
     monkeypatch.setattr(
@@ -87,7 +87,7 @@ def test_a_question_is_no_activity(bench: Bench, make: Make) -> None:
     """Neither the idle time nor any counter sees it."""
     producer = make()
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     before = connection.client.last_activity
     learn(connection, connection.client)
     eventually(lambda: bench.calls["list_topics"] == 1, "it was asked")
@@ -99,7 +99,7 @@ def test_what_a_factorys_client_raises_is_told(bench: Bench, make: Make) -> None
     """Once: that client is not asked again."""
     producer = make()
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     bench.fail("list_topics", ValueError("no metadata here"))
     with record(producer.monitor) as events:
         learn(connection, connection.client)

@@ -107,7 +107,7 @@ def test_no_thread_starts_before_the_message(
 
 
 @pytest.mark.parametrize(
-    ("verb", "torn"),
+    ("verb", "interrupted"),
     [
         ("produce_async", "produce"),
         ("produce_sync", "produce"),
@@ -115,10 +115,10 @@ def test_no_thread_starts_before_the_message(
     ],
 )
 def test_a_handler_that_raises_before_the_client_is_known(
-    bench: Bench, waking: Waking, verb: str, torn: str
+    bench: Bench, waking: Waking, verb: str, interrupted: str
 ) -> None:
-    """Its deadline is noted all the same: nobody may ever send on it again."""
-    bench.fail(torn, KeyboardInterrupt())
+    """Its deadline is noted all the same: there may never be another send."""
+    bench.fail(interrupted, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         waking.send(verb)
     waking.falls_due()
@@ -142,10 +142,10 @@ def test_a_handler_that_raises_as_the_poller_is_asked(
 def test_a_disconnect_that_is_refused_as_the_client_is_made_known(
     waking: Waking,
 ) -> None:
-    """Who tries to let go of the client takes it out of the slot, and puts it back.
+    """A disconnect takes the client out of the connection, and puts it back.
 
-    Whoever has it made known just then sees no client there, and neither does the
-    reaper, which forgets the slot: the deadline is noted all the same.
+    A sender that makes it known just then sees no client there, and neither does the
+    reaper, which forgets the connection. The deadline is noted all the same.
     """
     connection = waking.connection
     open_client(connection, None)
@@ -161,7 +161,7 @@ def test_a_disconnect_that_is_refused_as_the_client_is_made_known(
     waking.falls_due()
 
 
-def test_another_look_at_the_slot_as_a_client_is_opened(waking: Waking) -> None:
+def test_another_schedule_as_a_client_is_opened(waking: Waking) -> None:
     """Who has the reaper look at a slot whose client was closed just now, and goes on
     when there is another, has not made that one known."""
     waking.hook = lambda: open_client(waking.connection, None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.concurrency.support import IDLE, HookedMarks, slot_of
+from tests.concurrency.support import IDLE, HookedMarks, connection_of
 from waterdrop_py import Status
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py.errors import StatisticsNotEnabledError
@@ -37,11 +37,11 @@ class Lost:
 
 
 def test_a_client_that_is_judged_is_connected(bench: Bench, make: Make) -> None:
-    """`disconnect()` takes the client out of its slot before it looks whether that is
-    safe, and puts it back where it is not: at that instant it is open as before."""
+    """`disconnect()` detaches the client before it checks whether that is safe, and
+    puts it back where it is not: at that instant it is open as before."""
     producer = make.quiet(idle_disconnect_timeout=int(IDLE * 1000))
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     client = connection.client
     seen: list[Any] = []
 

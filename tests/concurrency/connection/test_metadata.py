@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import KafkaException
 
-from tests.concurrency.support import IDLE, named, slot_of
+from tests.concurrency.support import IDLE, connection_of, named
 from tests.doubles import BOUND, Run, eventually
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
@@ -37,7 +37,7 @@ def test_callers_share_one_request(bench: Bench, make: Make) -> None:
     with bench.park("list_topics") as park:
         runs = [Run(lambda: producer.partition_count("t")) for _ in range(100)]
         park.entered()
-        connection = slot_of(producer)
+        connection = connection_of(producer)
         eventually(lambda: len(connection.client.asking.requests["t"].wakeups) == 100)
     assert [run.result() for run in runs] == [3] * 100
     assert bench.calls["list_topics"] == 1
@@ -53,7 +53,7 @@ def test_a_caller_with_more_time_goes_on(bench: Bench, make: Make) -> None:
         short = Run(lambda: producer.health(deep=True, timeout=0.05))
         park.entered()
         long = Run(lambda: producer.connect(BOUND))
-        connection = slot_of(producer)
+        connection = connection_of(producer)
         eventually(lambda: len(connection.client.asking.requests["t"].wakeups) == 2)
         assert not short.result().healthy
         request = connection.client.asking.requests["t"]
@@ -64,7 +64,7 @@ def test_a_caller_with_more_time_goes_on(bench: Bench, make: Make) -> None:
 
 @pytest.mark.serial
 def test_a_close_waits_for_a_metadata_request(bench: Bench, make: Make) -> None:
-    """A request that nobody waits for any more keeps no client from being let go of,
+    """A request that no caller waits for does not keep the client from being closed,
     and no `disconnect()` for more than a second; the client is destroyed behind it."""
     producer = make()
     producer.produce_sync("t", b"x")
@@ -129,7 +129,7 @@ def test_an_old_count_is_asked_again_and_keeps_no_client(
     bench.topics["t"] = 2
     producer = make(idle_disconnect_timeout=600_000)
     assert producer.partition_count("t") == 2
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     bench.topics["t"] = 6
     time_.advance(299)
     assert producer.partition_count("t") == 2
@@ -160,7 +160,7 @@ def test_a_message_with_a_key_has_an_old_count_asked_again(
     time_.advance(300)
     eventually(producer.disconnect)
     assert producer.produce_sync("t", b"x", partition_key="k").error is None
-    eventually(lambda: slot_of(producer).partitions.count("t") == 6)
+    eventually(lambda: connection_of(producer).partitions.count("t") == 6)
     assert bench.calls["list_topics"] == 2
 
 
@@ -183,7 +183,7 @@ def test_a_count_that_is_not_answered_is_asked_again_soon(
     assert bench.calls["list_topics"] == 3
 
 
-def test_a_torn_request_is_submitted_by_the_next(
+def test_an_interrupted_request_is_submitted_by_the_next(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A signal handler raises as the first caller hands it over."""
@@ -191,11 +191,11 @@ def test_a_torn_request_is_submitted_by_the_next(
     producer = make()
     producer.produce_sync("t", b"x")
 
-    def torn(_: object) -> None:
+    def interrupted(_: object) -> None:
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RUNTIME.workers, "submit", torn)
+    monkeypatch.setattr(RUNTIME.workers, "submit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         producer.partition_count("t")
     assert producer.partition_count("t") == 3
@@ -256,7 +256,7 @@ def test_what_no_retry_mends_ends_connect(bench: Bench, make: Make) -> None:
     """At once, with `retriable` False, and without a call of `errback`."""
     producer = make()
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     heard: list[BaseException] = []
     with bench.park("list_topics") as park:
         connecting = Run(
@@ -303,7 +303,7 @@ def test_nothing_is_heard_of_a_client_that_was_let_go_of(
     with bench.park("list_topics") as park:
         assert not producer.health(deep=True, timeout=0.05).healthy
         park.entered()
-        native, client = bench.client, slot_of(producer).client
+        native, client = bench.client, connection_of(producer).client
         assert producer.disconnect()
         eventually(lambda: client.poll_lock.taken)
         native.event(lambda *_: heard.append(_))
@@ -338,7 +338,7 @@ def test_a_due_client_is_active_before_it_is_left(
     with bench.park("list_topics") as park:
         connecting = Run(producer.connect)
         park.entered()
-        connection = slot_of(producer)
+        connection = connection_of(producer)
         time_.advance(IDLE)
         eventually(lambda: named(make.events, "producer.disconnect_refused"))
         look = Connection.reschedule
@@ -373,7 +373,7 @@ def test_an_answered_caller_keeps_the_client_until_it_leaves(
     with bench.park("list_topics") as park:
         connecting = Run(producer.connect)
         park.entered()
-        connection = slot_of(producer)
+        connection = connection_of(producer)
         connection.client.asking.requests = Asking(connection.client.asking.requests)
         time_.advance(IDLE)
         eventually(lambda: named(make.events, "producer.disconnect_refused"))
@@ -388,7 +388,7 @@ def test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client(
     """A signal handler raises out of `connect()` at its last steps."""
     producer = make(idle=True)
 
-    class Bells(dict[Wakeup, None]):
+    class Wakeups(dict[Wakeup, None]):
         """Callers; a handler raises as one is taken away."""
 
         def pop(self, *_: object) -> None:
@@ -397,11 +397,11 @@ def test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client(
     with bench.park("list_topics") as park:
         connecting = Run(producer.connect)
         park.entered()
-        [request] = slot_of(producer).client.asking.requests.values()
+        [request] = connection_of(producer).client.asking.requests.values()
         eventually(lambda: request.wakeups)
-        request.wakeups = Bells(request.wakeups)
+        request.wakeups = Wakeups(request.wakeups)
     with pytest.raises(KeyboardInterrupt):
         connecting.result()
-    assert not slot_of(producer).client.asking.callers
+    assert not connection_of(producer).client.asking.callers
     time_.advance(IDLE)
     eventually(lambda: not bench.open_clients)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from tests.concurrency.support import named, slot_of
+from tests.concurrency.support import connection_of, named
 from tests.doubles import Run, eventually, kafka_failure
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.errors import (
@@ -40,7 +40,7 @@ def test_senders_wait_for_one_open(bench: Bench, make: Make) -> None:
 
 
 def test_failed_open_is_that_callers_error(bench: Bench, make: Make) -> None:
-    """The error goes to whoever opened; a waiter tries again, and gets its client."""
+    """The opening thread gets the error; a waiting one tries again, and opens one."""
     producer = make.quiet()
     bench.fail("open", OSError("no thread starts"))
     with bench.park("open") as park:
@@ -54,14 +54,14 @@ def test_failed_open_is_that_callers_error(bench: Bench, make: Make) -> None:
     assert [payload for _, payload in bench.sent] == [b"y"]
 
 
-def test_failed_open_leaves_the_slot_empty(bench: Bench, make: Make) -> None:
+def test_failed_open_leaves_the_connection_empty(bench: Bench, make: Make) -> None:
     """After a failed open nothing is open, and the next send opens."""
     producer = make()
     bench.fail("open", OSError("no thread starts"))
     with pytest.raises(OSError, match="no thread"):
         producer.produce_sync("t", b"x")
     assert str(producer.status) == "configured"
-    assert slot_of(producer).state.name == "EMPTY"
+    assert connection_of(producer).state.name == "EMPTY"
     producer.produce_sync("t", b"x")
     assert producer.stats().opens == 1
 
@@ -82,7 +82,7 @@ def test_interrupt_in_a_subscriber_of_an_open(
     with pytest.raises(KeyboardInterrupt):
         producer.produce_async("t", b"x")
     if producer.is_connected:
-        connection = slot_of(producer)
+        connection = connection_of(producer)
         schedule = connection.runtime.reaper
         assert connection.due_at() is not None
         assert not connection.client.borrows
@@ -197,12 +197,12 @@ def test_sends_from_a_connected_subscriber(bench: Bench, make: Make) -> None:
     assert len(bench.clients) == 1
 
 
-def test_an_open_that_ends_before_the_bell_hangs(
+def test_an_open_that_ends_before_the_wakeup_is_added(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sender that found an open under way, and was late for its bell, does not wait.
+    """A sender that found an open in progress, and adds its wake-up late, goes on.
 
-    The open ends, and rings, before the sender has hung up its bell.
+    The open ends, and wakes, before the sender has added its wake-up.
     """
     producer = make.quiet()
     with bench.park("open") as park:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.concurrency.still import StillProducer
-from tests.concurrency.support import IDLE, HookedCount, named, reap, slot_of
+from tests.concurrency.support import IDLE, HookedCount, connection_of, named, reap
 from tests.doubles import Run, eventually
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.client import Client
@@ -28,7 +28,7 @@ def test_closed_at_the_deadline_and_not_before(
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
     time_.advance(IDLE - 0.001)
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     reap(connection)
     assert producer.is_connected
     assert not named(make.events, "producer.disconnect_refused")
@@ -61,7 +61,7 @@ def test_in_flight_is_refused_once_and_closed_after_the_report(
     producer = make(idle=True)
     bench.auto = False
     handle = producer.produce_async("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     for _ in range(3):
         time_.advance(IDLE)
         connection.reschedule()
@@ -83,12 +83,12 @@ def test_refusal_that_ends_while_it_is_noted(
     """A report that comes while the refusal is told of does not lose the deadline.
 
     The reaper is refused for a message in flight, and forgets the client. Before it
-    has noted that, the report is served: nothing is noted, nobody looks again.
+    has noted that, the report is served: nothing is noted, nothing schedules it.
     """
     producer = make(idle=True)
     bench.auto = False
     handle = producer.produce_async("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
 
     def answer() -> None:
         bench.client.ack()
@@ -119,13 +119,13 @@ def test_report_served_by_the_reaper_is_activity(
     """A report that the reaper itself finds starts the deadline again from there."""
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     client = connection.client
     eventually(lambda: client.quiet)
     client.poll_soon = lambda _: None  # a poller that is late for this client
     client.poll_at = float("inf")
     handle = producer.produce_async("t", b"y")
-    time_._now += IDLE  # noqa: SLF001 - and nobody rings
+    time_._now += IDLE  # noqa: SLF001 - without a wake-up
     reap(connection)
     assert handle.done()
     assert connection.client is client
@@ -144,7 +144,7 @@ def test_activity_between_due_and_the_look(
     """A client found due, and active since, is kept: it is looked at again last."""
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     retirement = disconnect(connection, reason)
     assert [refusal.code for refusal in retirement.refusals] == ["not_due"]
     assert producer.is_connected
@@ -157,10 +157,10 @@ def test_send_finds_the_client_stale(
     """After a suspension, with a late reaper, a send replaces the client first."""
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     eventually(lambda: connection.client.quiet)
     with bench.park("close"):
-        time_._now += IDLE  # noqa: SLF001 - the process was suspended: nobody rang
+        time_._now += IDLE  # noqa: SLF001 - the process was suspended: no wake-up
         producer.produce_sync("t", b"y", timeout=2)
         assert [len(client.taken) for client in bench.clients] == [1, 1]
     eventually(lambda: named(make.events, "producer.disconnected"))
@@ -186,7 +186,7 @@ def test_reaper_meets_a_send(time_: FakeClock, bench: Bench, make: Make) -> None
     """Due while a send is parked inside the client: kept, and closed afterwards."""
     producer = make(idle=True)
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     with bench.park("list_topics") as park:
         inside = Run(producer.connect)
         park.entered()
@@ -214,11 +214,11 @@ def test_reaper_meets_a_native_block(
     eventually(lambda: not bench.open_clients)
 
 
-@pytest.mark.parametrize("torn", ["pop", "look"])
+@pytest.mark.parametrize("interrupted", ["pop", "look"])
 def test_a_handler_that_raises_as_a_client_is_opened(
-    time_: FakeClock, bench: Bench, monkeypatch: pytest.MonkeyPatch, torn: str
+    time_: FakeClock, bench: Bench, monkeypatch: pytest.MonkeyPatch, interrupted: str
 ) -> None:
-    """Its deadline is noted all the same: nobody may ever send on it."""
+    """Its deadline is noted all the same: there may never be a send."""
     still = StillProducer(bench, idle_disconnect_timeout=int(IDLE * 1000))
     connection, schedule = still.connection, still.runtime.schedule
 
@@ -240,7 +240,7 @@ def test_a_handler_that_raises_as_a_client_is_opened(
             still.runtime.reschedule = schedule.add
             raise KeyboardInterrupt
 
-    if torn == "look":
+    if interrupted == "look":
         still.runtime.reschedule = interrupt  # type: ignore[assignment]
     else:
         monkeypatch.setattr("waterdrop_py._engine.connection.opening.Client", marked)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.concurrency.support import HookedMarks, named, slot_of
+from tests.concurrency.support import HookedMarks, connection_of, named
 from tests.doubles import BOUND, Run, eventually, kafka_failure
 from waterdrop_py.errors import ProduceError
 
@@ -93,7 +93,7 @@ def test_an_explicit_partition_is_asked_for_before_it_is_refused(
     bench: Bench, make: Make
 ) -> None:
     """It is sent when the topic has grown, and refused when it has not, by the call
-    and by the report; a second one within a second asks nobody."""
+    and by the report; a second one within a second causes no request."""
     bench.topics["t"] = 2
     producer = make()
     producer.partition_count("t")
@@ -127,7 +127,7 @@ def test_a_topic_that_is_gone_fails_the_message(bench: Bench, make: Make) -> Non
     bench.client.fail(TOPIC)
     error = handle.exception(BOUND)
     assert getattr(error, "code", None) == "unknown_topic_or_part"
-    assert slot_of(producer).partitions.count("t") is None
+    assert connection_of(producer).partitions.count("t") is None
     assert producer.queue_size == 0
 
 
@@ -144,11 +144,11 @@ def test_a_message_without_a_place_is_not_sent_again(bench: Bench, make: Make) -
 def test_a_report_that_is_given_back_is_settled_without_a_caller(
     bench: Bench, make: Make
 ) -> None:
-    """Whoever had the poll turn may just have left it: the poller looks after it."""
+    """The thread that polled may just have left: the poller serves the client."""
     producer = make()
     bench.auto = False
     handle = producer.produce_async("t", b"x")
-    client = slot_of(producer).client
+    client = connection_of(producer).client
     [report] = bench.client.lost()
     eventually(lambda: client.quiet)
     client.arrived.append((handle, KafkaError(TOPIC), report))
@@ -204,7 +204,7 @@ def test_a_message_is_given_up_as_it_is_sent_again(bench: Bench, make: Make) -> 
     bench.topics["t"] = 6
     producer = make()
     producer.partition_count("t")
-    client = slot_of(producer).client
+    client = connection_of(producer).client
     bench.auto = False
     handle = producer.produce_async("t", b"x", partition_key="k")
     reports = []
@@ -262,7 +262,7 @@ def test_ten_thousand_refused_messages_ask_once(
 def test_what_a_client_raises_meanwhile_is_told(
     bench: Bench, make: Make, method: str
 ) -> None:
-    """A factory's client raises what is no Kafka error: the refusal stands, once."""
+    """A foreign client raises something else than a Kafka error: it stays refused."""
     bench.topics["t"] = 6
     producer = make()
     producer.partition_count("t")

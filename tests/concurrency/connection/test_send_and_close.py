@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.concurrency.support import HookedCount, HookedMarks, named, slot_of
+from tests.concurrency.support import HookedCount, HookedMarks, connection_of, named
 from tests.doubles import Park, Run, eventually, kafka_failure
 from waterdrop_py._engine.client.pins import Pins
 from waterdrop_py._engine.client.poll_lock import PollLock
@@ -30,13 +30,13 @@ def test_send_between_the_look_and_the_close(
     """A sender stopped before its mark finds its client gone, and takes the next."""
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    client, park = slot_of(producer).client, Park()
+    client, park = connection_of(producer).client, Park()
     client.quiet = False  # as between two sends of a busy producer
     client.borrows = HookedMarks(before_append=park)
     sender = Run(lambda: producer.produce_async("t", payload))
     park.entered()
     assert producer.disconnect()
-    client.quiet = False  # whoever settles last need not be the retirer
+    client.quiet = False  # the disconnect need not be the last to settle
     park.go()
     assert sender.result().result(5).offset == 0
     assert [len(native.taken) for native in bench.clients] == [1, 1]
@@ -46,7 +46,7 @@ def test_mark_seen_by_the_look(bench: Bench, make: Make) -> None:
     """A sender between its mark and its produce keeps its client."""
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    client, park = slot_of(producer).client, Park()
+    client, park = connection_of(producer).client, Park()
     client.sent = HookedCount(client.sent, before_next=park)  # type: ignore[assignment]
     sender = Run(lambda: producer.produce_async("t", b"x"))
     park.entered()
@@ -70,7 +70,7 @@ def test_send_that_ends_between_the_two_looks(bench: Bench, make: Make) -> None:
     producer = make.quiet()
     producer.produce_sync("t", b"first")
     bench.auto = False
-    client, park = slot_of(producer).client, Park()
+    client, park = connection_of(producer).client, Park()
 
     def let_the_sender_end() -> None:
         park.go()
@@ -88,7 +88,7 @@ def test_send_that_ends_between_the_two_looks(bench: Bench, make: Make) -> None:
 def test_send_after_the_last_look(bench: Bench, make: Make) -> None:
     """A sender that comes after the retirer's last look finds its client gone.
 
-    Were the life still in the slot at that moment, the sender would pass its
+    If the client were still in the connection then, the sender would pass its
     re-check, and hand its message to a client that is about to be closed.
     """
     producer = make.quiet()
@@ -104,7 +104,7 @@ def test_send_after_the_last_look(bench: Bench, make: Make) -> None:
                 senders[0].join(0.1)
             return super().__iter__()
 
-    slot_of(producer).client.pins = Looked()
+    connection_of(producer).client.pins = Looked()
     assert producer.disconnect()
     assert senders[0].result().result(5).offset == 0
     assert [len(client.taken) for client in bench.clients] == [1, 1]
@@ -121,7 +121,7 @@ def test_send_parked_inside_the_client(bench: Bench, make: Make) -> None:
     sender.result().result(5)
 
 
-def test_life_is_put_back_after_a_refusal(bench: Bench, make: Make) -> None:
+def test_client_is_put_back_after_a_refusal(bench: Bench, make: Make) -> None:
     """A refused disconnect changes nothing: the same client serves the next send."""
     producer = make.quiet()
     bench.auto = False
@@ -136,7 +136,7 @@ def test_life_is_put_back_after_a_refusal(bench: Bench, make: Make) -> None:
 
 
 def test_a_refusal_on_a_quiet_client_arms(bench: Bench, make: Make) -> None:
-    """A refused message that ended the quiet leaves nobody unserved behind it.
+    """A refused message that ended the quiet leaves no message unserved behind it.
 
     Refused on a quiet client, it ended the quiet; the next sender sees a client
     that is served, and does not arm the poller.
@@ -158,7 +158,7 @@ def test_quiet_is_taken_back_when_a_send_meets_it(bench: Bench, make: Make) -> N
     """
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     client = connection.client
     heard: list[object] = []
     client.quiet = False
@@ -181,11 +181,11 @@ def test_woken_is_decided_under_the_mark(bench: Bench, make: Make) -> None:
     """A client that falls quiet before the sender's mark is armed by that sender."""
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    client = slot_of(producer).client
+    client = connection_of(producer).client
     heard: list[object] = []
     client.quiet = False
     client.borrows = HookedMarks(before_append=lambda: setattr(client, "quiet", True))
-    client.poll_at = float("inf")  # nobody has it on the list
+    client.poll_at = float("inf")  # not on the list of the poller
     producer.produce_async("t", "long way").add_done_callback(heard.append)
     eventually(lambda: heard, "the report was served")
 
@@ -202,18 +202,18 @@ def test_activity_of_a_refused_send_is_counted_once(bench: Bench, make: Make) ->
     assert named(make.events, "producer.disconnected")[0]["messages"] == 0
 
 
-def test_two_retirers_of_one_client(bench: Bench, make: Make) -> None:
+def test_two_disconnects_of_one_client(bench: Bench, make: Make) -> None:
     """The slower one of two does not throw out the client that came after.
 
-    It has read the slot's life, and is stopped; another thread retires that client,
+    It has read the client, and is stopped; another thread closes that client,
     and a send opens the next one.
     """
     producer = make.quiet()
     producer.produce_sync("t", b"first")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
 
     class Overtaken(PollLock):
-        """The turn, which a retirer takes before it judges."""
+        """The poll lock, which a disconnect takes before it decides."""
 
         def take(self, ticket: Ticket) -> bool:
             connection.client.poll_lock = PollLock()
@@ -232,7 +232,7 @@ def test_two_retirers_of_one_client(bench: Bench, make: Make) -> None:
 def test_two_openers(bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slower one of two finds the client open that the other one opened.
 
-    It has seen no client, and is stopped before it takes the slot's claim.
+    It has seen no client, and is stopped before it takes the lifecycle lock.
     """
     producer = make.quiet()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError
 
-from tests.concurrency.support import slot_of
+from tests.concurrency.support import connection_of
 from tests.doubles import eventually
 from waterdrop_py.errors import BrokerUnreachableError
 
@@ -26,7 +26,7 @@ def test_the_newest_thing_heard_counts(
     bench.auto = False
     producer = make.quiet()
     handles = [producer.produce_async("t", b"x") for _ in range(2)]
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     assert producer.health().healthy
     time_.advance(1)
     connection.reports.client_error(DOWN, connection.client)
@@ -53,7 +53,7 @@ def test_a_failed_report_is_not_heard_from_a_broker(
     bench.auto = False
     producer = make.quiet()
     first = producer.produce_async("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     time_.advance(1)
     connection.reports.client_error(DOWN, connection.client)
     time_.advance(1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.concurrency.support import named, slot_of
+from tests.concurrency.support import connection_of, named
 from tests.doubles import Park, Run, eventually, kafka_failure
 from waterdrop_py import Message
 from waterdrop_py._engine.connection.closing import begin_closing
@@ -151,7 +151,7 @@ def test_an_idle_close_while_a_message_is_buffered(bench: Bench, make: Make) -> 
     sends it."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     holds = list(connection.hooks.holds)
 
     def late() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.concurrency.support import named, slot_of
+from tests.concurrency.support import connection_of, named
 from tests.doubles import BOUND, Park, Run, eventually
 from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.connection.connection import NO_CLIENT
@@ -178,7 +178,7 @@ def quiet_life(make: Make, monkeypatch: pytest.MonkeyPatch) -> Client:
     monkeypatch.setattr(poller, "QUIET_PERIOD", 0.01)
     producer = make.quiet()
     producer.produce_async("t", b"x").result(5)
-    client = slot_of(producer).client
+    client = connection_of(producer).client
     eventually(lambda: client.quiet and client in RUNTIME.poller._clients)  # noqa: SLF001
     return client
 

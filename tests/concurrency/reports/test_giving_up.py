@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from tests.concurrency.support import slot_of
+from tests.concurrency.support import connection_of
 from tests.doubles import Run, eventually
 from waterdrop_py.errors import ProduceError
 
@@ -25,7 +25,7 @@ def test_nothing_is_opened_while_the_lost_client_closes(
     comes before the end of the close opens none."""
     producer = make.quiet()
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     connection.client.note_fatal(FENCED)
     with bench.park("close") as parked:
         closing = Run(producer.disconnect)
@@ -44,7 +44,7 @@ def test_a_client_whose_error_is_known_is_not_handed_out(
     producer = make.quiet()
     bench.topics["t"] = 3
     producer.produce_sync("t", b"x")
-    slot_of(producer).client.note_fatal(FENCED)
+    connection_of(producer).client.note_fatal(FENCED)
     with pytest.raises(ProduceError, match="fenced"), producer.native():
         pass
     with pytest.raises(ProduceError, match="fenced"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.concurrency.support import named, slot_of
+from tests.concurrency.support import connection_of, named
 from tests.doubles import Park, Run, eventually
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.concurrency.locks import Ticket
@@ -90,7 +90,7 @@ def test_close_is_bounded_when_the_native_close_hangs(bench: Bench, make: Make) 
 
 @pytest.mark.serial
 def test_close_waits_for_a_native_call(bench: Bench, make: Make) -> None:
-    """A client with somebody inside is not destroyed, however short the bound."""
+    """A client with a thread inside is not destroyed, however short the bound."""
     producer = make()
     producer.produce_sync("t", b"x")
     with bench.park("list_topics") as park:
@@ -167,7 +167,7 @@ def test_interrupted_wait_for_the_native_close(bench: Bench, make: Make) -> None
     """A Ctrl-C while a client is destroyed does not destroy, or count, it twice."""
     producer = make()
     producer.produce_sync("t", b"x")
-    client = slot_of(producer).client
+    client = connection_of(producer).client
     with bench.park("close") as park:
 
         def interrupt_the_wait(_: Any) -> None:
@@ -205,21 +205,21 @@ def test_interrupted_disconnect_lets_go_all_the_same(bench: Bench, make: Make) -
     assert producer.disconnect()
 
 
-def test_interrupt_while_the_life_is_out(bench: Bench, make: Make) -> None:
+def test_interrupt_while_the_client_is_detached(bench: Bench, make: Make) -> None:
     """A Ctrl-C between the look and the close puts the client back."""
     producer = make.quiet()
     producer.produce_sync("t", b"x")
-    connection = slot_of(producer)
+    connection = connection_of(producer)
     ledger = connection.ledger
 
-    class Torn:
+    class Interrupted:
         """A ledger in whose first call the signal arrives."""
 
         def __getattr__(self, name: str) -> Any:
             connection.ledger = ledger
             raise KeyboardInterrupt
 
-    connection.ledger = Torn()  # type: ignore[assignment]
+    connection.ledger = Interrupted()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
         disconnect(connection, "requested")
     assert producer.is_connected
@@ -228,9 +228,9 @@ def test_interrupt_while_the_life_is_out(bench: Bench, make: Make) -> None:
     assert len(bench.clients) == 1
 
 
-@pytest.mark.parametrize("torn", ["before the job", "before its thread"])
-def test_a_torn_begin_is_begun_again(
-    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch, torn: str
+@pytest.mark.parametrize("moment", ["before the job", "before its thread"])
+def test_an_interrupted_begin_is_begun_again(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """A signal handler raises as a close is handed to its thread: the next look at the
     client sees to it that it takes place, and the one after closes the next."""
@@ -254,7 +254,7 @@ def test_a_torn_begin_is_begun_again(
         return raising
 
     with monkeypatch.context() as patch:
-        if torn == "before the job":
+        if moment == "before the job":
             patch.setattr(workers, "submit", raising_here(workers.submit))
         else:
             patch.setattr(threads, "start", raising_here(threads.start))
@@ -267,16 +267,16 @@ def test_a_torn_begin_is_begun_again(
     eventually(lambda: not workers.waiting())
 
 
-def test_a_torn_turn_holds_no_close_up(
+def test_an_interrupted_poll_holds_no_close_up(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An exception came before the turn was given back, and the poller does not know
-    the client: the close that waits for the turn sees that nobody has it."""
+    """An exception came before the poll lock was released, and the poller does not know
+    the client: the close that waits for the lock finds that no thread holds it."""
     monkeypatch.setattr(teardown, "RETRY", 0.0)
     producer = make.quiet(close_timeout=3_000)
     producer.produce_sync("t", b"x")
     assert producer.disconnect()
-    client = open_noted(slot_of(producer), None)
+    client = open_noted(connection_of(producer), None)
     assert Run(lambda: client.poll_lock.take(Ticket())).result()
     assert producer.disconnect()
     assert not bench.open_clients
@@ -284,8 +284,8 @@ def test_a_torn_turn_holds_no_close_up(
 
 
 def test_disconnect_returns_when_it_was_told(bench: Bench, make: Make) -> None:
-    """Whoever waits has heard of it, also when a subscriber takes its time; but is not
-    kept by one that takes for ever."""
+    """The caller returns after it was told, also when a subscriber takes long. One that
+    never returns does not keep the caller."""
     producer = make()
     told: list[str] = []
     park = Park()
@@ -304,7 +304,7 @@ def test_disconnect_returns_when_it_was_told(bench: Bench, make: Make) -> None:
         try:
             park()
         finally:
-            told.append("let go")
+            told.append("detached")
 
     producer.monitor.subscribe("producer.disconnected", for_ever)
     producer.produce_sync("t", b"y")
@@ -386,11 +386,11 @@ def test_native_block_holds_the_client(bench: Bench, make: Make) -> None:
     eventually(lambda: not bench.open_clients)
 
 
-def test_a_dropped_turn_after_the_close(bench: Bench, make: Make) -> None:
-    """A job left for the end of a turn is run when that turn was the close's."""
+def test_a_job_that_waits_for_the_poll_of_the_close(bench: Bench, make: Make) -> None:
+    """A job that waits for the end of a poll also runs after the poll of a close."""
     producer = make.quiet()
     producer.produce_sync("t", b"x")
-    client, ran = slot_of(producer).client, Park()
+    client, ran = connection_of(producer).client, Park()
     with bench.park("close") as park:
         closing = Run(producer.disconnect)
         park.entered()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.concurrency.support import slot_of
+from tests.concurrency.support import connection_of
 from tests.doubles import BOUND
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import metadata_request
@@ -29,7 +29,7 @@ def idle_asking(make: Make, park: Park) -> None:
     """A producer whose idle client the library itself asks for metadata."""
     producer = make(close_before_fork=0)
     producer.produce_sync("t", b"x")
-    metadata_request.ask_aside(slot_of(producer), "t")
+    metadata_request.ask_in_background(connection_of(producer), "t")
     park.entered()
 
 

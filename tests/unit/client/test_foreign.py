@@ -65,7 +65,7 @@ def topic() -> str:
     return f"topic-{uuid.uuid4().hex[:12]}"
 
 
-def slot_of(producer: Producer) -> Any:
+def connection_of(producer: Producer) -> Any:
     """The engine's part of it."""
     return producer._connection  # noqa: SLF001 - what is looked at is the engine's
 
@@ -111,10 +111,10 @@ class Counting(confluent_kafka.Producer):
 def test_a_bare_client_is_called_by_position(make: Callable[..., Producer]) -> None:
     """Its own bound method, without anything between: the fast path's speed."""
     producer = make().connect()
-    client = slot_of(producer).client
+    client = connection_of(producer).client
     assert client.produce == cast("Any", client.native).produce
     assert type(client.native) is confluent_kafka.cimpl.Producer
-    assert not slot_of(producer).reports.sends_observed
+    assert not connection_of(producer).reports.sends_observed
 
 
 def test_everything_but_the_topic_comes_by_keyword() -> None:
@@ -434,7 +434,7 @@ def test_a_client_that_serves_reports_where_it_sends(
     """Every handle gets its report, and a report is activity whoever serves it."""
     producer = make(Wrapping, idle_disconnect_timeout=60_000)
     Wrapping.seen.clear()
-    client = slot_of(producer.connect()).client
+    client = connection_of(producer.connect()).client
     client.quiet = False
     client.last_activity = 0.0
     assert producer.produce_async(topic, b"x", partition=0).done()

@@ -1,4 +1,4 @@
-"""The slot, one step at a time."""
+"""The connection, one step at a time."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def test_settle_looks_again_after_its_mark() -> None:
     assert not client.quiet
 
 
-def test_a_close_waits_for_whoever_polls() -> None:
-    """A client is not closed inside somebody's poll turn, and is when that ends."""
+def test_a_close_waits_for_the_poll() -> None:
+    """A client is not closed while a thread polls it, and is when that ends."""
     bench = Bench()
     producer = StillProducer(bench)
     client = open_noted(producer.connection, None)

@@ -72,7 +72,7 @@ def test_figures_are_plain() -> None:
 
 
 def test_what_is_lost_counts_as_failed() -> None:
-    """A client that is let go of with messages lost has no message without outcome."""
+    """A client that is closed with messages lost has no message without outcome."""
     producer = StillProducer(Bench())
     client = open_noted(producer.connection, None)
     for _ in range(3):

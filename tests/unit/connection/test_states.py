@@ -39,7 +39,7 @@ LEGAL = {
     ("start", "end"), list(product(ConnectionState, ConnectionState))
 )
 def test_every_pair_of_states(start: ConnectionState, end: ConnectionState) -> None:
-    """A slot moves along the table, and refuses every other move, itself unmoved."""
+    """A connection moves along the table, and refuses every other move, unmoved."""
     connection = StillProducer(Bench()).connection
     connection.state = start
     if (start.name, end.name) in LEGAL:
@@ -57,7 +57,7 @@ def test_every_pair_of_states(start: ConnectionState, end: ConnectionState) -> N
 def test_status_of_every_state(
     state: ConnectionState, *, opened: bool, teardown: bool
 ) -> None:
-    """The public status says what the slot does, whatever came before."""
+    """The public status says what the connection does, whatever came before."""
     empty = "configured"
     if opened:
         empty = "disconnected"
@@ -73,12 +73,12 @@ def test_status_of_every_state(
     assert str(derive_status(state, opened=opened, teardown=teardown)) == expected
 
 
-def test_status_moves_follow_from_slot_moves() -> None:
-    """Whatever a legal move of a slot does to the status is a legal move of it."""
+def test_status_moves_follow_from_state_moves() -> None:
+    """A legal move of the state is a legal move of the status too."""
     for start, ends in MOVES.items():
         for end, opened, teardown in product(ends, [True, False], [True, False]):
             if teardown and not opened:
-                continue  # what is let go of was opened
+                continue  # what is closed was opened
             before = derive_status(start, opened=opened, teardown=teardown)
             afterwards = opened or end is ConnectionState.OPEN
             let_go = teardown or (

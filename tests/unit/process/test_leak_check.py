@@ -1,4 +1,4 @@
-"""What is said of a process that closed its last client, and still has threads."""
+"""What is reported of a process that closed its last client and still has threads."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def walks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 def test_clients_of_others(
     kind: str, walks: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is said while somebody else's client is there, of whichever kind. And the
-    objects of the process are walked once in ten minutes, not for each last close."""
+    """Nothing is reported while there is a client from outside the library. The objects
+    of the process are walked once in ten minutes, not for each last close."""
     now = [1_000.0]
     monkeypatch.setattr(clock, "system_now", lambda: now[0])
     stub = Stub()
@@ -96,8 +96,8 @@ def test_clients_of_others(
 
 
 def test_what_a_client_of_ours_wraps(walks: list[None]) -> None:
-    """A wrapper that somebody keeps, and the producer in it, are no client of others'.
-    Objects that cannot be asked what they are stand in no way."""
+    """A wrapper that is still referenced, and the producer in it, count as ours.
+    Objects that raise when they are asked for their type do no harm."""
 
     class Traced(confluent_kafka.Producer):
         def __init__(self, inner: object) -> None:

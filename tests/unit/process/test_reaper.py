@@ -43,8 +43,8 @@ def test_due_exactly_at_the_deadline() -> None:
     assert schedule.sweep(10.0) == [connection]
 
 
-def test_a_due_slot_is_forgotten() -> None:
-    """Until somebody says that it is worth another look."""
+def test_a_due_connection_is_forgotten() -> None:
+    """Until it is scheduled again."""
     schedule, connection = Schedule(), Sleeper(10.0)
     schedule.add(connection)
     schedule.sweep(10.0)
@@ -55,7 +55,7 @@ def test_a_due_slot_is_forgotten() -> None:
     assert schedule.sweep(10.0) == [connection]
 
 
-def test_a_busy_slot_costs_one_look_per_timeout() -> None:
+def test_a_busy_connection_costs_one_check_per_timeout() -> None:
     """It is scheduled again for its new deadline, and its refusals may be repeated."""
     schedule, connection = Schedule(), Sleeper(10.0)
     schedule.add(connection)
@@ -66,7 +66,7 @@ def test_a_busy_slot_costs_one_look_per_timeout() -> None:
     assert schedule.sweep(17.0) == [connection]
 
 
-def test_a_slot_without_deadline_is_forgotten() -> None:
+def test_a_connection_without_deadline_is_forgotten() -> None:
     """A closed one, whether looked at or found by the sweep."""
     schedule, first, second = Schedule(), Sleeper(10.0), Sleeper(11.0)
     schedule.add(first)
@@ -80,7 +80,7 @@ def test_a_slot_without_deadline_is_forgotten() -> None:
 
 
 def test_the_last_one_forgotten_frees_everything() -> None:
-    """Old entries do not keep closed slots alive."""
+    """Old entries do not keep closed connections alive."""
     schedule, connection = Schedule(), Sleeper(10.0)
     schedule.add(connection)
     connection.due = None
@@ -99,7 +99,7 @@ def test_a_deadline_that_comes_nearer() -> None:
 
 
 def test_a_deadline_that_comes_back() -> None:
-    """An old entry that is right again makes the slot due once, not twice."""
+    """An old entry that is right again makes the connection due once, not twice."""
     schedule, connection = Schedule(), Sleeper(50.0)
     for due in (50.0, 10.0, 50.0):
         connection.due = due
@@ -126,7 +126,7 @@ def test_a_thousand_due_at_once() -> None:
 
 
 def test_earliest_first() -> None:
-    """Due slots come in the order of their deadlines."""
+    """Due connections come in the order of their deadlines."""
     schedule, late, early = Schedule(), Sleeper(10.0), Sleeper(5.0)
     schedule.add(late)
     schedule.add(early)

@@ -81,7 +81,7 @@ def test_ipv6_counts_and_mapped_addresses_match_as_ipv4(
 
 
 def test_a_socket_that_the_broker_has_closed_is_still_held(stack: ExitStack) -> None:
-    """CLOSE_WAIT costs a descriptor and a slot: it counts until we close it."""
+    """CLOSE_WAIT costs a descriptor and a port: it counts until we close it."""
     client, accepted, broker = connection(stack)
     accepted.close()
     client.recv(1)
@@ -124,8 +124,8 @@ def test_other_kinds_of_descriptors_are_no_sockets(stack: ExitStack) -> None:
 def test_threads_are_told_by_librdkafkas_names() -> None:
     """Only a thread named as librdkafka names its own is counted."""
     named, done = threading.Event(), threading.Event()
-    # A client of the test before may still be ending.
-    eventually(lambda: not taken().threads, "nobody else has a client")
+    # The threads of an earlier test's client may still run.
+    eventually(lambda: not taken().threads, "no other client")
     before = taken()
 
     def live() -> None:
@@ -188,7 +188,7 @@ def test_a_socket_replaced_by_a_file_leaks_no_descriptor(
 
 
 def test_no_proc_no_census(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no /proc the answer is None, and no exception."""
+    """Without /proc the answer is None, and not an exception."""
     monkeypatch.setattr(resources, "DESCRIPTORS", "/nowhere/fd")
     assert count_resources() is None
 

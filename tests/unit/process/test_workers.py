@@ -140,7 +140,7 @@ def test_all_that_waits_is_handed_over(
 
 
 def test_without_any_thread_jobs_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a closer nor the poller can be started: whoever has the job runs it."""
+    """Neither a worker nor the poller can start: the submitting thread runs the job."""
     monkeypatch.setattr(threads, "start", lambda *_: False)
     poller, ran = Poller(lambda _: None), list[str]()
     ours = Workers(poller.do)
@@ -160,7 +160,7 @@ def test_without_threads_jobs_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_torn_start_takes_no_place(
+def test_an_interrupted_start_takes_no_place(
     monkeypatch: pytest.MonkeyPatch, started: list[Callable[[], None]], begun: bool
 ) -> None:
     """A signal handler raises as the thread is started, or just after: the next look
@@ -168,13 +168,13 @@ def test_a_torn_start_takes_no_place(
     ours, ran = Workers(elsewhere), list[str]()
     start = threads.start
 
-    def torn(name: str, run: Callable[[], None]) -> bool:
+    def interrupted(name: str, run: Callable[[], None]) -> bool:
         if begun:
             start(name, run)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(threads, "start", torn)
+        patch.setattr(threads, "start", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ours.submit(lambda: ran.append("runs"))
     ours.start_if_needed()
@@ -186,7 +186,7 @@ def test_a_torn_start_takes_no_place(
     assert len(started) == 2 + begun
 
 
-def test_a_job_that_ended_holds_nobody_up(
+def test_a_job_that_ended_holds_nothing_up(
     started: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long after it, jobs get the usual threads, and no more."""

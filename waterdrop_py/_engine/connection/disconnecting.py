@@ -38,7 +38,7 @@ def disconnect(
     if client is NO_CLIENT:
         code = "closed" if connection.is_closing else "not_connected"
         return Disconnection(None, [Refusal(code, 0)])
-    _poll_before_judging(client)
+    _poll_before_deciding(client)
     disconnection = _detach_if_safe(connection, client, reason, batch)
     teardown = disconnection.teardown
     if teardown is None:
@@ -244,7 +244,7 @@ def _detach_lost(connection: Connection, client: Client) -> Teardown | None:
     return None
 
 
-def _poll_before_judging(client: Client) -> None:
+def _poll_before_deciding(client: Client) -> None:
     """Serve what has arrived: a report that was not polled counts as in flight."""
     for _ in range(3):
         ticket = Ticket()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client.foreign import native_of
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.connection.metadata_request import ask_aside
+from waterdrop_py._engine.connection.metadata_request import ask_in_background
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
@@ -51,7 +51,7 @@ def learn(connection: Connection, client: Client) -> None:
     """
     topic, wait = connection.topic, _wait(connection, client)
     if connection.client is client and topic is not None and wait > 0:
-        ask_aside(connection, topic, wait)
+        ask_in_background(connection, topic, wait)
 
 
 def _wait(connection: Connection, client: Client) -> float:

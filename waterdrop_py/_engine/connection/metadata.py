@@ -29,14 +29,14 @@ def ask(
     deadline: float,
     *,
     lasting: float = 0.0,
-    heard: Callable[[Client], None] | None = None,
+    on_poll: Callable[[Client], None] | None = None,
     active: bool = False,
 ) -> Any:
     """The metadata of `topic`, with the open client; opens one if need be.
 
     Blocks until `deadline`, a time of `clock.system_now`. A request that this call
     begins lasts `lasting` seconds, even if the call ends before.
-    `heard(client)` is called after each poll, and ends the wait if it raises. If
+    `on_poll(client)` is called after each poll, and ends the wait if it raises. If
     `active`, an answer is activity of the client.
 
     Raises:
@@ -52,7 +52,7 @@ def ask(
         if lasting:
             request.lasting = goes_on
         # A request that had less time may end as this caller joins it.
-        answered = wait_for(request, deadline, heard, active=active)
+        answered = wait_for(request, deadline, on_poll, active=active)
         if answered and not (request.unanswered and clock.system_now() < deadline):
             return request.outcome()
         if clock.system_now() >= deadline:

@@ -45,7 +45,7 @@ as long."""
 EVERY: Final = 300.0
 """Seconds after which a client that stays open, and is used, is asked for the brokers
 again."""
-ASIDE: Final = 5.0
+BACKGROUND: Final = 5.0
 """Seconds that a request may take for which no caller waits."""
 _SHORTEST: Final = 0.005
 _LONGEST: Final = 0.1
@@ -133,7 +133,7 @@ class Request:
 
     def submit(self) -> None:
         """Have a worker run it. Again does no harm, and helps where a signal handler
-        raised the first time (test_a_torn_request_is_submitted_by_the_next)."""
+        raised the first time (test_an_interrupted_request_is_submitted_by_the_next)."""
         if not self.submitted:
             self.connection.runtime.workers.submit(self.run)
             self.submitted = True
@@ -229,7 +229,7 @@ class Request:
 _NO_ANSWER: Final = frozenset({"transport", "timed_out"})
 
 
-def ask_held(
+def ask_for_message(
     connection: Connection, client: Client, topic: str, deadline: float
 ) -> Any:
     """`ask`, of `client` alone, also while its producer closes.
@@ -245,7 +245,7 @@ def ask_held(
         request = joined(connection, client, topic, deadline)
         # A background request has less time, and may have ended with its client as
         # this caller joined it (test_a_topic_that_shrank_at_the_exit).
-        answered = wait_for(request, deadline, None, held=True)
+        answered = wait_for(request, deadline, None, for_message=True)
         over = clock.system_now() >= deadline or client.given_up is not None
         if answered and (over or not request.unanswered):
             return request.outcome()
@@ -253,7 +253,9 @@ def ask_held(
             raise TimeoutError("no answer in time")
 
 
-def ask_aside(connection: Connection, topic: str, timeout: float = ASIDE) -> None:
+def ask_in_background(
+    connection: Connection, topic: str, timeout: float = BACKGROUND
+) -> None:
     """Ask on a library thread, if a client is open.
 
     Returns at once. It is not activity, and does not keep the client open. At
@@ -270,12 +272,12 @@ def ask_aside(connection: Connection, topic: str, timeout: float = ASIDE) -> Non
             request.withdraw()
         else:
             request.run()
-            _tell_what_a_factorys_client_raised(request)
+            _emit_foreign_error(request)
 
     connection.runtime.workers.submit(job)
 
 
-def _tell_what_a_factorys_client_raised(request: Request) -> None:
+def _emit_foreign_error(request: Request) -> None:
     error = request.error
     if error is not None and not isinstance(error, KafkaException):
         request.client.asking.ask_no_more()  # that client is not asked again
@@ -294,9 +296,9 @@ def joined(connection: Connection, client: Client, topic: str, until: float) -> 
 def wait_for(
     request: Request,
     deadline: float,
-    heard: Callable[[Client], None] | None,
+    on_poll: Callable[[Client], None] | None,
     *,
-    held: bool = False,
+    for_message: bool = False,
     active: bool = False,
 ) -> bool:
     """Wait until `request` is answered; False if `deadline` is over, or the client was
@@ -311,7 +313,7 @@ def wait_for(
         # (test_an_answered_caller_keeps_the_client_until_it_leaves).
         client.asking.callers[wakeup] = None
         request.wakeups[wakeup] = None
-        if held:
+        if for_message:
             request.keep_for_message()
             request.run()
         else:
@@ -319,15 +321,15 @@ def wait_for(
         wait = _SHORTEST
         while not request.over:
             left = deadline - clock.system_now()
-            if left <= 0 or not (held or connection.client is client):
+            if left <= 0 or not (for_message or connection.client is client):
                 return False
             if wakeup.wait(min(left, wait)):
                 continue
             wait = min(2 * wait, _LONGEST)
             connection.runtime.workers.start_if_needed()
             waiting.hear(client)
-            if heard is not None:
-                heard(client)
+            if on_poll is not None:
+                on_poll(client)
         if active and request.answer is not None:
             # Before the entry in `callers` is removed: the reaper may be deciding
             # (test_a_due_client_is_active_before_it_is_left).

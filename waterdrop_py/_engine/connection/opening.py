@@ -131,7 +131,7 @@ def _open(connection: Connection, deadline: float | None) -> Client:
         connection.emitter.emit("producer.connecting")
         _construct(connection, client)
         _make_ready(connection, client, deadline)
-        client.opened(connection.reschedule, limited=bool(connection.policy.limits))
+        client.opened(connection.reschedule, limited=connection.policy.limits)
         took_ms = (clock.system_now() - started) * 1000
         ledger.opened(client, took_ms)
         # The mark keeps the client open until `producer.connected` was emitted, so

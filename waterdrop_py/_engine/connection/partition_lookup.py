@@ -19,7 +19,7 @@ from waterdrop_py._engine.client.subjects import nearest
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import metadata
-from waterdrop_py._engine.connection.metadata_request import ask_aside
+from waterdrop_py._engine.connection.metadata_request import ask_in_background
 from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP
 from waterdrop_py.errors import ProduceError
 
@@ -60,7 +60,7 @@ def partition_count(connection: Connection, topic: str) -> int:
 def refresh(connection: Connection, topic: str) -> None:
     """Have a worker ask again for an old count, if a client is open."""
     if connection.client.native is not None and connection.partitions.is_old(topic):
-        ask_aside(connection, topic)
+        ask_in_background(connection, topic)
 
 
 def _look_up(connection: Connection, topic: str, deadline: float | None) -> int:

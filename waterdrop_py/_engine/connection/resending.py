@@ -19,7 +19,7 @@ from waterdrop_py._engine.client.pending import (
 )
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.wakeup import sleep
-from waterdrop_py._engine.connection.metadata_request import ask_held
+from waterdrop_py._engine.connection.metadata_request import ask_for_message
 from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP, moved
 from waterdrop_py._settings.defaults import message_timeout_ms
 
@@ -117,11 +117,11 @@ class Resending:
                 return  # another thread does
             try:
                 while self._refused:
-                    self._once_more(self._refused.pop(0))
+                    self._send_again(self._refused.pop(0))
             finally:
                 self._right.append(None)
 
-    def _once_more(self, report: tuple[DeliveryHandle, Any, Any]) -> None:
+    def _send_again(self, report: tuple[DeliveryHandle, Any, Any]) -> None:
         """`_again`; whatever a foreign client raises restores the refusal."""
         try:
             self._again(*report)
@@ -140,7 +140,7 @@ class Resending:
             self._connection.partitions,
             topic,
             place,
-            lambda: ask_held(self._connection, client, topic, until),
+            lambda: ask_for_message(self._connection, client, topic, until),
         )
         if partition is None or not _hand_over(handle, client, partition, until):
             _give_back((handle, error, native), client)

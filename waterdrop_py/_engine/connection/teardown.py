@@ -151,7 +151,7 @@ class Teardown:
         """Begin again if it has not ended after RETRY seconds.
 
         A signal handler may have raised before `begin`, or inside it. Twice does no
-        harm: the second one finds no client (test_a_torn_begin_is_begun_again).
+        harm: the second one finds no client (test_an_interrupted_begin_is_begun_again).
         """
         if not self._unfinished or clock.system_now() - self._begun <= RETRY:
             return
@@ -161,7 +161,7 @@ class Teardown:
             workers.start_if_needed()
             return
         # The poller frees the poll locks of the clients that it knows. It may not know
-        # this one (test_a_torn_turn_holds_no_close_up).
+        # this one (test_an_interrupted_poll_holds_no_close_up).
         self.client.poll_lock.heal()
         self.begin()
 

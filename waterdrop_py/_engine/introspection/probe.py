@@ -104,7 +104,7 @@ def prove(
             connection,
             topic or metadata.PROBE,
             deadline,
-            heard=watch.check,
+            on_poll=watch.check,
             active=True,
         )
     except _Ended as ended:

@@ -70,7 +70,7 @@ class Workers:
             finally:
                 # A signal handler may have raised before the thread began, or after. A
                 # place without a thread would leave the jobs waiting for good; one
-                # thread more does no harm (test_a_torn_start_takes_no_place).
+                # thread more does no harm (test_an_interrupted_start_takes_no_place).
                 if not started:
                     self._forget(me)
             # A thread that is blocked on this job, or on one queued behind it, cannot

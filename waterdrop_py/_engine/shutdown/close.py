@@ -188,7 +188,7 @@ class Shutdown:
         self._right: list[None] = [None]
         self._runner: int | None = None
         self._announced = False
-        self._ending: Teardown | None = None
+        self._teardown: Teardown | None = None
         self._report: DrainReport | None = None
         self._wakeups: list[Wakeup] = []
         if client is not None:
@@ -305,9 +305,9 @@ class Shutdown:
         waiting.wait_turn(client, lambda: _nothing_left(client), deadline, idle=0.01)
 
     def _destroy(self, client: Client) -> None:
-        connection, teardown = self._connection, self._ending
+        connection, teardown = self._connection, self._teardown
         if teardown is None:
-            teardown = self._ending = teardown_of(connection, client, "close")
+            teardown = self._teardown = teardown_of(connection, client, "close")
             connection.ledger.closed(client, "close")
             try:
                 connection.emitter.emit("producer.disconnecting", {"reason": "close"})
