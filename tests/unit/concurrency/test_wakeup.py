@@ -75,7 +75,7 @@ def test_a_torn_put_wakes_the_reader(
     monkeypatch.setattr(Wakeup, "__call__", interrupted)
     with suppress(KeyboardInterrupt):
         inbox.put("there")
-    assert inbox._bell.wait(0)  # noqa: SLF001
+    assert inbox._wakeup.wait(0)  # noqa: SLF001
     assert inbox.get(0) == "there"
 
 
@@ -84,7 +84,7 @@ def test_two_items_wake_two_readers() -> None:
     inbox = Inbox[int]()
     inbox.put(1)
     inbox.put(2)
-    wakeup = inbox._bell  # noqa: SLF001 - who is rung is what is asked
+    wakeup = inbox._wakeup  # noqa: SLF001 - which reader is woken is the question
     wakeup.wait(0)  # the one ring, which the first reader was woken by
     assert inbox.get(0) == 1
     reader = Run(lambda: wakeup.wait(5) and inbox.get(0))

@@ -26,7 +26,7 @@ from waterdrop_py._engine.produce.validation import (
     fill_to_wait_for,
     listed,
 )
-from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.produce.buffer import Entry
     from waterdrop_py._engine.produce.dispatch import Dispatch
     from waterdrop_py._engine.transactions.manager import Transactions
-    from waterdrop_py.delivery import DeliveryReport
     from waterdrop_py.message import Message, MessageInput
     from waterdrop_py.middleware import Middleware
 
@@ -175,8 +174,7 @@ class Verbs:
             self._dispatch.send(handle, verb, deadline, serves=True)
             if self._dispatch.unnoted:
                 # Threads that start now would delay the report.
-                soon = min(clock.system_now() + SLICE, deadline)
-                wait_until(handle, soon)
+                wait_until(handle, min(clock.system_now() + SLICE, deadline))
                 self._dispatch.introduce(handle)
             if not wait_until(handle, deadline):
                 raise overdue(handle, deadline - started, limit)
