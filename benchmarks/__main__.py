@@ -125,7 +125,7 @@ def _measure(tasks: Iterable[Task]) -> tuple[list[Row], dict[str, str]]:
 def _print(rows: Sequence[Row]) -> None:
     for row in rows:
         print(line(row.cells()))
-        for client, figure in row.beside():
+        for client, figure in row.comparisons():
             print(f"    {client}: {figure}")
         if row.note:
             print(f"    {row.note}")

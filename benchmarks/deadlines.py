@@ -39,8 +39,36 @@ def thousand(setting: Setting) -> list[Row]:
 
 
 def _rows(setting: Setting, size: int, rounds: int, *, idle_ms: int) -> list[Row]:
-    topic = clients.new_topic()
     watch = Watch(idle_ms)
+    slowest = _measure(setting, watch, size, rounds, idle_ms)
+    many = f"{size} due together" if size > 1 else "1 due"
+    return [
+        absolute(
+            f"disconnect, {many}: earliest after its deadline",
+            min(watch.decided_ms),
+            unit="ms",
+            n=len(watch.decided_ms),
+            must=at_least(0.0),
+            note="from a producer's last report plus the timeout, to the decision",
+        ),
+        absolute(
+            f"disconnect, {many}: last closed after its deadline",
+            median(slowest),
+            unit="ms",
+            n=rounds,
+            must=at_most(LATE_MS[size]),
+            note="until the native close returned; the slowest client of a round. "
+            f"Slowest of all {max(slowest):.0f} ms; "
+            f"its event at {max(watch.event_ms):.0f} ms",
+        ),
+    ]
+
+
+def _measure(
+    setting: Setting, watch: Watch, size: int, rounds: int, idle_ms: int
+) -> list[float]:
+    """Milliseconds of the slowest client in each round; the rest is in `watch`."""
+    topic = clients.new_topic()
     producers = [
         clients.ours(
             setting.broker,
@@ -67,27 +95,7 @@ def _rows(setting: Setting, size: int, rounds: int, *, idle_ms: int) -> list[Row
         watch.closed_ms.clear()
     for producer in producers:
         producer.close()
-    many = f"{size} due together" if size > 1 else "1 due"
-    return [
-        absolute(
-            f"disconnect, {many}: earliest after its deadline",
-            min(watch.decided_ms),
-            unit="ms",
-            n=len(watch.decided_ms),
-            must=at_least(0.0),
-            note="from a producer's last report plus the timeout, to the decision",
-        ),
-        absolute(
-            f"disconnect, {many}: last closed after its deadline",
-            median(slowest),
-            unit="ms",
-            n=rounds,
-            must=at_most(LATE_MS[size]),
-            note="until the native close returned; the slowest client of a round. "
-            f"Slowest of all {max(slowest):.0f} ms; "
-            f"its event at {max(watch.event_ms):.0f} ms",
-        ),
-    ]
+    return slowest
 
 
 def _send_together(producers: Iterable[Producer], topic: str) -> None:

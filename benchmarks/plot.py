@@ -59,7 +59,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     axes.set_yticks(range(len(shared)), [f"{row.name}\n{row.where}" for row in shared])
     axes.set_ylim(len(shared) - 0.5, -0.5)
     axes.set_xlabel(
-        "speed beside bare confluent_kafka = 1; right is faster", color=GREY
+        "speed, where bare confluent_kafka has 1; right is faster", color=GREY
     )
     axes.tick_params(colors=GREY, labelsize=8)
     axes.grid(axis="x", color=GREY, alpha=0.25)

@@ -54,7 +54,7 @@ def markdown(runs: Sequence[Results], command: str, plot: str) -> str:
     for where in dict.fromkeys(row.where for row in first.rows):
         rows = [row for row in first.rows if row.where == where]
         blocks += [f"## On: {where}", _table(HEADER, [row.cells() for row in rows])]
-        blocks += _beside(rows)
+        blocks += _others(rows)
         blocks.append(
             "\n".join(f"- {row.name}: {row.note}" for row in rows if row.note)
         )
@@ -63,7 +63,7 @@ def markdown(runs: Sequence[Results], command: str, plot: str) -> str:
     return "\n\n".join(block.strip() for block in blocks if block) + "\n"
 
 
-def _beside(rows: Sequence[Row]) -> list[str]:
+def _others(rows: Sequence[Row]) -> list[str]:
     """The table of every client's ratio to bare."""
     clients = list(dict.fromkeys(name for row in rows for name in row.others))
     shared = [row for row in rows if row.others]
@@ -75,7 +75,7 @@ def _beside(rows: Sequence[Row]) -> list[str]:
         for row in shared
     ]
     header = ["ratio to bare", "of", "waterdrop_py", BARE, *clients]
-    return ["### Beside other clients", _table(header, cells)]
+    return ["### Compared to other clients", _table(header, cells)]
 
 
 def _pythons(runs: Sequence[Results]) -> list[str]:

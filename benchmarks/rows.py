@@ -86,7 +86,7 @@ class Row:
         judged = self.ratio if self.by_ratio else self.ours
         return bound is None or judged is None or bound.holds(judged)
 
-    def beside(self) -> list[tuple[str, str]]:
+    def comparisons(self) -> list[tuple[str, str]]:
         """Each other client's figure, and its ratio to bare's."""
         return [
             (name, f"{shown(figure)} {self.unit}, {shown(figure / self.bare)} of bare")

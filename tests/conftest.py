@@ -46,6 +46,12 @@ sys.exit(pytest.main([*("-pno:" + each for each in unused), *sys.argv[1:]]))
 """
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: last of all, it would run on alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a test that is marked `own_process` alone, in a process of its own.

@@ -15,8 +15,10 @@ HeadersInput: TypeAlias = (
     Mapping[str, HeaderValue] | Sequence[tuple[str, HeaderValue]] | None
 )
 
-MAX_PARTITION: Final = 2**31 - 1  # an int32 on the wire
+MAX_PARTITION: Final = 2**31 - 1
+"""The largest partition number: an int32 in Kafka's protocol."""
 PAIR: Final = len(("name", "value"))
+"""The number of items in a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ MessageInput: TypeAlias = Message | Mapping[str, Any]
 
 
 def snapshot(message: Message) -> Message:
-    """The message as it is now: nothing mutable of it is shared with the caller.
+    """Copy a message so that it shares nothing mutable with the caller.
 
-    It is not validated: what is wrong stays as it is.
+    The copy is not validated: illegal values stay as they are.
     """
     payload, headers = message.payload, message.headers
     if headers is None and not isinstance(payload, bytearray | memoryview):
@@ -71,7 +73,7 @@ def snapshot(message: Message) -> Message:
     payload, headers = _frozen(payload), _copied(headers)
     if type(message) is not Message:
         return replace(message, payload=payload, headers=headers)
-    return Message(  # `replace` takes three times as long
+    return Message(  # faster than `replace`, which takes three times as long
         message.topic,
         payload,
         message.key,
@@ -85,7 +87,7 @@ def snapshot(message: Message) -> Message:
 
 def _frozen(payload: Any) -> Any:
     if isinstance(payload, bytearray | memoryview):
-        with suppress(ValueError):  # a released one: said when it is validated
+        with suppress(ValueError):  # a released memoryview: validation refuses it
             return bytes(payload)
     return payload
 

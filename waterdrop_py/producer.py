@@ -1,4 +1,4 @@
-"""The producer: what a user holds."""
+"""`Producer`, the object that a user holds, and `Variant`: each verb delegates."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ exit.install()
 class Producer(Sender):
     """A Kafka producer that costs nothing while it is idle.
 
-    `Producer(config)` takes a `Config`, a mapping of its options, or a URL, and options
-    beside either, which win (`kafka` is merged, property by property); or the options
-    as keywords. Constructing one opens no socket and starts no thread; the first send
-    does. With an `idle_disconnect_timeout`, the client (sockets,
-    librdkafka's threads, descriptors) is destroyed once nothing was sent for that
-    long, and the next send opens a new one. Thread-safe. A context manager that
-    closes on leaving. It can be neither copied nor pickled.
+    `Producer(config)` takes a `Config`, a mapping of its options, or a URL. Keyword
+    options may be added, which win (`kafka` is merged, property by property), or used
+    alone. The constructor opens no socket and starts no thread; the first send does.
+    With an `idle_disconnect_timeout`, the client with its sockets, threads and
+    descriptors is destroyed once nothing was sent for that long. The next send opens a
+    new one. Thread-safe. A context manager that closes the producer at its end. It can
+    be neither copied nor pickled.
 
     Raises:
         ConfigurationInvalidError: with every violation at once.
@@ -60,8 +60,9 @@ class Producer(Sender):
         **options: Any,
     ) -> None:
         self._config = Config.of(config, options)
-        # The monitor lives as long as an open client. Were the producer kept by it, one
-        # that is dropped without `close()` would never be collected, nor its client.
+        # An open client keeps the monitor. If the monitor kept the producer, one that
+        # is dropped without `close()` would never be collected, and its client stay
+        # open.
         me = weakref.ref(self)
         self._monitor = Monitor(
             partial(call_if_alive, me, Producer._refresh),
@@ -86,11 +87,11 @@ class Producer(Sender):
         topic_config: Mapping[str, Any] | None = None,
         max_wait_timeout: int | timedelta | str | None = None,
     ) -> Variant:
-        """The same verbs, with other settings.
+        """The same verbs with other settings.
 
-        `topic_config` has librdkafka's per-topic properties (`acks`,
-        `compression.type`, `message.timeout.ms` and the like), `max_wait_timeout` is
-        an option: ms, a `timedelta`, or text with a unit. Opens nothing.
+        `topic_config` has librdkafka's per-topic properties, such as `acks`,
+        `compression.type` and `message.timeout.ms`. `max_wait_timeout` is an option:
+        ms, a `timedelta`, or text with a unit. Opens nothing.
 
         Raises:
             VariantInvalidError: with every violation.
@@ -98,10 +99,10 @@ class Producer(Sender):
         """
         self._connection.refuse_closed()
         components = self._components.variant(topic_config, max_wait_timeout)
-        self._connection.refuse_closed()  # else a close meanwhile had not found it
+        self._connection.refuse_closed()  # a close meanwhile may have missed it
         return Variant(self, components)
 
-    # -- the client's life -------------------------------------------------
+    # -- the client --------------------------------------------------------
 
     def connect(
         self,
@@ -115,21 +116,21 @@ class Producer(Sender):
     ) -> Producer:
         """Open the client now, and prove it with the cluster's metadata.
 
-        Blocks for at most `timeout` seconds in all, and Ctrl-C ends it at once. A try
-        ends with the cluster's answer, however slow, or with an error that librdkafka
-        reports of all brokers. Before each retry `errback(error, interval)` is called,
-        and `interval` seconds pass: `interval_start` first, `interval_step` more each
-        time, at most `interval_max`. Returns the producer.
+        Returns the producer. Blocks for at most `timeout` seconds in all; Ctrl-C ends
+        it at once. A try ends with the cluster's answer, however slow, or with an error
+        of all brokers that librdkafka reports. Before each retry, `errback(error,
+        interval)` is called, and `interval` seconds pass: `interval_start` at first,
+        `interval_step` more each time, `interval_max` at most.
 
-        Asks for the topic last sent to, and before any for a name that Kafka refuses,
-        so that no topic is created. Counts as activity.
+        Asks for the topic last sent to. Before the first send it asks for a name that
+        Kafka refuses, so that no topic is created. Counts as activity.
 
         Raises:
             BrokerUnreachableError: no broker answered, with a checklist. At once, with
                 `retriable` False, for refused credentials, a certificate, a missing
                 right, and a fatal error.
-            ProduceError: `too_many_clients`: none fits into this process any more.
-            InvalidArgumentError: an argument is not what it takes.
+            ProduceError: `too_many_clients`: this process cannot open another one.
+            InvalidArgumentError: an argument is invalid.
             ProducerClosedError: the producer is closed.
         """
         retries = probe.Retries(
@@ -143,22 +144,22 @@ class Producer(Sender):
         return self
 
     def disconnect(self) -> bool:
-        """Close the client if that is safe now; False when it is not, or none is open.
+        """Close the client if that is safe now. False if it is not, or none is open.
 
-        It never waits for a send in progress. Blocks for at most `close_timeout`, until
-        the client is destroyed and `producer.disconnected` was told (subscribers keep
-        it for 0.2 s at most); inside a callback of the client not at all. Thread-safe.
+        Never waits for a send in progress. Blocks for at most `close_timeout`, until
+        the client is destroyed and the subscribers of `producer.disconnected` have
+        returned (0.2 s for them at most); not at all inside a callback of the client.
+        Thread-safe.
         """
         return self._components.disconnect()
 
     def native(self) -> AbstractContextManager[NativeClient]:
         """The open confluent_kafka client itself, which stays open inside the block.
 
-        `with producer.native() as client: client.list_topics()`. Opens one if need
-        be, and blocks for that only. For what the library does not wrap: metadata,
-        `set_sasl_credentials` and the like. What is set on it ends with that client.
-        The client must not be closed, and not be used after the block. Each `with`
-        takes a `native()` of its own.
+        `with producer.native() as client: client.list_topics()`. For what the library
+        does not wrap: metadata, `set_sasl_credentials` and the like. What is set on the
+        client ends with it. It must not be closed, nor used after the block. Opens one
+        if need be, and blocks only for that. Each `with` needs its own `native()`.
 
         Raises:
             ProduceError: no client could be opened, or a fatal error stays.
@@ -177,13 +178,13 @@ class Producer(Sender):
     def close(
         self, timeout: float | timedelta | None = None, *, force: bool = False
     ) -> DrainReport:
-        """Deliver what is on its way, give up the rest, and close for good.
+        """Deliver what is buffered and in flight, give up the rest, and close for good.
 
-        Blocks for at most `timeout` seconds (None: `close_timeout`) and 0.5 s more,
-        also with every broker down; 5 us more for each message beyond 100 000.
-        Every handle is resolved then. `force=True` gives everything up at once.
-        Idempotent and thread-safe. Called inside one of the producer's own
-        callbacks or verbs it closes in the background, and says `complete=False`.
+        Every handle is resolved when it returns. `force=True` gives everything up at
+        once. Blocks for at most `timeout` seconds (None: `close_timeout`) and 0.5 s
+        more, also with every broker down; 5 us more for each message beyond 100 000.
+        Idempotent and thread-safe. Called inside one of the producer's own callbacks or
+        verbs, it closes in the background and returns `complete=False`.
 
         Raises:
             InvalidArgumentError: `timeout` is not a duration.
@@ -194,20 +195,20 @@ class Producer(Sender):
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the producer works.
 
-        Shallow: opens nothing, sends nothing, never blocks, is not activity; an idle
-        producer is healthy. Not healthy: a fatal error that stays, and, while messages
-        are un-acknowledged, an error as the newest thing heard from the brokers. Deep:
-        as `connect`, one try of `timeout` seconds at most. Raises nothing for a broker
-        that is away or a client that cannot be opened: the answer has the error.
+        Shallow: opens nothing, sends nothing, never blocks, and is not activity. An
+        idle producer is healthy. Not healthy: a fatal error that stays; while messages
+        are un-acknowledged, an error as the newest message from the brokers. Deep: like
+        `connect`, with one try of at most `timeout` seconds. An unreachable broker, or
+        a client that cannot be opened, raises nothing: the answer has the error.
         """
         bound = required_seconds("timeout", timeout)
         return probe.health(self._connection, bound if deep else None)
 
     def stats(self) -> ProducerStats:
-        """Figures since the producer was made. Takes no lock, opens nothing."""
+        """Counters since the producer was made. Takes no lock, opens nothing."""
         return self._components.stats()
 
-    # -- what it is --------------------------------------------------------
+    # -- properties --------------------------------------------------------
 
     @property
     def id(self) -> str:
@@ -221,24 +222,24 @@ class Producer(Sender):
 
     @property
     def monitor(self) -> Monitor:
-        """Where this producer's events are subscribed to."""
+        """The monitor at which this producer's events are subscribed to."""
         return self._monitor
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """What rides on every event."""
+        """The tags that every event carries."""
         return self._config.tags
 
     @property
     def status(self) -> Status:
-        """What it is doing."""
+        """What the producer is doing."""
         return self._connection.status
 
     @property
     def is_connected(self) -> bool:
         """Whether a client is open."""
         check()
-        return self._connection.known is not None
+        return self._connection.current_client is not None
 
     @property
     def is_transactional(self) -> bool:
@@ -247,34 +248,34 @@ class Producer(Sender):
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether librdkafka retries without doubling (transactional ones do too)."""
+        """Whether librdkafka's retries duplicate nothing; True if transactional."""
         return self._connection.factory.is_idempotent
 
     @property
     def queue_size(self) -> int:
-        """Messages without an outcome yet. Opens nothing, never blocks."""
+        """The number of messages without an outcome. Opens nothing, never blocks."""
         return self.stats().in_flight
 
     @property
     def idle_ms(self) -> float | None:
-        """Milliseconds since the last activity of the open client; None without."""
+        """Milliseconds since the last activity of the open client; None without one."""
         check()
-        client = self._connection.known
+        client = self._connection.current_client
         return None if client is None else (clock.now() - client.last_activity) * 1000
 
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
 
         Blocks for at most 5 s for the first look-up, and opens the client for it. A
-        number that is 5 minutes old is asked again in the background, and this one
-        returned. That a topic is missing is remembered for 2 s.
+        number that is 5 minutes old is returned, and asked for again in the background.
+        A missing topic is remembered for 2 s.
 
         Raises:
-            MessageInvalidError: `topic` is not a topic's name.
+            MessageInvalidError: `topic` is not a valid name.
             ProduceError: the topic is unknown, no broker answered, or a fatal error
                 stays.
         """
-        self._connection.refuse_lost()  # also where the count is known
+        self._connection.refuse_after_fatal_error()  # also where the count is known
         return partition_count(self._connection, checked_topic(topic))
 
     def __len__(self) -> int:
@@ -291,7 +292,7 @@ class Producer(Sender):
 
     def __del__(self) -> None:
         components = getattr(self, "_components", None)
-        if components is not None:  # else the constructor raised
+        if components is not None:  # None: the constructor raised
             components.abandon()
 
     def __repr__(self) -> str:
@@ -308,12 +309,11 @@ class Producer(Sender):
 
 
 class Variant(Sender):
-    """The verbs of a producer, with other settings. Thread-safe; made by
-    `Producer.variant`, and closed with its producer.
+    """The verbs of a producer with other settings. Thread-safe.
 
-    With a `topic_config` it has a client of its own, shared with equal variants: one
-    librdkafka client keeps one configuration for each topic, the first one it meets,
-    and ignores later ones.
+    It is made by `Producer.variant`, and closed with its producer. With a
+    `topic_config` it has its own client, shared with equal variants: a librdkafka
+    client keeps the first configuration of each topic, and ignores later ones.
     """
 
     __slots__ = ("_producer",)

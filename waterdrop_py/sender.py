@@ -1,4 +1,4 @@
-"""The verbs that send: what a producer and its variants have in common."""
+"""`Sender`: the verbs that send, which a producer and its variants have in common."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Paylo
 
 
 class Sender(metaclass=Answering, answers=PRODUCER):
-    """What sends. `Producer` and `Variant` are the two there are. Thread-safe."""
+    """The base class of `Producer` and `Variant`. Thread-safe."""
 
     __slots__ = (
         "__dict__",
@@ -53,7 +53,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         self._connection = components.connection
         self._verbs = components.verbs
         self._middleware = components.middleware
-        # Whether a plainly legal message needs nothing but an open client.
+        # Whether the fast path may send a plainly legal message without further checks.
         limited = components.config.max_payload_size is not None
         self._plain = components.transactions is None and not limited
 
@@ -70,21 +70,21 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         headers: HeadersInput = None,
         label: Any = None,
     ) -> DeliveryHandle:
-        """Hand a message to librdkafka; the handle resolves with its report.
+        """Send a message without waiting. The handle resolves with its delivery report.
 
-        Returns at once. It blocks only to open the client (about a millisecond),
-        for a full queue (at most `wait_timeout_on_queue_full`), and for the first
-        look-up of a topic's partitions for a `partition_key` (at most 5 s).
-        Thread-safe, and callable from callbacks, subscribers and signal handlers:
-        where the call that it interrupted has to end first, the message is sent then.
+        Blocks only to open the client (about a millisecond), for a full queue (at most
+        `wait_timeout_on_queue_full`), and for the first look-up of a topic's partitions
+        for a `partition_key` (at most 5 s). Thread-safe, and callable from callbacks,
+        subscribers and signal handlers. Where the call that it interrupted has to end
+        first, the message is sent then.
 
         Raises:
             MessageInvalidError: with every violation; nothing was sent.
-            ProduceError: librdkafka did not take it; `queue_full` after the wait,
-                `too_many_clients` where no client could be opened for it.
+            ProduceError: librdkafka refused it; `queue_full` after the wait,
+                `too_many_clients` if no client could be opened.
             ProducerClosedError: the producer is closed.
             ConfigurationInvalidError: the properties contradict each other, which
-                shows as the client is opened.
+                librdkafka notices when the client is opened.
         """
 
     @answering
@@ -109,10 +109,10 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             InvalidArgumentError: `timeout` is not a duration; nothing was sent.
             MessageInvalidError: with every violation; nothing was sent.
             ProduceError: it was not delivered; `__cause__` is the Kafka error.
-            DeliveryTimeoutError: the time is over; delivery goes on.
+            DeliveryTimeoutError: there was no report in time; delivery goes on.
             ProducerClosedError: the producer is closed.
-            ReentrantCallError: the report could only be served by a call that this
-                one interrupted; nothing was sent.
+            ReentrantCallError: only a call that this one interrupted could serve the
+                report; nothing was sent.
         """
         message = Message(
             topic, payload, key, partition, partition_key, timestamp, headers, label
@@ -123,14 +123,14 @@ class Sender(metaclass=Answering, answers=PRODUCER):
     def produce_many_async(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryHandle]:
-        """Hand messages to librdkafka; their handles, in input order.
+        """Send messages without waiting. Returns their handles, in input order.
 
         All are validated before any is sent. Blocks like `produce_async`.
 
         Raises:
             MessageInvalidError: with every violation; nothing was sent.
-            ProduceManyError: librdkafka did not take one; `dispatched` has the
-                handles of those before it.
+            ProduceManyError: librdkafka refused one; `dispatched` has the handles of
+                those before it.
             ProducerClosedError: the producer is closed.
         """
         return self._verbs.produce_many_async(messages)
@@ -139,7 +139,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
     def produce_many_sync(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryReport]:
-        """Send messages and wait for all reports, which come in input order.
+        """Send messages and wait for all reports. Returns them in input order.
 
         All are validated before any is sent. Blocks for at most `max_wait_timeout`.
 
@@ -147,20 +147,20 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             MessageInvalidError: with every violation; nothing was sent.
             ProduceManyError: some were not delivered; raised once every handle in
                 `dispatched` is final.
-            DeliveryTimeoutError: the time is over; delivery goes on.
+            DeliveryTimeoutError: a report did not come in time; delivery goes on.
             ProducerClosedError, ReentrantCallError: as `produce_sync`.
         """
         return self._verbs.produce_many_sync(messages)
 
     @answering
     def flush(self, timeout: float | timedelta | None = None) -> int:
-        """Hand the buffer over, and wait until everything in flight has its outcome.
+        """Send the buffer, and wait until every message in flight has its outcome.
 
-        Nothing waits out its linger. What the buffer cannot hand over stays in it, as
-        with `flush_buffer_async`, and raises. Blocks for at most `timeout` seconds
-        (None: until the last outcome, of what other threads send meanwhile too). Opens
-        nothing when there is nothing. Returns how many messages are still
-        un-acknowledged.
+        Returns how many are still un-acknowledged. No message waits for its linger.
+        What cannot be sent stays in the buffer and raises, as with
+        `flush_buffer_async`. Blocks for at most `timeout` seconds (None: without a
+        bound, also for messages that other threads send meanwhile). Opens no client if
+        there is nothing to send.
 
         Raises:
             InvalidArgumentError: `timeout` is not a duration.
@@ -180,7 +180,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         partition: int | None = None,
         headers: HeadersInput = None,
     ) -> DeliveryHandle:
-        """Send a null payload for `key`, without the wait. As `produce_async`."""
+        """Send a null payload for `key` without waiting. As `produce_async`."""
         message = self._tombstone(topic, key, partition, headers)
         return self._verbs.produce_async(message)
 
@@ -201,7 +201,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
     def tombstone_many_async(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryHandle]:
-        """Send null payloads, without the wait; a payload given is ignored.
+        """Send null payloads without waiting; a payload that is given is ignored.
 
         As `produce_many_async`; each message needs a key.
         """
@@ -211,7 +211,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
     def tombstone_many_sync(
         self, messages: Iterable[MessageInput]
     ) -> list[DeliveryReport]:
-        """Send null payloads, and wait; a payload given is ignored.
+        """Send null payloads, and wait; a payload that is given is ignored.
 
         As `produce_many_sync`; each message needs a key.
         """
@@ -238,8 +238,8 @@ class Sender(metaclass=Answering, answers=PRODUCER):
     ) -> None:
         """Keep a message in the process until the buffer is flushed.
 
-        Neither validates nor opens anything, and never blocks. Thread-safe. Headers
-        and payload are copied: what the caller changes later is not sent.
+        Validates nothing, opens nothing, and never blocks. Thread-safe. Headers and
+        payload are copied, so that later changes by the caller have no effect.
 
         Raises:
             ProducerClosedError: the producer is closed.
@@ -254,30 +254,30 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         """Keep messages in the process until the buffer is flushed, all or none.
 
         Raises:
-            MessageInvalidError: some are neither a `Message` nor a mapping of one.
+            MessageInvalidError: an item is neither a `Message` nor a mapping of one.
             ProducerClosedError: the producer is closed.
         """
         self._components.flusher.add_many(messages)
 
     def flush_buffer_async(self) -> list[DeliveryHandle]:
-        """Hand the buffer to librdkafka; handles in the order of the messages.
+        """Send the buffer without waiting. Returns handles in the order of messages.
 
-        What fails puts back, at the front and in order, exactly what was not handed
-        over. Blocks like `produce_async`.
+        After an error, exactly what librdkafka has not queued is back in the buffer, at
+        the front and in order. Blocks like `produce_async`.
 
         Raises:
             MessageInvalidError: some are invalid; nothing was sent.
-            ProduceManyError: librdkafka did not take one.
+            ProduceManyError: librdkafka refused one.
             ProducerClosedError: the producer is closed.
             What a step of the middleware raises; nothing was sent.
         """
         return self._components.flusher.flush_async()
 
     def flush_buffer_sync(self) -> list[DeliveryReport]:
-        """Hand the buffer to librdkafka, and wait for all reports.
+        """Send the buffer, and wait for all reports.
 
-        As `flush_buffer_async`; and after a transaction that was rolled back, all of
-        it is put back. Blocks for at most `max_wait_timeout`.
+        As `flush_buffer_async`. After a transaction that was rolled back, all of it is
+        back in the buffer. Blocks for at most `max_wait_timeout`.
 
         Raises:
             DeliveryTimeoutError, ReentrantCallError: as `produce_many_sync`.
@@ -286,15 +286,15 @@ class Sender(metaclass=Answering, answers=PRODUCER):
 
     @property
     def buffer_size(self) -> int:
-        """Messages in the buffer."""
+        """The number of messages in the buffer."""
         check()
         return len(self._components.buffer)
 
     def purge(self) -> None:
-        """Give up the buffer, and everything that librdkafka has not delivered.
+        """Drop the buffer, and everything that librdkafka has not delivered.
 
-        Handles resolve with `purge_queue` or `purge_inflight`; what was in flight may
-        have reached the broker. Opens nothing; blocks for a second at most.
+        Handles resolve with `purge_queue` or `purge_inflight`. A message that was in
+        flight may have reached the broker. Blocks for 1 s at most. Opens nothing.
 
         Raises:
             ProducerClosedError: the producer is closed.
@@ -307,12 +307,12 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         """`with producer.transaction():` commits at the end, aborts on an exception.
 
         Any exception aborts and is raised again; `AbortTransaction` aborts and is
-        swallowed. Blocks inside a block join it. Leaving with `return` or `break`
-        commits. Threads take turns, and wait for at most `max_wait_timeout`. Each
-        `with` takes a `transaction()` of its own.
+        swallowed. Nested blocks join the outer one. Leaving with `return` or `break`
+        commits. One thread at a time is inside; the others wait for at most
+        `max_wait_timeout`. Each `with` needs its own `transaction()`.
 
         Raises:
-            ProducerNotTransactionalError: there is no `transactional.id`.
+            ProducerNotTransactionalError: the producer has no `transactional.id`.
             ProducerClosedError: the producer is closed.
             ProduceError: a command failed for good; or an inner block had failed.
                 `fenced` stays, for every verb. `transaction_timed_out`: the block took
@@ -332,18 +332,18 @@ class Sender(metaclass=Answering, answers=PRODUCER):
     ) -> None:
         """Commit consumed messages with the transaction, and only with it.
 
-        `consumer` is the `confluent_kafka.Consumer` (its group counts), `messages` a
-        message that it returned, or an iterable of them. The positions are collected,
-        which asks no broker. Before the commit the highest of each partition, with its
-        metadata, is sent once for each consumer, whose group metadata is read then.
-        A refusal, a rebalance since the first mark and a consumer that was closed
-        meanwhile abort the transaction and are raised at the end of its block.
-        Never blocks. Thread-safe.
+        `consumer` is a `confluent_kafka.Consumer`, whose group is used. `messages` is a
+        message that it returned, or an iterable of them. Their positions are collected
+        without asking a broker. Before the commit, the highest of each partition is
+        sent with its metadata, once for each consumer; its group metadata is read then.
+        A refusal, a rebalance since the first mark, and a consumer that was closed
+        meanwhile abort the transaction and are raised at the end of its block. Never
+        blocks. Thread-safe.
 
         Raises:
-            TransactionRequiredError: not inside a transaction.
+            TransactionRequiredError: the calling context is in no transaction.
             TransactionalOffsetInvalidError: with every violation; also for a message
-                that is an error of the consumer, and for a consumer that is closed.
-                Nothing was collected.
+                that is an error of the consumer, and for a closed consumer. Nothing was
+                collected.
         """
         self._components.mark_as_consumed(consumer, messages, metadata)

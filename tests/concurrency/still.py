@@ -34,7 +34,7 @@ class StillEngine:
         self.fork_guard = ForkGuard()
         self.closes = Closes(self.submit)
         self.workers = self.poller = self.reaper = self.leak_check = self
-        self.look_at = self.schedule.look_at
+        self.reschedule = self.schedule.add
         self.prompt = False
         self.ended = self.without_threads = False
         self.poll_soon = self.armed.append
@@ -53,7 +53,7 @@ class StillEngine:
         """What the poller would do, at once."""
         job()
 
-    def relieve(self) -> None:
+    def start_if_needed(self) -> None:
         """No threads."""
 
     def closed(self, connection: object, client: object) -> None:

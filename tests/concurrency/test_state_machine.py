@@ -227,5 +227,5 @@ class EngineMachine(RuleBasedStateMachine):
 
 TestEngine = EngineMachine.TestCase
 TestEngine.settings = settings(
-    max_examples=400, stateful_step_count=40, deadline=None, print_blob=False
+    max_examples=200, stateful_step_count=40, deadline=None, print_blob=False
 )

@@ -10,7 +10,11 @@ import pytest
 
 from tests.embedded.support import EventLog, refusing
 from waterdrop_py import Config, Producer, monitor
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.testing import DroppingProxy, allow_short_idle_timeouts
+
+NAMELESS = "waterdrop-"
+"""With what the id of a producer begins that was given none: no later one has it."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +75,12 @@ def make_producer(cluster: EmbeddedCluster) -> Iterator[MakeProducer]:
 
 @pytest.fixture
 def log() -> Iterator[EventLog]:
-    """Every event of every producer during the test, statistics left out."""
-    listening = EventLog(monitor)
+    """Every event of the test's producers, statistics left out. What other tests have
+    dropped may still be told of."""
+    earlier = {each.emitter.producer_id for each in RUNTIME.connections()}
+    earlier |= {
+        each.connection.emitter.producer_id for each in tuple(RUNTIME.teardowns)
+    }
+    listening = EventLog(monitor, without={id for id in earlier if NAMELESS in id})
     yield listening
     listening.stop()

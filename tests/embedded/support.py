@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from waterdrop_py.events import EVENTS, listener_method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from waterdrop_py import Event, Monitor, Producer
 
@@ -41,10 +41,12 @@ def eventually(condition: Callable[[], bool], within: float = BOUND) -> bool:
 
 
 class EventLog:
-    """Every event of a monitor, each with the moment at which it came."""
+    """Every event of a monitor, each with the moment at which it came; without those of
+    some producers, by id."""
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(self, monitor: Monitor, without: Collection[str] = ()) -> None:
         self.events: list[Event] = []
+        self._without = without
         self._times: list[float] = []
         methods = {listener_method(name): self._take for name in EVENTS}
         # With statistics nobody asked for, a client is busier than it would be.
@@ -52,6 +54,8 @@ class EventLog:
         self.stop = monitor.subscribe(SimpleNamespace(**methods))
 
     def _take(self, event: Event) -> None:
+        if event["producer_id"] in self._without:
+            return
         self._times.append(time.monotonic())
         self.events.append(event)
 

@@ -63,7 +63,7 @@ def test_buffering_does_nothing_else(
 
 
 def test_buffer_many_is_all_or_none(make_producer: MakeProducer) -> None:
-    """What is no message at all is refused with its place, and nothing is kept."""
+    """An item that is not a message is refused by its index, and nothing is kept."""
     producer = make_producer()
     with pytest.raises(MessageInvalidError) as invalid:
         producer.buffer_many([Message("t", b"x"), {"topic": "t"}, 5])  # type: ignore[list-item]

@@ -48,7 +48,6 @@ def test_connect_opens_and_returns_the_producer(
     assert event["time"] > 0
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize(
     ("server", "hint"),
     [
@@ -63,13 +62,12 @@ def test_a_broker_that_is_not_there_says_why(
     server: Callable[[], AbstractContextManager[str]],
     hint: str,
 ) -> None:
-    """BrokerUnreachableError within the timeout, with what to look at first."""
+    """BrokerUnreachableError, with what to look at first; that it comes within the
+    timeout, test_the_timeout_cuts_an_interval_short measures."""
     with server() as servers:
         producer = make_producer(servers)
-        started = time.monotonic()
         with pytest.raises(BrokerUnreachableError) as raised:
             producer.connect(timeout=1.5)
-        assert time.monotonic() - started < 2.5
         assert any(hint in point for point in raised.value.checklist), str(raised.value)
         assert any(servers in point for point in raised.value.checklist)
         assert raised.value.__cause__ is not None

@@ -97,7 +97,7 @@ def test_a_wait_that_times_out_leaves_the_delivery_alone(
     """DeliveryTimeoutError at the bound; a later wait returns the report."""
     producer = make_producer()
     producer.produce_sync(topic, b"warm", partition=0)
-    cluster.set_rtt(2_500)
+    cluster.set_rtt(1_000)
     handle = producer.produce_async(topic, b"slow", partition=0)
     for _ in range(2):
         started = time.monotonic()
@@ -119,7 +119,7 @@ def test_a_sync_call_gives_up_at_its_timeout(
     """DeliveryTimeoutError at `timeout`; the message arrives all the same, once."""
     producer = make_producer()
     producer.produce_sync(topic, b"warm", partition=0)
-    cluster.set_rtt(2_000)
+    cluster.set_rtt(1_000)
     started = time.monotonic()
     with pytest.raises(DeliveryTimeoutError):
         producer.produce_sync(topic, b"slow", partition=0, timeout=0.1)
@@ -137,7 +137,7 @@ def test_a_sync_batch_that_times_out_says_so(
     with pytest.warns(TuningWarning):
         producer = make_producer(max_wait_timeout=100)
     assert producer.produce_sync(topic, b"warm", timeout=BOUND).error is None
-    cluster.set_rtt(2_000)
+    cluster.set_rtt(1_000)
     with pytest.raises(DeliveryTimeoutError):
         producer.produce_many_sync([{"topic": topic, "payload": b"x"}] * 2)
 
@@ -251,7 +251,7 @@ def test_flush_waits_for_all_and_counts_what_is_left(
     """At the timeout, how many are un-acknowledged; 0 when all are."""
     producer = make_producer()
     producer.produce_sync(topic, b"warm", partition=0)
-    cluster.set_rtt(2_000)
+    cluster.set_rtt(1_000)
     handles = [producer.produce_async(topic, b"x", partition=0) for _ in range(5)]
     started = time.monotonic()
     assert producer.flush(0.1) == 5

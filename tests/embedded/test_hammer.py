@@ -6,10 +6,10 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from tests.embedded.support import BOUND, in_threads
+from tests.embedded.support import BOUND, EventLog, in_threads
 
 if TYPE_CHECKING:
-    from tests.embedded.support import EventLog, MakeProducer
+    from tests.embedded.support import MakeProducer
     from waterdrop_py import DeliveryHandle, Producer
     from waterdrop_py.testing import EmbeddedCluster
 
@@ -67,10 +67,11 @@ class Sender:
 
 
 def test_sent_is_acknowledged_is_read_back(
-    cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str, log: EventLog
+    cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
     """8 threads pause together, so that disconnects fall between two of their sends."""
     producer = make_producer(idle_disconnect_timeout=TIMEOUT_MS)
+    log = EventLog(producer.monitor)
     senders = [Sender(index, producer, topic) for index in range(THREADS)]
     started = time.monotonic()
     assert in_threads(THREADS, lambda index: senders[index].run(started)) == []

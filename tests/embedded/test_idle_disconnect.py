@@ -162,7 +162,7 @@ def test_a_client_with_work_is_not_closed(
     """Refused once, with the reason; the deadline starts again from the report."""
     producer = make_producer(idle_disconnect_timeout=500)
     producer.produce_sync(topic, b"warm", partition=0)
-    cluster.set_rtt(2_000)
+    cluster.set_rtt(1_200)
     handle = producer.produce_async(topic, b"slow", partition=0)
     event = log.wait("producer.disconnect_refused")
     assert (event["reason"], event["count"]) == ("in_flight", 1)
@@ -184,7 +184,7 @@ def test_disconnect_on_demand(
     producer = make_producer()
     assert producer.disconnect() is False
     producer.produce_sync(topic, b"x", partition=0)
-    cluster.set_rtt(2_000)
+    cluster.set_rtt(1_200)
     handle = producer.produce_async(topic, b"slow", partition=0)
     started = time.monotonic()
     assert producer.disconnect() is False

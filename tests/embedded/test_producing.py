@@ -156,7 +156,7 @@ def test_an_explicit_partition_wins(make_producer: MakeProducer, topic: str) -> 
 def test_partition_counts_are_cached_across_reopens(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
-    """After a re-open nobody asks again: it works with metadata requests failing."""
+    """After a re-open the count is known: it works with metadata requests failing."""
     producer = make_producer()
     assert producer.partition_count(topic) == 3
     assert producer.disconnect()

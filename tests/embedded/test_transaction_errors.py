@@ -230,7 +230,7 @@ def test_a_refused_message_aborts_and_the_producer_goes_on(
 def test_another_producers_fatal_error_is_only_an_exception(
     make: Make, cluster: EmbeddedCluster, topic: str, log: EventLog
 ) -> None:
-    """It aborts the transaction it passes through, and reloads nobody else."""
+    """It aborts the transaction it passes through, and reloads no other producer."""
     outer, inner = make(id="outer"), make(id="inner")
     inner.connect()
     outer.connect()

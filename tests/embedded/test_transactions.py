@@ -1,4 +1,4 @@
-"""Transactions: what commits, what aborts, whose turn it is, and what is told of it."""
+"""Transactions: what commits, what aborts, how threads wait, and the events."""
 
 # ruff: noqa: PT012 - a transaction is a block, and what it raises is the promise
 
@@ -92,7 +92,7 @@ def test_a_block_commits_at_its_end(
 
 
 def test_an_empty_block_commits(producer: Producer, log: EventLog) -> None:
-    """A transaction in which nothing was sent is no error."""
+    """A transaction in which nothing was sent is valid."""
     with producer.transaction():
         pass
     assert log.names("transaction.") == ENDS
@@ -285,10 +285,10 @@ def test_abort_transaction_aborts_all_levels(
     assert log.names("transaction.") == ABORTS
 
 
-def test_a_failed_inner_block_dooms_the_outer(
+def test_a_failed_inner_block_aborts_the_outer(
     make: Make, topic: str, log: EventLog
 ) -> None:
-    """Also when its exception is caught: nothing is committed, and that is raised."""
+    """Nothing is committed, even if the exception is caught, and the block raises."""
     producer = make(kafka={"linger.ms": 60_000})
     with pytest.raises(ProduceError) as caught, producer.transaction():
         outer = producer.produce_async(topic, b"outer")
@@ -303,19 +303,19 @@ def test_a_failed_inner_block_dooms_the_outer(
     assert_works(producer, topic)
 
 
-def test_a_torn_message_dooms_its_transaction(make: Make, topic: str) -> None:
-    """Also when the interrupt is caught: whether it was sent is not known."""
+def test_an_interrupted_message_aborts_its_transaction(make: Make, topic: str) -> None:
+    """It aborts even if the exception is caught, as the message may have been sent."""
     producer = make(kafka={"linger.ms": 60_000})
     with pytest.raises(ProduceError) as caught, producer.transaction():
         producer.produce_async(topic, b"1")
         client = producer._connection.client  # noqa: SLF001 - the client's class cannot change
         taken = client.produce
 
-        def torn(*arguments: Any) -> None:
+        def interrupted(*arguments: Any) -> None:
             taken(*arguments)  # type: ignore[misc]
             raise KeyboardInterrupt  # as a signal handler does
 
-        client.produce = torn
+        client.produce = interrupted
         with suppress(KeyboardInterrupt):
             producer.produce_async(topic, b"2")
         client.produce = taken
@@ -325,23 +325,23 @@ def test_a_torn_message_dooms_its_transaction(make: Make, topic: str) -> None:
     assert_works(producer, topic)
 
 
-class Torn(confluent_kafka.Producer):
-    """A subclass that raises as its third message has been taken."""
+class Raising(confluent_kafka.Producer):
+    """A subclass that raises after it has queued its third message."""
 
     sent = 0
 
     def produce(self, *arguments: Any, **given: Any) -> None:
-        """Take it, and raise."""
+        """Queue it, and raise."""
         super().produce(*arguments, **given)
-        Torn.sent += 1
-        if Torn.sent == 3:
+        Raising.sent += 1
+        if Raising.sent == 3:
             raise ZeroDivisionError
 
 
-def test_a_wrapper_that_raises_dooms_its_transaction(make: Make, topic: str) -> None:
-    """Behind the message: what it raised is the cause, also when it is caught."""
-    Torn.sent = 0
-    producer = make(kafka={"linger.ms": 60_000}, client_factory=Torn)
+def test_a_wrapper_that_raises_aborts_its_transaction(make: Make, topic: str) -> None:
+    """The exception is the cause of the abort, even if it is caught."""
+    Raising.sent = 0
+    producer = make(kafka={"linger.ms": 60_000}, client_factory=Raising)
     with pytest.raises(ProduceError) as caught, producer.transaction():
         producer.produce_async(topic, b"1")
         producer.produce_async(topic, b"2")
@@ -440,7 +440,7 @@ def test_a_rolled_back_flush_is_all_back_in_the_buffer(
     assert producer.buffer_size == 0
 
 
-# -- whose turn it is --------------------------------------------------------
+# -- how threads wait --------------------------------------------------------
 
 
 def test_threads_take_turns(producer: Producer, topic: str, log: EventLog) -> None:
@@ -760,20 +760,20 @@ def test_close_from_another_thread_waits_for_the_end(
 ) -> None:
     """What runs is committed, what would begin is refused, and then it is closed."""
     reports: list[Any] = []
-    closer = threading.Thread(target=lambda: reports.append(producer.close()))
+    closing = threading.Thread(target=lambda: reports.append(producer.close()))
 
     def send(_: int) -> None:
         producer.produce_sync(topic, b"no", timeout=0.05)
 
     with producer.transaction():
         producer.produce_async(topic, b"1")
-        closer.start()
-        # Before the close has begun, it waits for its turn in vain.
+        closing.start()
+        # Before the close has begun, it waits to begin in vain.
         assert eventually(
             lambda: isinstance(in_threads(1, send)[0], ProducerClosedError)
         )
         producer.produce_async(topic, b"2")
-    closer.join(BOUND)
+    closing.join(BOUND)
     assert reports[0].complete
     assert producer.status is Status.CLOSED
     assert values(cluster, topic) == [b"1", b"2"]
@@ -900,7 +900,7 @@ def test_marking_names_every_bad_argument(producer: Producer, log: EventLog) -> 
 
 
 def test_transactions_need_an_id(make_producer: MakeProducer) -> None:
-    """Without a `transactional.id` there is no transaction, and nothing is opened."""
+    """Without a `transactional.id`, a transaction is refused and nothing is opened."""
     producer = make_producer()
     with pytest.raises(ProducerNotTransactionalError):
         producer.transaction()

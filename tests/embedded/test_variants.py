@@ -152,7 +152,7 @@ def test_a_patience_of_its_own(
     producer.produce_sync(topic, b"warm", partition=0)
     impatient = producer.variant(max_wait_timeout=50)
     impatient.buffer(topic, b"x", partition=0)
-    cluster.set_rtt(2_000)
+    cluster.set_rtt(1_200)
     for verb in (
         lambda: impatient.produce_sync(topic, b"x", partition=0),
         lambda: impatient.produce_many_sync([Message(topic, b"x", partition=0)]),

@@ -1,7 +1,7 @@
-"""The tracers that there are, with the real packages, each in a process of its own.
+"""OpenTelemetry and ddtrace, with their real packages, each in its own process.
 
-They patch `confluent_kafka` for a whole process. What is counted are messages in the
-cluster, spans, and messages that carry the context of their span.
+A tracer patches `confluent_kafka` for the whole process. The tests count messages in
+the cluster, spans, and messages that carry the context of their span.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ OWN |= {"transaction": 1}
 
 @pytest.fixture
 def servers() -> Iterator[str]:
-    """The brokers of a cluster of the test's own: its topics are the verbs."""
+    """The brokers of a cluster for one test: its topics are named after the verbs."""
     with EmbeddedCluster() as cluster:
         yield cluster.bootstrap_servers
 
 
 def run(program: str, *arguments: object) -> Outcome:
-    """Run a program of this folder."""
+    """Run a program of the folder `programs`."""
     return run_scenario(PROGRAMS / program, *arguments, timeout=60).assert_clean()
 
 
@@ -65,9 +65,11 @@ def run(program: str, *arguments: object) -> Outcome:
 def test_each_message_has_one_span_and_carries_its_context(
     servers: str, tracer: str, when: str
 ) -> None:
-    """Of every verb, whether the tracer comes before or after the import; also where
-    the queue was full, and through idle closes. The headers of the caller arrive too,
-    and nothing is left of the clients."""
+    """Each message has one span and its context, however early the tracer is installed.
+
+    That holds for every verb, a full queue and idle disconnects. The caller's headers
+    arrive too, and no socket stays open.
+    """
     outcome = run("traced.py", servers, tracer, when)
     counted = {fact["verb"]: fact for fact in outcome.facts if "verb" in fact}
     assert counted.keys() == SENT.keys()

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from waterdrop_py.cli.demo.summary import Outcome, conclusion, percentile, problems
-from waterdrop_py.cli.demo.usage import Holding
+from waterdrop_py.cli.demo.usage import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,10 +33,10 @@ WELL = Outcome(
     sent=[b"a", b"b", b"c"],
     acknowledged=3,
     read_back=[b"c", b"a", b"b"],
-    idle=Holding(0, 0, 0),
+    idle=Resources(0, 0, 0),
     late_ms=[0.5],
     producers=1,
-    bare=Holding(3, 5, 11),
+    bare=Resources(3, 5, 11),
     wake_up_ms=[1.0],
     fresh_ms=[1.0],
     seconds=12.0,
@@ -89,6 +89,7 @@ def wait_for(path: Path, words: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_all_figures_are_said_without_a_terminal() -> None:
     """In under 20 s, in plain lines, with nothing lost, doubled or left open."""
     started = time.monotonic()
@@ -119,7 +120,6 @@ def test_all_figures_are_said_without_a_terminal() -> None:
     assert re.search(r"^invoices +disconnected +0 +0 +0 +- +\d+$", out, re.MULTILINE)
 
 
-@pytest.mark.serial
 def test_interrupted_it_ends_cleanly(tmp_path: Path) -> None:
     """SIGINT in the middle: exit code 130 in a moment, and no traceback."""
     out, err = tmp_path / "out", tmp_path / "err"
@@ -143,12 +143,11 @@ def read_terminal(terminal: int, until: bytes = b"") -> bytes:
         assert time.monotonic() < deadline, drawn
         try:
             drawn += os.read(terminal, 65_536)
-        except OSError:  # EIO: nobody has the other side open any more
+        except OSError:  # EIO: the other side is closed
             break
     return drawn
 
 
-@pytest.mark.serial
 def test_ctrl_c_on_a_terminal_gives_the_terminal_back() -> None:
     """The live view ends with exit code 130, no traceback, and a visible cursor."""
     ours, theirs = pty.openpty()
@@ -227,7 +226,7 @@ def test_all_is_well_when_everything_came_back_once() -> None:
         ({"read_back": [b"a", b"c"]}, "1 messages were lost"),
         ({"read_back": [b"a", b"b", b"b", b"c"]}, "1 messages were duplicated"),
         ({"acknowledged": 2}, "1 messages were not acknowledged"),
-        ({"idle": Holding(2, 0, 4)}, "2 sockets stayed open while idle"),
+        ({"idle": Resources(2, 0, 4)}, "2 sockets stayed open while idle"),
     ],
 )
 def test_what_went_wrong_is_a_problem(changed: dict[str, object], problem: str) -> None:

@@ -88,12 +88,13 @@ def test_child_of_undelivered_messages_ends_at_once(dead: str) -> None:
     assert outcome.one("undelivered") == 500
 
 
+@pytest.mark.long
 def test_fork_in_the_middle_of_everything(
     servers: str, topic: str, arrived: Arrived
 ) -> None:
     """Forks that meet another thread's produce, open or close give children that
     work, and a parent that loses and doubles nothing."""
-    forks = 60
+    forks = 40
     outcome = run_scenario("fork_race.py", servers, topic, forks, timeout=90)
     outcome.assert_clean()
 

@@ -66,6 +66,7 @@ def test_a_dead_broker_is_said_within_seconds(python: str, dead: str) -> None:
     assert "topic 'orders'" in last
 
 
+@pytest.mark.long
 def test_a_server_that_never_answers_is_said_within_half_a_minute(python: str) -> None:
     """As behind a firewall that drops packets: librdkafka itself says nothing."""
     with dropping() as address:

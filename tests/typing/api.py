@@ -1,7 +1,7 @@
-"""The public surface as a user writes it. Type-checked only, never run.
+"""Uses the public surface as a user does. It is type-checked only, never run.
 
-An ignore that is not needed is an error here, so that each of them says: the type
-checker refuses this.
+An ignore comment that is not needed is an error. So each one marks a line that the type
+checker must refuse.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from waterdrop_py.testing import (
 )
 
 if TYPE_CHECKING:
-    # Needs no installation: type checkers know it.
+    # Needs no installation, because type checkers know it.
     from typing_extensions import assert_type
 
     from waterdrop_py.typing import Handle, KafkaClient, Unsubscribe
 
 
 class Topics(str, Enum):
-    """Topics of an application."""
+    """The topics of an application."""
 
     ORDERS = "orders"
 
 
 def configuring() -> None:
-    """A producer from a Config, a mapping, a URL, or options."""
+    """A producer of a Config, a mapping, a URL, or keyword options."""
     kafka = {"bootstrap.servers": "localhost:9092", "linger.ms": 0, "acks": "all"}
     config = Config(
         kafka=kafka,
@@ -121,7 +121,7 @@ def producing(producer: Producer) -> None:
 
 
 def waiting(handle: DeliveryHandle) -> None:
-    """A handle is what a concurrent.futures.Future is, without its cancel."""
+    """A handle has the methods of a concurrent.futures.Future, except cancel."""
     assert_type(handle.result(timeout=5), DeliveryReport)
     assert_type(handle.exception(), "BaseException | None")
     assert_type(handle.done(), bool)
@@ -133,7 +133,7 @@ def waiting(handle: DeliveryHandle) -> None:
 
 
 async def awaiting(handle: DeliveryHandle) -> None:
-    """And an awaitable."""
+    """A handle is awaitable."""
     assert_type(await handle, DeliveryReport)
     both = await asyncio.gather(handle, handle)
     assert_type(both, "tuple[DeliveryReport, DeliveryReport]")
@@ -141,8 +141,8 @@ async def awaiting(handle: DeliveryHandle) -> None:
     assert_type(await wrapped, DeliveryReport)
 
 
-def living(producer: Producer) -> None:  # noqa: PLR0915 - each in a line
-    """The client's life, and what a producer says of itself."""
+def managing(producer: Producer) -> None:  # noqa: PLR0915 - each in a line
+    """Opening and closing the client, and what a producer reports of itself."""
     assert_type(producer.connect(5.0, max_retries=3, interval_start=0.5), Producer)
     producer.connect(errback=lambda error, interval: (error, interval))
     assert_type(producer.disconnect(), bool)
@@ -206,7 +206,7 @@ def listening(producer: Producer) -> None:
 
 
 def failing(producer: Producer) -> None:
-    """Errors carry what their names say."""
+    """Errors have typed attributes."""
     try:
         producer.produce_many_sync([])
     except errors.ProduceManyError as error:

@@ -1,4 +1,4 @@
-"""The public surface is typed the way it is used."""
+"""The public surface has the types with which api.py uses it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = HERE.parent.parent
 
 
 def test_the_public_surface_type_checks() -> None:
-    """`mypy --strict` accepts every use in api.py, and refuses what it marks."""
+    """`mypy --strict` accepts every use in api.py, and refuses the marked lines."""
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", str(HERE / "api.py")],
         cwd=ROOT,
@@ -26,5 +26,5 @@ def test_the_public_surface_type_checks() -> None:
 
 
 def test_the_package_says_that_it_is_typed() -> None:
-    """`py.typed` lies in it, so that type checkers of users look at it."""
+    """The package has `py.typed`, so that type checkers of users read its types."""
     assert (Path(waterdrop_py.__file__).parent / "py.typed").is_file()

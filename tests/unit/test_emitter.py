@@ -1,4 +1,4 @@
-"""Sending events: who hears them, and what a raising subscriber changes."""
+"""Emitter: which monitors get an event, and what a raising subscriber changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ERROR = "error.occurred"
 
 
 class Owner:
-    """Stands for a producer: something that can be held weakly."""
+    """Stands for a producer: an object that can be held weakly."""
 
 
 class Bed:
@@ -39,7 +39,7 @@ class Bed:
 
 @pytest.fixture
 def bed() -> Bed:
-    """A fresh emitter; nothing was logged so far."""
+    """A new emitter, and a log that has counted nothing."""
     LOG.reset()
     return Bed()
 
@@ -58,14 +58,14 @@ class Broken:
 
 
 class Untouchable(UserDict[str, Any]):
-    """A payload that must not be looked at."""
+    """A payload that raises when it is read."""
 
     def __iter__(self) -> Iterator[str]:
         raise AssertionError("the payload was read")
 
 
 def test_event_carries_producer_tags_and_duration(bed: Bed) -> None:
-    """Every event says which producer it is about, and carries its tags."""
+    """Every event has the id and the tags of its producer."""
     with record(bed.own) as events:
         bed.emitter.emit(NAME, {"reason": "idle"}, duration_ms=1.5)
     [event] = events
@@ -76,7 +76,7 @@ def test_event_carries_producer_tags_and_duration(bed: Bed) -> None:
 
 
 def test_own_monitor_first_then_the_shared_one(bed: Bed) -> None:
-    """One and the same event reaches the producer's monitor, then everybody's."""
+    """The same event reaches the producer's monitor first, then the shared one."""
     heard: list[tuple[str, Event]] = []
     bed.shared.subscribe(NAME, lambda event: heard.append(("shared", event)))
     bed.own.subscribe(NAME, lambda event: heard.append(("own", event)))
@@ -86,7 +86,7 @@ def test_own_monitor_first_then_the_shared_one(bed: Bed) -> None:
 
 
 def test_shared_monitor_gets_every_event(bed: Bed) -> None:
-    """The shared monitor hears all events of all producers."""
+    """The shared monitor gets all events of all producers."""
     other = Emitter(bed, "p2", {}, Monitor(), bed.shared)
     with record(bed.shared) as events:
         for name in EVENTS:
@@ -97,8 +97,8 @@ def test_shared_monitor_gets_every_event(bed: Bed) -> None:
     ]
 
 
-def test_nothing_is_built_when_nobody_listens(bed: Bed) -> None:
-    """Without a listener the payload is not even looked at."""
+def test_nothing_is_built_without_a_subscriber(bed: Bed) -> None:
+    """Without a subscriber the payload is not read."""
     bed.own.subscribe("producer.connected", print)
     assert not bed.emitter.listens(NAME)
     bed.emitter.emit(NAME, Untouchable(reason="idle"))
@@ -109,7 +109,7 @@ def test_nothing_is_built_when_nobody_listens(bed: Bed) -> None:
 
 
 def test_sender_is_the_producer_while_it_lives(bed: Bed) -> None:
-    """Signals are sent by the producer, which the emitter does not keep alive."""
+    """The sender of a signal is the producer, which the emitter holds weakly."""
     senders: list[object] = []
 
     def receive(sender: object, event: Event) -> None:
@@ -126,7 +126,7 @@ def test_sender_is_the_producer_while_it_lives(bed: Bed) -> None:
 
 
 def test_raising_subscriber_is_reported_once_and_changes_nothing_else(bed: Bed) -> None:
-    """Others hear the event as if nothing had been, and one error says who raised."""
+    """Other subscribers get the event, and one error names the one that raised."""
     broken = Broken()
     bed.own.subscribe(NAME, broken)
     with record(bed.own) as own, record(bed.shared) as shared:
@@ -143,7 +143,7 @@ def test_raising_subscriber_is_reported_once_and_changes_nothing_else(bed: Bed) 
 
 
 def test_raising_receiver_of_a_signal_is_contained_too(bed: Bed) -> None:
-    """Blinker stops at a receiver that raises; the library does not."""
+    """After a receiver that raises the next one is called, unlike in blinker."""
 
     def receive(sender: object, event: Event) -> None:
         raise ValueError
@@ -162,7 +162,7 @@ def test_raising_receiver_of_a_signal_is_contained_too(bed: Bed) -> None:
 
 
 def test_each_raise_is_one_report(bed: Bed) -> None:
-    """Two subscribers that raise are two errors, in their order."""
+    """Two subscribers that raise cause two errors, in their order."""
     first, second = Broken(), Broken(KeyError("second"))
     bed.own.subscribe(NAME, first)
     bed.shared.subscribe(NAME, second)
@@ -171,10 +171,10 @@ def test_each_raise_is_one_report(bed: Bed) -> None:
     assert [event.get("error") for event in events[1:]] == [first.error, second.error]
 
 
-def test_raising_subscriber_with_nobody_to_tell_is_logged(
+def test_raising_subscriber_is_logged_without_an_error_subscriber(
     bed: Bed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without a subscriber of errors the log has it, with the traceback."""
+    """Without a subscriber of errors the log has the error with its traceback."""
     broken = Broken()
     bed.own.subscribe(NAME, broken)
     bed.emitter.emit(NAME)
@@ -184,7 +184,7 @@ def test_raising_subscriber_with_nobody_to_tell_is_logged(
 
 
 def test_raising_error_subscriber_is_reported_to_the_others_only(bed: Bed) -> None:
-    """A subscriber of errors that raises hears nothing of its own failure."""
+    """A subscriber of errors that raises does not get its own error."""
     broken = Broken()
     bed.own.subscribe(ERROR, broken)
     cause = OSError("cause")
@@ -198,10 +198,10 @@ def test_raising_error_subscriber_is_reported_to_the_others_only(bed: Bed) -> No
     assert events[1]["event"] == ERROR
 
 
-def test_raising_error_subscriber_with_nobody_else_is_logged_once(
+def test_raising_only_error_subscriber_is_logged_once(
     bed: Bed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When the reporting of errors itself is broken, the log has it, once."""
+    """An error that its only subscriber cannot handle is logged once."""
     broken = Broken()
     bed.own.subscribe(ERROR, broken)
     bed.emitter.error("librdkafka.error", OSError("cause"))
@@ -217,8 +217,10 @@ def test_raising_error_subscriber_with_nobody_else_is_logged_once(
 def test_error_subscribers_that_all_raise_come_to_an_end(
     bed: Bed, caplog: pytest.LogCaptureFixture, count: int
 ) -> None:
-    """However many subscribers of errors raise, reporting ends and says so; one line a
-    second, and the others counted."""
+    """Reporting ends, however many subscribers of errors raise.
+
+    One line a second is logged, and the others are counted.
+    """
     broken = [Broken(ValueError(n)) for n in range(count)]
     for subscriber in broken:
         bed.own.subscribe(ERROR, subscriber)
@@ -228,21 +230,21 @@ def test_error_subscribers_that_all_raise_come_to_an_end(
     first, second = caplog.records
     assert first.exc_info is not None
     assert first.exc_info[1] is broken[0].error
-    # Each round tells those that are left, and all of them raise again.
+    # Each round leaves out one subscriber, and all others raise again.
     more = count * (count + 1) // 2 - 2
     assert second.getMessage().endswith(f"; and {more} more")
     assert all(subscriber.calls <= count for subscriber in broken)
 
 
 def test_interrupts_go_through(bed: Bed) -> None:
-    """Ctrl-C inside a subscriber is not swallowed."""
+    """A KeyboardInterrupt in a subscriber reaches the caller."""
     bed.own.subscribe(NAME, Broken(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         bed.emitter.emit(NAME)
 
 
-def test_nothing_else_leaves_a_subscriber(bed: Bed) -> None:
-    """No signal handler runs on another thread: there all is the subscriber's own."""
+def test_other_threads_contain_every_exception(bed: Bed) -> None:
+    """On a thread other than the main one nothing is raised: it runs no handlers."""
     bed.own.subscribe(NAME, Broken(SystemExit(3)))
     raised: list[BaseException] = []
 
@@ -261,7 +263,7 @@ def test_nothing_else_leaves_a_subscriber(bed: Bed) -> None:
 
 
 def test_error_is_error_occurred(bed: Bed) -> None:
-    """`error` sends error.occurred with the type, the exception and all the rest."""
+    """`error` sends error.occurred with the type, the exception and further keys."""
     cause = OSError("cause")
     with record(bed.own) as events:
         bed.emitter.error("callbacks.stats_cb.error", cause, attempt=2)
@@ -275,7 +277,7 @@ def test_error_is_error_occurred(bed: Bed) -> None:
 
 
 def test_subscribers_may_emit(bed: Bed) -> None:
-    """An event that a subscriber causes is delivered whole, inside the first one."""
+    """An event that a subscriber emits is delivered before the first one goes on."""
     bed.own.subscribe(NAME, lambda _: bed.emitter.emit("producer.closed"))
     with record(bed.own) as events:
         bed.emitter.emit(NAME)
@@ -283,7 +285,7 @@ def test_subscribers_may_emit(bed: Bed) -> None:
 
 
 def test_recording_ends_with_its_block(bed: Bed) -> None:
-    """`record` leaves the list, and nobody listening."""
+    """After `record` the list stays, and nothing is subscribed."""
     with record(bed.own) as events:
         bed.emitter.emit(NAME)
     bed.emitter.emit(NAME)
@@ -292,7 +294,7 @@ def test_recording_ends_with_its_block(bed: Bed) -> None:
 
 
 def test_payload_may_be_any_mapping(bed: Bed) -> None:
-    """The caller's mapping is copied, never kept."""
+    """The caller's mapping is copied, not kept."""
     payload: Mapping[str, Any] = {"reason": "idle"}
     with record(bed.own) as events:
         bed.emitter.emit(NAME, payload)

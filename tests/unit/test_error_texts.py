@@ -1,4 +1,4 @@
-"""What an error says: its subject, the limit that was met, and no more than that."""
+"""Texts of errors: the message, the limit, and advice; copies and pickles of errors."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class Slow(FakeClient):
-    """Serves nothing until it is told to; fails messages to `missing` topics."""
+    """A client that serves no report while `held_by` has an entry."""
 
     def __init__(self, conf: dict[str, Any] | None = None) -> None:
         self.held_by: list[int] = [1]
         super().__init__(conf)
 
     def poll(self, timeout: float = -1) -> int:
-        """Nothing, while it is held; a moment passes."""
+        """Wait a moment and serve nothing while the client is held."""
         if self.held_by:
             threading.Event().wait(min(max(timeout, 0.0), 0.01))
             return 0
@@ -46,18 +46,18 @@ class Slow(FakeClient):
     def purge(
         self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True
     ) -> None:
-        """Purge, and serve."""
+        """Purge, and serve reports from then on."""
         super().purge(in_queue, in_flight, blocking)
         self.held_by.clear()
 
 
 class Failing(FakeClient):
-    """Fails every message whose topic begins with `no`, in the call or the report."""
+    """Fails messages to topics `not...` in the call, and `no...` in the report."""
 
     code = KafkaError._MSG_TIMED_OUT  # noqa: SLF001 - its name
 
     def produce(self, topic: str, *args: Any, **kwargs: Any) -> None:
-        """Refuse, or queue."""
+        """Refuse or queue a message."""
         if topic.startswith("not"):
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
         super().produce(topic, *args, **kwargs)
@@ -69,7 +69,7 @@ class Failing(FakeClient):
 
 @pytest.fixture
 def producer(request: pytest.FixtureRequest) -> Iterator[Producer]:
-    """A producer of the client that the test names."""
+    """A producer of the client that the test chooses."""
     client = getattr(request, "param", Slow())
     with Producer(kafka={"bootstrap.servers": "fake:1"}, client_factory=client) as one:
         yield one
@@ -77,7 +77,7 @@ def producer(request: pytest.FixtureRequest) -> Iterator[Producer]:
 
 
 def handle_of(**fields: Any) -> DeliveryHandle:
-    """A handle with these fields."""
+    """A handle with these private fields."""
     handle = DeliveryHandle()
     handle._topic = "orders"  # noqa: SLF001 - made by the library only
     for name, value in fields.items():
@@ -86,14 +86,14 @@ def handle_of(**fields: Any) -> DeliveryHandle:
 
 
 def test_the_subject_of_a_message() -> None:
-    """Topic, partition, key and label, as far as there are any."""
+    """The subject has topic, partition, key and label, if they are set."""
     assert subject_of(handle_of()) == "'orders'"
     handle = handle_of(key=b"abc", label=7)
     assert subject_of(handle, 3) == "'orders' partition 3 (key 'abc', label 7)"
 
 
 class Rude:
-    """Has a repr that raises."""
+    """An object whose repr raises."""
 
     def __repr__(self) -> str:
         raise RuntimeError
@@ -115,12 +115,12 @@ class Rude:
     ],
 )
 def test_keys_and_labels_are_bounded(value: Any, text: str) -> None:
-    """Text and numbers are shown, and cut; of other objects the type alone."""
+    """Text and numbers are shown shortened; of other objects only the type is shown."""
     assert short(value) == text
 
 
 def test_the_limit_and_where_it_is_set() -> None:
-    """With its value, and whether the user set it, under whichever name."""
+    """A limit is shown with its value and whether the user set it, under any alias."""
     assert limit_of("fenced", {}) == ""
     assert limit_of("msg_timed_out", {}) == "; message.timeout.ms is 150000 (default)"
     own = {"topic.delivery.timeout.ms": "5000"}
@@ -129,13 +129,13 @@ def test_the_limit_and_where_it_is_set() -> None:
 
 
 def test_the_nearest_topic() -> None:
-    """Of those that were sent to, and never the name itself."""
+    """The hint names the nearest known topic, and never the name itself."""
     assert nearest("ordres", {"orders", "ordres"}) == "; did you mean 'orders'?"
     assert nearest("ordres", {"ordres", "zzz"}) == ""
 
 
 def test_a_timeout_names_message_and_limit(producer: Producer) -> None:
-    """Of the call, of the option, and of a batch."""
+    """The error names the message, and the argument or option that set the limit."""
     with pytest.raises(DeliveryTimeoutError) as caught:
         producer.produce_sync("orders", b"x", key="abc", label="l", timeout=0.05)
     assert str(caught.value).startswith(
@@ -153,8 +153,7 @@ def test_a_timeout_names_message_and_limit(producer: Producer) -> None:
 
 @pytest.mark.parametrize("producer", [Failing()], indirect=True)
 def test_a_failed_message_is_named(producer: Producer) -> None:
-    """By its report and by the call, with the limit; and the nearest topic of one
-    that does not exist."""
+    """A message that its report or the call failed is named with the limit."""
     producer.produce_sync("a-no-topic", b"x")
     with pytest.raises(ProduceError) as caught:
         producer.produce_sync("no-topic", b"x", key=b"k", partition=None)
@@ -173,7 +172,7 @@ def test_a_failed_message_is_named(producer: Producer) -> None:
 def test_a_missing_topic_names_the_nearest_one(
     producer: Producer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Of those that this producer has sent to; not itself, however often."""
+    """The error names the nearest topic that this producer has sent to."""
     codes = {
         "unknown": KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - its name
         "unknown part": KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -188,11 +187,11 @@ def test_a_missing_topic_names_the_nearest_one(
         assert "auto.create.topics.enable" in text
 
 
-# -- errors that are raised again and again ------------------------------------
+# -- errors that are raised repeatedly ------------------------------------------
 
 
 def purged(producer: Producer, count: int) -> list[DeliveryHandle]:
-    """Handles that a purge has ended; they share their error."""
+    """Purged handles, which share their error."""
     handles = [
         producer.produce_async("orders", b"x", key=b"k%d" % n) for n in range(count)
     ]
@@ -204,19 +203,21 @@ def purged(producer: Producer, count: int) -> list[DeliveryHandle]:
 
 
 def alive(kind: type) -> int:
-    """How many objects of the kind there are."""
+    """The number of live objects of the class."""
     return sum(type(each) is kind for each in gc.get_objects())
 
 
 def frames(error: BaseException | None) -> int:
-    """How long its traceback is."""
+    """The number of frames in the traceback of an error."""
     assert error is not None
     return len(traceback.extract_tb(error.__traceback__))
 
 
 def test_a_shared_error_collects_no_frames(producer: Producer) -> None:
-    """2000 results of 2000 purged messages: each raises a copy that names its message;
-    what they share has no traceback, and keeps no variable of a caller."""
+    """Each result of a purged message raises a copy that names the message.
+
+    The shared error has no traceback, and keeps no variable of a caller alive.
+    """
 
     class Kept:
         pass
@@ -241,11 +242,8 @@ def test_a_shared_error_collects_no_frames(producer: Producer) -> None:
     assert alive(ProduceError) < before + 10
 
 
-def test_one_handle_asked_again_and_again(
-    producer: Producer,
-) -> None:
-    """From two threads at once too, and through its future: the traceback does not
-    grow, and no cycle of references is left."""
+def test_the_result_of_one_handle_raised_repeatedly(producer: Producer) -> None:
+    """The traceback does not grow, from two threads and a future; no cycle is left."""
     (handle,) = purged(producer, 1)
     longest: list[int] = []
 
@@ -281,8 +279,7 @@ def test_one_handle_asked_again_and_again(
 
 @pytest.mark.parametrize("producer", [Failing()], indirect=True)
 def test_a_batch_leaves_no_cycle(producer: Producer) -> None:
-    """The error of a batch has its handles, with the index of each that failed; it is
-    gone with the last name for it."""
+    """The error of a batch has its handles, and is freed with its last reference."""
     batch = [Message(topic, b"x") for topic in ("yes", "no", "yes", "no")]
 
     def fail() -> None:
@@ -309,7 +306,7 @@ def test_a_batch_leaves_no_cycle(producer: Producer) -> None:
 
 
 def test_a_report_can_be_copied_and_pickled(producer: Producer) -> None:
-    """With all its values, and equal to the first."""
+    """A copy or an unpickled report has all values and equals the original."""
     label = {"id": [1]}
     handle = producer.produce_async(
         "orders", b"x", key="k", headers={"h": "v"}, timestamp=5, label=label
@@ -339,7 +336,7 @@ def test_a_report_can_be_copied_and_pickled(producer: Producer) -> None:
 
 
 def test_a_report_of_a_failed_message_is_copied_too(producer: Producer) -> None:
-    """Its error survives; a label that cannot be pickled is None there."""
+    """A copied report has its error; a label that cannot be pickled becomes None."""
     lock = threading.Lock()
     handle = producer.produce_async("orders", b"x", label=lock)
     producer.purge()
@@ -353,7 +350,7 @@ def test_a_report_of_a_failed_message_is_copied_too(producer: Producer) -> None:
 
 
 def test_errors_are_copied_whole() -> None:
-    """With cause and attributes; a batch keeps its handles, but not in a pickle."""
+    """A copy has cause and attributes; only a pickle lacks the handles of a batch."""
     handle = handle_of()
     error = ProduceManyError("m", code="c", retriable=True, dispatched=[handle])
     error.__cause__ = KafkaException(KafkaError(1))
@@ -378,12 +375,12 @@ def _release(producer: Producer) -> None:
 
 
 def opens_nothing(_: dict[str, Any]) -> FakeClient:
-    """A factory that librdkafka lets down."""
+    """A factory whose client cannot be made."""
     raise KafkaException(KafkaError(KafkaError._FAIL, "no room"))  # noqa: SLF001
 
 
 def test_an_open_that_failed_names_the_message() -> None:
-    """The message that the client was to be opened for."""
+    """The error of a failed open names the message that needed the client."""
     kafka = {"bootstrap.servers": "fake:1"}
     with (
         Producer(kafka=kafka, client_factory=opens_nothing) as producer,
@@ -397,7 +394,7 @@ def test_an_open_that_failed_names_the_message() -> None:
 
 @pytest.mark.parametrize("producer", [FakeClient()], indirect=True)
 def test_a_fatal_error_that_stays_names_each_message(producer: Producer) -> None:
-    """Each verb raises an error of its own, about its own message."""
+    """After a fatal error each call raises an error that names its own message."""
     producer.produce_sync("orders", b"x")
     client = producer._connection.client  # noqa: SLF001 - as librdkafka's poll does
     client.note_fatal(KafkaError(KafkaError._FENCED, "gone", fatal=True))  # noqa: SLF001
@@ -410,16 +407,16 @@ def test_a_fatal_error_that_stays_names_each_message(producer: Producer) -> None
 
 
 class Unauthorized(FakeClient):
-    """Takes no message."""
+    """A client that refuses every message."""
 
     def produce(self, topic: str, *_: Any, **__: Any) -> None:
-        """Refuse."""
+        """Refuse the message."""
         raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
 
 
 @pytest.mark.parametrize("producer", [Unauthorized()], indirect=True)
 def test_a_refusal_names_its_message_and_what_to_change(producer: Producer) -> None:
-    """The subject, and the advice for this code instead of the connection's points."""
+    """The error names the message, and its checklist is the advice for this code."""
     with pytest.raises(ProduceError) as refused:
         producer.produce_async("orders", b"x")
     assert str(refused.value).startswith("'orders': ")
@@ -429,19 +426,19 @@ def test_a_refusal_names_its_message_and_what_to_change(producer: Producer) -> N
 
 
 class Traced(Slow):
-    """Notes who asks it for the cluster."""
+    """A wrapper that counts calls of `cluster_id`."""
 
     asked = 0
 
     def cluster_id(self, timeout: float = -1) -> str:
-        """A method of the user's, which may raise."""
+        """A method of the user that raises."""
         self.asked += 1
         raise LookupError(timeout)
 
 
 @pytest.mark.parametrize("producer", [Traced()], indirect=True)
-def test_a_wrapper_is_not_asked_who_has_answered(producer: Producer) -> None:
-    """Only librdkafka is: a method of a wrapper may raise, and may be traced."""
+def test_a_wrapper_is_not_asked_for_the_cluster_id(producer: Producer) -> None:
+    """Only librdkafka is asked: methods of a wrapper may raise, or be traced."""
     handle = producer.produce_async("orders", b"x")
     with pytest.raises(DeliveryTimeoutError):
         handle.result(0.05)

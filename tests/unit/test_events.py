@@ -1,4 +1,4 @@
-"""The registry of events, and that the library sends nothing outside of it."""
+"""The table of events, and that the library sends only events of the table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGE = Path(waterdrop_py.errors.__file__).parent
 
 
 def _literals_passed_to(method: str) -> set[str]:
-    """Every string literal that the library passes first to `x.<method>(...)`."""
+    """The string literals that the library passes first to `x.<method>()`."""
     return {
         node.args[0].value
         for path in PACKAGE.rglob("*.py")
@@ -30,18 +30,18 @@ def _literals_passed_to(method: str) -> set[str]:
 
 
 def test_every_event_that_is_sent_is_registered() -> None:
-    """No event is sent, or asked for, under a name that nobody can subscribe to."""
+    """Every event that is sent or asked for is in the table."""
     assert _literals_passed_to("emit") | _literals_passed_to("listens") <= set(EVENTS)
 
 
 def test_every_row_is_documented() -> None:
-    """Each event and each type of error says what it means."""
+    """Each event and each type of error has a summary."""
     summaries = [*(spec.summary for spec in EVENTS.values()), *ERROR_TYPES.values()]
     assert all(summary.endswith(".") for summary in summaries)
 
 
 def test_method_names_are_unambiguous() -> None:
-    """No two events share the name of a listener's method."""
+    """The names of listener methods are different for all events."""
     assert len({listener_method(name) for name in EVENTS}) == len(EVENTS)
     assert listener_method("producer.disconnect_refused") == (
         "on_producer_disconnect_refused"
@@ -49,13 +49,13 @@ def test_method_names_are_unambiguous() -> None:
 
 
 def test_registry_cannot_be_changed() -> None:
-    """The events are the library's, not something a user adds to."""
+    """Users cannot add events."""
     with pytest.raises(TypeError):
         EVENTS["my.event"] = EVENTS["producer.closed"]  # type: ignore[index]
 
 
 def test_unknown_name_gets_a_suggestion() -> None:
-    """A typo in a name is answered with the name that was meant."""
+    """The error of a misspelt name suggests the right one."""
     with pytest.raises(
         EventNotRegisteredError, match=r"did you mean 'producer.closed'"
     ):

@@ -1,4 +1,4 @@
-"""Messages of values that applications have, and copies of what may change later."""
+"""Message: types of values that applications use, and copies of mutable values."""
 # ruff: noqa: SLF001 - what the client gets is private to the handle
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ SERVERS = {"bootstrap.servers": "h"}
 
 
 class Text(str, Enum):
-    """What people keep in an enum of texts."""
+    """A topic in a str-Enum."""
 
     VALUE = "orders"
 
 
 class Bytes(bytes, Enum):
-    """The same as bytes."""
+    """The same in a bytes-Enum."""
 
     VALUE = b"orders"
 
 
 class Place(IntEnum):
-    """The same as ints."""
+    """A number in an IntEnum."""
 
     THIRD = 3
 
 
 class Plain(Enum):
-    """An enum that is no text."""
+    """An enum whose members are not text."""
 
     VALUE = "orders"
 
 
 class LoudText(str):
-    """A str whose every conversion is something else."""
+    """A str whose conversions give another text."""
 
     __slots__ = ()
 
@@ -55,19 +55,19 @@ class LoudText(str):
         return "loud"
 
     def encode(self, *_: Any) -> bytes:
-        """Not what it holds."""
+        """Return another text."""
         return b"loud"
 
 
 class LoudBytes(bytes):
-    """The same of bytes."""
+    """Bytes whose conversion gives other bytes."""
 
     def __bytes__(self) -> bytes:
         return b"loud"
 
 
 class LoudNumber(int):
-    """The same of an int."""
+    """An int whose conversions give another number."""
 
     def __index__(self) -> int:
         return 99
@@ -76,7 +76,7 @@ class LoudNumber(int):
 
 
 class Index:
-    """An int as numpy has them; `bool_` is numpy's bool."""
+    """An integer like numpy's."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -86,32 +86,32 @@ class Index:
 
 
 class bool_(Index):
-    """A bool that has an `__index__`, as numpy's once had."""
+    """A bool with an `__index__`, like that of older numpy."""
 
 
 @pytest.fixture
 def producer() -> Iterator[Producer]:
-    """A producer whose client keeps what it is given."""
+    """A producer whose client keeps the messages."""
     client = BufferedClient()
     with Producer(kafka=SERVERS, client_factory=client) as made:
         yield made
 
 
 def sent(producer: Producer) -> list[Any]:
-    """What reached the client."""
+    """Value, headers and key of each message that reached the client."""
     producer.flush(5)
     client: Any = producer.config.client_factory
     return [(m.value(), m.headers(), m.key()) for m in client.messages]
 
 
 def handed_over(**given: Any) -> Any:
-    """What is sent of a message with these fields."""
+    """The handle of a message with these fields, ready to be sent."""
     return fill(Message(**{"topic": "t", "payload": b"x", **given}), None)
 
 
 @pytest.mark.parametrize("value", [Text.VALUE, LoudText("orders")])
-def test_texts_are_what_they_hold(value: Any) -> None:
-    """A str-Enum is its value and a subclass what it holds, in every field."""
+def test_texts_are_sent_as_plain_text(value: Any) -> None:
+    """A str-Enum is its value and a subclass its plain text, in every field."""
     handle = handed_over(
         topic=value,
         payload=value,
@@ -131,8 +131,8 @@ def test_texts_are_what_they_hold(value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [Text.VALUE, LoudText("orders")])
-def test_header_names_on_every_way(producer: Producer, name: Any) -> None:
-    """Also where values are plain bytes, which is the quick way."""
+def test_header_names_in_every_verb(producer: Producer, name: Any) -> None:
+    """Header names are plain text too, also on the fast path for bytes."""
     message = {"topic": "t", "payload": b"x", "headers": {name: b"1"}}
     for _ in range(2):  # the second time the topic is known
         producer.produce_async("t", b"x", headers={name: b"1"})
@@ -145,8 +145,8 @@ def test_header_names_on_every_way(producer: Producer, name: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [Bytes.VALUE, LoudBytes(b"orders")])
-def test_bytes_are_what_they_hold(value: Any) -> None:
-    """A bytes-Enum is its value and a subclass what it holds."""
+def test_bytes_are_sent_as_plain_bytes(value: Any) -> None:
+    """A bytes-Enum is its value and a subclass its plain bytes."""
     handle = handed_over(
         payload=value, key=value, partition_key=value, headers={"a": value}
     )
@@ -157,8 +157,8 @@ def test_bytes_are_what_they_hold(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [Place.THIRD, LoudNumber(3), Index(3), 3])
-def test_ints_are_what_they_hold(value: Any) -> None:
-    """numpy's ints, IntEnums and subclasses are ints; what is kept is a plain one."""
+def test_ints_are_plain_ints(value: Any) -> None:
+    """numpy's ints, IntEnums and subclasses of int become plain ints."""
     place = handed_over(partition=value, timestamp=value)._place
     assert (place.partition, place.timestamp) == (3, 3)
     assert {type(place.partition), type(place.timestamp)} == {int}
@@ -166,8 +166,8 @@ def test_ints_are_what_they_hold(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [True, bool_(1), 1.0, "1", b"1", [1]])
 @pytest.mark.parametrize("field", ["partition", "timestamp"])
-def test_what_is_no_int(field: str, value: Any) -> None:
-    """A bool is none, numpy's neither."""
+def test_illegal_ints(field: str, value: Any) -> None:
+    """A bool, numpy's too, is not an int."""
     with pytest.raises(MessageInvalidError) as caught:
         handed_over(**{field: value})
     assert list(caught.value.errors) == [field]
@@ -185,7 +185,7 @@ def test_what_is_no_int(field: str, value: Any) -> None:
     ],
 )
 def test_moments(moment: datetime, ms: int) -> None:
-    """An aware datetime is its millisecond, exactly."""
+    """An aware datetime is its exact millisecond."""
     assert handed_over(timestamp=moment).message.timestamp == ms
 
 
@@ -197,13 +197,13 @@ def test_moments(moment: datetime, ms: int) -> None:
     ],
 )
 def test_the_ends_of_the_calendar(moment: datetime) -> None:
-    """They raise nothing else, wherever they are."""
+    """The first and last datetimes are legal or a MessageInvalidError."""
     with suppress(MessageInvalidError):
         handed_over(timestamp=moment)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "expected"),
     [
         ({"topic": Plain.VALUE}, "did you mean Plain.VALUE.value?"),
         ({"headers": {Plain.VALUE: b"x"}}, "did you mean Plain.VALUE.value?"),
@@ -216,23 +216,23 @@ def test_the_ends_of_the_calendar(moment: datetime) -> None:
         ({"headers": 7}, "must be a mapping or a list of (name, value) pairs, got an"),
     ],
 )
-def test_the_sentence_says_what_must_be(given: Any, said: str) -> None:
-    """What is legal, what was given, and what was meant where that can be told."""
+def test_the_error_says_what_is_legal(given: Any, expected: str) -> None:
+    """The error says what is legal, what was given, and what was probably meant."""
     with pytest.raises(MessageInvalidError) as caught:
         handed_over(**given)
     [sentence] = caught.value.errors.values()
-    assert said in sentence
+    assert expected in sentence
 
 
 def batch(producer: Producer, messages: list[Any]) -> tuple[int, ...]:
-    """The indexes of the messages at fault."""
+    """The indexes of the illegal messages in the error."""
     with pytest.raises(MessageInvalidError) as caught:
         producer.produce_many_async(messages)
     return caught.value.indexes
 
 
 def test_indexes(producer: Producer) -> None:
-    """The places of the messages at fault, in order; they survive pickle."""
+    """The error has the positions of the illegal messages, also after pickling."""
     good = {"topic": "t", "payload": b"x"}
     assert batch(producer, [good, {**good, "key": b""}, good, 7]) == (1, 3)
     assert batch(producer, [Message("t", 7), good]) == (0,)  # type: ignore[arg-type]
@@ -265,8 +265,8 @@ BUFFERING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("verb", BUFFERING)
-def test_what_changes_later_is_not_sent(producer: Producer, verb: str) -> None:
-    """Payload, headers, their pairs and lists of values are copied at the call."""
+def test_later_changes_are_not_sent(producer: Producer, verb: str) -> None:
+    """Payload, headers, their pairs and lists of values are copied in the call."""
     payload, values = bytearray(b"0"), [b"0"]
     pairs: list[Any] = [["a", values]]
     named: dict[str, Any] = {"a": values}
@@ -287,8 +287,8 @@ def test_what_changes_later_is_not_sent(producer: Producer, verb: str) -> None:
     assert all(headers[0] == ("a", b"0") for _, headers, _ in found[:3])
 
 
-def test_what_is_buffered_is_validated_when_it_is_flushed(producer: Producer) -> None:
-    """A copy is taken of what is wrong as well, and nothing is raised by it."""
+def test_buffered_messages_are_validated_by_the_flush(producer: Producer) -> None:
+    """Buffering copies illegal values too, without an error."""
     released = memoryview(b"x")
     released.release()
     for headers in ("a=b", 7, [7], [("a",)], {7: b"x"}, None):
@@ -301,8 +301,8 @@ def test_what_is_buffered_is_validated_when_it_is_flushed(producer: Producer) ->
     producer.purge()
 
 
-def test_a_step_changes_no_headers_of_the_callers() -> None:
-    """A middleware that adds a header in place adds it to a copy."""
+def test_a_step_does_not_change_the_callers_headers() -> None:
+    """A middleware step that adds a header in place changes a copy."""
 
     def traced(message: Message) -> Message:
         headers: Any = message.headers

@@ -1,4 +1,4 @@
-"""Steps before validation: order, once per message, and what they may not do."""
+"""Middleware: order of steps, once per message, and errors of steps."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ MANY = ["produce_many_async", "produce_many_sync"]
 
 
 def adding(text: bytes, message: Message) -> Message:
-    """A step that makes a changed copy."""
+    """A step that returns a changed copy."""
     assert isinstance(message.payload, bytes)
     return replace(message, payload=message.payload + text)
 
 
 @pytest.fixture
 def client() -> BufferedClient:
-    """Keeps what was sent."""
+    """A client that keeps the messages."""
     return BufferedClient()
 
 
 @pytest.fixture
 def make(client: BufferedClient) -> Iterator[Callable[..., Producer]]:
-    """Producers of that client, closed after the test."""
+    """A function that makes producers of that client, closed after the test."""
     made: list[Producer] = []
 
     def build(
@@ -58,19 +58,21 @@ def make(client: BufferedClient) -> Iterator[Callable[..., Producer]]:
 
 
 def sent(client: BufferedClient) -> list[Any]:
-    """The payloads."""
+    """The payloads that were sent."""
     return [message.value() for message in client.messages]
 
 
 def test_no_steps_change_nothing() -> None:
-    """Without a step the message is the very object that was given."""
+    """Without a step the message is the same object."""
     message = Message("t", b"x")
     assert Middleware(()).run(message) is message
 
 
 def test_order(client: BufferedClient, make: Callable[..., Producer]) -> None:
-    """The configured ones in order, prepended before and appended behind them; each
-    gets what the one before it returned."""
+    """Prepended steps run first, then configured ones, then appended ones.
+
+    Each gets the message that the step before it returned.
+    """
     producer = make(partial(adding, b"b"), partial(adding, b"c"))
     producer.middleware.append(partial(adding, b"d"))
     producer.middleware.prepend(partial(adding, b"a"))
@@ -82,7 +84,7 @@ def test_order(client: BufferedClient, make: Callable[..., Producer]) -> None:
 def test_a_step_added_later_ends_the_fast_path(
     client: BufferedClient, make: Callable[..., Producer], verb: str
 ) -> None:
-    """A busy producer sends through a step from the moment at which it is added."""
+    """A producer in use sends through a step as soon as it is added."""
     producer = make()
     for _ in range(3):
         producer.produce_async("t", b"plain")
@@ -94,7 +96,7 @@ def test_a_step_added_later_ends_the_fast_path(
 def test_added_by_a_subscriber_of_producer_configured(
     client: BufferedClient, make: Callable[..., Producer]
 ) -> None:
-    """The event has the producer, and its first message goes through the step."""
+    """A subscriber of the event can add a step before the first message."""
     unsubscribe = monitor.subscribe(
         "producer.configured",
         lambda event: event["producer"].middleware.append(partial(adding, b"!")),
@@ -110,7 +112,7 @@ def test_added_by_a_subscriber_of_producer_configured(
 def test_before_validation(
     client: BufferedClient, make: Callable[..., Producer]
 ) -> None:
-    """A step can repair a message that is invalid, and spoil one that is valid."""
+    """A step can repair an invalid message, and can make a valid one invalid."""
     repaired = make(lambda message: replace(message, topic="good"))
     repaired.produce_sync("not a topic", b"x")
     assert [each.topic() for each in client.messages] == ["good"]
@@ -129,7 +131,7 @@ def test_what_a_step_raises_reaches_the_caller(
     verb: str,
     raised: BaseException,
 ) -> None:
-    """Unchanged, and nothing is sent: of a batch neither those before the bad one."""
+    """The exception is unchanged, and nothing of the call is sent."""
 
     def step(message: Message) -> Message:
         if message.payload == b"bad":
@@ -151,7 +153,7 @@ def test_what_a_step_raises_reaches_the_caller(
 def test_a_step_returns_a_message(
     client: BufferedClient, make: Callable[..., Producer], returned: Any
 ) -> None:
-    """Anything else is a MessageInvalidError that names the step; nothing is sent."""
+    """A step that returns anything else is a MessageInvalidError; nothing is sent."""
     producer = make(lambda _: returned)
     with pytest.raises(MessageInvalidError, match=type(returned).__name__) as invalid:
         producer.produce_async("t", b"x")
@@ -163,7 +165,7 @@ def test_a_step_returns_a_message(
 def test_a_batch_is_stepped_through_before_any_of_it_is_sent(
     client: BufferedClient, make: Callable[..., Producer], verb: str
 ) -> None:
-    """Each message once, in order, and every one before the first is sent."""
+    """All messages go through the steps, in order, before the first one is sent."""
     seen: list[Any] = []
 
     def step(message: Message) -> Message:
@@ -180,7 +182,7 @@ def test_a_batch_is_stepped_through_before_any_of_it_is_sent(
 def test_mappings_reach_the_steps_as_messages(
     client: BufferedClient, make: Callable[..., Producer]
 ) -> None:
-    """A step never has to ask what it got, and the caller's dict stays as it was."""
+    """A step gets a Message of each mapping, which is not changed."""
     given = {"topic": "t", "payload": b"x", "label": 7}
     [handle] = make(partial(adding, b"!")).produce_many_async([given])
     assert sent(client) == [b"x!"]
@@ -191,7 +193,7 @@ def test_mappings_reach_the_steps_as_messages(
 def test_once_over_buffer_and_flush(
     client: BufferedClient, make: Callable[..., Producer]
 ) -> None:
-    """Not as it is buffered, once as it is flushed, and no second time."""
+    """A buffered message goes through the steps once, in the flush."""
     calls: list[Any] = []
 
     def step(message: Message) -> Message:
@@ -209,7 +211,7 @@ def test_once_over_buffer_and_flush(
 def test_tombstones_and_variants_go_through_it(
     client: BufferedClient, make: Callable[..., Producer]
 ) -> None:
-    """Every verb, and each variant, has the steps of its producer, also later ones."""
+    """Every verb and variant uses the steps of its producer, also later ones."""
     producer = make(lambda message: replace(message, headers={"by": "step"}))
     variant = producer.variant(topic_config={"acks": 1})
     with_max_wait = producer.variant(max_wait_timeout=5_000)
@@ -223,7 +225,7 @@ def test_tombstones_and_variants_go_through_it(
 
 
 def test_only_callables() -> None:
-    """What cannot be called is refused when it is added."""
+    """A step that is not callable is refused when it is added."""
     middleware = Middleware(())
     for wrong in (None, "step", 5):
         with pytest.raises(InvalidArgumentError, match="step"):
@@ -234,7 +236,7 @@ def test_only_callables() -> None:
 
 
 def test_two_threads_add_steps() -> None:
-    """No step is lost when several threads add some at once."""
+    """No step is lost when several threads add steps at once."""
     middleware = Middleware(())
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -255,7 +257,7 @@ def test_two_threads_add_steps() -> None:
 def test_a_step_sees_headers_of_a_buffered_batch_as_they_were_written(
     make: Callable[..., Producer],
 ) -> None:
-    """A mapping stays one, also when the message is plainly legal."""
+    """A step gets headers as the user wrote them, also on the fast path."""
     seen: list[Any] = []
 
     def step(message: Message) -> Message:
@@ -274,7 +276,7 @@ def test_a_step_sees_headers_of_a_buffered_batch_as_they_were_written(
 def test_close_returns_what_the_steps_made_of_a_message(
     make: Callable[..., Producer], options: dict[str, bool]
 ) -> None:
-    """What the last flush cannot send is accounted for as it would have been sent."""
+    """An undelivered message of the report is the one that the steps returned."""
 
     def step(message: Message) -> Message:
         return replace(message, label="seen", topic="no topic")

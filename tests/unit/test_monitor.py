@@ -1,59 +1,23 @@
-"""Subscribing to events: order, lifetime, listeners, blinker's signals, cost."""
+"""Monitor: delivery of events, blinker's signals, and what a monitor costs."""
 
 from __future__ import annotations
 
-import functools
 import gc
-import operator
 import sys
 import tracemalloc
-from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from unittest.mock import Mock
 
 import pytest
 
-from waterdrop_py.errors import EventNotRegisteredError, InvalidArgumentError
-from waterdrop_py.events import EVENTS
+from tests.unit.monitors import NAME, PRODUCER, Named, deliver, event
 from waterdrop_py.monitor import Event, Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-NAME = "producer.disconnected"
-PRODUCER = object()
-
-
-def event(name: str = NAME, **payload: Any) -> Event:
-    """An event with that payload."""
-    return Event(name, payload, {})
-
-
-def deliver(monitor: Monitor, name: str = NAME, sender: object = PRODUCER) -> None:
-    """Send an event as the library does, with nothing contained."""
-    for _, call in monitor.receivers(name, sender):
-        call(event(name))
-
-
-class Named:
-    """A subscriber that notes its own name in a list when it is called."""
-
-    def __init__(self, log: list[str], name: str) -> None:
-        self.log = log
-        self.name = name
-
-    def __call__(self, event: Event) -> None:
-        """Be called as a subscriber is."""
-        self.log.append(self.name)
-
-    def receive(self, sender: object, event: Event) -> None:
-        """Be called as a receiver of a signal is."""
-        self.log.append(self.name)
-
 
 def test_event_is_a_mapping_over_its_payload() -> None:
-    """A payload's keys are read from the event itself, and `time` is its duration."""
+    """An event has the keys of its payload, and `time` is its duration."""
     one = Event(NAME, {"producer_id": "p", "reason": "idle"}, {"team": "a"}, 1.5)
     assert one["producer_id"] == "p"
     assert one["time"] == one.duration_ms == 1.5
@@ -67,7 +31,7 @@ def test_event_is_a_mapping_over_its_payload() -> None:
 
 
 def test_event_without_duration_has_no_time() -> None:
-    """`time` is there only where a duration is meant."""
+    """`time` is missing if the event is not timed."""
     one = event(reason="idle")
     assert one.duration_ms is None
     assert "time" not in one
@@ -77,20 +41,20 @@ def test_event_without_duration_has_no_time() -> None:
 
 
 def test_event_repr_shows_keys_only() -> None:
-    """A message's bytes do not get into a log by way of an event's repr."""
+    """The repr of an event does not show the bytes of a message."""
     shown = repr(event(message=b"private", topic="t"))
     assert shown == f"<Event {NAME}: message, topic>"
 
 
-def test_events_are_themselves() -> None:
-    """Two happenings with the same payload are two, and an event can be in a set."""
+def test_events_are_compared_by_identity() -> None:
+    """Events with equal payloads are different, and an event can be in a set."""
     first, second = event(reason="idle"), event(reason="idle")
     assert first != second
     assert len({first, second}) == 2
 
 
 def test_events_have_no_dict() -> None:
-    """An event costs its four slots and nothing else."""
+    """An event has no dict, only its four slots."""
     assert not hasattr(event(), "__dict__")
 
 
@@ -109,7 +73,7 @@ def test_subscribers_are_called_in_order() -> None:
 
 
 def test_subscribers_are_held_strongly() -> None:
-    """A method of an object that nobody else holds stays subscribed."""
+    """A method stays subscribed, although nothing else refers to its object."""
     monitor, log = Monitor(), list[str]()
     monitor.subscribe(NAME, Named(log, "only").__call__)
     gc.collect()
@@ -118,7 +82,7 @@ def test_subscribers_are_held_strongly() -> None:
 
 
 def test_unsubscribing_ends_one_subscription() -> None:
-    """Each subscription is its own: ending one leaves the same function's other one."""
+    """Ending one of two subscriptions of the same function leaves the other one."""
     monitor, log = Monitor(), list[Event]()
     first = monitor.subscribe(NAME, log.append)
     monitor.subscribe(NAME, log.append)
@@ -132,7 +96,7 @@ def test_unsubscribing_ends_one_subscription() -> None:
 
 
 def test_only_the_named_event_arrives() -> None:
-    """A subscriber hears no other event."""
+    """A subscriber gets no other event."""
     monitor, log = Monitor(), list[Event]()
     monitor.subscribe(NAME, log.append)
     deliver(monitor, "producer.connected")
@@ -140,7 +104,7 @@ def test_only_the_named_event_arrives() -> None:
 
 
 def test_on_decorates() -> None:
-    """`@monitor.on` subscribes the function and leaves it as it is."""
+    """`@monitor.on` subscribes the function and returns it unchanged."""
     monitor, log = Monitor(), list[Event]()
 
     def fn(event: Event) -> None:
@@ -152,7 +116,7 @@ def test_on_decorates() -> None:
 
 
 def test_subscriptions_may_change_during_an_event() -> None:
-    """Who unsubscribes meanwhile is not called, who subscribes waits for the next."""
+    """During an event, an unsubscribed function is not called, and a new one waits."""
     monitor, log = Monitor(), list[str]()
 
     def first(_: Event) -> None:
@@ -169,138 +133,8 @@ def test_subscriptions_may_change_during_an_event() -> None:
     assert log == ["first", "third"]
 
 
-class Listener:
-    """Hears two events, and has attributes that are none of the monitor's business."""
-
-    on_duty = True
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def on_producer_connected(self, event: Event) -> None:
-        """Note the event."""
-        self.heard.append(event.name)
-
-    def on_producer_disconnect_refused(self, event: Event) -> None:
-        """Note the event."""
-        self.heard.append(event.name)
-
-
-def test_listener_hears_what_it_has_methods_for() -> None:
-    """A listener object is subscribed whole, and unsubscribed whole."""
-    monitor, listener = Monitor(), Listener()
-    unsubscribe = monitor.subscribe(listener)
-    for name in EVENTS:
-        deliver(monitor, name)
-    expected = ["producer.connected", "producer.disconnect_refused"]
-    assert listener.heard == expected
-    unsubscribe()
-    for name in EVENTS:
-        deliver(monitor, name)
-    assert listener.heard == expected
-    assert not any(monitor.listens(name) for name in EVENTS)
-
-
-def test_listener_with_a_typo_is_refused_whole() -> None:
-    """A method named after no event is an error, and nothing is subscribed."""
-
-    class Typo(Listener):
-        def on_producer_disconected(self, event: Event) -> None:
-            """Hear nothing, ever."""
-
-    monitor = Monitor()
-    with pytest.raises(
-        EventNotRegisteredError,
-        match=r"Typo.on_producer_disconected .* mean 'on_producer_disconnected'",
-    ):
-        monitor.subscribe(Typo())
-    assert not monitor.listens("producer.connected")
-
-
-class Unbound:
-    """A listener that was not made."""
-
-    def on_producer_closed(self, event: Event) -> None:
-        """Hear it."""
-
-
-class Static:
-    """One that need not be made."""
-
-    @staticmethod
-    def on_producer_closed(event: Event) -> None:
-        """Hear it."""
-
-
-def test_a_class_is_a_listener_only_as_it_is() -> None:
-    """Methods that lack their `self` would hear nothing, and are refused."""
-    monitor = Monitor()
-    with pytest.raises(InvalidArgumentError, match="subscribe an instance of it"):
-        monitor.subscribe(Unbound)
-    assert not monitor.listens("producer.closed")
-    monitor.subscribe(Static)
-    assert monitor.listens("producer.closed")
-
-
-async def coroutine(_: Event) -> None:
-    """Be something that nobody would await."""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (
-            (NAME, None),
-            "the subscriber of 'producer.disconnected' must be callable, got None",
-        ),
-        (
-            (NAME, 7),
-            "the subscriber of 'producer.disconnected' must be callable, got 7",
-        ),
-        (
-            (NAME,),
-            "the subscriber of 'producer.disconnected' must be callable, got None",
-        ),
-        ((NAME, coroutine), "coroutine function"),
-        ((7, print), "the name of an event must be a str, got 7"),
-        ((print,), "has no method named after an event"),
-    ],
-)
-def test_bad_subscribers_are_refused(arguments: tuple[Any, ...], sentence: str) -> None:
-    """What cannot be called with an event is refused at once, by name."""
-    monitor = Monitor()
-    with pytest.raises(InvalidArgumentError, match=sentence):
-        monitor.subscribe(*arguments)
-    assert not monitor.listens(NAME)
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda monitor, name: monitor.subscribe(name, print),
-        lambda monitor, name: monitor.on(name),
-        lambda monitor, name: monitor.signal(name),
-    ],
-    ids=["subscribe", "on", "signal"],
-)
-def test_unknown_names_are_refused(ask: Callable[[Monitor, str], object]) -> None:
-    """Every way to an event refuses a name that is none, and suggests the nearest."""
-    with pytest.raises(EventNotRegisteredError, match=f"did you mean '{NAME}'"):
-        ask(Monitor(), "producer.disconected")
-
-
-@pytest.mark.parametrize(
-    "name", [7, None, b"producer.closed", [], pytest.param(10**5_000, id="huge")]
-)
-def test_what_is_no_name_at_all(name: Any) -> None:
-    """Of another type, or not even hashable: it names no event either."""
-    for ask in (Monitor().on, Monitor().signal):
-        with pytest.raises(EventNotRegisteredError, match="no event is named"):
-            ask(name)
-
-
 def test_signal_delivers_to_receivers_and_subscribers() -> None:
-    """The signal is blinker's: it is sent, connected to and muted as such."""
+    """The signal of an event can be sent, connected to and muted, as in blinker."""
     monitor, log = Monitor(), list[str]()
     signal = monitor.signal(NAME)
     assert signal is monitor.signal(NAME)
@@ -317,7 +151,7 @@ def test_signal_delivers_to_receivers_and_subscribers() -> None:
 
 
 def test_receivers_are_weak_as_in_blinker() -> None:
-    """A receiver connected to the signal is gone with its object."""
+    """A receiver of a signal is held weakly."""
     monitor, log = Monitor(), list[str]()
     receiver = Named(log, "receiver")
     monitor.signal(NAME).connect(receiver.receive)
@@ -329,8 +163,8 @@ def test_receivers_are_weak_as_in_blinker() -> None:
     assert log == []
 
 
-def test_receivers_may_ask_for_one_sender() -> None:
-    """A receiver connected for one producer hears nothing of another one."""
+def test_receivers_may_be_for_one_sender() -> None:
+    """A receiver for one producer gets no event of another one."""
 
     class Producer:
         pass
@@ -348,28 +182,29 @@ def test_receivers_may_ask_for_one_sender() -> None:
 def test_connecting_meanwhile_does_not_stop_an_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An event arrives also when blinker trips over another thread's connecting.
+    """An event is delivered while another thread connects a receiver.
 
-    The other thread connects for a new sender while blinker, asked for the receivers,
-    walks its senders to drop a dead one: the walk raises RuntimeError, once.
+    The other thread connects for a new sender while blinker walks its senders to drop
+    a dead receiver. The walk raises RuntimeError once.
     """
     monitor, log = Monitor(), list[str]()
     signal, receiver = monitor.signal(NAME), Named(log, "receiver")
     signal.connect(receiver.receive)
-    ask, trips = signal.receivers_for, [RuntimeError("changed size during iteration")]
+    receivers_for = signal.receivers_for
+    errors = [RuntimeError("changed size during iteration")]
 
-    def tripping(sender: object) -> Generator[Callable[..., Any], None, None]:
-        if trips:
-            raise trips.pop()
-        yield from ask(sender)
+    def raising_once(sender: object) -> Generator[Callable[..., Any], None, None]:
+        if errors:
+            raise errors.pop()
+        yield from receivers_for(sender)
 
-    monkeypatch.setattr(signal, "receivers_for", tripping)
+    monkeypatch.setattr(signal, "receivers_for", raising_once)
     deliver(monitor)
-    assert (log, trips) == (["receiver"], [])
+    assert (log, errors) == (["receiver"], [])
 
 
 def test_coroutine_receiver_raises() -> None:
-    """A coroutine function connected to the signal is an error, not a nothing."""
+    """A coroutine function as a receiver is an error."""
 
     async def receive(sender: object, event: Event) -> None:
         raise AssertionError("it ran")
@@ -380,8 +215,8 @@ def test_coroutine_receiver_raises() -> None:
         deliver(monitor)
 
 
-def test_listens_is_about_somebody() -> None:
-    """Nobody listens until somebody does, and a signal handed out is nobody."""
+def test_listens_is_true_with_a_subscriber_or_receiver() -> None:
+    """`listens` is False without a subscriber or receiver; a signal is neither."""
     monitor = Monitor()
     assert not monitor.listens(NAME)
     signal = monitor.signal(NAME)
@@ -398,8 +233,8 @@ def test_listens_is_about_somebody() -> None:
     assert not monitor.listens("no.such.event")
 
 
-def test_on_change_sees_every_change() -> None:
-    """Whoever keeps the answers of `listens` is told when to ask again."""
+def test_on_change_is_called_for_every_change() -> None:
+    """`on_change` is called whenever the result of `listens` may have changed."""
     answers: list[bool] = []
     monitor = Monitor(on_change=lambda: answers.append(monitor.listens(NAME)))
     unsubscribe = monitor.subscribe(NAME, print)
@@ -415,7 +250,7 @@ def test_on_change_sees_every_change() -> None:
 
 @pytest.mark.own_process
 def test_silent_monitor_is_small() -> None:
-    """A monitor that nobody subscribed to costs less than 300 bytes."""
+    """A monitor without subscribers takes less than 300 bytes."""
     keep = [Monitor() for _ in range(10)]
     tracemalloc.start()
     try:
@@ -427,211 +262,3 @@ def test_silent_monitor_is_small() -> None:
     growth = (after - before - sys.getsizeof(keep)) / 1000
     assert growth < 300
     assert len(keep) == 1010
-
-
-MANY = [name for name in EVENTS if name.startswith("producer.")]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "names"),
-    [
-        ("producer.*", MANY),
-        ("*", list(EVENTS)),
-        ("*.produced_sync", ["message.produced_sync", "messages.produced_sync"]),
-        ("error.*", ["error.occurred"]),
-        ("**", list(EVENTS)),
-    ],
-)
-def test_a_pattern_takes_all_that_match(pattern: str, names: list[str]) -> None:
-    """Each event once, whichever it is; and unsubscribing takes all of it back."""
-    monitor, log = Monitor(), list[Event]()
-    unsubscribe = monitor.subscribe(pattern, log.append)
-    for name in EVENTS:
-        deliver(monitor, name)
-    assert [one.name for one in log] == names
-    unsubscribe()
-    assert not any(monitor.listens(name) for name in EVENTS)
-
-
-def test_on_takes_patterns() -> None:
-    """`@monitor.on` is `subscribe`."""
-    monitor, log = Monitor(), list[Event]()
-
-    @monitor.on("producer.dis*")
-    def fn(event: Event) -> None:
-        log.append(event)
-
-    deliver(monitor)
-    assert len(log) == 1
-    with pytest.raises(EventNotRegisteredError):
-        monitor.on("nothing.*")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "nearest"),
-    [("producr.*", "producer.*"), ("transactions.*", "transaction.*"), ("x*", None)],
-)
-def test_a_pattern_that_matches_nothing(pattern: str, nearest: str | None) -> None:
-    """Is an error that names the nearest pattern, and nothing is subscribed."""
-    monitor = Monitor()
-    with pytest.raises(EventNotRegisteredError, match="no event matches") as caught:
-        monitor.subscribe(pattern, print)
-    assert nearest is None or f"did you mean {nearest!r}" in str(caught.value)
-    assert not any(monitor.listens(name) for name in EVENTS)
-
-
-def test_a_pattern_is_no_name_of_a_signal() -> None:
-    """A signal is one event's."""
-    with pytest.raises(EventNotRegisteredError):
-        Monitor().signal("producer.*")
-
-
-@pytest.mark.parametrize(
-    ("target", "asks"),
-    [
-        ("statistics.emitted", True),
-        ("statistics.*", True),
-        ("*.emitted", True),
-        ("*", False),
-        ("*t*", False),
-    ],
-)
-def test_only_who_means_statistics_asks_for_them(target: str, *, asks: bool) -> None:
-    """A pattern that takes other events too hears them if they come."""
-    guarded: list[str] = []
-    monitor, log = Monitor(guard=guarded.append), list[Event]()
-    monitor.subscribe(target, log.append)
-    assert monitor.asks_for("statistics.emitted") is asks
-    assert guarded == (["statistics.emitted"] if asks else [])
-    deliver(monitor, "statistics.emitted")
-    assert len(log) == 1
-
-
-def test_a_listener_with_a_method_asks_for_statistics() -> None:
-    """Unless it says that they are incidental; a receiver of the signal asks too."""
-
-    class Wants:
-        def on_statistics_emitted(self, event: Event) -> None:
-            """Hear it."""
-
-    class Incidental(Wants):
-        incidental = ("statistics.emitted",)
-
-    for listener, asks in ((Wants(), True), (Incidental(), False)):
-        monitor = Monitor()
-        monitor.subscribe(listener)
-        assert monitor.listens("statistics.emitted")
-        assert monitor.asks_for("statistics.emitted") is asks
-    monitor = Monitor()
-    monitor.signal("statistics.emitted").connect(print, weak=False)
-    assert monitor.asks_for("statistics.emitted")
-
-
-class Callable0:
-    """An object that is called without the event."""
-
-    def __call__(self) -> None:
-        """Be called."""
-
-
-class Takes2:
-    """A class that is made of two arguments, and its methods."""
-
-    def __init__(self, first: object, second: object) -> None: ...
-
-    @classmethod
-    def none(cls) -> None:
-        """Take nothing."""
-
-    @staticmethod
-    def two(first: object, second: object) -> None:
-        """Take two."""
-
-
-def none() -> None:
-    """Take nothing."""
-
-
-def keyword(*, event: Event) -> None:
-    """Take it by keyword only."""
-
-
-def more(event: Event, *, password: str) -> None:
-    """Need something else."""
-
-
-def secret(first: str, second: str, password: str = "hunter2") -> None:
-    """Have a default that is nobody's business."""
-
-
-def name_of(fn: object) -> str:
-    """A name that is the same in each of pytest-xdist's processes; a repr has an id."""
-    return getattr(fn, "__qualname__", type(fn).__name__)
-
-
-UNFIT: list[tuple[Any, str | None]] = [
-    (none, "()"),
-    (keyword, "(*, event)"),
-    (more, "(event, *, password)"),
-    (secret, "(first, second, password=...)"),
-    (lambda: None, "()"),
-    (lambda a, b: None, "(a, b)"),
-    (Callable0(), "()"),
-    (Takes2, "(first, second)"),
-    (Takes2.none, "()"),
-    (Takes2.two, "(first, second)"),
-    (partial(more, password="x"), None),
-    (partial(none), "()"),
-    (partial(Takes2.two, 1, 2), "()"),
-    ([].clear, "()"),
-]
-
-
-@pytest.mark.parametrize(("fn", "shown"), UNFIT, ids=[name_of(fn) for fn, _ in UNFIT])
-def test_what_cannot_take_an_event_is_refused(fn: Any, shown: str | None) -> None:
-    """As it is subscribed, with its parameters; not at the first event."""
-    monitor = Monitor()
-    if shown is None:
-        monitor.subscribe(NAME, fn)
-        return
-    with pytest.raises(InvalidArgumentError, match="one positional argument") as caught:
-        monitor.subscribe(NAME, fn)
-    assert str(caught.value).endswith(f"it takes {shown}")
-    assert not monitor.listens(NAME)
-    with pytest.raises(InvalidArgumentError, match="one positional argument"):
-        monitor.subscribe(SimpleNamespace(on_producer_disconnected=fn))
-
-
-def injecting(event: Event, *rest: object, name: str = "x") -> None:
-    """Take more than is given."""
-
-
-@functools.wraps(secret)
-def wrapped(event: Event) -> None:
-    """Call another function, with arguments of its own."""
-
-
-@pytest.mark.parametrize(
-    "fn",
-    [
-        injecting,
-        wrapped,
-        print,
-        list[Event]().append,
-        repr,
-        dict,
-        Mock(),
-        Named([], "n"),
-        Named([], "n").__call__,
-        lambda event=None: None,
-        lambda *events: None,
-        partial(Takes2.two, 1),
-        operator.itemgetter("producer_id"),
-    ],
-    ids=name_of,
-)
-def test_whatever_can_take_an_event_is_taken(fn: Any) -> None:
-    """Also what only a call would tell of."""
-    monitor = Monitor()
-    monitor.subscribe(NAME, fn)()
-    monitor.subscribe(SimpleNamespace(on_producer_disconnected=fn))()

@@ -1,4 +1,4 @@
-"""A secret that a user gives is shown nowhere."""
+"""No repr, error, event, warning or log line shows a secret."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ PROPERTIES = (
 secrets = st.text("abcXYZ019!@:/%?&= ", max_size=12).map(lambda end: MARK + end)
 
 
-class Heard(logging.Handler):
-    """Every log line, with its exception."""
+class Lines(logging.Handler):
+    """A handler that keeps every log line with its exception."""
 
     def __init__(self) -> None:
         super().__init__(logging.NOTSET)
@@ -46,7 +46,7 @@ class Heard(logging.Handler):
 
 
 def shown(thing: Any) -> Iterator[str]:
-    """Every text that a thing gives of itself."""
+    """The repr and the texts of an object."""
     yield repr(thing)
     yield str(thing)
     yield f"{thing}"
@@ -55,47 +55,47 @@ def shown(thing: Any) -> Iterator[str]:
         yield repr(getattr(thing, "errors", None))
 
 
-def everything_said(make: Callable[[], Any]) -> str:
-    """All that is said while a configuration is made, used and pickled."""
-    handler = Heard()
-    said: list[str] = []
+def all_texts(make: Callable[[], Any]) -> str:
+    """All texts from making, using and pickling a configuration."""
+    handler = Lines()
+    texts: list[str] = []
     logging.getLogger().addHandler(handler)
     try:
         with record(monitor) as events, warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
                 config = make()
-                said += shown(config)
-                said += shown(config.kafka)
+                texts += shown(config)
+                texts += shown(config.kafka)
                 with suppress(Exception):
                     pickle.dumps(config.kafka.get("bootstrap.servers"))
                 producer = Producer(config)
-                said += shown(producer)
-                said += shown(producer.stats())
-                said += shown(producer.health())
+                texts += shown(producer)
+                texts += shown(producer.stats())
+                texts += shown(producer.health())
                 try:
                     pickle.dumps(producer)
                 except TypeError as error:
-                    said += shown(error)
+                    texts += shown(error)
                 producer.close(0)
             except WaterdropError as error:
-                said += shown(error)
+                texts += shown(error)
         for event in events:
-            said += shown(event)
-            said += shown(dict(event.payload))
-        said += [str(warning.message) for warning in warned]
+            texts += shown(event)
+            texts += shown(dict(event.payload))
+        texts += [str(warning.message) for warning in warned]
     finally:
         logging.getLogger().removeHandler(handler)
-    return "\n".join([*said, *handler.lines])
+    return "\n".join([*texts, *handler.lines])
 
 
 @settings(max_examples=60, deadline=None)
 @given(secret=secrets, name=st.sampled_from(PROPERTIES), broken=st.booleans())
 def test_in_a_property(secret: str, name: str, *, broken: bool) -> None:
-    """In any secret property, of a configuration that is right or wrong elsewhere."""
+    """No secret property is shown, of a legal and an illegal configuration."""
     kafka = {"bootstrap.servers": "127.0.0.1:1", name: secret}
     options: dict[str, Any] = {"idle_disconnect_timeout": 300} if broken else {}
-    assert MARK not in everything_said(lambda: Config(kafka=kafka, **options))
+    assert MARK not in all_texts(lambda: Config(kafka=kafka, **options))
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,16 +103,15 @@ def test_in_a_property(secret: str, name: str, *, broken: bool) -> None:
     secret=secrets, tail=st.sampled_from(["", "?idle_disconnect_timeout=300", "?x=1"])
 )
 def test_in_a_url(secret: str, tail: str) -> None:
-    """As the password of a URL, whatever else the URL says."""
+    """The password of a URL is not shown."""
     url = f"kafka+sasl_plaintext://user:{quote(secret, safe='')}@127.0.0.1:1/{tail}"
-    assert MARK not in everything_said(lambda: Config.from_url(url))
+    assert MARK not in all_texts(lambda: Config.from_url(url))
 
 
 @pytest.mark.parametrize("name", ["bootstrap.servers", "metadata.broker.list"])
 @pytest.mark.parametrize("url", ["kafka+sasl_ssl://u:{}@h:9092", "h:1,u:{}@h:2"])
 def test_in_the_servers(name: str, url: str) -> None:
-    """A login there would be in librdkafka's log lines, and in each error of a
-    connection: it is refused before a client is opened."""
+    """A login in the servers is refused, because librdkafka would log it."""
     with pytest.raises(ConfigurationInvalidError, match="without a login") as caught:
         Producer(kafka={name: url.format(MARK)})
     assert MARK not in "".join(shown(caught.value))
@@ -121,16 +120,16 @@ def test_in_the_servers(name: str, url: str) -> None:
 @settings(max_examples=40, deadline=None)
 @given(secret=secrets)
 def test_in_a_url_that_is_not_one(secret: str) -> None:
-    """As the password of a URL that is refused, unquoted characters included."""
+    """The password of an illegal URL is not shown, unquoted characters included."""
     url = f"kafka+sasl_plaintext://user:{secret}@127.0.0.1:1/"
-    assert MARK not in everything_said(lambda: Config.from_url(url))
+    assert MARK not in all_texts(lambda: Config.from_url(url))
 
 
 @pytest.mark.parametrize("name", ["SASL_PASSWORD", "SSL_KEY_PASSWORD", "SSL_KEY_PEM"])
 @settings(max_examples=20, deadline=None)
 @given(secret=secrets)
 def test_in_the_environment(name: str, secret: str) -> None:
-    """In a variable of the environment, beside one that is wrong."""
+    """A secret variable is not shown when another variable is illegal."""
     values = {
         f"SECRETS_KAFKA_{name}": secret,
         "SECRETS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
@@ -139,18 +138,18 @@ def test_in_the_environment(name: str, secret: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for key, value in values.items():
             patch.setenv(key, value)
-        said = everything_said(lambda: Config.from_env(prefix="SECRETS_"))
-    assert MARK not in said
+        texts = all_texts(lambda: Config.from_env(prefix="SECRETS_"))
+    assert MARK not in texts
 
 
 @settings(max_examples=30, deadline=None)
 @given(secret=secrets, name=st.sampled_from(PROPERTIES))
 def test_of_the_wrong_type(secret: str, name: str) -> None:
-    """Given as a list or as bytes, where a string is asked for."""
+    """A secret of an illegal type is not shown."""
     for value in ([secret], secret.encode()):
         kafka = {"bootstrap.servers": "127.0.0.1:1", name: value}
 
         def make(kafka: Any = kafka) -> Config:
             return Config(kafka=kafka)
 
-        assert MARK not in everything_said(make)
+        assert MARK not in all_texts(make)

@@ -1,4 +1,4 @@
-"""`typing.get_type_hints` works on everything public, for those who look types up."""
+"""`typing.get_type_hints` works on everything public."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAGIC = ("__init__", "__enter__", "__exit__", "__call__", "__await__")
 
 
 def public_modules() -> Iterator[Any]:
-    """The package and its modules without an underscore; the command line is none."""
+    """The package and its public modules, without the command line."""
     yield waterdrop_py
     for found in pkgutil.walk_packages(waterdrop_py.__path__, "waterdrop_py."):
         parts = found.name.split(".")[1:]
@@ -27,7 +27,7 @@ def public_modules() -> Iterator[Any]:
 
 
 def public_owners() -> Iterator[tuple[str, Any]]:
-    """Functions, classes and methods that the modules have, inherited ones too."""
+    """Functions, classes and methods of the modules, inherited ones too."""
     for module in public_modules():
         for name, owner in list(vars(module).items()):
             if name.startswith("_") or not is_ours(owner):
@@ -40,13 +40,13 @@ def public_owners() -> Iterator[tuple[str, Any]]:
 
 
 def is_ours(owner: Any) -> bool:
-    """Whether it is the library's and public, wherever it was imported from."""
+    """Whether the object is of a public module of the library."""
     parts = str(getattr(owner, "__module__", "")).split(".")
     return parts[0] == "waterdrop_py" and not any(p.startswith("_") for p in parts[1:])
 
 
 def methods(path: str, owner: type) -> Iterator[tuple[str, Any]]:
-    """The methods and properties of a class, of which users may look up the types."""
+    """The public methods and properties of a class."""
     for base in owner.__mro__:
         if base.__module__.split(".")[0] != "waterdrop_py":
             continue
@@ -57,7 +57,7 @@ def methods(path: str, owner: type) -> Iterator[tuple[str, Any]]:
 
 
 def test_the_types_of_everything_public_can_be_looked_up() -> None:
-    """No annotation names what is there for the type checker alone."""
+    """No annotation names something that only type checkers import."""
     wrong = {}
     count = 0
     for path, owner in public_owners():
@@ -67,11 +67,11 @@ def test_the_types_of_everything_public_can_be_looked_up() -> None:
         except Exception as error:  # noqa: BLE001 - collected
             wrong[path] = repr(error)
     assert wrong == {}
-    assert count > 200  # it looks at something
+    assert count > 200
 
 
 def test_what_is_returned_can_be_looked_up() -> None:
-    """The types that public methods return have types themselves."""
+    """The classes that public methods return have type hints too."""
     for name in ("close", "stats", "health", "explain_idle", "status"):
         member = inspect.getattr_static(Producer, name)
         hints = typing.get_type_hints(getattr(member, "fget", member))
@@ -79,7 +79,7 @@ def test_what_is_returned_can_be_looked_up() -> None:
 
 
 def test_the_types_themselves() -> None:
-    """They are what the annotations say."""
+    """The type hints are those of the annotations."""
     assert typing.get_type_hints(Message)["topic"] is str
     assert typing.get_type_hints(Producer.produce_sync)["return"].__name__ == (
         "DeliveryReport"

@@ -1,4 +1,4 @@
-"""What a variant is, what it refuses, and what it shares."""
+"""Variant: legal settings, and which variants share a client."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LEGAL: dict[str, Any] = {
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """A bench on which nothing happened that never should."""
+    """A bench that checks at the end that no rule was violated."""
     bench = Bench()
     yield bench
     assert not bench.violations
@@ -43,7 +43,7 @@ def bench() -> Iterator[Bench]:
 
 @pytest.fixture
 def make(bench: Bench) -> Iterator[Callable[..., Producer]]:
-    """Producers on the bench, closed after the test."""
+    """A function that makes producers on the bench; they are closed after the test."""
     made: list[Producer] = []
 
     def build(**options: Any) -> Producer:
@@ -57,15 +57,14 @@ def make(bench: Bench) -> Iterator[Callable[..., Producer]]:
 
 
 def refused(producer: Producer, **settings: Any) -> dict[str, str]:
-    """What is wrong with these settings."""
+    """The errors of these settings."""
     with pytest.raises(VariantInvalidError) as invalid:
         producer.variant(**settings)
     return invalid.value.errors
 
 
 def test_it_opens_nothing(bench: Bench, make: Callable[..., Producer]) -> None:
-    """Making one is free; it knows its producer, and can be neither copied nor
-    pickled."""
+    """Making a variant opens no client; it cannot be copied or pickled."""
     producer = make()
     variant = producer.variant(topic_config={"acks": 1}, max_wait_timeout="5s")
     assert variant.producer is producer
@@ -80,8 +79,7 @@ def test_it_opens_nothing(bench: Bench, make: Callable[..., Producer]) -> None:
 def test_every_per_topic_property(
     bench: Bench, make: Callable[..., Producer], name: str
 ) -> None:
-    """Each is accepted, and is what its client is opened with; the rest of the
-    configuration is the producer's."""
+    """A client is opened with the variant's property and the producer's other ones."""
     variant = make(kafka={"retries": 7}).variant(topic_config={name: LEGAL[name]})
     variant.produce_sync("t", b"x")
     [client] = bench.clients
@@ -90,12 +88,12 @@ def test_every_per_topic_property(
 
 
 def test_the_table_is_complete() -> None:
-    """What is tested is all that is legal."""
+    """The tests cover every legal property."""
     assert set(LEGAL) == PER_TOPIC
 
 
 @pytest.mark.parametrize(
-    ("topic_config", "path", "said"),
+    ("topic_config", "path", "expected"),
     [
         ({"batch.size": 1}, "topic_config.batch.size", "not per topic"),
         ({"linger.ms": 1}, "topic_config.linger.ms", "not per topic"),
@@ -116,22 +114,22 @@ def test_the_table_is_complete() -> None:
     ],
 )
 def test_bad_topic_config(
-    make: Callable[..., Producer], topic_config: Any, path: str, said: str
+    make: Callable[..., Producer], topic_config: Any, path: str, expected: str
 ) -> None:
-    """Each kind of bad configuration is named, as it is made, before any use."""
+    """Each kind of illegal topic_config is an error when the variant is made."""
     errors = refused(make(), topic_config=topic_config)
     assert set(errors) == {path}
-    assert said in errors[path]
+    assert expected in errors[path]
 
 
 @pytest.mark.parametrize("value", [-1, "10", "5", 5.0, True, b"5s", [], "x"])
 def test_bad_max_wait_timeout(make: Callable[..., Producer], value: Any) -> None:
-    """It is a duration, as the option of that name is."""
+    """`max_wait_timeout` is a duration like the option of that name."""
     assert set(refused(make(), max_wait_timeout=value)) == {"max_wait_timeout"}
 
 
 def test_every_violation_at_once(make: Callable[..., Producer]) -> None:
-    """One error names all that is wrong."""
+    """One error names every illegal setting."""
     errors = refused(
         make(), topic_config={"linger.ms": 1, "batch.size": 1}, max_wait_timeout=-1
     )
@@ -147,7 +145,7 @@ def test_every_violation_at_once(make: Callable[..., Producer]) -> None:
 def test_acks_of_an_idempotent_producer(
     make: Callable[..., Producer], name: str, on: Any
 ) -> None:
-    """Idempotence needs every replica; other properties may differ."""
+    """An idempotent producer allows no acks, but other properties."""
     producer = make(kafka={"enable.idempotence": on})
     assert set(refused(producer, topic_config={name: "all"})) == {
         f"topic_config.{name}"
@@ -156,17 +154,17 @@ def test_acks_of_an_idempotent_producer(
 
 
 def test_a_transactional_producer(make: Callable[..., Producer]) -> None:
-    """It has one client, so only the patience may differ."""
+    """A transactional producer has one client: only `max_wait_timeout` may differ."""
     producer = make(kafka={"transactional.id": "x", "transaction.timeout.ms": 1_000})
     errors = refused(producer, topic_config={"compression.type": "zstd"})
     assert set(errors) == {"topic_config"}
     producer.variant(max_wait_timeout=1)
 
 
-def test_a_patient_one_shares_the_client(
+def test_a_variant_without_topic_config_shares_the_client(
     bench: Bench, make: Callable[..., Producer]
 ) -> None:
-    """Without a topic_config there is one client, one buffer, one set of figures."""
+    """Variants without a topic_config share client, buffer and counters."""
     producer = make()
     variants = [
         producer.variant(max_wait_timeout=5_000),
@@ -184,8 +182,7 @@ def test_a_patient_one_shares_the_client(
 
 
 def test_equal_ones_share_a_client(bench: Bench, make: Callable[..., Producer]) -> None:
-    """Equal topic_configs are one client, opened once, whatever their patience; and
-    another than the producer's."""
+    """Equal topic_configs share one client, which is not the producer's."""
     producer = make()
     producer.produce_sync("t", b"x")
     equal = [
@@ -220,7 +217,7 @@ def test_equal_ones_share_a_client(bench: Bench, make: Callable[..., Producer]) 
 def test_no_other_name_of_the_property_wins(
     bench: Bench, make: Callable[..., Producer], kafka: dict[str, Any]
 ) -> None:
-    """However the producer spells its own value, librdkafka gets the variant's only."""
+    """librdkafka gets only the variant's value, not the producer's alias."""
     producer = make(kafka=kafka)
     producer.variant(topic_config={"message.timeout.ms": 1_000}).produce_sync("t", b"x")
     conf = bench.client.conf
@@ -234,8 +231,8 @@ def test_no_other_name_of_the_property_wins(
     assert conf["message.timeout.ms"] == 1_000
 
 
-def test_the_dict_is_the_callers(make: Callable[..., Producer]) -> None:
-    """It is neither changed nor kept."""
+def test_the_callers_dict_is_copied(make: Callable[..., Producer]) -> None:
+    """The caller's topic_config is neither changed nor kept."""
     producer = make()
     mine = {"acks": 1}
     variant = producer.variant(topic_config=mine)
@@ -247,7 +244,7 @@ def test_the_dict_is_the_callers(make: Callable[..., Producer]) -> None:
 
 
 def test_after_the_close(bench: Bench, make: Callable[..., Producer]) -> None:
-    """A closed producer makes none, and those it has made are closed with it."""
+    """A closed producer makes no variants, and its variants are closed too."""
     producer = make()
     used = producer.variant(topic_config={"acks": 1})
     used.produce_sync("t", b"x")
@@ -272,7 +269,7 @@ def test_after_the_close(bench: Bench, make: Callable[..., Producer]) -> None:
 def test_a_close_while_one_is_made(
     bench: Bench, make: Callable[..., Producer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A variant that is made as the producer closes is refused, or closed with it."""
+    """A variant that is made while the producer closes is refused."""
     producer = make()
     made = Components.variant
 
@@ -288,7 +285,7 @@ def test_a_close_while_one_is_made(
 def test_a_dropped_producer_closes_them(
     bench: Bench, make: Callable[..., Producer]
 ) -> None:
-    """Without a close, and with nobody who holds it, each client is closed."""
+    """Clients of variants are closed when the producer is garbage-collected."""
     producer = Producer(**bench.options(kafka={"message.timeout.ms": 1}))
     producer.produce_sync("t", b"x")
     producer.variant(topic_config={"acks": 1}).produce_sync("t", b"y")

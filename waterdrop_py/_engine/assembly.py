@@ -1,4 +1,4 @@
-"""How a producer and its variants are put together: the one place that knows all parts.
+"""How a producer and its variants are assembled: the only place that knows all parts.
 
 `assemble` makes the parts of a producer, `Components.variant` those of a variant.
 """
@@ -53,12 +53,12 @@ if TYPE_CHECKING:
 class Components:
     """The parts of a producer, or of one of its variants.
 
-    A variant with a `topic_config` has parts of its own, kept in `variants` of its
-    producer; one with another `max_wait_timeout` alone shares all parts but the verbs.
+    A variant with a `topic_config` has its own parts, which its producer keeps in
+    `variants`. One with only another `max_wait_timeout` shares all parts but the verbs.
 
     Attributes:
         max_wait_timeout: seconds that a verb waits for a report.
-        variants: the parts of each variant that has a client of its own.
+        variants: the parts of each variant that has its own client.
     """
 
     config: Config
@@ -93,7 +93,7 @@ class Components:
 
     @property
     def with_variants(self) -> list[Components]:
-        """The producer's own parts first, then those of each variant."""
+        """These parts, and those of each variant."""
         return [self, *self.variants.values()]
 
     def variant(
@@ -127,7 +127,7 @@ class Components:
         return replace(base, max_wait_timeout=wait_ms / 1000, variants={})
 
     def _with_topic_config(self, topic_config: Mapping[str, Any]) -> Components:
-        """The parts of the client that has this `topic_config`, made once."""
+        """The parts of the variant with this `topic_config`, made once."""
         topic_config = copied(topic_config)[0]
         key = frozenset((name, str(value)) for name, value in topic_config.items())
         known = self.variants.get(key)
@@ -160,7 +160,7 @@ class Components:
         mark_as_consumed(running, self.emitter, consumer, messages, metadata)
 
     def flush(self, bound: float | None) -> int:
-        """Hand the buffer over, and wait for all outcomes; see `Sender.flush`."""
+        """Send the buffer, and wait for all outcomes; see `Sender.flush`."""
         deadline = None if bound is None else clock.system_now() + bound
         if self.buffer:
             self.flusher.flush_before(deadline)
@@ -170,7 +170,7 @@ class Components:
         return flush.flush(client, left, lingers=lingers)
 
     def stats(self) -> ProducerStats:
-        """The figures of these parts, and of each variant's."""
+        """The counters of these parts, and of each variant."""
         variants = {
             ",".join(sorted(f"{name}={value}" for name, value in key)): each.stats()
             for key, each in list(self.variants.items())
@@ -178,13 +178,13 @@ class Components:
         return read_stats(self.connection, buffered=len(self.buffer), variants=variants)
 
     def refresh(self) -> None:
-        """A subscriber came or left: each client is told who wants to hear of it."""
+        """Have each client look again at which events have subscribers."""
         for each in self.with_variants:
             each.connection.refresh()
 
     def refuse_late_subscription(self, name: str) -> None:
         """Raise where the open client was built without what the event `name` needs."""
-        client = self.connection.known
+        client = self.connection.current_client
         if client is None or client.statistics:
             return
         if name == "statistics.emitted":
@@ -215,7 +215,7 @@ class Components:
         if bound is None:
             bound = self.config.close_timeout / 1000
         deadline = clock.system_now() + bound
-        # The producer first: a variant that is made from then on is refused.
+        # The producer first, so that no variant can be made from then on.
         close.begin(self.connection, bound, force=force)
         connections = [each.connection for each in self.with_variants]
         for connection in connections:
@@ -227,14 +227,14 @@ class Components:
         for connection in connections:
             left = max(0.0, deadline - clock.system_now())
             reports.append(close.close(connection, left, force=force))
-        self.connection.runtime.rest()
+        self.connection.runtime.end_threads_if_unused()
         return close.combined(reports)
 
     def abandon(self) -> None:
-        """The producer was dropped: what it has on its way is still delivered.
+        """Close a producer that was dropped, once its messages are delivered.
 
-        After the exit handler the modules may be empty already: nothing is looked up
-        then but attributes (test_a_producer_in_a_module_that_was_imported_earlier).
+        After the exit handler, modules may be empty already. Only attributes are read
+        then (test_a_producer_in_a_module_that_was_imported_earlier).
         """
         if not self.connection.runtime.ended:
             for each in self.with_variants:
@@ -248,7 +248,7 @@ def assemble(
     kafka: Mapping[str, Any],
     brokers: Brokers | None = None,
 ) -> Components:
-    """Parts around a connection of their own, whose clients get `kafka`.
+    """Parts around a new connection, whose clients get the properties `kafka`.
 
     `brokers`: what the other clients of the producer have learned.
     """

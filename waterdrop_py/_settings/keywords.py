@@ -33,9 +33,9 @@ def implemented_by(fast: Callable[..., Any]) -> Callable[[_F], _F]:
     `**wrong` takes 1 %.
     """
 
-    def shown_as(function: _F) -> _F:
+    def decorate(function: _F) -> _F:
         update_wrapper(fast, function)
         fast.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
         return fast  # type: ignore[return-value]
 
-    return shown_as
+    return decorate

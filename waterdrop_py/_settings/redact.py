@@ -81,10 +81,10 @@ def kind(value: object) -> str:
 
 
 def short_repr(value: object) -> str:
-    """The `repr` of what stands in a message, cut short; its type if it has none."""
+    """The shortened `repr` of a value in a message; its type if the repr raises."""
     try:
         return reprlib.repr(value)
-    except Exception:  # noqa: BLE001 - a repr of the user's, or an int too long for one
+    except Exception:  # noqa: BLE001 - the user's own repr, or an int that is too long
         return kind(value)
 
 

@@ -1,4 +1,4 @@
-"""The exception that a check of a setting raises; the user gets a typed error of it."""
+"""Defines `RefusedError`, in which a check of a setting carries its sentence."""
 
 
 class RefusedError(Exception):

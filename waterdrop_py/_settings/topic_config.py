@@ -1,4 +1,4 @@
-"""What the `topic_config` of a variant may have in it."""
+"""Checks the `topic_config` of a variant: which properties it may set."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from waterdrop_py._settings.properties import copied
 from waterdrop_py._settings.reading import merged
 from waterdrop_py._settings.redact import shown
 
-# librdkafka's per-topic properties of a producer (CONFIGURATION.md, "Topic
-# configuration properties", marked P) that may differ between messages.
+# librdkafka's topic properties of producers that may differ between messages. Source:
+# CONFIGURATION.md, "Topic configuration properties", the rows marked `P`.
 PER_TOPIC: Final = frozenset(
     {
         "acks",
@@ -36,7 +36,7 @@ def topic_config_errors(
     is_transactional: bool,
     is_idempotent: bool,
 ) -> dict[str, str]:
-    """What is wrong with the `topic_config` of a variant, each by its path.
+    """Map each wrong path of a variant's `topic_config` to a sentence.
 
     `kafka` has the properties of the producer's own client.
     """

@@ -1,4 +1,4 @@
-"""The command line: `waterdrop`."""
+"""The command line `waterdrop`: its arguments and exit codes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
-"""128 and the number of SIGINT, as a shell says it."""
+"""128 plus the number of SIGINT, as in a shell."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names (None: `sys.argv`); the exit code.
 
-    Blocks until the command has ended. 0: all is well; 1: it is not; 2: the command
-    cannot be run so; 130: it was interrupted. Raises `SystemExit` for `--help`,
-    `--version` and arguments that cannot be understood.
+    Blocks until the command has ended. 0: all is well; 1: it failed; 2: it cannot be
+    run; 130: it was interrupted. Raises `SystemExit` for `--help`, `--version` and
+    invalid arguments.
     """
     arguments = _parser().parse_args(argv)
     if find_spec("rich") is None:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("waterdrop: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has left; the interpreter must not flush it again.
+        # The reader of the output is gone. The interpreter must not flush it again.
         sys.stdout = None
         return FAILED
 

@@ -45,14 +45,14 @@ class Waking:
         for name in ("open", "produce", "poll"):
             bench.parks[name] = self._noting(name)
         self._owner = still
-        self.runtime.look_at = self._look
+        self.runtime.reschedule = self._reschedule
 
     def _noting(self, name: str) -> Callable[[], None]:
         return lambda: self.steps.append(name)
 
-    def _look(self, connection: Any) -> None:
+    def _reschedule(self, connection: Any) -> None:
         self.steps.append("noted")
-        self.runtime.schedule.look_at(connection)
+        self.runtime.schedule.add(connection)
         hook, self.hook = self.hook, None
         if hook is not None:
             hook()

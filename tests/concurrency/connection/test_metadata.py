@@ -101,7 +101,7 @@ def test_a_close_meets_a_caller_that_waits(bench: Bench, make: Make) -> None:
     eventually(lambda: not bench.open_clients)
 
 
-def test_a_client_is_kept_while_somebody_waits_for_metadata(
+def test_a_client_is_kept_while_a_caller_waits_for_metadata(
     time_: FakeClock, bench: Bench, make: Make
 ) -> None:
     """A probe that takes longer than the idle timeout finds its client open; the

@@ -237,11 +237,11 @@ def test_a_handler_that_raises_as_a_client_is_opened(
 
     def interrupt(_: Any) -> None:
         if connection.client.native is not None:
-            still.runtime.look_at = schedule.look_at
+            still.runtime.reschedule = schedule.add
             raise KeyboardInterrupt
 
     if torn == "look":
-        still.runtime.look_at = interrupt  # type: ignore[assignment]
+        still.runtime.reschedule = interrupt  # type: ignore[assignment]
     else:
         monkeypatch.setattr("waterdrop_py._engine.connection.opening.Client", marked)
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""The buffer against everything else: forced interleavings."""
+"""The buffer and what runs beside it: forced interleavings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sent(bench: Bench) -> list[Any]:
 
 
 def numbered(count: int, start: int = 0) -> list[Message]:
-    """Messages with a header, which take the long way."""
+    """Messages with a header, which do not take the fast path."""
     return [
         Message("t", b"%d" % n, headers={"h": "v"}) for n in range(start, start + count)
     ]
@@ -61,7 +61,7 @@ def switching() -> Iterator[None]:
 def test_an_append_while_a_flush_takes(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is appended after the flush has taken waits for the next one."""
+    """A message that is added after a flush has taken the buffer waits for the next."""
     producer = make.quiet()
     producer.buffer_many(numbered(2))
     park = Park()
@@ -86,7 +86,7 @@ def test_an_append_while_a_flush_takes(
 
 
 def test_two_flushes_share_the_messages(bench: Bench, make: Make) -> None:
-    """A second flush, while the first one sends, finds nothing of the first one's."""
+    """A flush that runs while another one sends takes none of its messages."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
     producer.buffer_many(numbered(3))
@@ -102,7 +102,7 @@ def test_two_flushes_share_the_messages(bench: Bench, make: Make) -> None:
 def test_a_failed_flush_goes_in_front_of_what_came_meanwhile(
     bench: Bench, make: Make
 ) -> None:
-    """Refused half way, with an append meanwhile: exactly the rest, before that."""
+    """A flush that is refused half way puts the rest back, before later messages."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
     producer.buffer_many(numbered(4))
@@ -125,7 +125,7 @@ def test_a_failed_flush_goes_in_front_of_what_came_meanwhile(
 
 
 def test_a_purge_while_a_flush_sends(bench: Bench, make: Make) -> None:
-    """What the flush has taken is the flush's; each message ends exactly once."""
+    """A purge leaves what a flush has taken; each message has exactly one outcome."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
     bench.auto = False
@@ -147,7 +147,8 @@ def test_a_purge_while_a_flush_sends(bench: Bench, make: Make) -> None:
 
 
 def test_an_idle_close_while_a_message_is_buffered(bench: Bench, make: Make) -> None:
-    """Buffered before the last look: refused. After it: the next client sends it."""
+    """A message added before the last look refuses the close; later, a new client
+    sends it."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
     connection = slot_of(producer)
@@ -171,8 +172,8 @@ def test_an_idle_close_while_a_message_is_buffered(bench: Bench, make: Make) -> 
 def test_a_message_buffered_as_the_producer_closes(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Appended after the buffer was handed over, before senders are refused: it is in
-    the report."""
+    """A message added after the close has sent the buffer, and before senders are
+    refused, is in the report."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
     begin = begin_closing
@@ -192,8 +193,8 @@ def test_a_message_buffered_as_the_producer_closes(
 def test_an_append_that_the_close_overtakes(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped between its look and its append, while the producer closes for good:
-    the caller is told, and nothing is left in the buffer."""
+    """An add that the producer's close overtakes between its look and its append is
+    refused, and the buffer stays empty."""
     producer = make.quiet()
     producer.buffer("t", b"first")
     park = Park()
@@ -215,7 +216,7 @@ def test_an_append_that_the_close_overtakes(
 
 
 def test_a_second_close_while_the_first_hands_over(bench: Bench, make: Make) -> None:
-    """It refuses nobody before the whole buffer is handed over."""
+    """A close refuses no sender before it has sent the whole buffer."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
     producer.buffer_many(numbered(5))
@@ -231,8 +232,8 @@ def test_a_second_close_while_the_first_hands_over(bench: Bench, make: Make) -> 
 
 
 def test_an_interrupted_hand_over_goes_on(bench: Bench, make: Make) -> None:
-    """A Ctrl-C while close() hands the buffer over is the caller's; the next close
-    finds the rest of it."""
+    """Ctrl-C while close() sends the buffer is raised to its caller. The next close
+    finds the rest."""
     producer = make()
     producer.produce_sync("t", b"open")
     producer.buffer_many(numbered(2))
@@ -255,8 +256,8 @@ def test_an_interrupted_hand_over_goes_on(bench: Bench, make: Make) -> None:
 
 
 def test_close_inside_the_hand_over(bench: Bench, make: Make) -> None:
-    """A step of the middleware, or a signal handler, that closes the producer while
-    its close hands the buffer over: it does not wait for itself."""
+    """A middleware step or a signal handler that closes the producer while its close
+    sends the buffer does not wait for itself."""
     producer = make.quiet()
     inner: list[Any] = []
 
@@ -276,7 +277,7 @@ def test_close_inside_the_hand_over(bench: Bench, make: Make) -> None:
 
 
 def test_a_flush_parked_in_the_client_meets_the_close(bench: Bench, make: Make) -> None:
-    """What is handed over is delivered; what is not is with the caller of the flush."""
+    """Sent messages are delivered; all others are with the caller of the flush."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
     producer.buffer_many(numbered(3))
@@ -297,7 +298,7 @@ def test_a_flush_parked_in_the_client_meets_the_close(bench: Bench, make: Make) 
 
 
 def append_for_a_while(producer: Producer, seed: int, until: float) -> int:
-    """Buffer in bursts, one by one and many at once; how many."""
+    """Add messages singly and in bursts; returns how many."""
     chance, count = random.Random(seed), 0
     while time.monotonic() < until:
         for _ in range(chance.randrange(1, 10)):
@@ -313,7 +314,7 @@ def append_for_a_while(producer: Producer, seed: int, until: float) -> int:
 
 
 def flush_for_a_while(producer: Producer, seed: int, until: float) -> list[Handle]:
-    """Flush again and again; what was handed over."""
+    """Flush again and again; returns the handles."""
     chance = random.Random(seed)
     handles: list[Handle] = []
     while time.monotonic() < until:
@@ -334,8 +335,8 @@ def disconnect_for_a_while(producer: Producer, until: float) -> None:
 
 @pytest.mark.usefixtures("switching")
 def test_buffer_loses_nothing_while_it_is_flushed(bench: Bench, make: Make) -> None:
-    """Appends, flushes, refusals, idle closes and disconnects, for some seconds: each
-    message is sent exactly once, and each flusher's handles are all there are."""
+    """Under adds, flushes, refusals and disconnects, each message is sent exactly once,
+    and the flushes return all handles."""
     with allow_short_idle_timeouts():
         producer = make.quiet(idle_disconnect_timeout=5, wait_on_queue_full=False)
     bench.limit = 60

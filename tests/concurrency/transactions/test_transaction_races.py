@@ -1,4 +1,4 @@
-"""Interleavings around the begin and the end of a transaction, forced."""
+"""Forced interleavings around the begin and the end of a transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Parking(FakeClient):
-    """Calls what it is told to, inside of what it is told to."""
+    """Calls hooks inside of its commands."""
 
     def __init__(self, conf: dict[str, Any] | None = None) -> None:
         self.inside: dict[str, deque[Callable[[], None]]] = {}
@@ -41,7 +41,7 @@ class Parking(FakeClient):
 
 
 def make(client: Parking, **options: Any) -> Producer:
-    """A producer of that cluster."""
+    """A producer with that client."""
     kafka = {"bootstrap.servers": "fake:1", **options.pop("kafka", {})}
     return Producer(kafka=kafka, client_factory=client, **options)
 
@@ -52,8 +52,8 @@ TRANSACTIONAL = {"transactional.id": "t"}
 def test_a_close_waits_for_a_commit_and_refuses_who_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A commits, B waits for its turn, C closes: A's transaction is committed, B is
-    refused without having begun, and C closes then."""
+    """A commits, B waits to begin, C closes: A's transaction is committed, B is refused
+    before it has begun, and C closes then."""
     client, park = Parking(), Park()
     client.inside["commit"] = deque([park])
     producer = make(client, kafka=TRANSACTIONAL)
@@ -84,8 +84,8 @@ def test_a_close_waits_for_a_commit_and_refuses_who_waits(
     assert names.count("producer.closed") == 1
 
 
-def test_jobs_that_wait_run_once_whoever_finds_them() -> None:
-    """Several threads leave messages while a transaction runs: each is sent once."""
+def test_each_waiting_job_runs_once() -> None:
+    """Deferred messages of several threads are each sent once after the transaction."""
     client, park = Parking(), Park()
     client.inside["commit"] = deque([park])
     producer = make(client, kafka=TRANSACTIONAL)
@@ -109,8 +109,8 @@ def test_jobs_that_wait_run_once_whoever_finds_them() -> None:
 
 
 def test_a_send_parked_in_a_lost_client_recovers_on_the_next() -> None:
-    """Sender A is inside the old client as thread B meets its fatal error and reloads;
-    A's call then fails too, and its message goes to the new client, once."""
+    """Sender A is inside the old client while thread B meets its fatal error and
+    reloads. A's call fails too, and its message goes to the new client, once."""
     client, park = Parking(), Park()
 
     def lost() -> None:

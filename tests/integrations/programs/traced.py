@@ -1,8 +1,8 @@
-"""Every verb under a tracer; how many messages, spans and contexts each one made.
+"""Runs every verb under a tracer; prints how many messages, spans and contexts it made.
 
-Words: the tracer (`otel`, `otel-proxied`, `ddtrace`, `ddtrace-streams`,
-`ddtrace-serializing`), and whether it comes `before` the import of the library, or
-`after` a producer was constructed.
+Arguments: the brokers; the tracer (`otel`, `otel-proxied`, `ddtrace`,
+`ddtrace-streams`, `ddtrace-serializing`); and whether it is installed `before` the
+import of the library, or `after` a producer was made.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def batch(topic: str, count: int = 3) -> list[Message]:
 
 
 def sync(producer: Producer, topic: str) -> None:
-    """One with each field."""
+    """Send messages with each field."""
     producer.produce_sync(topic, b"x")
     producer.produce_sync(topic, b"x", key=b"k", headers=HEADERS, timestamp=5)
     producer.produce_sync(topic, b"x", partition=0, headers=TWICE)
@@ -48,7 +48,7 @@ def sync(producer: Producer, topic: str) -> None:
 
 
 def asynchronous(producer: Producer, topic: str) -> None:
-    """On a client that is busy: where a bare one takes the fast path."""
+    """Send on a client in use, where an untraced one has the fast path."""
     handles = [producer.produce_async(topic, b"x", key=b"k") for _ in range(20)]
     handles += [producer.produce_async(topic, b"x", headers=HEADERS) for _ in range(20)]
     for handle in handles:
@@ -56,7 +56,7 @@ def asynchronous(producer: Producer, topic: str) -> None:
 
 
 def awaited(producer: Producer, topic: str) -> None:
-    """In asyncio, each in a task of its own."""
+    """Send in asyncio, each message in its own task."""
 
     async def one() -> None:
         await producer.produce_async(topic, b"x")
@@ -68,14 +68,14 @@ def awaited(producer: Producer, topic: str) -> None:
 
 
 def buffered(producer: Producer, topic: str) -> None:
-    """The span belongs to the context that flushes."""
+    """Buffer and flush: the span belongs to the context that flushes."""
     producer.buffer(topic, b"x")
     producer.buffer_many(batch(topic))
     producer.flush_buffer_sync()
 
 
 def idle(producer: Producer, topic: str) -> None:
-    """Through two idle closes."""
+    """Send, and disconnect for idleness, twice."""
     for _ in range(2):
         producer.produce_sync(topic, b"x")
         assert eventually(lambda: not producer.is_connected)
@@ -83,7 +83,7 @@ def idle(producer: Producer, topic: str) -> None:
 
 
 def full(producer: Producer, topic: str) -> None:
-    """More than the queue holds; the wait for room makes no spans."""
+    """Send more than the queue holds: a wait for room makes no span."""
     with producer_of(
         kafka={"queue.buffering.max.messages": 5, "linger.ms": 20},
         wait_backoff_on_queue_full=5,
@@ -96,7 +96,7 @@ def full(producer: Producer, topic: str) -> None:
 
 
 def transactions(_: Producer, topic: str) -> None:
-    """Explicit, and one for each call."""
+    """Send in a transaction block, and in a transaction for one call."""
     with producer_of(kafka={"transactional.id": topic}) as each:
         with each.transaction():
             each.produce_async(topic, b"x")
@@ -124,7 +124,7 @@ VERBS: dict[str, Callable[[Producer, str], object]] = {
 
 
 def producer_of(**options: Any) -> Producer:
-    """A producer whose clients the tracer sees."""
+    """A producer whose clients the tracer traces."""
     return make_producer(SERVERS, **tracer.options(), **options)
 
 

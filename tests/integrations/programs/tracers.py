@@ -1,4 +1,4 @@
-"""The tracers, behind one face: install, and say what was traced."""
+"""Wraps each tracer with the same methods: install it, and read what it traced."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Pairs = list[tuple[str, bytes]]
 
 
 class Span(NamedTuple):
-    """What is known of one."""
+    """The ids of a span, and whether it failed."""
 
     id: int
     trace: int
@@ -24,7 +24,7 @@ class Span(NamedTuple):
 
 
 def is_linked(contexts: Sequence[object], spans: Sequence[Span], trace: int) -> bool:
-    """Whether each message has the context of one span, and each span its caller's."""
+    """Whether each message has the context of one span, in the caller's trace."""
     known = {(span.trace, span.id) for span in spans if span.parent}
     return set(contexts) == known and {span.trace for span in spans} == {trace}
 
@@ -55,17 +55,17 @@ class OpenTelemetry:
         ConfluentKafkaInstrumentor().instrument()
 
     def options(self) -> dict[str, Any]:
-        """Options of a producer."""
+        """The options of a producer for this tracer."""
         return {}
 
     @contextmanager
     def caller(self) -> Iterator[int]:
-        """A span around what is sent; its trace."""
+        """Enter a span around the sends; give the id of its trace."""
         with self._tracer.start_as_current_span("caller") as span:
             yield span.get_span_context().trace_id
 
     def spans(self, topic: str) -> list[Span]:
-        """Those of messages to a topic."""
+        """The spans of messages to a topic."""
         return [
             Span(
                 span.context.span_id,
@@ -78,7 +78,7 @@ class OpenTelemetry:
         ]
 
     def context(self, headers: Pairs) -> tuple[int, int] | None:
-        """The trace and the span that a message carries."""
+        """The trace id and the span id in the headers of a message."""
         found = dict(headers).get("traceparent")
         if found is None:
             return None
@@ -88,7 +88,7 @@ class OpenTelemetry:
     def linked(
         self, contexts: Sequence[object], spans: Sequence[Span], trace: int
     ) -> bool:
-        """Whether each message has the context of one span, of the caller's trace."""
+        """Whether each message has the context of one span, in the caller's trace."""
         return is_linked(contexts, spans, trace)
 
 
@@ -96,10 +96,10 @@ class Proxied(OpenTelemetry):
     """`ConfluentKafkaInstrumentor.instrument_producer`."""
 
     def install(self) -> None:
-        """Nothing is patched."""
+        """Patch nothing."""
 
     def options(self) -> dict[str, Any]:
-        """A factory that wraps."""
+        """A factory that wraps the client."""
         from opentelemetry.instrumentation.confluent_kafka import (
             ConfluentKafkaInstrumentor,
         )
@@ -138,17 +138,17 @@ class Datadog:
         patch(kafka=True)
 
     def options(self) -> dict[str, Any]:
-        """Options of a producer."""
+        """The options of a producer for this tracer."""
         return {}
 
     @contextmanager
     def caller(self) -> Iterator[int]:
-        """A span around what is sent; its trace."""
+        """Enter a span around the sends; give the id of its trace."""
         with self._tracer.trace("caller") as span:
             yield span.trace_id
 
     def spans(self, topic: str) -> list[Span]:
-        """Those of messages to a topic."""
+        """The spans of messages to a topic."""
         return [
             Span(span.span_id, span.trace_id, span.parent_id, bool(span.error))
             for span in self._kept
@@ -156,7 +156,7 @@ class Datadog:
         ]
 
     def context(self, headers: Pairs) -> tuple[int, int] | None:
-        """The lower half of the trace, and the span, that a message carries."""
+        """The lower half of the trace id, and the span id, of a message's headers."""
         found = dict(headers)
         if "x-datadog-trace-id" not in found:
             return None
@@ -165,36 +165,36 @@ class Datadog:
     def linked(
         self, contexts: Sequence[object], spans: Sequence[Span], trace: int
     ) -> bool:
-        """Whether each message has the context of one span, of the caller's trace."""
+        """Whether each message has the context of one span, in the caller's trace."""
         half = 2**64
         lower = [span._replace(trace=span.trace % half) for span in spans]
         return is_linked(contexts, lower, trace % half)
 
 
 class Streams(Datadog):
-    """Data streams alone: the context is a pathway, and no span's."""
+    """Only data streams: the context is a pathway, not a span."""
 
     SETTING = "DD_DATA_STREAMS_ENABLED"
 
     def context(self, headers: Pairs) -> tuple[int, int] | None:
-        """Whether there is one; all differ, as each has its time."""
+        """The pathway, which is different for each message."""
         found = dict(headers).get("dd-pathway-ctx-base64")
         return None if found is None else (0, hash(found))
 
     def linked(self, *_: object) -> bool:
-        """There is nothing to compare."""
+        """True: pathways have no spans to compare with."""
         return True
 
 
 class Serializing(Datadog):
-    """A `SerializingProducer`, which ddtrace replaces as well."""
+    """A `SerializingProducer`, which ddtrace patches too."""
 
     def options(self) -> dict[str, Any]:
-        """A factory that looks the class up, as the default one does."""
+        """A factory that looks up the class at each open, like the default one."""
 
         def serialize(key: bytes | None, _context: object) -> bytes | None:
             if key not in {None, b"k"}:
-                raise ValueError(key)  # it was given the value
+                raise ValueError(key)  # the tracer passed the value as the key
             return key
 
         def factory(conf: dict[str, Any]) -> Any:

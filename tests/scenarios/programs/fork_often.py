@@ -7,7 +7,7 @@ import time
 
 from tests.scenarios.kit import TOPIC, make_producer, say, wait_for_child
 
-ROUNDS = 6
+ROUNDS = 4
 
 
 def main() -> None:

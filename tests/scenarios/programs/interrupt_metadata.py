@@ -31,7 +31,7 @@ def main() -> None:
             pressed.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGINT)
 
-        threading.Timer(0.5, press).start()
+        threading.Timer(0.3, press).start()
         try:
             calls[PLACE]()
         except KeyboardInterrupt:

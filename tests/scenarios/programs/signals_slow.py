@@ -14,7 +14,7 @@ from waterdrop_py.errors import WaterdropError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WAIT, AFTER, HANDLER = 0.3, 0.1, 0.8
+WAIT, AFTER, HANDLER = 0.3, 0.1, 0.6
 
 
 def on_signal(*_: object) -> None:

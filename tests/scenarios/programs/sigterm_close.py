@@ -34,7 +34,7 @@ def main() -> None:
         "produce_sync": lambda: producer.produce_sync(TOPIC, b"lost", timeout=20),
         "flush": lambda: producer.flush(20),
         "result": lambda: handle.result(20),
-        "sleep": lambda: time.sleep(3),
+        "sleep": lambda: time.sleep(2),
     }
     started = time.monotonic()
     try:

@@ -20,7 +20,7 @@ class Hanging:
         self.started = clock.system_now()
         self.close_timeout = 1.0
 
-    def nudge(self) -> None:
+    def retry_if_stuck(self) -> None:
         """Nothing came of it yet."""
         self.looks += 1
 
@@ -36,8 +36,8 @@ def test_closes_in_progress_are_looked_at_now_and_then(
     closes.begin(close)
     for looks in range(1, 4):
         for _ in range(5):
-            assert closes.look()
+            assert closes.check()
             assert hanging.looks == looks
         now[0] += RELIEF
     closes.end(close)
-    assert not closes.look()
+    assert not closes.check()

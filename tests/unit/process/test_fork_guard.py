@@ -40,8 +40,8 @@ def unsettled(fork_guard: ForkGuard, after: float) -> bool:
 def opened(fork_guard: ForkGuard) -> Opened:
     """A client that was just opened."""
     client = Opened()
-    fork_guard.enter()
-    fork_guard.leave(cast("Client", client))
+    fork_guard.begin_open()
+    fork_guard.end_open(cast("Client", client))
     return client
 
 

@@ -36,7 +36,7 @@ class Sleeper:
 def test_due_exactly_at_the_deadline() -> None:
     """Never before; at the deadline itself."""
     schedule, connection = Schedule(), Sleeper(10.0)
-    schedule.look_at(connection)
+    schedule.add(connection)
     assert schedule.next() == 10.0
     assert schedule.sweep(9.999_999) == []
     assert connection.restarts == 0
@@ -46,19 +46,19 @@ def test_due_exactly_at_the_deadline() -> None:
 def test_a_due_slot_is_forgotten() -> None:
     """Until somebody says that it is worth another look."""
     schedule, connection = Schedule(), Sleeper(10.0)
-    schedule.look_at(connection)
+    schedule.add(connection)
     schedule.sweep(10.0)
     assert schedule.next() is None
     assert schedule.sweep(1e9) == []
     assert len(schedule) == 0
-    schedule.look_at(connection)
+    schedule.add(connection)
     assert schedule.sweep(10.0) == [connection]
 
 
 def test_a_busy_slot_costs_one_look_per_timeout() -> None:
     """It is scheduled again for its new deadline, and its refusals may be repeated."""
     schedule, connection = Schedule(), Sleeper(10.0)
-    schedule.look_at(connection)
+    schedule.add(connection)
     connection.due = 17.0
     assert schedule.sweep(10.0) == []
     assert connection.restarts == 1
@@ -69,10 +69,10 @@ def test_a_busy_slot_costs_one_look_per_timeout() -> None:
 def test_a_slot_without_deadline_is_forgotten() -> None:
     """A closed one, whether looked at or found by the sweep."""
     schedule, first, second = Schedule(), Sleeper(10.0), Sleeper(11.0)
-    schedule.look_at(first)
-    schedule.look_at(second)
+    schedule.add(first)
+    schedule.add(second)
     first.due = second.due = None
-    schedule.look_at(first)
+    schedule.add(first)
     assert len(schedule) == 1
     assert schedule.sweep(20.0) == []
     assert schedule.next() is None
@@ -82,18 +82,18 @@ def test_a_slot_without_deadline_is_forgotten() -> None:
 def test_the_last_one_forgotten_frees_everything() -> None:
     """Old entries do not keep closed slots alive."""
     schedule, connection = Schedule(), Sleeper(10.0)
-    schedule.look_at(connection)
+    schedule.add(connection)
     connection.due = None
-    schedule.look_at(connection)
+    schedule.add(connection)
     assert schedule._heap == []  # noqa: SLF001 - what would keep it alive
 
 
 def test_a_deadline_that_comes_nearer() -> None:
     """Is the one that counts; the old one is void."""
     schedule, connection = Schedule(), Sleeper(50.0)
-    schedule.look_at(connection)
+    schedule.add(connection)
     connection.due = 10.0
-    schedule.look_at(connection)
+    schedule.add(connection)
     assert schedule.next() == 10.0
     assert schedule.sweep(60.0) == [connection]
 
@@ -103,7 +103,7 @@ def test_a_deadline_that_comes_back() -> None:
     schedule, connection = Schedule(), Sleeper(50.0)
     for due in (50.0, 10.0, 50.0):
         connection.due = due
-        schedule.look_at(connection)
+        schedule.add(connection)
     assert schedule.sweep(60.0) == [connection]
     assert schedule.sweep(60.0) == []
 
@@ -112,7 +112,7 @@ def test_looking_again_costs_nothing() -> None:
     """An unchanged deadline adds no entry."""
     schedule, connection = Schedule(), Sleeper(10.0)
     for _ in range(100):
-        schedule.look_at(connection)
+        schedule.add(connection)
     assert len(schedule._heap) == 1  # noqa: SLF001 - what a leak would fill
 
 
@@ -120,7 +120,7 @@ def test_a_thousand_due_at_once() -> None:
     """All in one sweep, in the order in which they came."""
     schedule, connections = Schedule(), [Sleeper(10.0) for _ in range(1000)]
     for connection in connections:
-        schedule.look_at(connection)
+        schedule.add(connection)
     assert schedule.sweep(10.0) == connections
     assert schedule.sweep(10.0) == []
 
@@ -128,8 +128,8 @@ def test_a_thousand_due_at_once() -> None:
 def test_earliest_first() -> None:
     """Due slots come in the order of their deadlines."""
     schedule, late, early = Schedule(), Sleeper(10.0), Sleeper(5.0)
-    schedule.look_at(late)
-    schedule.look_at(early)
+    schedule.add(late)
+    schedule.add(early)
     assert schedule.sweep(10.0) == [early, late]
 
 
@@ -144,7 +144,7 @@ def test_sweep_agrees_with_the_definition(
     schedule, connections = Schedule(), [Sleeper(None) for _ in range(6)]
     for index, due in changes:
         connections[index].due = None if due is None else float(due)
-        schedule.look_at(connections[index])
+        schedule.add(connections[index])
     expected = {
         id(connection)
         for connection in connections
@@ -161,7 +161,7 @@ def test_sweep_agrees_with_the_definition(
     assert schedule.next() == min(left, default=None)
 
 
-def test_a_reaper_that_is_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reaper_that_is_told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told while its thread is on its way, it ends without the linger."""
     started: list[Callable[[], None]] = []
 
@@ -172,8 +172,8 @@ def test_a_reaper_that_is_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "start", start)
     monkeypatch.setattr("waterdrop_py._engine.process.reaper.LINGER", 1e6)
     reaper = Reaper(lambda _: None, lambda: False)
-    reaper.look_at(Sleeper(None))
-    reaper.rest()
+    reaper.reschedule(Sleeper(None))
+    reaper.end_if_idle()
     coming = threading.Thread(target=started.pop(), daemon=True)
     coming.start()
     coming.join(10)

@@ -109,7 +109,7 @@ def test_a_thread_that_is_held_up_runs_nothing(
         ours.submit(nothing)
         assert not handed
         now[0] += STUCK * 2
-        ours.relieve()
+        ours.start_if_needed()
         assert handed == [nothing]
 
     ours.submit(waits)
@@ -177,7 +177,7 @@ def test_a_torn_start_takes_no_place(
         patch.setattr(threads, "start", torn)
         with pytest.raises(KeyboardInterrupt):
             ours.submit(lambda: ran.append("runs"))
-    ours.relieve()
+    ours.start_if_needed()
     assert len(started) == 1 + begun
     for run in started:
         run()

@@ -1,4 +1,4 @@
-"""The buffer itself: order, one owner for each entry, and who may take back what."""
+"""The buffer: its order, one place for each entry, and what may be withdrawn."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def messages(*payloads: bytes) -> list[Message]:
 
 
 def payloads(buffer: Buffer) -> list[object]:
-    """What is in it, taken out."""
+    """Take everything out of it."""
     return [message_of(kept).payload for _, kept in buffer.take()]
 
 
 def test_first_in_first_out() -> None:
-    """What is taken comes in the order in which it was added, and is gone then."""
+    """`take` returns and removes entries in the order in which they were added."""
     buffer = Buffer()
     buffer.add(messages(b"0"))
     buffer.add(messages(b"1", b"2"))
@@ -28,7 +28,7 @@ def test_first_in_first_out() -> None:
 
 
 def test_put_back_is_in_front() -> None:
-    """What is put back is before what came meanwhile, in its old order."""
+    """Entries that are put back stand before later ones, in their old order."""
     buffer = Buffer()
     buffer.add(messages(b"0", b"1", b"2"))
     taken = buffer.take()
@@ -38,7 +38,7 @@ def test_put_back_is_in_front() -> None:
 
 
 def test_two_takers_put_back_out_of_turn() -> None:
-    """Two failed flushes, the later one first to put back: still the first order."""
+    """Two failed flushes keep the order, even if the later one puts back first."""
     buffer = Buffer()
     buffer.add(messages(b"0"))
     first = buffer.take()
@@ -50,7 +50,7 @@ def test_two_takers_put_back_out_of_turn() -> None:
 
 
 def test_withdraw() -> None:
-    """What was just added can be taken back by whoever added it, and only that."""
+    """`withdraw` removes exactly the entries that were just added."""
     buffer = Buffer()
     buffer.add(messages(b"0"))
     mine = buffer.add(messages(b"1", b"2"))
@@ -59,7 +59,7 @@ def test_withdraw() -> None:
 
 
 def test_withdraw_what_was_taken() -> None:
-    """What somebody has taken cannot be taken back: it is theirs."""
+    """`withdraw` returns False if a flush has taken an entry."""
     buffer = Buffer()
     mine = buffer.add(messages(b"1"))
     assert buffer.take() == mine

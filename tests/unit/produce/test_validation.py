@@ -1,4 +1,4 @@
-"""What a message must be: every rule, its legal extremes, and what breaks it."""
+"""Validation of messages: every rule, its extremes, and the error of a violation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Plain(Enum):
 
 
 class Number(Enum):
-    """An Enum that names no topic."""
+    """An Enum that does not name a topic."""
 
     ONE = 1
 
@@ -55,7 +55,7 @@ def filled(limit: int | None = None, **fields: Any) -> DeliveryHandle:
 
 
 def errors_of(limit: int | None = None, **fields: Any) -> dict[str, str]:
-    """What is said of a message with these fields."""
+    """The errors of a message with these fields."""
     with pytest.raises(MessageInvalidError) as caught:
         filled(limit, **fields)
     return caught.value.errors
@@ -63,7 +63,7 @@ def errors_of(limit: int | None = None, **fields: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize("topic", ["a", "A.b_c-9", "x" * 249, "..."])
 def test_legal_topics(topic: str) -> None:
-    """1 to 249 of letters, digits, dot, underscore and dash."""
+    """A topic has 1 to 249 letters, digits, dots, underscores and dashes."""
     assert filled(topic=topic).message.topic == topic
     assert checked_topic(topic) == topic
 
@@ -78,7 +78,7 @@ def test_topics_by_enum() -> None:
     "field", ["topic", "payload", "key", "partition_key", "partition", "timestamp"]
 )
 def test_a_plain_enum_is_not_its_value(field: str) -> None:
-    """An Enum that is not a str is refused; the sentence says what was meant."""
+    """An Enum that is not a str is refused, and the error asks for its value."""
     given: dict[str, Any] = {field: Plain.ORDERS}
     said = errors_of(**given)
     assert list(said) == [field]
@@ -90,7 +90,7 @@ def test_a_plain_enum_is_not_its_value(field: str) -> None:
     ["", "x" * 250, "a b", "a\n", "ä", "a/b", b"t", None, 7, Number.ONE, ["t"]],
 )
 def test_illegal_topics(topic: Any) -> None:
-    """Anything else is refused, whole string, ASCII; a trailing newline too."""
+    """Any other topic is refused: the whole string counts, also a trailing newline."""
     assert list(errors_of(topic=topic)) == ["topic"]
     with pytest.raises(MessageInvalidError):
         checked_topic(topic)
@@ -110,12 +110,12 @@ def test_illegal_topics(topic: Any) -> None:
     ],
 )
 def test_legal_payloads(payload: Any, sent: bytes | None) -> None:
-    """Bytes of every kind, text as UTF-8, and a null."""
+    """A payload is bytes of any kind, text (sent as UTF-8), or None."""
     assert filled(payload=payload)._payload == sent  # noqa: SLF001
 
 
 def test_a_payload_is_copied() -> None:
-    """What the caller changes afterwards is not sent."""
+    """Later changes of a bytearray by its owner are not sent."""
     buffer = bytearray(b"before")
     handle = filled(payload=buffer)
     buffer[:] = b"after!"
@@ -123,7 +123,7 @@ def test_a_payload_is_copied() -> None:
 
 
 def released() -> memoryview:
-    """A memoryview that cannot be read any more."""
+    """A released memoryview is refused."""
     view = memoryview(b"x")
     view.release()
     return view
@@ -133,7 +133,7 @@ def released() -> memoryview:
     "payload", [7, 1.5, True, {"a": 1}, ["x"], object(), "\ud800", released()]
 )
 def test_illegal_payloads(payload: Any) -> None:
-    """Anything else is refused, and not shown: it may be a secret."""
+    """Any other payload is refused, and not shown, as it may be a secret."""
     assert list(errors_of(payload=payload)) == ["payload"]
 
 
@@ -142,14 +142,14 @@ def test_illegal_payloads(payload: Any) -> None:
     ("value", "sent"), [(None, None), (b"k", b"k"), ("ä", "ä".encode())]
 )
 def test_legal_keys(field: str, value: Any, sent: bytes | None) -> None:
-    """Non-empty bytes or text, or none."""
+    """A key is non-empty bytes or text, or None."""
     assert getattr(filled(**{field: value}).message, field) == sent
 
 
 @pytest.mark.parametrize("field", ["key", "partition_key"])
 @pytest.mark.parametrize("value", [b"", "", 7, False, bytearray(b"k"), "\ud800"])
 def test_illegal_keys(field: str, value: Any) -> None:
-    """Empty ones, and other kinds."""
+    """Empty keys and other types are refused."""
     assert list(errors_of(**{field: value})) == [field]
 
 
@@ -158,13 +158,13 @@ def test_illegal_keys(field: str, value: Any) -> None:
     [(None, None), (-1, None), (0, 0), (7, 7), (2**31 - 1, 2**31 - 1)],
 )
 def test_legal_partitions(value: Any, sent: int | None) -> None:
-    """0 to the largest int32; -1 and None leave it to the partitioner."""
+    """A partition is 0 to the largest int32; -1 and None mean the partitioner."""
     assert filled(partition=value).message.partition == sent
 
 
 @pytest.mark.parametrize("value", [-2, 2**31, HUGE, 1.0, "1", True, b"1"])
 def test_illegal_partitions(value: Any) -> None:
-    """Beyond an int32, or no int; a bool is none."""
+    """A number beyond int32 and other types, bool included, are refused."""
     assert list(errors_of(partition=value)) == ["partition"]
 
 
@@ -179,7 +179,7 @@ def test_illegal_partitions(value: Any) -> None:
     ],
 )
 def test_timestamps(value: Any, sent: int | None) -> None:
-    """Milliseconds since the epoch, or an aware datetime; the epoch itself is not."""
+    """A timestamp is int milliseconds from 1 on, or an aware datetime."""
     if value is not None and sent is None:
         assert list(errors_of(timestamp=value)) == ["timestamp"]
     else:
@@ -191,7 +191,7 @@ def test_timestamps(value: Any, sent: int | None) -> None:
     [0, -1, INT64 + 1, HUGE, 1.5, True, "1", timedelta(1), datetime(2026, 1, 1)],  # noqa: DTZ001
 )
 def test_illegal_timestamps(value: Any) -> None:
-    """Out of range, naive, or no timestamp."""
+    """A number out of range, a naive datetime, and other types are refused."""
     assert list(errors_of(timestamp=value)) == ["timestamp"]
 
 
@@ -211,7 +211,7 @@ def test_illegal_timestamps(value: Any) -> None:
     ],
 )
 def test_legal_headers(value: Any, sent: Any) -> None:
-    """A mapping, or pairs; a list as a value makes one header each."""
+    """Headers are a mapping or pairs; a list as a value makes one header each."""
     assert filled(headers=value)._headers == sent  # noqa: SLF001
 
 
@@ -236,18 +236,18 @@ def test_legal_headers(value: Any, sent: Any) -> None:
     ],
 )
 def test_illegal_headers(value: Any) -> None:
-    """Other kinds, no pairs, names that are no text, and NUL, which would cut it."""
+    """Other types, names that are not text, and NUL, which cuts a name, are refused."""
     assert list(errors_of(headers=value)) == ["headers"]
 
 
 def test_labels_are_free() -> None:
-    """Any object, which comes back as it is, and is not sent."""
+    """A label is any object. It is returned as it is, and not sent."""
     label = object()
     assert filled(label=label).label is label
 
 
 def test_all_violations_at_once() -> None:
-    """Every field at fault is named, in one error."""
+    """One error names every invalid field."""
     errors = errors_of(
         topic="",
         payload=7,
@@ -270,8 +270,8 @@ def test_all_violations_at_once() -> None:
     ],
 )
 def test_all_violations_of_a_mapping_at_once(given: Any, at_fault: set[str]) -> None:
-    """What is missing or unknown does not hide what is wrong with the rest, unless a
-    middleware may still repair that."""
+    """An error for a missing or unknown field also names wrong values, unless a
+    middleware may still repair them."""
     with pytest.raises(MessageInvalidError) as caught:
         as_message(given, whole=True)
     assert set(caught.value.errors) == at_fault
@@ -282,7 +282,7 @@ def test_all_violations_of_a_mapping_at_once(given: Any, at_fault: set[str]) -> 
 
 @pytest.mark.parametrize("given", [{"topic": "a b"}, Message("a b", 7)])  # type: ignore[arg-type]
 def test_all_violations_of_a_tombstone_at_once(given: Any) -> None:
-    """A missing key, and everything else; but for the payload, which is ignored."""
+    """A tombstone is checked for its key and all else but the payload."""
     with pytest.raises(MessageInvalidError) as caught:
         as_message(given, null=True, whole=True)
     assert set(caught.value.errors) == {"topic", "key"}
@@ -290,7 +290,7 @@ def test_all_violations_of_a_tombstone_at_once(given: Any) -> None:
 
 @pytest.mark.parametrize(("size", "legal"), [(3, True), (4, False)])
 def test_payload_limit(size: int, *, legal: bool) -> None:
-    """`max_payload_size` counts bytes, of text too, and says both figures."""
+    """`max_payload_size` counts bytes, also of text; its error has both figures."""
     payload = "x" * (size - 2) + "ä"
     if legal:
         filled(3, payload=payload)
@@ -302,7 +302,7 @@ def test_payload_limit(size: int, *, legal: bool) -> None:
 
 
 def test_mappings() -> None:
-    """A mapping of a message's fields is one; it is not changed."""
+    """A mapping of its fields is accepted as a message, and not changed."""
     given = {"topic": "t", "payload": None, "key": "k"}
     assert as_message(given) == Message("t", None, key="k")
     assert as_message(MappingProxyType(given)) == Message("t", None, key="k")
@@ -326,7 +326,7 @@ def test_mappings() -> None:
     ],
 )
 def test_no_messages(given: Any, at_fault: set[str]) -> None:
-    """A payload has to be given, fields have to exist; the nearest one is named."""
+    """A missing payload and an unknown field are refused, with the nearest name."""
     with pytest.raises(MessageInvalidError) as caught:
         as_message(given)
     assert set(caught.value.errors) == at_fault
@@ -335,7 +335,7 @@ def test_no_messages(given: Any, at_fault: set[str]) -> None:
 
 
 def test_batches_name_the_place() -> None:
-    """Every invalid message of a batch, by its index."""
+    """An error names every invalid message of a batch by its index."""
     batch = [Message("t", b"x"), {"topic": "t"}, 7]
     with pytest.raises(MessageInvalidError) as caught:
         as_messages(batch)  # type: ignore[arg-type]
@@ -343,7 +343,7 @@ def test_batches_name_the_place() -> None:
 
 
 def test_batches_of_every_kind() -> None:
-    """Any iterable of messages, an empty one too."""
+    """A batch is any iterable of messages, also an empty one."""
     message = Message("t", b"x")
     for batch in ([message], (message,), iter([message]), {1: message}.values()):
         assert as_messages(batch) == [message]
@@ -354,14 +354,14 @@ def test_batches_of_every_kind() -> None:
     "given", ["t", b"t", {"topic": "t"}, Message("t", b""), 7, None]
 )
 def test_no_batches(given: Any) -> None:
-    """One message is no batch, nor is a string."""
+    """A single message or a string is refused as a batch."""
     with pytest.raises(MessageInvalidError) as caught:
         as_messages(given)
     assert list(caught.value.errors) == ["messages"]
 
 
 def test_known_topics_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cache of topics that passed does not grow for ever, and nothing else does."""
+    """The cache of valid topics is bounded."""
     monkeypatch.setattr(fields, "KNOWN_TOPICS", set())
     monkeypatch.setattr(fields, "_MAX_KNOWN_TOPICS", 2)
     for number in range(5):
@@ -370,7 +370,7 @@ def test_known_topics_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_of_a_message_is_in_its_repr() -> None:
-    """Payloads, keys and headers may be secrets."""
+    """The `repr` of a message shows neither payload, key nor headers."""
     message = Message("t", b"s3cret", key="s3cret", headers={"a": "s3cret"})
     assert "s3cret" not in repr(message)
     assert "t" in repr(Message("t", None))
@@ -390,7 +390,7 @@ FIELD = st.one_of(
 
 @given(st.fixed_dictionaries(dict.fromkeys(validation.FIELDS, FIELD)))
 def test_anything_is_filled_or_refused(fields: dict[str, Any]) -> None:
-    """No input raises anything but MessageInvalidError; what passes has its types."""
+    """Any input raises MessageInvalidError, or gives values of the right types."""
     at_fault: set[str] = set()
     message = Message("t", b"x")
     try:

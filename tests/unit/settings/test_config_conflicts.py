@@ -58,7 +58,7 @@ def test_legal_brokers(servers: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("servers", "said"),
+    ("servers", "expected"),
     [
         (None, "must name the brokers"),
         ("", "must name the brokers"),
@@ -102,12 +102,12 @@ def test_legal_brokers(servers: str) -> None:
         (["h:9092"], "one str with commas"),
     ],
 )
-def test_illegal_brokers(servers: Any, said: str) -> None:
+def test_illegal_brokers(servers: Any, expected: str) -> None:
     """librdkafka accepts all of these and never connects, so each is an error here."""
     for name in ("bootstrap.servers", "metadata.broker.list"):
         errors = errors_of({name: servers, "client.id": "x"})
         assert list(errors) == [f"kafka.{name}"]
-        assert said in errors[f"kafka.{name}"]
+        assert expected in errors[f"kafka.{name}"]
 
 
 def test_a_protocol_may_be_written_where_it_is_the_security_protocol() -> None:
@@ -255,7 +255,7 @@ def test_files_that_cannot_be_read(name: str, tmp_path: Path) -> None:
     """A missing certificate or key is an error with its path, before any use."""
     path = tmp_path / "missing.pem"
     kafka = {**SERVERS, "security.protocol": "ssl", name: path}
-    kafka["ssl.keystore.password"] = "x"  # which librdkafka wants beside the file
+    kafka["ssl.keystore.password"] = "x"  # which librdkafka requires with the file
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         errors = errors_of(kafka)
@@ -286,7 +286,7 @@ def test_a_login_that_the_mechanism_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kafka", "said"),
+    ("kafka", "expected"),
     [
         ({"sasl.username": "u"}, "did you mean 'sasl_plaintext' or 'sasl_ssl'?"),
         ({"sasl.mechanism": "PLAIN", "security.protocol": "ssl"}, "'sasl_ssl'?"),
@@ -298,12 +298,12 @@ def test_a_login_that_the_mechanism_needs() -> None:
     ],
 )
 def test_properties_that_the_protocol_does_not_use_warn(
-    kafka: dict[str, Any], said: str
+    kafka: dict[str, Any], expected: str
 ) -> None:
     """A login or certificate that is not used is a `TuningWarning` with the names."""
     with pytest.warns(TuningWarning, match="is set and not used") as caught:
         Config(kafka={**SERVERS, **kafka})
-    assert said in str(caught[0].message)
+    assert expected in str(caught[0].message)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_whole_numbers_of_every_type_are_legal(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("linger.ms", "5,5", "must be a number of milliseconds, got '5,5'"),
         ("linger.ms", "5s", "did you mean 5000?"),
@@ -137,11 +137,11 @@ def test_whole_numbers_of_every_type_are_legal(value: Any) -> None:
         ("sasl.oauthbearer.assertion.claim.exp.seconds", "5m", "did you mean 300?"),
     ],
 )
-def test_each_kind_of_number(name: str, value: Any, said: str) -> None:
+def test_each_kind_of_number(name: str, value: Any, expected: str) -> None:
     """Errors respect fractions, units and librdkafka's ranges."""
     sentence = refused(name, value)
     assert sentence is not None
-    assert said in sentence
+    assert expected in sentence
 
 
 @pytest.mark.parametrize("value", ["5", "5.5", "0", 5, 5.5, "90000"])

@@ -238,8 +238,8 @@ def test_max_payload_size() -> None:
     assert build(max_payload_size=1).max_payload_size == 1
     assert build(max_payload_size=None).max_payload_size is None
     for value in (0, -1):
-        said = sentence("max_payload_size", value)
-        assert said == (
+        text = sentence("max_payload_size", value)
+        assert text == (
             f"must be an int of bytes, at least 1, or None, got {value}; "
             "the nearest legal value is 1"
         )
@@ -302,11 +302,11 @@ def test_non_reloadable_errors() -> None:
     assert config.non_reloadable_errors == ("fenced", "invalid_txn_state")
     assert build(non_reloadable_errors=()).non_reloadable_errors == ()
     for value in ("fenced", {"fenced"}, None, 5, b"x"):
-        said = sentence("non_reloadable_errors", value)
-        assert "must be a tuple or list of error names" in said
+        text = sentence("non_reloadable_errors", value)
+        assert "must be a tuple or list of error names" in text
     for wrong in ("FENCED", "", 144, "_fenced", "fenced ", None):
-        said = sentence("non_reloadable_errors", ["fenced", wrong])
-        assert "must be lower-case error names" in said
+        text = sentence("non_reloadable_errors", ["fenced", wrong])
+        assert "must be lower-case error names" in text
 
 
 def test_middleware() -> None:
@@ -369,8 +369,8 @@ def test_the_message_lists_each_sentence() -> None:
     """The text of the error has every path with its sentence."""
     with pytest.raises(ConfigurationInvalidError) as invalid:
         build(id="", idle_disconnect_timeout=300)
-    for path, said in invalid.value.errors.items():
-        assert f"{path}: {said}" in str(invalid.value)
+    for path, text in invalid.value.errors.items():
+        assert f"{path}: {text}" in str(invalid.value)
 
 
 def test_immutable() -> None:

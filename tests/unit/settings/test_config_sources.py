@@ -140,7 +140,7 @@ def test_copy_replace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected"),
     [
         ({"bootstrap_servers": "h"}, "kafka={'bootstrap.servers': ...}"),
         ({"bootstrap.servers": "h"}, "kafka={'bootstrap.servers': ...}"),
@@ -157,10 +157,10 @@ def test_copy_replace() -> None:
         ({"error_cb": print}, "kafka={'error_cb': ...}"),
     ],
 )
-def test_names_of_other_clients(options: Any, said: str) -> None:
+def test_names_of_other_clients(options: Any, expected: str) -> None:
     """The error of an argument of another library names ours."""
     errors = errors_of(**options)
-    assert said in errors[next(iter(options))]
+    assert expected in errors[next(iter(options))]
     assert MARK not in str(errors)
 
 

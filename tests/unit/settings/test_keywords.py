@@ -32,7 +32,7 @@ def test_positional_keyword_arguments_are_refused(
     given: tuple[Any, ...], named: dict[str, Any]
 ) -> None:
     """They raise a TypeError as from Python, and nothing is sent."""
-    with Producer({"kafka": {"bootstrap.servers": "nobody:1"}}) as producer:
+    with Producer({"kafka": {"bootstrap.servers": "h:1"}}) as producer:
         with pytest.raises(TypeError, match=r"produce_async\(\)"):
             producer.produce_async("t", b"x", *given, **named)
         assert (producer.stats().opens, producer.stats().produced) == (0, 0)

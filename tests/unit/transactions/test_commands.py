@@ -1,4 +1,4 @@
-"""The retry table of a transaction's commands, on a client that fails as told."""
+"""Retries of a transaction's commands, on a client with scripted errors."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def failure(code: int, **flags: bool) -> KafkaException:
-    """An error of librdkafka's, retriable, fatal, or one that asks for an abort."""
+    """An error of librdkafka: retriable, fatal, or one that requires an abort."""
     return KafkaException(KafkaError(code, "as told", **flags))
 
 
 def retriable() -> KafkaException:
-    """One that may go away."""
+    """A retriable error."""
     return failure(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, retriable=True)
 
 
 class Scripted(FakeClient):
-    """Raises, for each command, what is told, first come first served."""
+    """Raises the errors of `script`, in order, for each command."""
 
     def __init__(self, conf: dict[str, Any] | None = None) -> None:
         self.script: dict[str, list[KafkaException]] = {}
@@ -68,7 +68,7 @@ class Scripted(FakeClient):
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits between attempts, which do not take place."""
+    """Record the waits between attempts, and skip them."""
     waits: list[float] = []
     monkeypatch.setattr(
         "waterdrop_py._engine.transactions.commands.sleep", waits.append
@@ -78,19 +78,19 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def client() -> Scripted:
-    """The cluster of the producer's clients."""
+    """The producer's client."""
     return Scripted()
 
 
 @pytest.fixture
 def producer(client: Scripted) -> Producer:
-    """A transactional producer of it."""
+    """A transactional producer with that client."""
     kafka = {"bootstrap.servers": "fake:1", "transactional.id": "t"}
     return Producer(kafka=kafka, client_factory=client)
 
 
 class Marked:
-    """Consumer and message in one."""
+    """A consumer and a message in one."""
 
     def consumer_group_metadata(self) -> object:
         """The group."""
@@ -110,7 +110,7 @@ class Marked:
 
 
 def run(producer: Producer, client: Scripted, name: str) -> None:
-    """A transaction that comes by every command."""
+    """Run a transaction that uses every command."""
     del client
     with producer.transaction():
         producer.produce_async("t", b"x")
@@ -133,7 +133,7 @@ TYPES = {
 def test_a_retriable_error_is_tried_again(
     producer: Producer, client: Scripted, pauses: list[float], name: str
 ) -> None:
-    """Five attempts, with the backoff times the attempt between; each is told."""
+    """A command gets five attempts, backoff x attempt apart, and an event each."""
     client.script[name] = [retriable() for _ in range(4)]
     with producer, record(producer.monitor) as events:
         try:
@@ -152,8 +152,8 @@ def test_a_retriable_error_is_tried_again(
 def test_after_the_last_attempt_the_error_is_raised(
     producer: Producer, client: Scripted, pauses: list[float], name: str
 ) -> None:
-    """As a `ProduceError` with the native error as its cause; the last one is told
-    with `retry` False."""
+    """A `ProduceError` with the native error as its cause is raised; its last event has
+    `retry` False."""
     client.script[name] = [retriable() for _ in range(5)]
     with producer, record(producer.monitor) as events:
         with pytest.raises(ProduceError) as caught:
@@ -183,7 +183,7 @@ FINAL: dict[str, Callable[[], KafkaException]] = {
 def test_other_errors_are_not_tried_again(
     producer: Producer, client: Scripted, pauses: list[float], kind: str
 ) -> None:
-    """An abort for what can be aborted, none for what is fatal; once each."""
+    """An abortable error aborts once; a fatal one does not abort."""
     client.script["commit"] = [FINAL[kind]()]
     with (
         producer,
@@ -204,7 +204,7 @@ def test_other_errors_are_not_tried_again(
 def test_an_abort_that_fails_does_not_hide_the_cause(
     producer: Producer, client: Scripted, pauses: list[float]
 ) -> None:
-    """The user's own exception comes out; the next transaction has a new client."""
+    """The user's exception is raised, and the next transaction has a new client."""
     client.script["abort"] = [failure(KafkaError._STATE)]  # noqa: SLF001 - its name
     with producer:
         with pytest.raises(RuntimeError, match="mine"):
@@ -217,7 +217,7 @@ def test_an_abort_that_fails_does_not_hide_the_cause(
 def test_the_stored_offset_is_the_next_one(
     producer: Producer, client: Scripted, pauses: list[float]
 ) -> None:
-    """Offset + 1 and the metadata; and the event has messages and metadata."""
+    """Offset + 1 and the metadata are sent; the event has messages and metadata."""
     with producer, record(producer.monitor) as events:
         run(producer, client, "offsets")
         with producer.transaction():

@@ -1,5 +1,4 @@
-"""Positions of consumed messages: collected in a transaction, sent once before its
-commit."""
+"""Positions of consumed messages: collected inside, sent before the commit."""
 
 # ruff: noqa: PT012 - a transaction is a block, and what it raises is the promise
 
@@ -25,20 +24,20 @@ KAFKA = {"bootstrap.servers": "fake:1", "transactional.id": "t"}
 
 
 class Group:
-    """A consumer, with a generation that the test moves on."""
+    """A consumer whose generation the test changes."""
 
     def __init__(self, name: str) -> None:
         self.name, self.generation, self.is_open = name, 1, True
 
     def consumer_group_metadata(self) -> str:
-        """What the broker is told."""
+        """The metadata that the broker gets."""
         if not self.is_open:
             raise RuntimeError("Consumer closed")
         return f"{self.name}@{self.generation}"
 
 
 class Sent(BufferedClient):
-    """Keeps what became part of transactions."""
+    """Keeps the offsets that became part of transactions."""
 
     def __init__(self, conf: dict[str, Any] | None = None) -> None:
         self.sent: list[tuple[str, list[tuple[Any, ...]]]] = []
@@ -49,7 +48,7 @@ class Sent(BufferedClient):
     def send_offsets_to_transaction(
         self, positions: list[Any], group_metadata: Any, timeout: float = -1
     ) -> None:
-        """Keep them, or refuse."""
+        """Keep the offsets, or refuse them."""
         if self.refusals:
             raise self.refusals.pop()
         super().send_offsets_to_transaction(positions, group_metadata, timeout)
@@ -71,7 +70,7 @@ class Sent(BufferedClient):
 
 
 def message(offset: int, partition: int = 0, epoch: int | None = None) -> Any:
-    """What a consumer returned."""
+    """A message as a consumer returns it."""
     return SimpleNamespace(
         topic=lambda: "in",
         partition=lambda: partition,
@@ -95,8 +94,8 @@ def producer(client: Sent) -> Any:
 
 
 def test_sent_once_for_each_consumer(producer: Producer, client: Sent) -> None:
-    """3000 marks of three partitions are one request with the highest of each, and its
-    own metadata; the group is read as it is sent."""
+    """3000 marks of three partitions are one request, with the highest of each and its
+    metadata. The group metadata is read when it is sent."""
     group = Group("g")
     with record(producer.monitor) as events, producer.transaction():
         for offset in range(1000):
@@ -127,7 +126,7 @@ def test_sent_once_for_each_consumer(producer: Producer, client: Sent) -> None:
 
 
 def test_two_consumers_in_one_transaction(producer: Producer, client: Sent) -> None:
-    """Each with its own positions and group, in nested blocks and from a variant."""
+    """Each consumer has its own request, also in nested blocks and from a variant."""
     one, two = Group("one"), Group("two")
     with producer.transaction():
         producer.mark_as_consumed(one, message(1))
@@ -144,7 +143,7 @@ def test_two_consumers_in_one_transaction(producer: Producer, client: Sent) -> N
 
 
 def test_an_abort_sends_nothing(producer: Producer, client: Sent) -> None:
-    """An exception, AbortTransaction, and an inner block that failed."""
+    """An abort sends no positions, whatever its cause."""
     group = Group("g")
     with producer.transaction():
         producer.mark_as_consumed(group, message(1))
@@ -164,8 +163,8 @@ def test_an_abort_sends_nothing(producer: Producer, client: Sent) -> None:
 def test_a_refusal_aborts(
     producer: Producer, client: Sent, flags: dict[str, bool]
 ) -> None:
-    """The broker's refusal is a ProduceError of the block; nothing is committed, once
-    aborted, and the next transaction works."""
+    """The broker's refusal is raised by the block as a ProduceError. The transaction is
+    aborted once, and the next one works."""
     code = KafkaError.ILLEGAL_GENERATION
     client.refusals.append(KafkaException(KafkaError(code, "as told", **flags)))
     with (
@@ -191,8 +190,8 @@ def test_a_refusal_aborts(
 def test_a_closed_consumer_is_refused_at_the_call(
     producer: Producer, client: Sent
 ) -> None:
-    """The first mark of it and a later one, nothing is collected, and the transaction
-    goes on."""
+    """The first mark of a closed consumer and a later one are refused. Nothing is
+    collected, and the transaction continues."""
     shut, open_ = Group("shut"), Group("open")
     shut.is_open = False
     with producer.transaction():
@@ -206,7 +205,7 @@ def test_a_closed_consumer_is_refused_at_the_call(
 def test_a_consumer_closed_before_the_commit_aborts(
     producer: Producer, client: Sent
 ) -> None:
-    """Its positions belong to no group any more."""
+    """A consumer that is closed before the commit aborts the transaction."""
     group = Group("g")
     with (
         pytest.raises(TransactionalOffsetInvalidError, match="closed"),
@@ -222,7 +221,7 @@ def test_a_consumer_closed_before_the_commit_aborts(
 
 
 def test_confluents_own_consumer(producer: Producer, client: Sent) -> None:
-    """It is taken without a group's member; closed, it is refused at the call."""
+    """A real consumer is accepted without a member id, and refused when closed."""
     consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "group.id": "g"})
     with producer.transaction():
         producer.mark_as_consumed(consumer, message(1))
@@ -235,21 +234,21 @@ def test_confluents_own_consumer(producer: Producer, client: Sent) -> None:
 
 
 class Rebalanced(Consumer):
-    """confluent-kafka's consumer, as if it were in a group."""
+    """A confluent-kafka consumer that seems to be in a group."""
 
     group, member = b"1", "m"
     partitions: tuple[int, ...] = (0,)
 
     def consumer_group_metadata(self) -> Any:
-        """The group, as the test has it."""
+        """The group of the test."""
         return self.group
 
     def memberid(self) -> str:
-        """The member, as the test has it."""
+        """The member id of the test."""
         return self.member
 
     def assignment(self) -> Any:
-        """The partitions, as the test has them."""
+        """The partitions of the test."""
         return [SimpleNamespace(topic="in", partition=each) for each in self.partitions]
 
 
@@ -259,8 +258,8 @@ class Rebalanced(Consumer):
 def test_a_rebalance_inside_a_transaction_aborts_it(
     producer: Producer, client: Sent, change: dict[str, Any]
 ) -> None:
-    """Of another generation, or of a partition that is no longer assigned: what was
-    sent for those messages would be visible twice."""
+    """A position of another generation, or of a partition that is no longer assigned,
+    aborts: what was sent for those messages would be visible twice."""
     consumer = Rebalanced({"bootstrap.servers": "127.0.0.1:1", "group.id": "g"})
     try:
         with producer.transaction():
@@ -285,7 +284,7 @@ def test_a_rebalance_inside_a_transaction_aborts_it(
 def test_a_mark_in_another_thread_that_comes_too_late(
     producer: Producer, client: Sent
 ) -> None:
-    """Threads of the transaction's context may mark; behind its end they are told."""
+    """Threads in the transaction's context may mark, until it has ended."""
     context: Any = None
     with producer.transaction():
         context = copy_context()

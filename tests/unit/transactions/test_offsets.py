@@ -1,4 +1,4 @@
-"""What `mark_as_consumed` takes, and what it says of everything else."""
+"""The arguments of `mark_as_consumed`: which are valid, and the other's errors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CONSUMER = SimpleNamespace(consumer_group_metadata=object)
 
 
 def consumed(topic: Any = "t", partition: Any = 1, offset: Any = 41) -> Any:
-    """What a consumer returned."""
+    """A message as a consumer returns it."""
     return SimpleNamespace(
         topic=lambda: topic, partition=lambda: partition, offset=lambda: offset
     )
 
 
 def positions_of(messages: Any, metadata: Any = None, consumer: Any = CONSUMER) -> Any:
-    """What is kept of `messages`."""
+    """The positions that are kept of `messages`."""
     marked = listed_consumed(messages)
     single = len(marked) == 1 and marked[0] is messages
     return checked_positions(consumer, marked, metadata, single=single)
@@ -31,12 +31,12 @@ def positions_of(messages: Any, metadata: Any = None, consumer: Any = CONSUMER) 
 
 @pytest.mark.parametrize("metadata", [None, "", "why"])
 def test_the_position_is_the_next_one(metadata: str | None) -> None:
-    """Topic and partition of the message, its offset + 1, and the metadata, if any."""
+    """A position has topic and partition, the offset + 1, and the metadata, if any."""
     assert positions_of(consumed(), metadata) == {("t", 1): (42, metadata, None)}
 
 
 def test_the_leader_epoch_is_carried() -> None:
-    """Where a message offers one; -1 and None are none."""
+    """A leader epoch is kept if the message has one; -1 and None mean none."""
     for given, kept in ((7, 7), (0, 0), (-1, None), (None, None)):
         message = consumed()
         message.leader_epoch = lambda given=given: given
@@ -44,7 +44,7 @@ def test_the_leader_epoch_is_carried() -> None:
 
 
 def test_the_highest_of_each_partition_is_kept() -> None:
-    """Of any iterable, in any order."""
+    """The highest offset of each partition is kept, of any iterable in any order."""
     batch = [
         consumed("t", 0, 5),
         consumed("t", 1, 7),
@@ -74,14 +74,14 @@ BAD: dict[str, tuple[Any, Any, Any, set[str]]] = {
     "one of many": (CONSUMER, [consumed(), None], None, {"messages[1]"}),
     "metadata": (CONSUMER, consumed(), 123, {"metadata"}),
     "cut metadata": (CONSUMER, consumed(), "a\0b", {"metadata"}),
-    "torn metadata": (CONSUMER, consumed(), "\ud800", {"metadata"}),
+    "metadata with a lone surrogate": (CONSUMER, consumed(), "\ud800", {"metadata"}),
     "all": (None, None, b"x", {"consumer", "messages", "metadata"}),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_every_bad_argument_is_named(name: str) -> None:
-    """All of them at once."""
+    """One error has all violations."""
     consumer, messages, metadata, expected = BAD[name]
     with pytest.raises(TransactionalOffsetInvalidError) as caught:
         positions_of(messages, metadata, consumer)
@@ -90,7 +90,7 @@ def test_every_bad_argument_is_named(name: str) -> None:
 
 
 def test_the_faults_of_many_are_bounded() -> None:
-    """The first ten of a batch are named, and the others counted."""
+    """An error names the first ten faulty messages, and counts the others."""
     with pytest.raises(TransactionalOffsetInvalidError) as caught:
         positions_of([None] * 5000)
     assert len(caught.value.errors) == 11
@@ -98,8 +98,8 @@ def test_the_faults_of_many_are_bounded() -> None:
 
 
 def test_the_end_of_a_partition_is_no_message() -> None:
-    """A consumer returns errors as messages too; the offset behind the end of a
-    partition would skip the message to come."""
+    """Errors that a consumer returns as messages are refused: the position after an
+    "end of partition" would skip the next message."""
     end = consumed()
     end.error = lambda: KafkaError(KafkaError._PARTITION_EOF)  # noqa: SLF001
     for given in (end, [consumed(), end]):

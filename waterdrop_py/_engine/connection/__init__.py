@@ -1,1 +1,1 @@
-"""Whether a producer has an open client: opened on demand, closed when idle."""
+"""Whether a producer has an open client: open, disconnect when idle, replace."""

@@ -1,4 +1,4 @@
-"""Clients that are closed together, and what that released of the process."""
+"""Clients that are closed together, and what the process got back by that."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.process.runtime import Runtime
 
 MEASURED: Final = 50
-"""Live clients up to which the process is counted before and after a batch. One count
-takes about 0.1 ms for each, and the closes wait for it: with 100 due together the
-last was closed 8 to 102 ms after the deadline without it, 75 to 349 ms with it."""
+"""Connections up to which the process's resources are counted before and after a batch.
+A count takes about 0.1 ms per client, and the closes wait for it. Of 100 clients that
+were due together, the last was closed 8 to 102 ms after its deadline without a count,
+and 75 to 349 ms with it."""
 
 Announce: TypeAlias = "Callable[[dict[str, int] | None], None]"
-"""Says that a client is closed, and what that released."""
+"""Emits that a client is closed, and what that released."""
 
 
 def batch_of(
     runtime: Runtime, emitters: Iterable[Emitter], *, silent: bool = False
 ) -> TeardownBatch:
-    """Clients that are about to be closed together; an emitter for each of them."""
+    """A batch of clients that are about to be closed; one emitter for each."""
     emitters = list(emitters)
     heard = any(emitter.listens("producer.disconnected") for emitter in emitters)
     few = runtime.count() <= MEASURED
@@ -37,12 +38,12 @@ def batch_of(
 
 
 class TeardownBatch:
-    """Clients that are closed together, and what that released of the process.
+    """Clients that are closed together, and what the process got back by that.
 
-    One look at the process costs up to 0.1 s with a thousand clients, so it is
-    made once before and once after the batch, not for each close. The figures
-    are shared out evenly, and only said when nobody else opened or closed a
-    client meanwhile. No lock: `_open.pop` counts down.
+    Counting the process's resources takes up to 0.1 s with a thousand clients. So it is
+    done once before and once after the batch, and the difference is divided evenly. It
+    is told only if no other client was opened or closed meanwhile. No lock: `_open.pop`
+    counts down.
     """
 
     __slots__ = ("_before", "_closed", "_closes", "_late", "_moves", "_open", "silent")
@@ -51,18 +52,19 @@ class TeardownBatch:
         self, closes: Closes, size: int, *, measure: bool, silent: bool = False
     ) -> None:
         self._closes = closes
-        # A silent batch has one place more: it is told of when its owner says so.
+        # A silent batch has one place more, so that its owner decides when it is
+        # announced.
         self.silent = silent
         self._open: list[None] = [None] * (size + silent)
         self._closed: list[Announce] = []
-        # Not measured, so nobody has to wait for the others.
+        # Without a measurement, each close is announced at once.
         self._late = not measure and not silent
-        self._moves = closes.moves()  # first: what ends during the census counts
+        # Read before the count, so that a close that ends during it is seen.
+        self._moves = closes.moves()
         self._before = count_resources() if measure else None
 
     def done(self, announce: Announce) -> None:
-        """One client is destroyed; `announce` is called, at the latest with the last
-        one."""
+        """One client is destroyed. `announce` is called with the last one's, or now."""
         self._closed.append(announce)
         self.skip()
 
@@ -75,16 +77,16 @@ class TeardownBatch:
 
     @property
     def over(self) -> bool:
-        """Whether every client of it is destroyed or was not closed."""
+        """Whether each of its clients is destroyed, or was not closed."""
         return not self._open
 
     @property
     def late(self) -> bool:
-        """Whether those that were in time have been told of already."""
+        """Whether those that were in time have been announced already."""
         return self._late
 
     def announce(self) -> None:
-        """Tell of those that are closed: of all, or of those that were in time."""
+        """Announce those that are closed: all, or those that were in time."""
         self._late = bool(self._open)
         shares = [] if self._late else self._shares()
         while self._closed:
@@ -99,9 +101,9 @@ class TeardownBatch:
         if before is None or not count:
             return []
         after = _settled_count(before)
-        # Every close is one move once it has ended: any more, or one that has not,
-        # and somebody else opened or closed. Asked last: one that began during the
-        # census has changed it.
+        # Each close that has ended is one move. More moves, or a close in progress,
+        # mean that another client was opened or closed. Read after the count, because
+        # one may have begun during it.
         closes = self._closes
         if after is None or closes.any or closes.moves() != self._moves + count:
             return []
@@ -117,15 +119,15 @@ class TeardownBatch:
 
 
 def _settled_count(before: ResourceCount) -> ResourceCount | None:
-    """The census after the close, once the kernel has let go too.
+    """The resources after the close, once the kernel has released them too.
 
-    A joined thread stays in /proc for some microseconds, so a count that still
-    falls is taken again.
+    A joined thread stays in /proc for some microseconds, so a count that still falls is
+    repeated.
     """
     last = before
     for _ in range(5):
-        census = count_resources()
-        if census is None or census == last:
-            return census
-        last = census
+        current = count_resources()
+        if current is None or current == last:
+            return current
+        last = current
     return last

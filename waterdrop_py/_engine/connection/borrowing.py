@@ -1,4 +1,4 @@
-"""Using the client for something else than a send."""
+"""Using the open client for something other than a send: `native()`, admin calls."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ class Pinned:
         self._client: Client | None = None
 
     def __enter__(self) -> KafkaClient:
-        if (
-            self._client is not None
-        ):  # else its first pin would hold the client for good
+        if self._client is not None:
+            # The first pin would keep the client open for good.
             raise WaterdropError(
                 "this block is entered already; each `with` takes a native() of its own"
             )
@@ -65,15 +64,15 @@ class Pinned:
 def borrow(
     connection: Connection, call: Callable[[KafkaClient], _T], deadline: float | None
 ) -> _T:
-    """`call(client)` with the open client, which stays open meanwhile.
+    """The result of `call(client)`, with a client that stays open meanwhile.
 
-    Opens one if need be; raises what `open_client` and `call` raise.
+    Opens one if need be. Raises what `open_client` and `call` raise.
     """
     while True:
         client = open_noted(connection, deadline)
         try:
-            # Within the `try`: CPython runs signal handlers after a call and not
-            # before it, so whatever is raised here finds the mark set.
+            # Inside the `try`: CPython runs signal handlers after a call and not before
+            # it, so the mark is set whatever is raised here.
             client.borrows.append(None)
             native = client.native
             if connection.client is client and native is not None:

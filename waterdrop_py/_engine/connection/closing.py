@@ -1,4 +1,4 @@
-"""How a producer's close begins and ends, and how one opens again at the exit."""
+"""How the close of a producer begins and ends, and how one opens again at the exit."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 def begin_closing(
     connection: Connection, make: Callable[[Client | None], Closing], deadline: float
 ) -> Closing | None:
-    """Take the client from the senders; from here on they are refused.
+    """Refuse senders from now on, and return the close of the producer.
 
-    `make` makes the close of the producer out of the client that it has to close; once,
-    and with the lock held. None when the lock cannot be had before `deadline`, or is
-    held by this very thread, further down.
+    `make(client)` makes it, of the client that is to be closed; once, with the lock
+    held. None if another thread holds the lock until `deadline`, or this very thread
+    does, further down its stack.
     """
     while connection.shutdown is None:
         ticket = Ticket()
         try:
             if connection.lock.take(ticket):
                 if connection.shutdown is None:
-                    # Each step may be the last before a signal handler raises:
-                    # they can be done again, and the ledger knows the client.
+                    # A signal handler may raise behind each step. So all can be
+                    # repeated, and the client is taken from the ledger.
                     if not connection.is_closing:
                         connection.move(ConnectionState.CLOSING)
                     connection.client = NO_CLIENT
@@ -49,15 +49,15 @@ def begin_closing(
 
 
 def finish_closing(connection: Connection) -> None:
-    """Everything is destroyed, or given up. Again after a torn close."""
+    """The clients are destroyed, or given up. Again does no harm."""
     if connection.state is not ConnectionState.CLOSED:
         connection.move(ConnectionState.CLOSED)
 
 
 def reopen(connection: Connection) -> bool:
-    """Open a closed producer again, once its close has ended; whether it is open.
+    """Have a closed producer open again, for what is sent after the exit handler.
 
-    For what is sent behind the exit handler. Blocks for at most `close_timeout`.
+    Waits until its close has ended, for at most `close_timeout`; whether it is open.
     """
     closing = connection.shutdown
     if closing is None or closing.must_not_wait():

@@ -1,4 +1,4 @@
-"""`Connection`: whether a producer has an open client. The state and its lock."""
+"""`Connection`: whether a producer has an open client. Its state and its lock."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NO_CLIENT: Final = _no_client()
 
 
 def every_connection() -> list[Connection]:
-    """Every connection alive that has ever opened a client."""
+    """Every connection that has opened a client and is still referenced."""
     return cast("list[Connection]", RUNTIME.registered())
 
 
@@ -56,28 +56,29 @@ def _no_resending(_: Connection) -> Resending:
 
 
 class Connection:
-    """Where a producer's client is kept. Thread-safe, re-entrant, fork-aware.
+    """Holds the client of a producer. Thread-safe, re-entrant, fork-aware.
 
-    `lock` protects `state`, and with it who may open or disconnect a client. It is only
-    ever tried; a thread that finds it taken waits for a wake-up, unless it has the lock
-    itself, further down its stack.
+    `lock` protects `state`: only its holder may open or disconnect a client. Threads
+    try to take it, and wait for a wake-up when it is taken.
 
-    Senders do not take it. They mark `client.borrows`, look again at
-    `connection.client`, and produce. Disconnecting publishes NO_CLIENT first and
-    looks at `borrows` second, and puts the client back when it is borrowed. Of a sender
-    and a disconnect at the same moment, one sees the other
+    Senders do not take the lock. A sender and a disconnect at the same moment:
+    1. The sender reads `client`, adds a mark to `client.borrows`, and reads `client`
+       again. It produces if that is still the same one.
+    2. The disconnect sets `client` to NO_CLIENT, and then reads `borrows`. It puts the
+       client back if there is a mark.
+    So at least one of the two sees the other
     (test_send_between_the_look_and_the_close).
 
-    What opens a client is in `opening.py`, what closes one in `disconnecting.py`, the
-    end of all in `closing.py`.
+    `opening.py` opens clients, `disconnecting.py` closes them, and `closing.py` closes
+    the producer.
 
     Attributes:
         partitions: what is known of the topics' partitions; it outlives the clients.
         topic: the topic of the last message that did not take the fast path.
-        teardown: the close of the client before, while it is in progress.
+        teardown: the close of the previous client, while it is in progress.
         fatal_client: the client whose fatal error stays, if there is one.
         shutdown: the close of the producer, from its beginning on.
-        late: what is sent where no thread can run.
+        late: delivers what is sent where no thread can run.
     """
 
     __slots__ = (
@@ -114,8 +115,8 @@ class Connection:
         close_before_fork: float | None,
         resending: Callable[[Connection], Resending] = _no_resending,
     ) -> None:
-        """Times are in seconds. `resending` makes what hands messages over again whose
-        partition does not exist."""
+        """All times are in seconds. `resending` makes the part that sends a message
+        again whose partition does not exist."""
         self.runtime = runtime
         self.factory = factory
         self.emitter = emitter
@@ -146,7 +147,7 @@ class Connection:
 
     @property
     def status(self) -> Status:
-        """The public status, derived. Takes no lock."""
+        """The public status. Takes no lock."""
         check()
         return derive_status(
             self.state, opened=self.ledger.opens > 0, teardown=self.teardown is not None
@@ -164,22 +165,24 @@ class Connection:
         return state is ConnectionState.CLOSING or state is ConnectionState.CLOSED
 
     @property
-    def known(self) -> Client | None:
-        """The open client, also at the instant at which it is judged, when it is out
-        of the connection (test_a_client_that_is_judged_is_connected). For what is said
-        of the producer, and not for sends."""
+    def current_client(self) -> Client | None:
+        """The open client, also while a disconnect decides about it.
+
+        `client` is NO_CLIENT then (test_a_client_that_is_judged_is_connected). For what
+        a producer says of itself, not for sends.
+        """
         client = self.client
         if client is not NO_CLIENT:
             return client
         return self.ledger.book[1] if self.state is ConnectionState.OPEN else None
 
     @property
-    def mine(self) -> bool:
-        """Whether this thread is inside a step of this connection, further down."""
-        return self.lock.mine
+    def locked_here(self) -> bool:
+        """Whether the calling thread holds the lock, further down its own stack."""
+        return self.lock.held_here
 
     def clients(self) -> list[Client]:
-        """Every client of this connection that is not destroyed yet."""
+        """The clients of this connection that are not destroyed yet."""
         found = [self.client, self.ledger.book[1]]
         if self.teardown is not None:
             found.append(self.teardown.client)
@@ -188,7 +191,7 @@ class Connection:
         ]
 
     def refresh(self) -> None:
-        """The subscriptions have changed: look again at who hears of reports."""
+        """The subscriptions have changed: read again who wants to hear of reports."""
         self.reports.refresh()
         client = self.client
         if client is not NO_CLIENT:
@@ -199,20 +202,20 @@ class Connection:
     def move(self, state: ConnectionState) -> None:
         """Move the state along `MOVES`. Lock held."""
         if state not in MOVES[self.state]:
-            raise WaterdropError(f"a slot cannot go from {self.state} to {state}")
+            raise WaterdropError(f"a connection cannot go from {self.state} to {state}")
         self.state = state
 
     @ends_step
     def release(self, ticket: Ticket) -> None:
-        """Give the lock back, and run what was deferred to the end of the step."""
+        """Release the lock, and run what `when_free` has added."""
         if self.lock.release(ticket):
             self.lock.run_deferred()
 
     def when_free(self, job: Callable[[], None]) -> None:
-        """Run `job` when the lock is given back; now if no thread has it.
+        """Run `job` when the lock is released; now if it is free.
 
-        The job is added before the look at the lock, and `release` gives it back
-        before it looks for jobs: one of the two sees the other.
+        This adds the job and then tries the lock; `release` releases the lock and then
+        looks for jobs. One of the two sees the other.
         """
         self.lock.defer(job)
         ticket = Ticket()
@@ -232,29 +235,30 @@ class Connection:
     def unnoted(self) -> bool:
         """Whether the reaper has not been told of the open client.
 
-        The ledger is asked: a thread that judges the client has taken it out of the
-        connection, and may put it back.
+        Asks the ledger, because a disconnect that decides about the client has taken
+        it out of `client`, and may put it back.
         """
         client = self.ledger.book[1]
         return client is not None and not client.noted
 
     def reschedule(self) -> None:
-        """The deadline, or what stood against it, has changed.
+        """Tell the reaper that the deadline, or what stood against it, has changed.
 
-        Noted whatever a signal handler raises meanwhile, and twice does no harm: no
-        other call may ever say so (test_a_handler_that_raises_as_a_client_is_opened).
+        Done again where a signal handler raises meanwhile, because no other call may
+        ever do it (test_a_handler_that_raises_as_a_client_is_opened). Twice does no
+        harm.
         """
         client = self.client  # the reaper sees this one, or a later one
         if self.policy.limits:
             try:
-                self.runtime.reaper.look_at(self)
+                self.runtime.reaper.reschedule(self)
             except BaseException:
-                self.runtime.reaper.look_at(self)
+                self.runtime.reaper.reschedule(self)
                 raise
         client.note_deadline()
 
     def restart_deadline(self) -> None:
-        """It was active since: what refused the last close may be said again."""
+        """It was active since: a reason for a refusal may be told again."""
         self.client.refusals.clear()
 
     # -- what is refused ---------------------------------------------------
@@ -262,7 +266,8 @@ class Connection:
     def refuse_closed(self) -> None:
         """Raise `ProducerClosedError` from the beginning of the close on.
 
-        A close by the exit handler is waited for, and the producer opens again.
+        After a close by the exit handler the producer opens again, and this waits for
+        that.
         """
         check()
         if not self.is_closing:
@@ -274,7 +279,7 @@ class Connection:
                 "was sent"
             )
 
-    def lose(self, client: Client) -> None:
+    def keep_fatal_error(self, client: Client) -> None:
         """Refuse every verb from now on with the fatal error of `client`.
 
         A new client would register the transactional.id anew: a fenced producer would
@@ -283,13 +288,13 @@ class Connection:
         if self.fatal_client is None and client.fatal is not None:
             self.fatal_client = client
 
-    def lose_if_final(self, client: Client) -> None:
-        """`lose`, where the reload policy leaves the client lost."""
+    def keep_fatal_error_if_final(self, client: Client) -> None:
+        """`keep_fatal_error`, if the reload policy does not replace the client."""
         fatal = client.fatal
         if fatal is not None and self.hooks.is_final(client, fatal.code):
-            self.lose(client)
+            self.keep_fatal_error(client)
 
-    def refuse_lost(self) -> None:
+    def refuse_after_fatal_error(self) -> None:
         """Raise the `ProduceError` of a fatal error that stays."""
         lost = self.fatal_client
         if lost is not None and lost.fatal is not None:
@@ -301,10 +306,10 @@ class Connection:
     def start_afresh(self) -> None:
         """Be as if just made, unless closed: this is a forked child.
 
-        A lost transactional.id stays lost. Without one, the child's own client has a
-        producer id of its own, and works.
+        The fatal error of a transactional.id stays. Without one, the child's own client
+        has a producer id of its own, and works.
         """
-        self.lose_if_final(self.client)
+        self.keep_fatal_error_if_final(self.client)
         if not self.reports.transactional:
             self.fatal_client = None
         self.client = NO_CLIENT

@@ -1,4 +1,4 @@
-"""Disconnecting: closing a client when that is safe, or when a fatal error ended it."""
+"""Disconnecting: when a client may be closed; idle, on request or after an error."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Disconnection(NamedTuple):
 def disconnect(
     connection: Connection, reason: str, batch: TeardownBatch | None = None
 ) -> Disconnection:
-    """Detach the client and have it closed, if that is safe; else say why not.
+    """Detach the client and have a worker close it, if that is safe; else say why not.
 
-    Returns at once, while the close is under way.
+    Returns at once, while the close is in progress.
     """
     check()
     client = connection.client
@@ -43,8 +43,8 @@ def disconnect(
     teardown = disconnection.teardown
     if teardown is None:
         if batch is None or batch.silent:
-            # The reaper may have looked while the client was detached, and forgotten
-            # it. Its own attempts end in a look of theirs.
+            # The reaper may have found no client while this one was detached, and
+            # forgotten the connection. `disconnect_if_due` reschedules by itself.
             # (test_a_disconnect_that_is_refused_as_the_client_is_made_known)
             connection.reschedule()
         return disconnection
@@ -53,12 +53,15 @@ def disconnect(
         if batch is None or not batch.silent:
             connection.emitter.emit("producer.disconnecting", {"reason": reason})
     finally:
-        teardown.begin()  # whatever a subscriber raises, the client is detached
+        teardown.begin()  # the client is detached, whatever a subscriber raises
     return disconnection
 
 
 def disconnect_if_due(connection: Connection, batch: TeardownBatch) -> None:
-    """Close the client, which is due, or say once for each reason why not."""
+    """Close the client if it is due and safe to close.
+
+    Each reason of a refusal is emitted once, until the client is active again.
+    """
     client = connection.client
     due = connection.due_at()
     now = clock.now()
@@ -84,19 +87,20 @@ def disconnect_if_due(connection: Connection, batch: TeardownBatch) -> None:
                 "owner": refusal.owner,
             },
         )
-    # What refused may have ended between the look and the note of it, and then nothing
-    # else will say so (test_refusal_that_ends_while_it_is_noted). What users of the
-    # bare client have on their way is not seen here: the poller serves it, and says so
-    # (test_a_message_of_native_is_waited_for_without_looking).
+    # 1. A reason is found, and ends before it is noted in `client.refusals`.
+    # 2. What ended it found no note, and did not reschedule. So it is checked again
+    #    (test_refusal_that_ends_while_it_is_noted).
+    # Messages of `native()` are not counted in `blockers`. The poller serves them, and
+    # reschedules (test_a_message_of_native_is_waited_for_without_looking).
     if not blockers(connection, client) and (client.quiet or not client.pins.ever):
         connection.reschedule()
 
 
 def discard(connection: Connection, client: Client) -> None:
-    """Close a client that a fatal error has ended, whatever it still has.
+    """Close a client after a fatal error, whatever it still has.
 
-    Its messages get their outcomes: what librdkafka says, or that they were given
-    up. Blocks for a second at most, and for a close that is still in progress.
+    Its messages end with the error that librdkafka reports, or as given up. Blocks for
+    at most a second, and for the close of the previous client.
     """
     earlier = connection.teardown
     if earlier is not None:
@@ -109,26 +113,26 @@ def discard(connection: Connection, client: Client) -> None:
         give_up(client, clock.system_now() + GIVE_UP)
     finally:
         teardown.begin()
-    if not client.pins:  # whoever uses the client itself may be this very thread
+    if not client.pins:  # this very thread may be inside `native()`
         teardown.wait(connection.close_timeout)
 
 
 def blockers(connection: Connection, client: Client) -> list[Refusal]:
-    """Why this client may not be closed now.
+    """Why this client may not be closed now; empty if it may.
 
-    Judged by the counters of reports, not by `len(client)`: that counts events
-    too, which are no reason, and may not be asked while a client is destroyed.
+    Uses our own counters and not the native client's `len`. That counts events too, and
+    must not be called while another thread destroys the client.
     """
     refusals = []
-    # Marks first, messages second: a sender that takes its mark away between
-    # the two looks has its message counted by then.
+    # Marks first, messages second: a sender that removes its mark between the two has
+    # its message counted by then (test_send_that_ends_between_the_two_looks).
     calls = len(client.borrows) + len(client.asking.callers)
     if waiting := client.in_flight():
         age_ms = (clock.now() - client.last_activity) * 1000
         refusals.append(Refusal("in_flight", waiting, age_ms))
     teardown = connection.teardown
     if teardown is not None:
-        teardown.nudge()
+        teardown.retry_if_stuck()
     if calls or teardown is not None:
         refusals.append(Refusal("call", max(1, calls)))
     if pins := tuple(client.pins):
@@ -156,11 +160,11 @@ def teardown_of(
 
 
 def _gone(connection: Connection, teardown: Teardown) -> None:
-    """The client of `teardown` is destroyed, or given up."""
+    """The client of `teardown` is destroyed, or its close is given up."""
     if connection.teardown is teardown:
         connection.teardown = None
     if teardown.reason != "reload":
-        connection.lose_if_final(teardown.client)
+        connection.keep_fatal_error_if_final(teardown.client)
     connection.runtime.closes.note_move()
     connection.lock.wake()
     connection.reschedule()
@@ -179,7 +183,7 @@ def _detach_if_safe(
         teardown = teardown_of(connection, client, reason, batch)
         connection.ledger.closed(client, reason)
         connection.teardown = teardown
-        connection.lose_if_final(client)
+        connection.keep_fatal_error_if_final(client)
         connection.move(ConnectionState.EMPTY)
         return Disconnection(teardown, [])
     finally:
@@ -189,9 +193,9 @@ def _detach_if_safe(
 
 
 def _put_back_if_torn(connection: Connection, client: Client) -> None:
-    """A signal handler raised while the client was detached: nothing has happened.
+    """Undo the first step where a signal handler raised before the last one.
 
-    Without the client, and not EMPTY, every send would look for it for ever.
+    An OPEN connection without its client would keep every send waiting for good.
     """
     if connection.state is ConnectionState.OPEN:
         teardown = connection.teardown
@@ -203,13 +207,15 @@ def _put_back_if_torn(connection: Connection, client: Client) -> None:
 def _detach(connection: Connection, client: Client, reason: str) -> list[Refusal]:
     """Take the client out of the connection; put it back when that is not safe.
 
-    Sender S has read `connection.client`, and is stopped before its mark. Publishing
-    NO_CLIENT first means that S, going on, finds its client replaced and turns to
-    the next one; had S marked before, the look at `borrows` sees the mark.
+    1. A sender has read `connection.client`, and adds its mark to `borrows`.
+    2. This sets NO_CLIENT, and then reads `borrows`.
+    If the mark came first, this sees it. If not, the sender reads `client` again after
+    its mark, finds another one, and begins anew
+    (test_send_between_the_look_and_the_close).
     """
     connection.client = NO_CLIENT
     refusals = blockers(connection, client)
-    # The lock is held, so no other thread can have the client destroyed meanwhile.
+    # The lock is held, so no other thread can destroy the client meanwhile.
     if not refusals and (theirs := client.theirs()):
         refusals.append(Refusal("in_flight", theirs))
     if not refusals and connection.policy.is_premature(client, reason):
@@ -239,7 +245,7 @@ def _detach_lost(connection: Connection, client: Client) -> Teardown | None:
 
 
 def _poll_before_judging(client: Client) -> None:
-    """Serve what has arrived: reports that nobody has polled count as in flight."""
+    """Serve what has arrived: a report that was not polled counts as in flight."""
     for _ in range(3):
         ticket = Ticket()
         try:

@@ -1,8 +1,8 @@
-"""Has each client asked for the brokers of its cluster, for those that come after it.
+"""Asking each client for the brokers of its cluster, for the clients after it.
 
 A new client knows `bootstrap.servers` only. One that stayed open knows every broker of
-the cluster, and goes on when those that were configured are gone. So the library asks
-each client for the cluster's metadata once it has reported a message.
+the cluster, and still works when the configured ones are gone. So the library asks each
+client for the cluster's metadata after its first report.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.connection.connection import Connection
 
 AGAIN: Final = 5.0
-"""Seconds after which it is asked again when it has not answered."""
+"""Seconds after which a client that has not answered is asked again."""
 SHORTEST: Final = 0.3
 LONGEST: Final = 5.0
-"""Seconds of one question. A close of the client waits for its answer, so a client
-that was quick to deliver its first message gets a short time."""
+"""Seconds of one request. A close of the client waits for the answer, so a client that
+delivered its first message quickly gets little time."""
 
 
 def watch(connection: Connection, client: Client) -> None:
-    """Have `client` asked after its first report. A double has no cluster to ask."""
+    """Have `client` asked after its first report, unless it is a test double."""
     if native_of(client.native) is not None:
         client.asking.ask_after_report(partial(ask_soon, connection))
 
 
 def ask_soon(connection: Connection, client: Client) -> None:
-    """A report has come, and `client` is due to be asked for its brokers.
+    """A report has come, and `client` is due to be asked.
 
-    By way of the poller, so that no thread is started on the caller's time. Until it
-    has answered it is asked again, at most once in AGAIN.
+    The poller submits the request, so that no thread starts on the caller's time. It is
+    repeated until there is an answer, at most once in AGAIN seconds.
     """
     client.asking.ask_again_in(AGAIN)
     connection.runtime.poller.do(partial(learn, connection, client))
 
 
 def learn(connection: Connection, client: Client) -> None:
-    """Have `client` asked for the brokers of its cluster, on a library thread.
+    """Have a worker ask `client` for the brokers of its cluster.
 
-    Returns at once. The question ends before the client falls due. It is not activity,
-    and stands against no close (test_a_close_waits_for_the_question).
+    Returns at once. The request ends before the client falls due. It is not activity,
+    and does not keep the client open (test_a_close_waits_for_the_question).
     """
     topic, wait = connection.topic, _wait(connection, client)
     if connection.client is client and topic is not None and wait > 0:
@@ -55,7 +55,7 @@ def learn(connection: Connection, client: Client) -> None:
 
 
 def _wait(connection: Connection, client: Client) -> float:
-    """Seconds of the question."""
+    """Seconds of the request."""
     now, due = clock.now(), connection.due_at()
     left = inf if due is None else due - now
     return min(left, LONGEST, max(SHORTEST, now - client.opened_at))

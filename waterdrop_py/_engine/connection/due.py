@@ -1,4 +1,4 @@
-"""What becomes of clients that the reaper finds due: closed together, on workers."""
+"""What happens to clients that the reaper finds due: workers close them, as a batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def close_due(runtime: Runtime, due: list[Connection]) -> None:
 
 
 class _CloseDue:
-    """The job of a worker for one connection."""
+    """A worker's job for one connection."""
 
     __slots__ = ("_batch", "_connection")
 

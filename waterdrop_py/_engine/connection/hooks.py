@@ -1,4 +1,4 @@
-"""What the rooms above a connection have to say in its life: messages, transactions."""
+"""What the buffer, transactions and reloads hand in to a connection."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class BeforeClose(Protocol):
 class Closing(Protocol):
     """The close of a producer, in progress or done."""
 
-    def hurry(self, deadline: float) -> None:
-        """Wait no longer than until `deadline`."""
+    def shorten(self, deadline: float) -> None:
+        """End no later than at `deadline`."""
 
     def must_not_wait(self) -> bool:
         """Whether the calling thread would wait for the call that it interrupted."""
@@ -39,7 +39,7 @@ class Closing(Protocol):
 
 
 class Hooks:
-    """Functions that a connection calls, and does not know more of.
+    """Functions of the rooms above, which a connection calls.
 
     Attributes:
         holds: what stands against a close of the client, beyond the client itself.

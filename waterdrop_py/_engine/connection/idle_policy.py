@@ -1,4 +1,4 @@
-"""When a client has been idle, or open, for too long."""
+"""When a client has been idle, or open, for too long: the deadlines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class IdlePolicy(NamedTuple):
-    """The two limits of a client, in seconds; 0 is none."""
+    """The two limits of a client, in seconds; 0 stands for no limit."""
 
     idle_timeout: float
     max_age: float
 
     @property
     def limits(self) -> bool:
-        """Whether there is a limit at all."""
+        """Whether there is any limit."""
         return self.idle_timeout > 0 or self.max_age > 0
 
     def due_at(self, client: Client) -> float | None:
@@ -31,7 +31,7 @@ class IdlePolicy(NamedTuple):
         return min(deadlines, default=None)
 
     def expired(self, client: Client) -> str | None:
-        """Why a send is not to use `client` any more: "stale", "age" or None."""
+        """Why a send must not use `client` any more: "stale", "age" or None."""
         if not client.quiet:
             return None
         now = clock.now()
@@ -49,8 +49,8 @@ class IdlePolicy(NamedTuple):
     def is_premature(self, client: Client, reason: str) -> bool:
         """Whether a report has come since `client` was found due for `reason`.
 
-        It may have been waiting for this very look: what is served before a client
-        is judged is activity too (test_report_served_by_the_reaper_is_activity).
+        The poll before the decision may have served it, and that is activity too
+        (test_report_served_by_the_reaper_is_activity).
         """
         if reason not in _BY_AGE:
             return False

@@ -1,8 +1,8 @@
-"""What is sent while there is no thread of the library's: it is delivered at once.
+"""Delivering at once what is sent while no library thread can run.
 
-There is none in uWSGI's master, as it forks in C, and none after the library's exit
-handler. Handlers that were registered before the library was imported run after that
-one, as `logging.shutdown` always does, and nothing comes behind them.
+None runs in uWSGI's master, because it forks in C, and none after the library's exit
+handler. Exit handlers that were registered before the library was imported run after
+that one, `logging.shutdown` always does, and no code of the library runs after those.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 class LateDelivery:
-    """Delivers what one producer sends late. All of it waits for at most its
-    `close_timeout` together, in seconds."""
+    """Delivers what one producer sends late. All sends together wait for at most its
+    `close_timeout`, in seconds."""
 
-    __slots__ = ("_close_timeout", "_emitter", "_left", "_saying")
+    __slots__ = ("_close_timeout", "_emitter", "_left", "_logging")
 
     def __init__(self, emitter: Emitter, close_timeout: float) -> None:
         self._emitter = emitter
         self._close_timeout = self._left = close_timeout
-        self._saying = False
+        self._logging = False
 
     def deliver(self, client: Client, *, push: bool) -> None:
         """Wait until what `client` has is delivered; give up what is not in time.
 
-        `push`: do not wait for company, see `flush.wait_until`.
+        `push`: cut `linger.ms` short, see `flush.wait_until`.
         """
         if not client.in_flight():
             return
@@ -47,7 +47,7 @@ class LateDelivery:
             started + self._left,
             push=push,
         )
-        # Before anything is said: a handler of logging may send that line by this
+        # Before anything is logged: a logging handler may send that line by this
         # producer.
         self._left = max(0.0, self._left - (clock.system_now() - started))
         left = client.in_flight()
@@ -55,24 +55,24 @@ class LateDelivery:
             self._give_up(client, left)
 
     def _give_up(self, client: Client, left: int) -> None:
-        """Said once for all, as at the exit, and not for each message."""
+        """Give up all of them, and log it once instead of for each message."""
         told = client.reports.say_once(True)
         try:
             give_up(client, clock.system_now() + GIVE_UP)
         finally:
             client.reports.say_once(told)
-        # A handler of logging may send this very line by this producer, and what is
-        # given up of that is not said: it would have no end
+        # A logging handler may send this very line by this producer. If that is given
+        # up too, it is not logged, or it would never end
         # (test_a_handler_that_sends_what_could_not_be_sent).
-        if self._saying:
+        if self._logging:
             return
-        self._saying = True
+        self._logging = True
         try:
-            self._say(left)
+            self._log(left)
         finally:
-            self._saying = False
+            self._logging = False
 
-    def _say(self, left: int) -> None:
+    def _log(self, left: int) -> None:
         text = (
             f"producer {self._emitter.producer_id!r} could not deliver "
             f"{left} message{'' if left == 1 else 's'} sent where no thread of "

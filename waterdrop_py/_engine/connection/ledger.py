@@ -20,9 +20,11 @@ class Totals(NamedTuple):
 
 
 class Ledger:
-    """Counts opens and closes. Written by the holder of the slot's claim only, and
-    read without a lock: `book` pairs the totals with the client that is not in them
-    yet, and is replaced as a whole, so that no reader counts a message twice."""
+    """Counts opens and closes. Written with the lifecycle lock held, read without it.
+
+    `book` pairs the totals with the client that is not in them yet. It is replaced as a
+    whole, so no reader counts a message twice.
+    """
 
     __slots__ = ("_idle", "book", "disconnects", "opens", "reopen_ms")
 
@@ -31,7 +33,7 @@ class Ledger:
         self.disconnects: dict[str, int] = {}
         self.reopen_ms: float | None = None
         self.book: tuple[Totals, Client | None] = (Totals(), None)
-        # Seconds without a client, and since when there is none again.
+        # Seconds without a client, and since when there has been none.
         self._idle: tuple[float, float | None] = (0.0, None)
 
     def opened(self, client: Client, took_ms: float) -> None:
@@ -46,7 +48,7 @@ class Ledger:
         self.opens += 1
 
     def closed(self, client: Client, reason: str) -> None:
-        """A client was let go of; what it did is kept."""
+        """A client was detached; add its figures to the totals."""
         now = clock.now()
         produced, acknowledged, failed, connected_s = self.book[0]
         taken = client.taken()
@@ -65,7 +67,7 @@ class Ledger:
 
     def idle_ms_saved(self) -> float:
         """Milliseconds without a client since the first one was closed."""
-        idle, closed_at = self._idle  # once: it may be opened at any moment
+        idle, closed_at = self._idle  # read once: a client may open at any moment
         if closed_at is not None:
             idle += clock.now() - closed_at
         return idle * 1000

@@ -13,51 +13,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _RECHECK: Final = 0.5
-"""Seconds between two looks at a lock that another thread holds."""
+"""Seconds of one wait: an exception may keep the holder from waking this thread."""
 
 
-class LifecycleLock:
-    """A `Claim` that can be waited for. Re-entrant calls are told, never blocked.
+class LifecycleLock(Claim):
+    """A `Claim` that a thread can wait for, and leave jobs to.
 
-    `Connection.release` gives it back: first the claim, then the wake-ups, then what
-    was deferred.
+    `Connection.release` releases it. A thread never waits for itself: see `wait`.
     """
 
-    __slots__ = ("_claim", "_deferred", "_wakeups")
+    __slots__ = ("_deferred", "_wakeups")
 
     def __init__(self) -> None:
-        self._claim = Claim()
+        super().__init__()
         self._wakeups: list[Wakeup] = []
         self._deferred: list[Callable[[], None]] = []
 
     @property
-    def mine(self) -> bool:
-        """Whether this thread is inside a step of the connection, further down."""
-        return self._claim.mine and not self._claim.heal()
-
-    def take(self, ticket: Ticket) -> bool:
-        """Take it if no thread has it."""
-        return self._claim.take(ticket)
+    def held_here(self) -> bool:
+        """Whether the calling thread holds it, further down its own stack."""
+        return self.mine and not self.heal()
 
     def take_or_heal(self, ticket: Ticket) -> bool:
-        """The same, also where its holder was interrupted as it gave it back."""
-        return self._claim.take(ticket) or (
-            self._claim.heal() and self._claim.take(ticket)
-        )
-
-    def held_by(self, ticket: Ticket) -> bool:
-        """Whether this very ticket holds it."""
-        return self._claim.held_by(ticket)
+        """Take it, also where an exception kept its holder from releasing it."""
+        return self.take(ticket) or (self.heal() and self.take(ticket))
 
     def release(self, ticket: Ticket) -> bool:
-        """Give it back and wake who waits; False when this ticket does not hold it."""
-        if not self._claim.release(ticket):
+        """Release it and wake the waiting threads; False if `ticket` does not hold
+        it."""
+        if not super().release(ticket):
             return False
         self.wake()
         return True
 
     def wake(self) -> None:
-        """Wake the threads that wait: each looks again."""
+        """Wake the threads that wait; each tries again."""
         for wakeup in tuple(self._wakeups):
             wakeup()
 
@@ -66,7 +56,7 @@ class LifecycleLock:
         self._deferred.append(job)
 
     def run_deferred(self) -> None:
-        """Run the jobs that were left to the end of the step."""
+        """Run the jobs that were added meanwhile."""
         while self._deferred:
             try:
                 job = self._deferred.pop(0)
@@ -77,16 +67,16 @@ class LifecycleLock:
     def wait(
         self, deadline: float | None, checklist: Callable[[], tuple[str, ...]]
     ) -> None:
-        """Wait until another thread ends its step, or a while; the caller looks again.
+        """Wait until another thread releases it, or 0.5 s; the caller tries again.
 
-        The wake-up is added before the look at the claim, and `release` gives the
-        claim back before it wakes: one of the two sees the other.
+        This adds a wake-up and then tries the lock; `release` releases it and then
+        wakes. One of the two sees the other.
 
         Raises:
-            ReentrantCallError: this very thread holds it, further down.
+            ReentrantCallError: this very thread holds it, further down its stack.
             DeliveryTimeoutError: `deadline` is over; with the `checklist`.
         """
-        if self.mine:
+        if self.held_here:
             raise ReentrantCallError(
                 "the producer's client is being opened or closed by the call that "
                 "this one interrupted, which would have to end first"
@@ -102,7 +92,7 @@ class LifecycleLock:
         wakeup = Wakeup()
         try:
             self._wakeups.append(wakeup)
-            if self._claim.taken and not wakeup.wait(wait):
-                self._claim.heal()
+            if self.taken and not wakeup.wait(wait):
+                self.heal()
         finally:
             self._wakeups.remove(wakeup)

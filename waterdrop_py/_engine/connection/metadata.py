@@ -1,4 +1,4 @@
-"""Asking the cluster for the metadata of one topic, with a client opened if need be.
+"""Asking the cluster for the metadata of one topic, opening a client if need be.
 
 An answer is confluent-kafka's `ClusterMetadata`. How it is asked for is in
 `metadata_request.py`.
@@ -35,9 +35,9 @@ def ask(
     """The metadata of `topic`, with the open client; opens one if need be.
 
     Blocks until `deadline`, a time of `clock.system_now`. A request that this call
-    begins goes on for `lasting` seconds, also if the call ends before.
-    `heard(client)` is called now and then, and ends the wait by what it raises. An
-    answer is activity of the client if the call is `active`.
+    begins lasts `lasting` seconds, even if the call ends before.
+    `heard(client)` is called after each poll, and ends the wait if it raises. If
+    `active`, an answer is activity of the client.
 
     Raises:
         KafkaException: librdkafka's answer is an error.
@@ -51,7 +51,7 @@ def ask(
         request = joined(connection, client, topic, until)
         if lasting:
             request.lasting = goes_on
-        # One that had less time may end as this caller joins it.
+        # A request that had less time may end as this caller joins it.
         answered = wait_for(request, deadline, heard, active=active)
         if answered and not (request.unanswered and clock.system_now() < deadline):
             return request.outcome()

@@ -40,16 +40,16 @@ if TYPE_CHECKING:
     from waterdrop_py.typing import KafkaClient
 
 FIRST: Final = 30.0
-"""Seconds of the first native call at the most. An unreachable broker holds a client
-that nobody wants any more for as long."""
+"""Seconds of the first native call. An unreachable broker keeps a detached client for
+as long."""
 EVERY: Final = 300.0
 """Seconds after which a client that stays open, and is used, is asked for the brokers
 again."""
 ASIDE: Final = 5.0
-"""Seconds that a request may take which nobody waits for."""
+"""Seconds that a request may take for which no caller waits."""
 _SHORTEST: Final = 0.005
 _LONGEST: Final = 0.1
-"""Seconds between two looks at what librdkafka reports, while a caller waits."""
+"""Seconds between two polls of the client, while a caller waits."""
 _BETWEEN: Final = 0.05
 """Seconds between two native calls."""
 
@@ -58,9 +58,9 @@ def list_topics(
     client: KafkaClient, topic: str | None = None, *, timeout: float
 ) -> Any:
     """The cluster's metadata, of all topics or of one; `timeout` in seconds."""
-    # Imported here and not by the call, which turns a Ctrl-C in the middle of that
-    # import into an ImportError. By the statement: up to Python 3.10 `import_module`
-    # takes the module's lock each time, and a Ctrl-C as that is dropped is lost.
+    # The native call would import it, and turn a Ctrl-C during the import into an
+    # ImportError. It is an import statement, because up to Python 3.10 `import_module`
+    # always takes the module's lock, and loses a Ctrl-C that comes as it releases it.
     import confluent_kafka.admin  # noqa: F401
 
     return client.list_topics(topic, timeout=timeout)
@@ -70,14 +70,15 @@ class Request:
     """One request for the metadata of a topic, on one client. Used once.
 
     Attributes:
-        bells: one for each caller that waits; a client is not let go of meanwhile.
-        running: the native call is in progress; a client is not destroyed meanwhile.
-        lasting: until when it goes on without a caller that waits.
-        over: `answer` or `error` is there, or neither, where the client was let go of.
+        wakeups: one for each caller that waits.
+        running: the native call is in progress; the client is not destroyed meanwhile.
+        lasting: until when it continues without a caller that waits.
+        over: it has ended, with `answer` or `error`, or with neither where the client
+            was detached.
     """
 
     __slots__ = (
-        "_held",
+        "_for_message",
         "_right",
         "answer",
         "client",
@@ -98,7 +99,7 @@ class Request:
         self.connection = connection
         self.client = client
         self._right: list[None] = [None]
-        self._held = False
+        self._for_message = False
         self.topic = topic
         self.until = until
         self.lasting = 0.0
@@ -109,12 +110,12 @@ class Request:
 
     @property
     def answered(self) -> bool:
-        """Whether it ended by an answer or an error, and not with its client."""
+        """Whether it ended with an answer or an error."""
         return self.answer is not None or self.error is not None
 
     @property
     def unanswered(self) -> bool:
-        """Whether it ended because its time was over."""
+        """Whether it ended with an error because no broker answered in time."""
         native = None if self.error is None else kafka_error_of(self.error)
         return native is not None and code_name(native) in _NO_ANSWER
 
@@ -126,19 +127,19 @@ class Request:
             raise self.error
         return self.answer
 
-    def hold(self) -> None:
-        """The caller has a message in flight, which keeps the client."""
-        self._held = True
+    def keep_for_message(self) -> None:
+        """Ask even when the client is detached: the caller has a message in flight."""
+        self._for_message = True
 
     def submit(self) -> None:
-        """Have it run on a closer. Twice does no harm: a signal handler may have raised
-        before the first (test_a_torn_request_is_submitted_by_the_next)."""
+        """Have a worker run it. Again does no harm, and helps where a signal handler
+        raised the first time (test_a_torn_request_is_submitted_by_the_next)."""
         if not self.submitted:
             self.connection.runtime.workers.submit(self.run)
             self.submitted = True
 
     def run(self) -> None:
-        """Ask, until there is an answer or nobody has any time left."""
+        """Ask until there is an answer, or no time left. Again does no harm."""
         try:
             self._right.pop()
         except IndexError:
@@ -157,13 +158,13 @@ class Request:
                 wakeup()
 
     def withdraw(self) -> None:
-        """There is no thread to ask on. A caller that waits runs it itself."""
+        """Forget it, for lack of a thread, unless a caller waits for it."""
         if not self.wakeups and self.client.asking.requests.get(self.topic) is self:
             del self.client.asking.requests[self.topic]
 
     def _refuse_inside_a_poll(self) -> None:
-        """Where no thread starts, a callback of the client would ask inside of its own
-        poll, and confluent-kafka ends the process for that."""
+        """Raise inside a callback of the client, where no thread can start: a native
+        call inside the client's own poll would end the process."""
         if self.client.poll_lock.held_here and not self.client.between:
             raise ReentrantCallError(
                 "metadata was asked for inside a callback of the same client, and no "
@@ -173,9 +174,9 @@ class Request:
     def _ask(self) -> None:
         wait = FIRST
         while True:
-            # Said first, looked at the client second: who destroys it lets go of it
-            # first and looks who is asking second
-            # (test_a_close_waits_for_a_metadata_request).
+            # This sets `running` and then reads `connection.client`. A teardown comes
+            # after the client was detached, and then reads `running`. One of the two
+            # sees the other (test_a_close_waits_for_a_metadata_request).
             self.running = True
             client = self.client.native
             if client is None or not self._kept():
@@ -192,7 +193,7 @@ class Request:
                     raise
                 if code == "timed_out":
                     wait = inf
-                sleep(_BETWEEN)  # the connection may have broken
+                sleep(_BETWEEN)
             else:
                 wanted = bool(self.wakeups) or self.lasting > 0
                 self._keep_answer(wanted=wanted)
@@ -201,26 +202,27 @@ class Request:
                 self.running = False
 
     def _keep_answer(self, *, wanted: bool) -> None:
-        """Keep what the cluster answered about the topic, and of itself.
+        """Keep the number of partitions, and the brokers.
 
-        `wanted`: a caller asked for it. Else the number of partitions is kept only
-        where one is known: most producers never need any, and it takes 0.3 KB.
+        `wanted`: a caller asked for it. Otherwise the number is kept only if one was
+        known before: most producers need none, and each takes 0.3 KB.
         """
         partitions = self.connection.partitions
         if wanted or partitions.count(self.topic) is not None:
             partitions.learn(self.topic, self.answer)
         if self.client.asking.ask is None or not hasattr(self.answer, "cluster_id"):
-            return  # a double's
+            return  # of a test double
         self.client.asking.ask_again_in(EVERY)
         error = self.connection.factory.brokers.take(self.answer)
         if error is not None:
-            self.client.asking.ask_no_more()  # it may be the stranger's client
+            # This client may be of the other cluster.
+            self.client.asking.ask_no_more()
             self.connection.emitter.error("librdkafka.error", error)
 
     def _kept(self) -> bool:
         client = self.client
         return self.connection.client is client or (
-            self._held and client.given_up is None
+            self._for_message and client.given_up is None
         )
 
 
@@ -232,8 +234,8 @@ def ask_held(
 ) -> Any:
     """`ask`, of `client` alone, also while its producer closes.
 
-    The caller has a message that `client` counts as in flight, and is a library thread:
-    the native call is made on it.
+    The caller is a library thread, and makes the native call itself. It has a message
+    that `client` counts as in flight.
 
     Raises:
         KafkaException: librdkafka's answer is an error.
@@ -241,7 +243,7 @@ def ask_held(
     """
     while True:
         request = joined(connection, client, topic, deadline)
-        # One that was asked aside has less time, and may have ended with its client as
+        # A background request has less time, and may have ended with its client as
         # this caller joined it (test_a_topic_that_shrank_at_the_exit).
         answered = wait_for(request, deadline, None, held=True)
         over = clock.system_now() >= deadline or client.given_up is not None
@@ -252,12 +254,11 @@ def ask_held(
 
 
 def ask_aside(connection: Connection, topic: str, timeout: float = ASIDE) -> None:
-    """Ask with the open client on a library thread, if there is a client.
+    """Ask on a library thread, if a client is open.
 
-    Returns at once. It is not activity, and keeps no client from being let go of. At
-    interpreter exit there may be no thread for it, and then it is not asked: neither
-    the poller nor the caller waits for an answer
-    (test_without_a_thread_nothing_is_asked).
+    Returns at once. It is not activity, and does not keep the client open. At
+    interpreter exit no thread may start, and then nothing is asked: neither the poller
+    nor the caller waits for an answer (test_without_a_thread_nothing_is_asked).
     """
     client, caller = connection.client, get_ident()
     if client.native is None:
@@ -298,20 +299,20 @@ def wait_for(
     held: bool = False,
     active: bool = False,
 ) -> bool:
-    """Wait until `request` is answered; False when `deadline` is over, or when the
-    client was let go of."""
+    """Wait until `request` is answered; False if `deadline` is over, or the client was
+    detached."""
     connection, client = request.connection, request.client
     wakeup = Wakeup()
     try:
-        # Hung up first, looked at the slot second; who lets go of a client takes it out
-        # of the slot first and looks who waits second
-        # (test_a_client_is_kept_while_somebody_waits_for_metadata). The request forgets
-        # its callers with its answer, the life each one as it leaves
+        # This adds a wake-up to `callers` and then reads `connection.client`. A
+        # disconnect detaches the client and then reads `callers`. One of the two sees
+        # the other (test_a_client_is_kept_while_a_caller_waits_for_metadata). The entry
+        # stays until this caller leaves, also once there is an answer
         # (test_an_answered_caller_keeps_the_client_until_it_leaves).
         client.asking.callers[wakeup] = None
         request.wakeups[wakeup] = None
         if held:
-            request.hold()
+            request.keep_for_message()
             request.run()
         else:
             request.submit()
@@ -323,18 +324,18 @@ def wait_for(
             if wakeup.wait(min(left, wait)):
                 continue
             wait = min(2 * wait, _LONGEST)
-            connection.runtime.workers.relieve()
+            connection.runtime.workers.start_if_needed()
             waiting.hear(client)
             if heard is not None:
                 heard(client)
         if active and request.answer is not None:
-            # Before the bell is taken down: the reaper may be looking
+            # Before the entry in `callers` is removed: the reaper may be deciding
             # (test_a_due_client_is_active_before_it_is_left).
             client.touch()
         return request.answered
     finally:
-        # First, and in one call of C: a mark that stayed would keep the client for good
-        # (test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client).
+        # First, and in one call of C: an entry that stayed would keep the client for
+        # good (test_a_caller_that_is_interrupted_as_it_leaves_keeps_no_client).
         client.asking.callers.pop(wakeup, None)
         request.wakeups.pop(wakeup, None)
         if client.refusals:

@@ -1,4 +1,4 @@
-"""Opening: the client for whoever needs one, and what is told of it afterwards."""
+"""Opening a client on demand, and telling the background threads of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def open_noted(connection: Connection, deadline: float | None) -> Client:
-    """`open_client`, and have the deadline of the client noted."""
+    """`open_client`, and tell the reaper of a new client."""
     try:
         return open_client(connection, deadline)
     finally:
@@ -35,27 +35,27 @@ def open_noted(connection: Connection, deadline: float | None) -> Client:
 
 
 def open_client(connection: Connection, deadline: float | None) -> Client:
-    """The open client, opened if need be. Mark `borrows`, and look again.
+    """The open client, opened if need be.
 
-    The caller sees to `introduce` whatever is raised. That may start threads, and
-    comes behind the message: one that meets librdkafka between its first connect
-    and its first metadata waits 50 ms (half of reconnect.backoff.ms) for the next
-    look.
+    The caller adds a mark to its `borrows`, and checks that it is still the client of
+    the connection. It calls `introduce` after its message, whatever is raised.
 
-    A client that has been idle, or open, for too long is replaced here, for
-    the case that the reaper was late or the process was suspended.
+    A client that has been idle, or open, for too long is replaced here: the reaper may
+    be late, or the process was suspended.
 
     Raises:
-        ProducerClosedError, ReentrantCallError, DeliveryTimeoutError (another
-        thread's open took longer than `deadline`); ProduceError (librdkafka could
-        not start, or a fatal error stays); or what a client factory raised.
+        ProducerClosedError: the producer is closed, or closing.
+        ReentrantCallError: this thread is opening or closing the client.
+        DeliveryTimeoutError: another thread's open took longer than `deadline`.
+        ProduceError: librdkafka could not start, or a fatal error stays.
+        And whatever a client factory raised.
     """
     check()
     while True:
         client = connection.client
         if client.fatal is not None:
-            connection.lose_if_final(client)
-        connection.refuse_lost()
+            connection.keep_fatal_error_if_final(client)
+        connection.refuse_after_fatal_error()
         if client is not NO_CLIENT:
             reason = connection.policy.expired(client)
             if reason is None or disconnect(connection, reason).refusals:
@@ -74,11 +74,14 @@ def open_client(connection: Connection, deadline: float | None) -> Client:
 
 
 def introduce(connection: Connection) -> None:
-    """Have the deadline of a new client noted, by the poller: its thread is needed
-    anyway, and starts the reaper's where no thread waits for that.
+    """Tell the background threads of a new client, after its first message.
 
-    As with `reschedule`, whatever a signal handler raises meanwhile. Where no
-    thread can run, what was sent is delivered here.
+    This may start threads. A message that reaches a new client between its first
+    connection and its first metadata response waits 50 ms (half of
+    `reconnect.backoff.ms`). The poller tells the reaper, so that this thread starts one
+    thread only. Repeated where a signal handler raises meanwhile.
+
+    Where no thread can run, this delivers what was sent.
     """
     poller = connection.runtime.poller
     if connection.runtime.without_threads:
@@ -92,8 +95,11 @@ def introduce(connection: Connection) -> None:
 
 
 def _deliver_now(connection: Connection) -> None:
-    """Deliver what was sent where no thread can run. Does nothing inside a callback of
-    the client: the thread that serves that waits for this message too."""
+    """Deliver what was sent, where no thread can run.
+
+    Does nothing inside a callback of the client: the poll around that callback serves
+    this message too.
+    """
     client, runtime = connection.client, connection.runtime
     if client.poll_lock.held_here:
         return
@@ -104,16 +110,16 @@ def _deliver_now(connection: Connection) -> None:
         )
     try:
         late.deliver(client, push=connection.factory.lingers)
-        # No reaper comes for the client, and a fork in C would hand its sockets on.
+        # No reaper closes it, and a child forked in C would inherit its sockets.
         if not runtime.ended and connection.close_before_fork is not None:
             disconnect(connection, "fork")
     finally:
         if runtime.ended:
-            LOG.flush()  # nothing comes behind it that would
+            LOG.flush()  # no later code does
 
 
 def _open(connection: Connection, deadline: float | None) -> Client:
-    """Open a client. Lock held; a failed open leaves the connection as it was."""
+    """Open a client. Lock held. A failed open leaves the connection as it was."""
     ledger, runtime = connection.ledger, connection.runtime
     reopened = ledger.opens > 0
     started = clock.system_now()
@@ -128,8 +134,8 @@ def _open(connection: Connection, deadline: float | None) -> Client:
         client.opened(connection.reschedule, limited=bool(connection.policy.limits))
         took_ms = (clock.system_now() - started) * 1000
         ledger.opened(client, took_ms)
-        # The mark keeps the client while `connected` is told of, so that its end is
-        # not told before its beginning.
+        # The mark keeps the client open until `producer.connected` was emitted, so
+        # that `producer.disconnecting` comes after it.
         client.borrows.append(None)
         connection.move(ConnectionState.OPEN)
         connection.client = client
@@ -148,10 +154,10 @@ def _open(connection: Connection, deadline: float | None) -> Client:
 
 
 def _give_up(connection: Connection, client: Client) -> None:
-    """The opening failed. What there is of a client is destroyed here and now.
+    """Destroy what a failed open has made, here and now.
 
-    Else the garbage collector would, and what a signal handler raises meanwhile
-    would come out of no verb (test_handler_that_raises).
+    Otherwise the garbage collector would, and an exception that a signal handler raises
+    then would come out of no verb (test_handler_that_raises).
     """
     try:
         if client.native is not None:
@@ -161,14 +167,14 @@ def _give_up(connection: Connection, client: Client) -> None:
 
 
 def _construct(connection: Connection, client: Client) -> None:
-    """Construct the native client, at no moment at which another thread forks."""
+    """Construct the native client, while no other thread forks."""
     fork_guard = connection.runtime.fork_guard
     try:
-        fork_guard.enter()
+        fork_guard.begin_open()
         try:
             connection.factory.open(client, connection.reports)
         finally:
-            fork_guard.leave(client)
+            fork_guard.end_open(client)
         discovery.watch(connection, client)
     except KafkaException as error:
         raise produce_error(
@@ -179,9 +185,9 @@ def _construct(connection: Connection, client: Client) -> None:
 
 
 def _make_ready(connection: Connection, client: Client, deadline: float | None) -> None:
-    """A client that cannot be made ready is closed, and leaves nothing behind.
+    """Prepare the client for its first use, or close it where that fails.
 
-    The poller may serve it by now: a close waits for the poll lock, as any other does.
+    The poller may poll it already, so that close takes the poll lock too.
     """
     prepare = connection.hooks.prepare
     if prepare is None:

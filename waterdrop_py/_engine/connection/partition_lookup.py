@@ -1,6 +1,6 @@
-"""Where a message with a `partition_key` goes, and how many partitions a topic has.
+"""Which partition a `partition_key` has, and how many partitions there are.
 
-The cluster is asked for what is not known yet; see `partitions.py` for what is kept.
+Asks the cluster for what `partitions.py` does not know yet.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _AGAIN: Final = 0.05
 _AGAIN_MOST: Final = 0.5
-"""Seconds until a topic that the cluster may be creating is asked about again."""
+"""Seconds between two requests for a topic that the cluster may be creating."""
 _PASSING: Final = frozenset(
     {"transport", "timed_out", "all_brokers_down", "unknown_topic_or_part"}
 )
@@ -45,8 +45,7 @@ def partition_of(
 
 
 def partition_count(connection: Connection, topic: str) -> int:
-    """The topic's number of partitions: what is known, or what the cluster says
-    within 5 s.
+    """The number of partitions: the known one, or what the cluster answers within 5 s.
 
     Raises:
         ProduceError: the topic is unknown, or no broker answered; nothing was sent.
@@ -59,7 +58,7 @@ def partition_count(connection: Connection, topic: str) -> int:
 
 
 def refresh(connection: Connection, topic: str) -> None:
-    """Have an old count asked again, on a library thread, if a client is open."""
+    """Have a worker ask again for an old count, if a client is open."""
     if connection.client.native is not None and connection.partitions.is_old(topic):
         ask_aside(connection, topic)
 
@@ -80,16 +79,15 @@ def _look_up(connection: Connection, topic: str, deadline: float | None) -> int:
         if error is not None and not error.retriable and error.code not in _PASSING:
             raise error
         left = give_up - clock.system_now()
-        # A topic that was missing before was not created by that question, so another
-        # one like it is of no use.
+        # A topic that was missing before was not created by that request, so another
+        # one would not create it either.
         if left <= again or known.was_missing(topic):
             if error is not None and error.code in GONE:
                 known.note_missing(topic, kafka_error_of(_cause(error)))
                 break
             if left <= 0:
                 raise error or _unanswered(connection, topic)
-        # The cluster may create the topic on the first question, and answer a later
-        # one.
+        # The cluster may create the topic at the first request, and answer a later one.
         sleep(max(0.0, min(again, left)))
         again = min(2 * again, _AGAIN_MOST)
     raise _missing(connection, topic)
@@ -98,7 +96,7 @@ def _look_up(connection: Connection, topic: str, deadline: float | None) -> int:
 def _asked(
     connection: Connection, topic: str, give_up: float
 ) -> tuple[int | None, ProduceError | None]:
-    """The number, or what the cluster said instead; neither when there is no answer."""
+    """The number, or the cluster's error, or neither if there is no answer."""
     try:
         answer = metadata.ask(connection, topic, give_up, lasting=LOOK_UP)
     except TimeoutError:

@@ -16,35 +16,35 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.pending import Place
 
 LOOK_UP: Final = 5.0
-"""Seconds that a look-up takes at most."""
+"""Seconds of one look-up."""
 OLD: Final = 300.0
-"""Seconds after which a count is asked again."""
+"""Seconds after which the cluster is asked again for a count."""
 RETRY: Final = 10.0
-"""Seconds until the next try where that question got no answer."""
+"""Seconds until the next such request, if there was no answer."""
 MISSING: Final = 2.0
-"""Seconds for which it is remembered that a topic is missing."""
+"""Seconds for which a topic counts as missing without another request."""
 RECOUNTED: Final = 1.0
-"""Seconds after a refusal in which a count is not asked again for another one."""
+"""Seconds after a refused message in which other ones cause no request."""
 MOST: Final = 1_000
-"""Topics of which such things are remembered."""
+"""Topics of which that is remembered."""
 GONE: Final = frozenset({"unknown_partition", "unknown_topic_or_part", "unknown_topic"})
-"""Codes of a message whose partition does not exist."""
+"""Codes for a message whose partition does not exist."""
 
 
 class _Count(NamedTuple):
     partitions: int
-    due_at: float  # when it is asked again, on the clock
+    due_at: float  # when to ask again, on the clock
 
 
 _NONE: Final[dict[str, Any]] = {}
-"""What nothing was noted in yet; never added to."""
+"""Shared while there is nothing to keep; never added to."""
 
 
 class Partitions:
     """What a producer knows of its topics' partitions. It outlives the clients.
 
-    No lock: dictionaries that are read and written by single operations. Whose write
-    comes last wins, and each is an answer of the cluster.
+    No lock: dictionaries that are read and written by single operations. The last write
+    wins, and each is an answer of the cluster.
     """
 
     __slots__ = ("_counts", "_missing", "_recounted")
@@ -56,7 +56,7 @@ class Partitions:
         self._recounted: dict[str, float] = _NONE
 
     def count(self, topic: str) -> int | None:
-        """The number that is known."""
+        """The number of partitions, if it is known."""
         known = self._counts.get(topic)
         return None if known is None else known.partitions
 
@@ -65,7 +65,7 @@ class Partitions:
         return list(self._counts)
 
     def learn(self, topic: str, answer: Any) -> None:
-        """Take in the cluster's answer about a topic."""
+        """Keep the cluster's answer about a topic."""
         found = answer.topics.get(topic)
         if found is None:
             return
@@ -79,7 +79,7 @@ class Partitions:
             self._counts.pop(topic, None)
 
     def is_old(self, topic: str) -> bool:
-        """Whether the number is to be asked again; says so once, for a while."""
+        """Whether to ask for the number again; True once in RETRY seconds."""
         known = self._counts.get(topic)
         now = clock.now()
         if known is None or now < known.due_at:
@@ -88,31 +88,31 @@ class Partitions:
         return True
 
     def note_missing(self, topic: str, error: Any) -> None:
-        """The cluster says that there is no such topic."""
+        """The cluster does not know the topic."""
         if self._missing is _NONE:
             self._missing = {}
         if len(self._missing) >= MOST:
-            self._missing.clear()  # names that come from outside are many
+            self._missing.clear()  # names may come from outside, and be many
         self._missing[topic] = (clock.now(), error)
 
     def missing(self, topic: str) -> Any:
-        """What the cluster said, not long ago, when it knew no such topic; or None."""
+        """The cluster's error, if it did not know the topic within MISSING seconds."""
         since, error = self._missing.get(topic, (0.0, None))
         if error is None or clock.now() - since >= MISSING:
             return None
         return error
 
     def was_missing(self, topic: str) -> bool:
-        """Whether the last look-up did not find it, however long ago."""
+        """Whether the last look-up did not find the topic, however long ago."""
         return topic in self._missing
 
     def recounted(self, topic: str) -> bool:
-        """Whether it was asked for a refused message just now."""
+        """Whether a refused message caused a request within RECOUNTED seconds."""
         since = self._recounted.get(topic)
         return since is not None and clock.now() - since < RECOUNTED
 
     def note_recount(self, topic: str) -> None:
-        """It is."""
+        """A refused message causes a request now."""
         if self._recounted is _NONE:
             self._recounted = {}
         if len(self._recounted) >= MOST:
@@ -126,11 +126,9 @@ def moved(
     place: Place,
     ask: Callable[[], object],
 ) -> int | None:
-    """Where a message goes whose partition does not exist, as the cluster says now.
+    """The new partition of a message whose partition does not exist.
 
-    `ask()` has the cluster asked. None: the refusal stands.
-
-    Blocks as long as `ask` does.
+    `ask()` asks the cluster, and blocks. None: the message stays refused.
     """
     if not partitions.recounted(topic):
         try:

@@ -1,4 +1,4 @@
-"""Replacing a client that a fatal error has ended."""
+"""Replacing a client after a fatal error, as often as the policy allows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,14 @@ _WHERE = (SERVERS, "security.protocol")
 
 
 class ReloadPolicy(NamedTuple):
-    """When a client is replaced, and how often."""
+    """When a client is replaced, and how often.
+
+    Attributes:
+        enabled: whether a fatal error replaces the client at all.
+        backoff: seconds to wait after each replacement.
+        most: attempts until the error stays.
+        never: codes of errors that stay at once.
+    """
 
     enabled: bool
     backoff: float
@@ -33,8 +40,11 @@ class ReloadPolicy(NamedTuple):
 
 
 class Recovery:
-    """Replaces clients, each once. `_claim` decides which of the threads that met
-    the same fatal error does it; the others wait and go on with the next client."""
+    """Replaces clients, each once. Thread-safe.
+
+    Of the threads that meet the same fatal error, the one that takes `_claim` replaces
+    the client. The others wait, and use the next client.
+    """
 
     __slots__ = (
         "_attempts",
@@ -54,7 +64,8 @@ class Recovery:
         *,
         by_reports: bool = False,
     ) -> None:
-        """`by_reports`: a client that delivered something counts as recovered."""
+        """`by_reports`: attempts are counted anew once a client has delivered a
+        message."""
         self._connection = connection
         self._emitter = emitter
         self._policy = policy
@@ -71,13 +82,13 @@ class Recovery:
         self._claim = Claim()
 
     def succeeded(self) -> None:
-        """What the client was replaced for works again: count afresh."""
+        """A replacement has helped: count the attempts anew."""
         self._attempts = 0
 
     def is_final(self, client: Client, code: str) -> bool:
-        """Whether the policy leaves `client` lost to this error.
+        """Whether `client` is not replaced after the error with this code.
 
-        Not the one that is being replaced, though it may have been the last attempt
+        The client of the last attempt is, while that is made
         (test_the_last_attempt_is_not_taken_for_the_end).
         """
         if client is self._replaced:
@@ -90,10 +101,10 @@ class Recovery:
         )
 
     def reload(self, client: Client, error: ProduceError, kind: str | None) -> bool:
-        """Replace the client of `client`; False when the policy says that it is final.
+        """Replace `client`; False when the error stays, and every verb raises it.
 
-        The slot then refuses every verb with it, for good. Blocks for the backoff.
-        `kind` is the `error.occurred` type to say it with.
+        Blocks for the backoff. `kind` is the type of the `error.occurred` to emit, or
+        None. Also False inside a callback of the client, or inside this very reload.
         """
         connection = self._connection
         while connection.client is client:
@@ -104,7 +115,7 @@ class Recovery:
                         client, error, kind
                     )
                 if self._claim.mine or client.poll_lock.held_here:
-                    return False  # inside the very reload, or a callback of the client
+                    return False
             finally:
                 self._claim.release(ticket)
             sleep(_TICK)
@@ -112,7 +123,7 @@ class Recovery:
 
     def _replace(self, client: Client, error: ProduceError, kind: str | None) -> bool:
         if self.is_final(client, error.code):
-            self._connection.lose(client)
+            self._connection.keep_fatal_error(client)
             return False
         if client.poll_lock.held_here:
             return False

@@ -1,4 +1,4 @@
-"""Messages whose partition does not exist, as their report says: handed over again."""
+"""Sending a message again whose report says that its partition does not exist."""
 
 from __future__ import annotations
 
@@ -29,29 +29,28 @@ if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
 
 _TICK: Final = 0.01
-"""Seconds between two tries to have room in the queue."""
+"""Seconds between two attempts while the queue is full."""
 
 
 _NONE: Final[list[Any]] = []
-"""What a producer has that never sent anything again; never added to."""
+"""Shared by all that never sent a message again; never added to."""
 
 
 class Resending:
-    """Takes reports that say so, and hands their messages over once more.
+    """Takes such reports, and hands their messages over once more.
 
     The topic was created again with fewer partitions, or grew, or the client's
-    metadata is older than the count. The cluster is asked on a closer, never inside
-    the poll that served the report.
+    metadata is older than the count. A worker asks the cluster, never the poll that
+    served the report.
 
-    The message's `message.timeout.ms` begins anew in librdkafka, which has none for a
-    single message; so one that took that long for its refusal is not handed over again.
-    It keeps its number: it is one message in every figure, and in flight
-    until its last report. So its client is neither closed nor let go of meanwhile,
-    unless it is given up (`Client.lost`), and that is the message's outcome.
+    librdkafka starts `message.timeout.ms` anew then. So a message whose refusal took
+    that long is not sent again. A message keeps its number: it counts once in every
+    figure, and is in flight until its last report. So its client stays open meanwhile,
+    unless it is given up (`Client.given_up`); that is the message's outcome then.
 
-    No lock: `_right.pop` decides which thread works. A message is added before the look
-    at the right, and the thread that works gives the right back before it looks for
-    messages: one of the two sees the other.
+    No lock: `_right.pop` decides which thread works. `take` adds a message, and `begin`
+    tries the right after that. The working thread gives the right back, and then looks
+    for messages. One of the two sees the other.
     """
 
     __slots__ = ("_connection", "_refused", "_right")
@@ -62,15 +61,15 @@ class Resending:
         self._right: list[None] = _NONE
 
     def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
-        """Take the report of `handle`; False when it is to be settled as it is.
+        """Take the report of `handle`; False if it is to be settled as it is.
 
-        Inside the poll; neither asks nor sends anything. Once for each report, also
-        where a signal handler interrupted the drain behind it.
+        Called by the drain, and neither asks nor sends anything. Once for each report,
+        also if a signal handler interrupts the drain.
         """
         place = place_of(handle)
         if place is None:
             return False
-        if type(place) is Moved:  # it was handed over again, or is about to be
+        if type(place) is Moved:  # it was sent again, or is about to be
             return any(taken is native for _, _, taken in tuple(self._refused))
         if code_name(error) not in GONE:
             return False
@@ -90,22 +89,22 @@ class Resending:
 
     @property
     def waiting(self) -> bool:
-        """Whether messages wait for a thread that hands them over."""
+        """Whether messages wait for a worker."""
         return bool(self._refused and self._right)
 
     @property
     def holds(self) -> bool:
-        """Whether it has messages that are in no client just now: a foreign client that
-        says it has nothing left has lost none of them."""
+        """Whether it has messages that are in no client now. A foreign client that says
+        that it has nothing left has not lost those."""
         working = self._right is not _NONE and not self._right
         return bool(self._refused) or working
 
     def begin(self) -> None:
-        """Hand over what waits, on a closer.
+        """Have a worker send what waits.
 
-        Outside of the native poll: where no thread starts (at interpreter exit, from
-        3.12 on) it is done here and now, and confluent-kafka ends the process when a
-        callback of a client makes a native call that serves callbacks
+        Called outside of the native poll. Where no thread can start (at interpreter
+        exit, from Python 3.12 on) the job runs here and now. Inside a callback that
+        would end the process, because the job makes native calls
         (test_a_topic_that_shrank_at_the_exit).
         """
         self._connection.runtime.workers.submit(self._work)
@@ -123,7 +122,7 @@ class Resending:
                 self._right.append(None)
 
     def _once_more(self, report: tuple[DeliveryHandle, Any, Any]) -> None:
-        """`_again`; what a client of a factory raises leaves the refusal as it came."""
+        """`_again`; whatever a foreign client raises restores the refusal."""
         try:
             self._again(*report)
         except Exception as error:  # noqa: BLE001 - contained, and told of
@@ -148,7 +147,7 @@ class Resending:
 
 
 class Moved(Place):
-    """The place of a message that was handed over again."""
+    """The place of a message that was sent again."""
 
     __slots__ = ()
 
@@ -157,10 +156,11 @@ class Moved(Place):
 def _hand_over(
     handle: DeliveryHandle, client: Client, partition: int, until: float
 ) -> bool:
-    """Produce on the client that refused it; False when it does not take it.
+    """Produce on the client that refused it; False if that does not take it.
 
-    The mark is set before the look: whoever gives a client up says so before it looks
-    who is inside (test_a_message_is_given_up_as_it_is_sent_again).
+    This adds a mark to `borrows` and then reads whether the handle is done. A thread
+    that gives the client up resolves the handle and then reads `borrows`. One of the
+    two sees the other (test_a_message_is_given_up_as_it_is_sent_again).
     """
     while True:
         try:
@@ -183,7 +183,7 @@ def _hand_over(
 
 
 def _give_back(report: tuple[DeliveryHandle, Any, Any], client: Client) -> None:
-    """Have it settled as it came, by whoever serves the client's reports."""
+    """Have the report settled as it came, by the next drain of the client."""
     client.arrived.append(report)
     client.poll_soon(client)
     waiting.hear(client)

@@ -1,4 +1,4 @@
-"""The states of a slot, the public status, and the tables of legal moves."""
+"""The states of a connection, the public status, and the tables of legal moves."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 
 
 class ConnectionState(Enum):
-    """Where a slot stands. A client that is being closed is beside the state:
+    """The state of a connection.
 
-    the slot lets go of it first (`Connection.teardown`), so that the next send
-    need not wait for a close.
+    A client that is being closed is no part of it: it is in `Connection.teardown`, so
+    the next send does not wait for the close.
     """
 
     EMPTY = auto()
@@ -50,7 +50,7 @@ class Status(str, Enum):
 STATUS_MOVES: Final[dict[Status, frozenset[Status]]] = {
     Status.CONFIGURED: frozenset({Status.CONNECTING, Status.CLOSING}),
     Status.CONNECTING: frozenset(
-        # Back where it was when the open failed, or its last client still closes.
+        # Back to where it was when the open failed, or while its last client closes.
         {
             Status.CONNECTED,
             Status.CONFIGURED,
@@ -59,7 +59,7 @@ STATUS_MOVES: Final[dict[Status, frozenset[Status]]] = {
         }
     ),
     Status.CONNECTED: frozenset({Status.DISCONNECTING, Status.CLOSING}),
-    # CONNECTING: a send that meets a closing client goes to the next one.
+    # CONNECTING: a send during the close of a client opens the next one.
     Status.DISCONNECTING: frozenset(
         {Status.DISCONNECTED, Status.CONNECTING, Status.CLOSING}
     ),
@@ -80,7 +80,8 @@ class Refusal:
 
 
 def derive_status(state: ConnectionState, *, opened: bool, teardown: bool) -> Status:
-    """The public status of a slot in `state`."""
+    """The public status. `opened`: a client was open before; `teardown`: one is being
+    closed."""
     match state:
         case ConnectionState.EMPTY:
             if teardown:

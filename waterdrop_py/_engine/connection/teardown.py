@@ -1,4 +1,4 @@
-"""The close of a client that its slot has let go of."""
+"""The close of one client, after its connection has detached it."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 LAST_ABORT: Final = 0.1
 """Seconds to abort the transaction that a client is closed in."""
-NUDGE: Final = 0.5
+RETRY: Final = 0.5
 """Seconds after which a close that has not ended is begun again."""
 TELLING: Final = 0.2
-"""Seconds that whoever waits for a close leaves to the subscribers who hear of it."""
+"""Seconds that `disconnect()` waits for subscribers of `producer.disconnected`."""
 ANSWER: Final = 0.3
-"""Seconds that a caller waits for the answer to a question for metadata. The client is
-destroyed in the background when that takes longer."""
+"""Seconds that a caller waits for the answer to a request for metadata. If that takes
+longer, the client is destroyed in the background."""
 INSIDE: Final = 0.01
-"""Seconds between two looks at who is inside the client."""
+"""Seconds between two checks whether a thread is inside the client."""
 
 
-# A client that closes in the middle of a transaction warns that its abort failed. It
-# closes here after a fatal error, which has been told, or when its time is over.
+# A client that closes in the middle of a transaction warns that its abort failed. Here
+# that happens after a fatal error, which was reported, or at the end of the timeout.
 warnings.filterwarnings(
     "ignore", "Producer .* failed during close", RuntimeWarning, __name__
 )
@@ -54,16 +54,17 @@ def destroy_unready(client: Client) -> None:
         while not client.poll_lock.take(ticket):  # the poller has it
             sleep(INSIDE)
         with suppress(SystemError, KafkaException):
-            # confluent-kafka warns here that there was nothing to abort; where
-            # warnings are errors, that is what comes of it. After a fatal error it
-            # raises that once more. The client is destroyed by then.
+            # confluent-kafka warns that there was nothing to abort, which raises a
+            # SystemError where warnings are errors. After a fatal error it raises that
+            # again. The client is destroyed by then.
             _destroy(client)
     finally:
         _drop(client, ticket)
 
 
 def _drop(client: Client, ticket: Ticket) -> None:
-    """Drop the client, before the turn: nobody polls or counts a destroyed one."""
+    """Forget the native client, then release the poll lock: no thread polls or counts
+    a destroyed one."""
     try:
         client.drop_native()
         client.drain()
@@ -72,11 +73,11 @@ def _drop(client: Client, ticket: Ticket) -> None:
 
 
 def _destroy(client: Client) -> None:
-    """The native close. Turn held, nobody inside.
+    """The native close. Poll lock held, and no thread inside the client.
 
     In the middle of a transaction it would wait for the coordinator without a bound
-    (with every broker down: for more than 35 s, measured). So the abort comes first,
-    and when that does not get through the client goes with its last reference (3 ms).
+    (more than 35 s with every broker down). So the abort comes first. If that fails,
+    dropping the last reference destroys the client (3 ms).
     """
     native = client.native
     if native is None:
@@ -90,17 +91,17 @@ def _destroy(client: Client) -> None:
 
 
 class Teardown:
-    """One client's way from "let go of" to "destroyed". Used once."""
+    """Destroys one detached client, and tells of it. Used once. Thread-safe."""
 
     __slots__ = (
         "_batch",
-        "_claimed",
+        "_begun",
         "_emitter",
-        "_nudged",
         "_on_gone",
         "_over_at",
         "_runtime",
         "_told",
+        "_unfinished",
         "client",
         "close_timeout",
         "closed",
@@ -132,35 +133,35 @@ class Teardown:
         self.reason = reason
         self.idle_ms = (now - client.last_activity) * 1000
         self.closed = Wakeup()
-        self.thread: int | None = get_ident()  # whoever has to begin it yet
-        self.started = self._nudged = clock.system_now()
+        self.thread: int | None = get_ident()  # the thread that has to begin it
+        self.started = self._begun = clock.system_now()
         self._batch = batch if batch is not None else batch_of(runtime, [emitter])
-        self._claimed: list[None] = [None]
+        self._unfinished: list[None] = [None]
         self._over_at = math.inf
         self._told = False
 
     def begin(self) -> None:
-        """Close the client on a closer thread, as soon as nobody polls it."""
+        """Close the client on a worker thread once no thread polls it."""
         self._runtime.closes.begin(self)
-        self._nudged = clock.system_now()
+        self._begun = clock.system_now()
         self.client.after_turn(self._submit)
         self.thread = None
 
-    def nudge(self) -> None:
-        """Begin again if it has not ended for a while.
+    def retry_if_stuck(self) -> None:
+        """Begin again if it has not ended after RETRY seconds.
 
         A signal handler may have raised before `begin`, or inside it. Twice does no
-        harm: who comes second finds no client (test_a_torn_begin_is_begun_again).
+        harm: the second one finds no client (test_a_torn_begin_is_begun_again).
         """
-        if not self._claimed or clock.system_now() - self._nudged <= NUDGE:
+        if not self._unfinished or clock.system_now() - self._begun <= RETRY:
             return
         workers = self._runtime.workers
-        # While closes wait for a thread, this one may just be waiting for its own.
+        # While jobs wait for a thread, this close may be one of them.
         if workers.waiting():
-            workers.relieve()
+            workers.start_if_needed()
             return
-        # The poller heals the turns of the clients that it knows; this one it may never
-        # have heard of (test_a_torn_turn_holds_no_close_up).
+        # The poller frees the poll locks of the clients that it knows. It may not know
+        # this one (test_a_torn_turn_holds_no_close_up).
         self.client.poll_lock.heal()
         self.begin()
 
@@ -168,10 +169,10 @@ class Teardown:
         self._runtime.workers.submit(self.run)
 
     def run(self) -> None:
-        """Close the client here and now, unless somebody polls it again.
+        """Close the client here and now, unless a thread polls it again.
 
-        Whoever is inside another native call is waited for, however long: a close
-        that meets one aborts the process (test_close_waits_for_a_native_call,
+        Waits for any other native call, however long it takes: a close during one
+        aborts the process (test_close_waits_for_a_native_call,
         test_a_close_waits_for_a_metadata_request).
         """
         ticket = Ticket()
@@ -184,10 +185,10 @@ class Teardown:
         error: Exception | None = None
         identities = identities_of(client.native)
         try:
-            # With the turn: nobody hears any more of a client that was let go of.
+            # With the poll lock held: nothing more is told of a detached client.
             while client.asking.running():
                 sleep(INSIDE)
-            # The fork waits for its own closes itself.
+            # A fork waits by itself for the closes that it began.
             fork_guard = self._runtime.fork_guard
             with nullcontext() if self.reason == "fork" else fork_guard.closing():
                 _destroy(client)
@@ -204,15 +205,15 @@ class Teardown:
         self._runtime.leak_check.closed(self._emitter, identities)
 
     def finish(self, error: Exception | None = None) -> bool:
-        """The client is destroyed, or given up; False when that was said before."""
+        """The client is destroyed, or given up. False if it was before."""
         try:
-            self._claimed.pop()
+            self._unfinished.pop()
         except IndexError:
             return False
         self._over_at = clock.system_now()
         try:
-            # In this order: a close is always to be seen, as one in progress or as
-            # traffic.
+            # In this order, so that a measurement sees the close at any time: as one
+            # in progress, or as a move.
             self._on_gone(self)
             self._runtime.closes.end(self)
             if error is not None and self.client.fatal is None:
@@ -226,40 +227,40 @@ class Teardown:
     def wait(self, timeout: float) -> None:
         """Wait until the client is destroyed; give it up after `timeout` seconds."""
         self.wait_until(clock.system_now() + timeout)
-        if self._claimed:
+        if self._unfinished:
             self.abandon()
 
     def wait_until(self, deadline: float) -> None:
-        """Wait until the client is destroyed and that was told, or `deadline`; the
-        close goes on (test_disconnect_returns_when_it_was_told)."""
+        """Wait until the client is destroyed and that was told, but not beyond
+        `deadline` (test_disconnect_returns_when_it_was_told)."""
         workers = self._runtime.workers
         while not self._told:
             left = min(deadline, self._over_at + TELLING) - clock.system_now()
             if left <= 0 or self._waits_for_an_answer():
                 return
             self.closed.wait(min(left, RELIEF))
-            workers.relieve()
-            self.nudge()
+            workers.start_if_needed()
+            self.retry_if_stuck()
 
     def _waits_for_an_answer(self) -> bool:
         late = clock.system_now() - self.started > ANSWER
         return late and self.client.asking.running()
 
     def abandon(self) -> None:
-        """Give up a close that hangs: its thread is a daemon, and leaks the client.
+        """Give up a close that hangs. Its thread, a daemon, keeps the client.
 
-        One that waits for the answer to a metadata request does not hang: it ends by
-        itself, and the client is destroyed then.
+        A close that waits for the answer to a metadata request does not hang: it ends
+        by itself, and destroys the client.
         """
         asking = self.client.asking.running()
         if asking:
-            self._runtime.closes.note_move()  # what it releases is not measured
+            self._runtime.closes.note_move()  # so what it releases is not measured
         if self.finish() and not asking:
             error = TimeoutError("the close of a client hangs; it was abandoned")
             self._emitter.error("producer.close.abandoned", error)
 
     def payload(self, measured: dict[str, int] | None) -> dict[str, Any]:
-        """What `producer.disconnected` says."""
+        """The payload of `producer.disconnected`."""
         return {
             "reason": self.reason,
             "idle_ms": round(self.idle_ms, 3),
@@ -269,7 +270,7 @@ class Teardown:
         }
 
     def announce(self, measured: dict[str, int] | None) -> None:
-        """Say that the client is gone, and what that released."""
+        """Emit that the client is closed, and what that released."""
         if self._batch.silent:
             self._emitter.emit("producer.disconnecting", {"reason": self.reason})
         self._emitter.emit(

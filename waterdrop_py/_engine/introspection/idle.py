@@ -1,4 +1,4 @@
-"""Why a producer is, or is not, disconnectable."""
+"""`explain_idle()`: why a client would, or would not, be disconnected now."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IdleReport:
-    """Whether a client would be closed now, and if not, why not.
+    """Whether the client would be closed now, and if not, why not.
 
     Attributes:
         disconnectable: `disconnect()` would close it.
-        due_in_ms: milliseconds to the idle (or age) deadline, 0 when it has passed;
+        due_in_ms: milliseconds until the idle (or age) deadline, 0 when it has passed;
             None without a client or a deadline.
-        reasons: what stands against an idle disconnect. Each has a `code`
+        reasons: why it is not disconnected for idleness now. Each has a `code`
             (`in_flight`, `call`, `buffered`, `transaction`, `pinned`, `not_due`,
             `disabled`, `not_connected`, `closed`), a `count`, an `age_ms` and an
             `owner`, as far as they apply.
@@ -38,7 +38,7 @@ class IdleReport:
 def explain_idle(connection: Connection) -> IdleReport:
     """The report on `connection`. Takes no lock, opens nothing."""
     check()
-    client = connection.known
+    client = connection.current_client
     if connection.is_closing:
         return IdleReport(False, None, (Refusal("closed", 0),))
     if client is None:
@@ -60,9 +60,9 @@ def explain_idle(connection: Connection) -> IdleReport:
 
 @borrower
 def _theirs(connection: Connection, client: Client) -> int:
-    """What users of the bare client have on their way.
+    """How many messages users of `native()` have in flight.
 
-    The client itself is asked, so a mark keeps it from being destroyed meanwhile.
+    Asks the native client, so a mark keeps that from being destroyed meanwhile.
     """
     if not client.pins.ever:
         return 0

@@ -1,4 +1,4 @@
-"""Proving that the cluster answers: `connect` and the deep health check."""
+"""`connect()` and `health()`: proving that the cluster answers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.connection.connection import Connection
 
 STANDING: Final = 2.0
-"""Seconds of a try that hears nothing new of what was reported before it. librdkafka
+"""Seconds after which an error that was reported before an attempt ends it. librdkafka
 reports the same error again after 30 s at the earliest."""
 
 
 class Retries:
-    """How often, and how long after one another, `connect` tries."""
+    """How often `connect` tries, and the seconds between two attempts."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Retries:
         self._count = 0
 
     def next(self, error: BaseException) -> float | None:
-        """Seconds until the next try, once `errback` knows of them; None to end."""
+        """Seconds until the next attempt, after `errback` was called; None to end."""
         if self._most is not None and self._count >= self._most:
             return None
         self._count += 1
@@ -68,7 +68,7 @@ class Retries:
 
 
 def connect(connection: Connection, timeout: float, retries: Retries) -> None:
-    """Open the client and have the cluster's metadata; `Producer.connect`."""
+    """Open the client and get the cluster's metadata; `Producer.connect`."""
     deadline = clock.system_now() + timeout
     opens = connection.ledger.opens
     while True:
@@ -82,7 +82,7 @@ def connect(connection: Connection, timeout: float, retries: Retries) -> None:
             sleep(min(interval, left))
         if interval is None or clock.system_now() >= deadline:
             if connection.ledger.opens != opens:
-                # Nothing else would look after it for a while.
+                # A client without messages would stay open for a while.
                 disconnect(connection, "requested")
             raise error
 
@@ -90,27 +90,28 @@ def connect(connection: Connection, timeout: float, retries: Retries) -> None:
 def prove(
     connection: Connection, deadline: float, *, impatient: bool = False
 ) -> BrokerUnreachableError | None:
-    """One metadata round trip, however long; what stood against it, or None.
+    """Make one metadata round trip, however long; the error if it fails, else None.
 
-    An error that no retry mends ends it. If `impatient`, so does one that librdkafka
-    reports of all brokers; the request goes on, and a later `prove` waits for it.
+    An error that is not retriable ends it. If `impatient`, so does an error that
+    librdkafka reports for all brokers. The request continues then, and a later `prove`
+    waits for it.
     """
     topic = connection.topic
-    waiting.hear(connection.client)  # what was reported before is not news
+    waiting.hear(connection.client)  # what was reported before is not new
     watch = _Watch(connection, impatient=impatient)
     try:
         answer = metadata.ask(
             connection,
             topic or metadata.PROBE,
             deadline,
-            heard=watch.look,
+            heard=watch.check,
             active=True,
         )
     except _Ended as ended:
         return ended.error
     except (KafkaException, ProduceError, TimeoutError) as cause:
         if isinstance(cause, ProduceError) and cause.code == "too_many_clients":
-            raise  # the brokers have nothing to do with it
+            raise  # it says nothing about the brokers
         waiting.hear(connection.client)
         return watch.unreachable(cause)
     client = connection.client
@@ -124,7 +125,7 @@ def prove(
 
 
 def _refusal(cause: Exception) -> Any:
-    """What a broker refused for good, and did not just fail to answer; or None."""
+    """The error, if a broker refused for good; else None."""
     native: Any = kafka_error_of(cause)
     if native is None or native.retriable():
         return None
@@ -135,7 +136,7 @@ def _refusal(cause: Exception) -> Any:
 def _unauthorized(
     connection: Connection, topic: str, answer: object
 ) -> BrokerUnreachableError | None:
-    """The cluster answered that this producer may not even see its own topic."""
+    """The error, if the cluster does not let this producer see its own topic."""
     found = answer.topics.get(topic)  # type: ignore[attr-defined]
     if found is None or found.error is None:
         return None
@@ -155,7 +156,7 @@ def _unauthorized(
 
 
 class _Ended(Exception):
-    """Something was reported that ends the try. Internal."""
+    """An error was reported that ends the attempt. Internal."""
 
     def __init__(self, error: BrokerUnreachableError) -> None:
         super().__init__(str(error))
@@ -163,7 +164,7 @@ class _Ended(Exception):
 
 
 class _Watch:
-    """Looks at what librdkafka reports while a try waits for its answer."""
+    """Checks what librdkafka reports while an attempt waits for its answer."""
 
     def __init__(self, connection: Connection, *, impatient: bool) -> None:
         self._connection = connection
@@ -172,8 +173,8 @@ class _Watch:
         self._before = self._diagnosis.reports, self._diagnosis.downs
         self._standing_until = clock.system_now() + STANDING
 
-    def look(self, client: Client) -> None:
-        """Raise `_Ended` for what ends the try."""
+    def check(self, client: Client) -> None:
+        """Raise `_Ended` if a reported error ends the attempt."""
         diagnosis = self._diagnosis
         if client.fatal is not None:
             raise _Ended(self.unreachable(KafkaException(client.fatal.native)))
@@ -185,7 +186,7 @@ class _Watch:
             raise _Ended(self.unreachable(KafkaException(diagnosis.newest)))
 
     def unreachable(self, cause: Exception) -> BrokerUnreachableError:
-        """The error of the try; a `ProduceError` is of a client that was not ready."""
+        """The error of the attempt; for a `ProduceError` there was no open client."""
         connection, diagnosis = self._connection, self._diagnosis
         fatal = connection.client.fatal
         told = cause if fatal is None else fatal.error()
@@ -218,7 +219,7 @@ class _Watch:
 def _unanswered(
     connection: Connection, client: Client
 ) -> BrokerUnreachableError | None:
-    """What stands for messages whose brokers were last heard of by an error."""
+    """The error, if messages are in flight and the newest news is an error."""
     newest = connection.reports.diagnosis.newest
     waiting_for = client.in_flight()
     if newest is None or not waiting_for:
@@ -234,14 +235,14 @@ def _unanswered(
 
 def health(connection: Connection, timeout: float | None) -> Health:
     """The shallow check, or with a `timeout` in seconds the deep one."""
-    status, client = connection.status, connection.known or NO_CLIENT
+    status, client = connection.status, connection.current_client or NO_CLIENT
     try:
         connection.refuse_closed()
     except ProducerClosedError as closed:
         return Health(False, status, timeout is not None, None, closed)
     try:
-        connection.lose_if_final(client)
-        connection.refuse_lost()
+        connection.keep_fatal_error_if_final(client)
+        connection.refuse_after_fatal_error()
     except ProduceError as lost:
         return Health(False, status, timeout is not None, None, lost)
     if timeout is None:

@@ -1,4 +1,4 @@
-"""What `stats()` and `health()` answer."""
+"""`stats()`: figures since the producer was made; and the answer of `health()`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ProducerStats:
     """Figures since the producer was made; they survive every reconnect.
 
-    A copy, of plain values: `dataclasses.asdict` and pickle take it.
+    A copy of plain values, which `dataclasses.asdict` and pickle accept.
 
     Attributes:
         opens: clients opened.
@@ -26,10 +26,10 @@ class ProducerStats:
         produced: messages that librdkafka accepted.
         acknowledged: of those, delivered.
         failed: of those, ended with an error.
-        in_flight: of those, without an outcome yet.
-        buffered: messages that wait in the buffer, and are in no other figure.
+        in_flight: of those, still without an outcome.
+        buffered: messages in the buffer, which no other figure counts.
         connected_ms: milliseconds with an open client.
-        idle_ms_saved: milliseconds without one since the first was closed.
+        idle_ms_saved: milliseconds without a client since the first was closed.
         reopen_ms: milliseconds that the last re-open took; None before the first.
         variants: the figures of each variant with a client of its own, by its
             `topic_config` as text.
@@ -53,11 +53,11 @@ class Health:
     """Whether a producer works.
 
     Attributes:
-        healthy: nothing speaks against it; an idle producer is healthy.
-        status: what it was doing.
+        healthy: whether there is no error; an idle producer is healthy.
+        status: what the producer was doing.
         deep: whether the cluster was asked.
         latency_ms: milliseconds of the metadata round trip, of a deep check.
-        error: what speaks against it, or None.
+        error: why it is not healthy, or None.
     """
 
     healthy: bool

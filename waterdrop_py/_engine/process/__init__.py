@@ -1,1 +1,1 @@
-"""What a process has one of: runtime, poller, reaper, workers, fork guard."""
+"""What a process has one of: its threads, and the registry of connections."""

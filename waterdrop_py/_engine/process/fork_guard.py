@@ -1,4 +1,4 @@
-"""Holds opens and closes back while the process forks."""
+"""Keeps the opens and closes of clients apart from forks of the process."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ if TYPE_CHECKING:
 _Entry = TypeVar("_Entry")
 
 SETTLED: Final = 0.03
-"""Seconds that a client usually takes to have its threads running and connected.
-Bare, 5 of 400 forks amid opens left the child's own new client dead: its threads
-waited for the C library's lock inside `getaddrinfo`, which a connecting thread of the
-parent seems to have held; 2 ms and 113 ms after an open (librdkafka 2.16)."""
+"""Seconds that a client usually takes until its threads run and are connected. Without
+this wait, 5 of 400 forks during opens left the child's own new client dead: its threads
+waited inside `getaddrinfo` for a lock of the C library. A connecting thread of the
+parent seems to have held it, 2 ms and 113 ms after an open (librdkafka 2.16)."""
 _CONNECTS: Final = 0.2
-"""Seconds for which a client that had no report yet may still be connecting."""
+"""Seconds for which a client without a report may still be connecting."""
 _REMEMBERED: Final = 64
 _LONGEST: Final = 1.0
-"""Seconds after which an open or close goes on, whatever became of the fork, and
-after which a fork no longer waits for a close: it hangs."""
+"""Seconds that an open or close waits for a fork, and a fork for a close."""
 _TICK: Final = 0.001
 
 
 class ForkGuard:
-    """Keeps opens and closes apart from forks. No lock: both sides announce themselves
-    first and look at the other second, so one of the two sees the other and waits."""
+    """Makes opens and closes wait for a fork, and a fork for them. No lock: each side
+    announces itself and then looks for the other, so one of the two waits."""
 
     def __init__(self) -> None:
         self._opening: list[int] = []
@@ -48,14 +47,14 @@ class ForkGuard:
 
     @property
     def opening(self) -> bool:
-        """Whether a client is being constructed: its threads are there already."""
+        """Whether a client is being constructed; its threads may exist already."""
         return bool(self._opening)
 
-    def enter(self) -> None:
-        """An open begins; it waits for a fork of another thread."""
-        self._enter(self._opening, get_ident())
+    def begin_open(self) -> None:
+        """An open begins; it waits for a fork by another thread."""
+        self._wait_for_fork(self._opening, get_ident())
 
-    def leave(self, client: Client) -> None:
+    def end_open(self, client: Client) -> None:
         """The open of `client` has ended."""
         self._opened_at = now = clock.system_now()
         self._young.append((weakref.ref(client), now))
@@ -63,21 +62,21 @@ class ForkGuard:
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """A native close; it waits for a fork of another thread.
+        """Surround a native close; it waits for a fork by another thread.
 
-        A child of a fork amid closes was found waiting for a lock of OpenSSL's in a
-        thread of its own, once in 384: ending threads take it.
+        Threads that end take an OpenSSL lock. Of 384 forks during a close, one child
+        waited for it forever.
         """
         entry = (get_ident(), clock.system_now())
         try:
-            self._enter(self._closing, entry)
+            self._wait_for_fork(self._closing, entry)
             yield
         finally:
-            with suppress(ValueError):  # a fork in between, in the child
+            with suppress(ValueError):  # in a child that was forked meanwhile
                 self._closing.remove(entry)
 
-    def shut(self, deadline: float) -> None:
-        """A fork begins: wait for opens and closes in progress, and young clients."""
+    def begin_fork(self, deadline: float) -> None:
+        """A fork begins: wait for opens, closes and new clients, until `deadline`."""
         self._forking.append(get_ident())
         while (now := clock.system_now()) < deadline and self._unsettled(now):
             sleep(_TICK)
@@ -97,7 +96,7 @@ class ForkGuard:
             )
         )
 
-    def _enter(self, inside: list[_Entry], entry: _Entry) -> None:
+    def _wait_for_fork(self, inside: list[_Entry], entry: _Entry) -> None:
         give_up = clock.system_now() + _LONGEST
         while True:
             inside.append(entry)
@@ -111,8 +110,8 @@ class ForkGuard:
                 wakeup.wait(give_up - clock.system_now())
             self._wakeups.remove(wakeup)
 
-    def open_again(self) -> None:
-        """The fork has happened."""
+    def end_fork(self) -> None:
+        """The fork is done: waiting opens and closes continue."""
         with suppress(ValueError):
             self._forking.remove(get_ident())
         for wakeup in tuple(self._wakeups):
@@ -120,7 +119,7 @@ class ForkGuard:
 
 
 def _connecting(client: Client | None) -> bool:
-    """Whether messages wait in it and none had a report: it connects."""
+    """Whether messages wait in it and none has had a report."""
     if client is None or client.native is None or client.acknowledged or client.failed:
         return False
     return client.in_flight() > 0

@@ -1,4 +1,4 @@
-"""Whether a process without clients is really without what they held."""
+"""Whether closed clients left threads or sockets behind."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.process.closes import Closes
 
 PATIENCE: Final = 1.0
-"""Seconds that the kernel and librdkafka have to let go of everything."""
+"""Seconds that the kernel and librdkafka have to release everything."""
 SPARED: Final = 600.0
-"""Seconds without another look once a client of somebody else's was seen. A look walks
-all objects of the process: 35 ms with the GIL held, and 120 ms more for a million."""
+"""Seconds without another check once a client from outside the library was seen. A
+check walks all objects of the process: 35 ms with the GIL held, and 120 ms more for a
+million."""
 _REMEMBERED: Final = 1_024
+"""Closed clients of the library that may still be among those objects."""
 _CLIENTS: Final = tuple(
     getattr(confluent_kafka.cimpl, name)
     for name in ("Producer", "Consumer", "ShareConsumer", "_AdminClientImpl")
@@ -35,8 +37,8 @@ _CLIENTS: Final = tuple(
 
 
 def _secondary() -> bool:
-    """Whether this is a sub-interpreter: others' objects are not seen from here, and
-    their threads are."""
+    """Whether this is a sub-interpreter. It sees the threads of the other interpreters,
+    and not their objects."""
     try:
         interpreters: Any = importlib.import_module("_xxsubinterpreters")  # to 3.12
     except ImportError:
@@ -48,14 +50,14 @@ SECONDARY: Final = _secondary()
 
 
 class IncompleteDisconnectError(WaterdropError):
-    """Every client is closed, and something that belonged to one is still there."""
+    """Every client is closed, and threads or sockets of one are still there."""
 
 
 class LeakCheck:
-    """Looks, a while after the last client was closed, for what stayed behind.
+    """Checks, a second after the last client was closed, what stayed behind.
 
-    librdkafka's threads do not say whose they are. So nothing is said while the
-    process has a confluent-kafka client of somebody else's.
+    librdkafka's threads do not say to which client they belong. So nothing is reported
+    while the process has a confluent-kafka client from outside the library.
     """
 
     def __init__(
@@ -70,22 +72,22 @@ class LeakCheck:
         self._any_open = any_open
         self._submit = submit
         self._ours: deque[int] = deque(maxlen=_REMEMBERED)
-        self._looking: list[None] = []
+        self._checking: list[None] = []
         self._spared_until = -math.inf
         self._over = Wakeup()
 
     def end(self) -> None:
-        """Nobody looks any more: the process ends."""
+        """The process ends: do not check any more."""
         self._over()
 
     def closed(self, emitter: Emitter, identities: tuple[int, ...]) -> None:
         """A client, by its `id` and that of each producer that it wraps, was closed:
-        look in a while, if it was the last, and have `emitter` tell."""
+        check in a second, if it was the last, and report by `emitter`."""
         self._ours.extend(identities)
-        # The walk over every producer comes last: for each of a thousand closes it
-        # would cost more than all else of them. The last close finds no other.
+        # `_any_open` walks every producer, so it comes last: for each of a thousand
+        # closes it would cost more than all the rest.
         if (
-            self._looking
+            self._checking
             or self._closes.any
             or not emitter.listens("error.occurred")
             or SECONDARY
@@ -93,10 +95,10 @@ class LeakCheck:
             or self._any_open()
         ):
             return
-        self._looking.append(None)
-        self._submit(lambda: self._look(emitter))
+        self._checking.append(None)
+        self._submit(lambda: self._check(emitter))
 
-    def _look(self, emitter: Emitter) -> None:
+    def _check(self, emitter: Emitter) -> None:
         try:
             moves = self._closes.moves()
             if self._over.wait(PATIENCE):
@@ -108,7 +110,7 @@ class LeakCheck:
                 self._spared_until = clock.system_now() + SPARED
                 return
         finally:
-            self._looking.pop()
+            self._checking.pop()
         emitter.error(
             "producer.disconnect.incomplete",
             IncompleteDisconnectError(
@@ -120,9 +122,9 @@ class LeakCheck:
         )
 
     def _others(self) -> bool:
-        """Whether anybody else has a client in this process."""
+        """Whether the process has a client from outside the library."""
         ours = set(self._ours)
-        # `isinstance` would ask the object itself, and a dead weak proxy raises.
+        # `isinstance` would ask the object itself, and a dead weak proxy raises then.
         return any(
             issubclass(type(each), _CLIENTS) and id(each) not in ours
             for each in gc.get_objects()

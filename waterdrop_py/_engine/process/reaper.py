@@ -1,4 +1,4 @@
-"""Closes clients that have been idle, or open, for long enough."""
+"""The reaper thread: finds the clients that have been idle, or open, for too long."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 LINGER: Final = 3.0
-"""Seconds that the thread stays when nothing needs it."""
+"""Seconds that the thread stays when it has nothing to do."""
 RELIEF: Final = 0.05
-"""Seconds between two looks at the closers while jobs wait for one."""
+"""Seconds between two checks of the workers while jobs wait for one."""
 
 
 class Reapable(Protocol):
-    """What the reaper asks of a slot."""
+    """What the reaper asks of a connection."""
 
     def due_at(self) -> float | None:
         """When it falls due, in seconds on the clock; None when it cannot."""
 
     def restart_deadline(self) -> None:
-        """It was looked at, and is not due yet."""
+        """It was active since it was scheduled, and is not due yet."""
 
 
 class Schedule:
-    """Deadlines of slots: pure policy, no thread, no clock of its own."""
+    """The deadlines of connections. Pure policy: no thread, no clock of its own."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Reapable]] = []
@@ -42,8 +42,8 @@ class Schedule:
     def __len__(self) -> int:
         return len(self._wanted)
 
-    def look_at(self, connection: Reapable) -> None:
-        """Take the slot's deadline as it is now; without one, forget the slot."""
+    def add(self, connection: Reapable) -> None:
+        """Take over the deadline as it is now; without one, forget the connection."""
         due = connection.due_at()
         if due is None:
             self._wanted.pop(id(connection), None)
@@ -62,11 +62,11 @@ class Schedule:
         return self._heap[0][0] if self._heap else None
 
     def sweep(self, now: float) -> list[Reapable]:
-        """The slots that are due at `now`.
+        """The connections that are due at `now`.
 
-        A slot that was active meanwhile gets its new deadline instead, so that a
-        busy producer costs one look per timeout. A due slot is forgotten: it is
-        looked at again when it was closed, or when what refused it has ended.
+        One that was active meanwhile gets its new deadline instead, so a busy producer
+        costs one check per timeout. A due one is forgotten. It is scheduled again after
+        its close, or when the reason of a refusal has ended.
         """
         due: list[Reapable] = []
         while (first := self.next()) is not None and first <= now:
@@ -75,7 +75,7 @@ class Schedule:
             again = connection.due_at()
             if again is not None and again > now:
                 connection.restart_deadline()
-                self.look_at(connection)
+                self.add(connection)
             elif again is not None:
                 due.append(connection)
         return due
@@ -85,42 +85,44 @@ class Schedule:
 
 
 class Reaper:
-    """The thread around the schedule. It runs no user code and closes nothing:
+    """The thread around the schedule. It runs no user code and closes no client.
 
-    what is due goes to `disconnect_if_due`, which hands it to the workers. `look_at`
-    may be called from anywhere, also from signal handlers and finalizers.
+    `reschedule` may be called from anywhere, also from signal handlers and finalizers.
     """
 
     def __init__(
         self,
-        reap: Callable[[list[Reapable]], None],
-        relieve: Callable[[], bool],
+        close: Callable[[list[Reapable]], None],
+        check: Callable[[], bool],
     ) -> None:
-        self._reap = reap
-        self._relieve = relieve
+        """`close` is given what is due. `check` is called at each step, and says
+        whether to call it again soon, within RELIEF seconds."""
+        self._close = close
+        self._check = check
         self._inbox: Inbox[Reapable | None] = Inbox()
         self._schedule = Schedule()
         self._running = Claim()
         self._post = OnDemandThread("reaper", self._run)
-        self._resting = False
+        self._ending = False
         clock.on_jump(self.wake)
 
-    def look_at(self, connection: Reapable) -> None:
-        """The slot's deadline has changed: take note, and start if need be."""
+    def reschedule(self, connection: Reapable) -> None:
+        """The deadline of `connection` has changed: take it over, on the thread."""
         self._inbox.put(connection)
         if not self._running.taken:
             self._post.fill()
 
     def wake(self) -> None:
-        """Look at the clock again: it has jumped."""
+        """Read the clock again: it has jumped."""
         self._inbox.put(None)
 
-    def rest(self) -> None:
-        """End now, and not after the linger, unless there is a deadline.
+    def end_if_idle(self) -> None:
+        """End the thread now instead of after LINGER, unless there is a deadline.
 
-        Said in any case: the thread may be on its way (test_a_reaper_that_is_to_rest).
+        The thread may be starting, so it is told whether or not it runs
+        (test_a_reaper_that_is_told_to_end).
         """
-        self._resting = True
+        self._ending = True
         self._inbox.put(None)
 
     def _run(self) -> None:
@@ -134,34 +136,34 @@ class Reaper:
                 return
 
     def _step(self) -> bool:
-        """Sleep to the next deadline, hand over what is due; False to end."""
-        waiting = self._relieve()
+        """Sleep until the next deadline, hand over what is due; False to end."""
+        waiting = self._check()
         due = self._schedule.next()
         idle = due is None
-        if self._resting and not waiting and not self._inbox:
-            self._resting = False
+        if self._ending and not waiting and not self._inbox:
+            self._ending = False
             if idle:
                 return False
         wait: float | None = LINGER if due is None else max(0.0, due - clock.now())
         if due is not None and not clock.is_real():
-            wait = None if wait else 0.0  # somebody moves that clock, and rings
+            wait = None if wait else 0.0  # a test moves that clock, and wakes this
         if waiting:
             wait = RELIEF if wait is None else min(wait, RELIEF)
         if self._read(wait) or not idle or waiting:
-            victims = self._schedule.sweep(clock.now())
-            if victims:
-                self._reap(victims)
+            found = self._schedule.sweep(clock.now())
+            if found:
+                self._close(found)
             return True
         return False
 
     def _read(self, wait: float | None) -> bool:
-        """Take in what came, waiting at most `wait` seconds for the first."""
+        """Empty the inbox, waiting at most `wait` seconds for the first entry."""
         came = False
         with suppress(Empty):
             connection = self._inbox.get(wait)
             while True:
                 came = True
                 if connection is not None:
-                    self._schedule.look_at(connection)
+                    self._schedule.add(connection)
                 connection = self._inbox.get(0)
         return came

@@ -1,4 +1,4 @@
-"""What the process has one of: the registry, the poller, the reaper, the closers."""
+"""What the process has one of: the registry, the poller, the reaper, the workers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
 
 END: Final = 0.5
-"""Seconds that the exit waits for the library's threads, which end within milliseconds
-unless user code or a close that hangs holds one up."""
+"""Seconds that the exit waits for the library's threads. They end within milliseconds
+unless user code or a hanging close holds one up."""
 REST: Final = 0.1
-"""Seconds that the last `close()` waits for them."""
+"""Seconds that the last `close()` waits for the library's threads."""
 HELD_UP: Final = 0.02
-"""Seconds of one job after which it does not wait for its thread."""
+"""Seconds of one job after which the last `close()` does not wait for its thread."""
 
 
 class Registered(Reapable, Protocol):
@@ -50,8 +50,8 @@ class Part(Protocol):
     def reset(self) -> None:
         """Start afresh: this is a forked child."""
 
-    def look(self, now: float) -> list[Callable[[], None]]:
-        """The jobs that are due; asked once a second, with the real clock's seconds."""
+    def due_jobs(self, now: float) -> list[Callable[[], None]]:
+        """Called once a second, with `now` on the real clock: what a worker runs."""
 
 
 class _Reference(weakref.ref[Registered]):
@@ -84,22 +84,21 @@ class Runtime:
             part.reset()
         self._registry: dict[int, _Reference] = {}
         self._gone = self._forget  # one for all: a closure each takes 0.2 KB
-        # The exit handler has run: finalizers have nothing left to do.
+        # Whether the exit handler has run: finalizers do nothing then.
         self.ended = False
         self.fork_guard = ForkGuard()
         self.closes = Closes(self._submit)
         self.leak_check = LeakCheck(self.closes, self._holds_clients, self._submit)
         self.workers = Workers(self._run_on_poller)
         self.poller = Poller(self._report_slow, self._every_second, LOG.wanted)
-        self.reaper = Reaper(self._reap, self._tend)
+        self.reaper = Reaper(self._close, self._check)
 
     def add_part(self, part: Part) -> None:
-        """Reset `part` in a forked child, and ask it once a second what is due."""
+        """Reset `part` in a forked child, and run its jobs once a second."""
         self._parts.append(part)
 
     def on_due(self, close_due: Callable[[Any, list[Any]], None]) -> None:
-        """Call `close_due(runtime, connections)`, on the reaper, with those that are
-        due."""
+        """Call `close_due(runtime, connections)` on the reaper when some are due."""
         self._close_due = close_due
 
     def _submit(self, job: Callable[[], None]) -> None:
@@ -109,45 +108,45 @@ class Runtime:
         self.poller.do(_nothing)
 
     def end(self) -> None:
-        """Every producer is closed, and the process ends: so do the threads."""
+        """End the threads: every producer is closed, and the process ends."""
         self.ended = True
         self.leak_check.end()
-        self._rest()
+        self._end_threads()
         threads.end(END)
 
     @property
     def without_threads(self) -> bool:
-        """Whether what is sent is delivered then and there, for lack of a thread."""
+        """Whether no thread may start: each send waits until it is delivered."""
         return threads.forbidden()
 
-    def rest(self) -> None:
-        """A producer was closed: with the last one the threads end, at once.
+    def end_threads_if_unused(self) -> None:
+        """End the threads if the last producer was closed.
 
-        A sub-interpreter can only be ended without them: there it blocks for at most
-        END, and what the log holds back is said now. Else it blocks for at most REST,
-        and not for what holds a thread up, nor for one that stays for the log.
+        Blocks for at most REST seconds, and not for a thread that is held up or stays
+        for the log. A sub-interpreter can only be ended without threads: there it
+        blocks for at most END seconds, and writes what the log holds back.
         """
         if self.ended or not all(each.is_closed for each in self.registered()):
             return
         if SECONDARY:
             LOG.flush()
-        self._rest()
+        self._end_threads()
         if SECONDARY:
             threads.wait(END, lambda: False)
         else:
             threads.wait(REST, lambda: LOG.wanted() or self.workers.held_up(HELD_UP))
 
-    def _rest(self) -> None:
+    def _end_threads(self) -> None:
         for part in (self.reaper, self.poller, self.workers):
-            part.rest()
+            part.end_if_idle()
 
     def _wake_reaper(self) -> None:
-        self.reaper.wake()  # the present one: a forked child has another
+        self.reaper.wake()  # a forked child has another reaper
 
     # -- the registry ------------------------------------------------------
 
     def register(self, connection: Registered) -> None:
-        """Know a connection from its first open on."""
+        """Add a connection, at its first open. Again does no harm."""
         key, registry = id(connection), self._registry
         if key not in registry:
             reference = _Reference(connection, self._gone)
@@ -158,12 +157,12 @@ class Runtime:
         self._registry.pop(reference.key, None)
 
     def registered(self) -> list[Registered]:
-        """Every connection alive that has ever opened a client."""
+        """Every connection that has opened a client and is still referenced."""
         alive = [reference() for reference in list(self._registry.values())]
         return [connection for connection in alive if connection is not None]
 
     def count(self) -> int:
-        """How many they are, at most."""
+        """How many are registered."""
         return len(self._registry)
 
     def refresh(self) -> None:
@@ -172,15 +171,14 @@ class Runtime:
             connection.refresh()
 
     def clients(self) -> list[Client]:
-        """Every client of the library that is not destroyed, or is being closed."""
+        """Every client of the library that is not destroyed yet."""
         return [
             *(client for each in self.registered() for client in each.clients()),
             *self.closes.clients(),
         ]
 
     def _holds_clients(self) -> bool:
-        """Whether any producer of the library has a client that is not destroyed, or
-        is just getting one."""
+        """Whether a client of the library is open, opening or not destroyed yet."""
         return self.fork_guard.opening or any(
             connection.clients() for connection in self.registered()
         )
@@ -191,22 +189,22 @@ class Runtime:
         self.poller.do(job)
 
     def _every_second(self, clients: set[Client]) -> None:
-        """Say what is to be said of clients and of held lines. On the poller."""
+        """Check the clients, and write the log lines that are due. On the poller."""
         now = clock.system_now()
         jobs = REACH.look(clients, now)
         for part in self._parts:
-            jobs = [*jobs, *part.look(now)]
+            jobs = [*jobs, *part.due_jobs(now)]
         for job in jobs:
             self.workers.submit(job)
         LOG.speak()
 
-    def _reap(self, due: list[Reapable]) -> None:
+    def _close(self, due: list[Reapable]) -> None:
         self._close_due(self, due)
 
-    def _tend(self) -> bool:
-        """Look after closes and jobs; whether there are any. On the reaper."""
-        self.workers.relieve()
-        closing = self.closes.look()
+    def _check(self) -> bool:
+        """Check closes and jobs; whether there are any. On the reaper."""
+        self.workers.start_if_needed()
+        closing = self.closes.check()
         return closing or self.workers.waiting()
 
     def _report_slow(self, client: Client) -> None:
@@ -217,11 +215,11 @@ class Runtime:
 
 
 def _nothing() -> None:
-    """The poller wakes, and sees by itself what it has to do."""
+    """Wakes the poller, which finds out by itself what it has to do."""
 
 
 def _close_none(_: Any, __: list[Any]) -> None:
-    """Nothing falls due before a client is opened."""
+    """Connections fall due only after `on_due` was called."""
 
 
 RUNTIME: Final = Runtime()

@@ -1,4 +1,4 @@
-"""The threads that close clients, and run whatever may take long."""
+"""The worker threads: they close clients, and run other jobs that may take long."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 USUAL: Final = 4
-"""1000 clients due together are closed in 690 ms by one thread, in 490 ms by four,
-in 440 ms by sixteen."""
+"""Threads, unless some are held up. They close 1000 due clients in 490 ms; one thread
+takes 690 ms, sixteen take 440 ms."""
 STUCK: Final = 0.05
-"""Seconds after which a job no longer counts as about to end."""
+"""Seconds after which a job counts as held up."""
 LINGER: Final = 3.0
+"""Seconds that a thread stays when no job comes."""
 
 
 class Workers:
-    """Runs jobs on a few threads; on one more for each that is held up.
+    """Runs jobs on a few threads, and on one more for each that is held up.
 
-    A close that hangs, or a subscriber that sleeps, holds up its own thread and
-    nobody else's job. No lock: an inbox, and lists used with atomic operations.
+    A close that hangs, or a subscriber that sleeps, holds up its own thread and no
+    other job. No lock: an inbox, and lists used with atomic operations.
     """
 
     def __init__(self, elsewhere: Callable[[Callable[[], None]], None]) -> None:
+        """`elsewhere` runs a job where no thread can start."""
         self._elsewhere = elsewhere
         self._jobs: Inbox[Callable[[], None]] = Inbox()
         self._threads: list[object] = []
@@ -36,24 +38,24 @@ class Workers:
     def submit(self, job: Callable[[], None]) -> None:
         """Run `job` soon, on another thread. `job` must not raise."""
         self._jobs.put(job)
-        self.relieve()
+        self.start_if_needed()
 
-    def rest(self) -> None:
-        """Have the threads end now, and not after the linger."""
+    def end_if_idle(self) -> None:
+        """End the threads now instead of after LINGER."""
         for _ in tuple(self._threads):
-            self._jobs.put(_leave)
+            self._jobs.put(_end)
 
     def held_up(self, longer: float) -> bool:
-        """Whether a thread has been at one job for longer than that, in seconds."""
+        """Whether a thread has been at one job for more than `longer` seconds."""
         now = clock.system_now()
         return any(now - since > longer for _, since in tuple(self._busy))
 
     def waiting(self) -> bool:
-        """Whether a job has not been started; then call `relieve` again soon."""
+        """Whether a job has not begun; then call `start_if_needed` again soon."""
         return bool(self._jobs)
 
-    def relieve(self) -> None:
-        """Start a thread if jobs wait and those there are held up, or too few."""
+    def start_if_needed(self) -> None:
+        """Start a thread if jobs wait, and the threads are held up or too few."""
         if not self._jobs:
             return
         now = clock.system_now()
@@ -66,25 +68,25 @@ class Workers:
                 self._threads.append(me)
                 started = threads.start("closer", lambda: self._run(me))
             finally:
-                # A signal handler may have raised, before the thread began or after: a
-                # place that nobody fills would leave the jobs waiting for good, one
+                # A signal handler may have raised before the thread began, or after. A
+                # place without a thread would leave the jobs waiting for good; one
                 # thread more does no harm (test_a_torn_start_takes_no_place).
                 if not started:
-                    self._gone(me)
-            # A thread that waits for this very job, or for one behind it, is no help
-            # (test_a_thread_that_is_held_up_runs_nothing).
+                    self._forget(me)
+            # A thread that is blocked on this job, or on one queued behind it, cannot
+            # run it (test_a_thread_that_is_held_up_runs_nothing).
             if not started and len(self._threads) <= held_up:
                 self._hand_over()
 
-    def _gone(self, me: object) -> None:
+    def _forget(self, me: object) -> None:
         with suppress(ValueError):
             self._threads.remove(me)
 
     def _hand_over(self) -> None:
-        """No thread starts any more: at interpreter exit, from Python 3.12 on.
+        """No thread can start: at interpreter exit, from Python 3.12 on.
 
-        All that waits goes elsewhere: one that was left to a thread that was not held
-        up yet would be one behind for good (test_all_that_waits_is_handed_over).
+        All jobs go elsewhere. One that was left to a thread that is not held up yet
+        might wait for good (test_all_that_waits_is_handed_over).
         """
         with suppress(Empty):
             while True:
@@ -95,18 +97,18 @@ class Workers:
             while self._work(me):
                 pass
         finally:
-            self._gone(me)
-            # Out first, looked at the inbox second; `submit` puts first and counts
-            # second: one of the two sees the other.
-            self.relieve()
+            self._forget(me)
+            # This leaves the list and then reads the inbox; `submit` fills the inbox
+            # and then counts the list. One of the two sees the other.
+            self.start_if_needed()
 
     def _work(self, me: object) -> bool:
-        """Run the next job; False when none came for a while."""
+        """Run the next job; False when none came for LINGER seconds."""
         try:
             job = self._jobs.get(LINGER)
         except Empty:
             return False
-        if job is _leave:
+        if job is _end:
             return False
         entry = (me, clock.system_now())
         self._busy.append(entry)
@@ -117,5 +119,5 @@ class Workers:
         return True
 
 
-def _leave() -> None:
-    """What a thread that rests finds in place of a job."""
+def _end() -> None:
+    """Stands for a job, and ends the thread that takes it."""

@@ -1,1 +1,1 @@
-"""From what a user wrote to librdkafka's queue."""
+"""From a message to librdkafka's queue: validation, sending, the buffer, retries."""

@@ -36,7 +36,9 @@ def send_or_defer(dispatch: Dispatch, handle: DeliveryHandle, verb: str) -> None
     except ReentrantCallError:
         connection = dispatch.connection
         after = (
-            connection.when_free if connection.mine else connection.client.after_turn
+            connection.when_free
+            if connection.locked_here
+            else connection.client.after_turn
         )
         defer(dispatch, handle, verb, after, nullcontext)
 
@@ -60,7 +62,7 @@ def _inside(connection: Connection) -> bool:
     """Whether this thread is inside a call that a deferred message waits for."""
     return (
         connection.hooks.inside()
-        or connection.mine
+        or connection.locked_here
         or connection.client.poll_lock.held_here
         or in_deferred(connection)
     )

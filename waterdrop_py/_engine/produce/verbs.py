@@ -89,11 +89,10 @@ class Verbs:
         It takes the fast path then. A transaction of 100 messages takes 1.1 of a bare
         one's time that way, and 1.2 otherwise.
         """
-        return (
-            self._limit is None
-            and self._transactions is not None
-            and self._transactions.inside_open()
-        )
+        transactions = self._transactions
+        if transactions is None or self._limit is not None:
+            return False
+        return transactions.inside_open()
 
     def fail_transaction(self, error: BaseException) -> None:
         """A send was interrupted: its transaction, if there is one, is aborted."""
@@ -230,7 +229,6 @@ class Verbs:
         error = failure
         if not isinstance(failure, DeliveryTimeoutError):
             error = _many(failure, handles)
-            error.__cause__ = failure.__cause__ or failure
         self._emitter.error(verb, error, messages=sent)
         try:
             raise error
@@ -305,7 +303,6 @@ class Verbs:
                 error = _many(failure, dispatched)
                 sent = [each.message for each in handles]
                 self._emitter.error(verb, error, messages=sent)
-                error.__cause__ = failure.__cause__ or failure
                 try:
                     raise error
                 finally:
@@ -340,7 +337,7 @@ def about(message: Message) -> dict[str, Any]:
 
 
 def _many(failure: ProduceError, dispatched: list[DeliveryHandle]) -> ProduceManyError:
-    return ProduceManyError(
+    error = ProduceManyError(
         f"{failure.args[0]}; {len(dispatched)} messages were handed to librdkafka",
         code=failure.code,
         retriable=failure.retriable,
@@ -348,3 +345,5 @@ def _many(failure: ProduceError, dispatched: list[DeliveryHandle]) -> ProduceMan
         checklist=failure.checklist,
         dispatched=dispatched,
     )
+    error.__cause__ = failure.__cause__ or failure
+    return error

@@ -1,1 +1,1 @@
-"""The bounded close of a producer, the process's exit, and forks."""
+"""The bounded close of a producer, the exit of the process, and forks."""

@@ -1,4 +1,4 @@
-"""Processes that end without running what Python runs at exit."""
+"""Closing producers in child processes that run no exit handlers: fork pools, RQ."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _LAST: Final = -100
-"""Behind every finalizer of the user's own."""
+"""Priority: after every finalizer of the user's own."""
 
 
 def watch_exit() -> None:
-    """See to it that this process closes what it opened. Called at each open.
+    """Make sure that this process closes what it opens. Called at each open.
 
-    Four kinds of children run no atexit handlers. Those of multiprocessing before
-    Python 3.13 and those of billiard run finalizers of their own, which they clear as
-    they start. Those of Celery's prefork pool and RQ's work horses leave with
-    `os._exit`. So each is asked for it at the first open in each process.
+    Four kinds of children run no atexit handlers. Those of multiprocessing (before
+    Python 3.13) and of billiard run finalizers of their own, which they clear when they
+    start. Those of Celery's prefork pool and RQ's work horses leave with `os._exit`. So
+    a handler is registered with each at the first open in each process.
     """
     pid = os.getpid()
-    for name, ask in _ASKED.items():
+    for name, register in _REGISTER.items():
         module = sys.modules.get(name)
         if module is not None and _watched.get(name) != pid:
             _watched[name] = pid
-            ask(module)
+            register(module)
 
 
 # -- multiprocessing -----------------------------------------------------------
 
 
-def _ask_multiprocessing(utilities: ModuleType) -> None:
+def _register_multiprocessing(utilities: ModuleType) -> None:
     utilities.Finalize(None, _at_child_exit, exitpriority=_LAST)
 
 
 def _at_child_exit() -> None:
     """At the end of a multiprocessing process, before its other threads have ended.
 
-    Those may still send, and an executor's idle ones are told to end only after this.
-    So a thread that the process waits for, as it does for them, comes behind them
-    (test_a_child_with_an_idle_executor).
+    Those may still send, and the idle threads of an executor are told to end only after
+    this. So a thread that is no daemon waits for them and then closes. The process
+    waits for that thread (test_a_child_with_an_idle_executor).
     """
     process = sys.modules.get("multiprocessing.process")
     if process is None or process.parent_process() is None:
-        return  # the main process has its atexit handler
+        return  # the main process runs its atexit handler
     if threads.lasting():
         threads.start_lasting("exit", _close_behind_others)
     else:
@@ -68,12 +68,12 @@ def _close_behind_others() -> None:
 # -- billiard and Celery -------------------------------------------------------
 
 
-def _ask_billiard(utilities: ModuleType) -> None:
+def _register_billiard(utilities: ModuleType) -> None:
     utilities.Finalize(None, _at_billiard_exit, exitpriority=_LAST)
 
 
 def _at_billiard_exit() -> None:
-    """At the end of a billiard process, which waits for no other thread."""
+    """At the end of a billiard process, which does not wait for other threads."""
     process = sys.modules.get("billiard.process")
     if process is None:
         return
@@ -82,15 +82,15 @@ def _at_billiard_exit() -> None:
         close_all()
 
 
-def _ask_celery(signals: ModuleType) -> None:
-    # Behind the receivers that the application has connected until now; a connection
-    # that was made before the fork would be in front of them.
+def _register_celery(signals: ModuleType) -> None:
+    # After the receivers that the application has connected by now. A receiver that was
+    # connected before the fork would come before them.
     signals.worker_process_shutdown.disconnect(_at_pool_exit)
     signals.worker_process_shutdown.connect(_at_pool_exit, weak=False)
 
 
 def _at_pool_exit(**_: object) -> None:
-    """At the end of a Celery pool's process, which waits for no other thread."""
+    """At the end of a Celery pool's process, which does not wait for other threads."""
     if _watched.get("celery.signals") == os.getpid():
         close_all()
 
@@ -98,11 +98,11 @@ def _at_pool_exit(**_: object) -> None:
 # -- RQ ------------------------------------------------------------------------
 
 
-def _ask_rq(module: ModuleType) -> None:
-    """Deliver what a job has sent before RQ says how it ended.
+def _register_rq(module: ModuleType) -> None:
+    """Deliver what a job has sent before RQ stores how it ended.
 
-    The work horse leaves with `os._exit` as soon as that is said. Its class is wrapped,
-    and not what runs the job: this may be called from inside the very job.
+    The work horse leaves with `os._exit` right after that. The methods of its class are
+    wrapped, because this may be called from inside the very job.
     """
     for name in _ENDS_OF_JOBS:
         for kind in (*module.Worker.__mro__, *_kinds_of(module.Worker)):
@@ -131,13 +131,13 @@ def _closing_first(end: Callable[..., Any]) -> Callable[..., Any]:
 _WRAPPED: Final = "_waterdrop_py_closes_first"
 _ENDS_OF_JOBS: Final = ("handle_job_success", "handle_job_failure", "handle_job_retry")
 
-_ASKED: Final[dict[str, Callable[[ModuleType], None]]] = {
-    "multiprocessing.util": _ask_multiprocessing,
-    "billiard.util": _ask_billiard,
-    "celery.signals": _ask_celery,
-    "rq.worker": _ask_rq,
+_REGISTER: Final[dict[str, Callable[[ModuleType], None]]] = {
+    "multiprocessing.util": _register_multiprocessing,
+    "billiard.util": _register_billiard,
+    "celery.signals": _register_celery,
+    "rq.worker": _register_rq,
 }
 _watched: Final[dict[str, int]] = {}
-"""Which process has asked, by the module that was asked."""
+"""The id of the process that has registered a handler, by module."""
 
 before_each_open(watch_exit)

@@ -1,4 +1,4 @@
-"""The bounded end of a producer."""
+"""The bounded close of a producer: deliver, give up the rest, close the client."""
 
 from __future__ import annotations
 
@@ -26,24 +26,23 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.connection.hooks import Closing
 
 GRACE: Final = 0.25
-"""Seconds, after the bound, for the reports of what was purged; and as much again
-for the native close: `close` returns within its timeout + 0.5 s."""
+"""Seconds after the bound for the reports of purged messages, and as many again for the
+native close: `close` returns within its timeout + 0.5 s."""
 PER_MESSAGE: Final = 0.000_005
-"""Seconds more for each message beyond FREE: each one's report is served."""
+"""Additional seconds for each message beyond FREE: its report has to be served."""
 FREE: Final = 100_000
 GIVEN_UP: Final = 0.000_012
-"""Seconds that a message costs which is purged and accounted for: 4 us for the purge
-and its report and 3 us for its place in the `DrainReport`, measured on an idle machine,
-and as much again for a busy one."""
+"""Seconds that a purged message costs: 4 us for the purge and its report, and 3 us for
+its place in the `DrainReport`, on an idle machine; about twice that on a busy one."""
 _LONGEST_WAIT: Final = 60.0
-"""Seconds of one wait: a signal handler that raises may keep a bell from ringing."""
+"""Seconds of one wait: a signal handler that raises may prevent a wake-up."""
 
 
 def begin(connection: Connection, timeout: float, *, force: bool = False) -> None:
     """Hand the buffer over, and refuse senders from then on.
 
-    `close` does the rest, by the same deadline; and all of it, when this thread is
-    inside a call that has to end first.
+    `close` does the rest, by the same deadline. Inside a call that has to end first,
+    this does nothing, and `close` does all of it.
     """
     if connection.shutdown is None and not _inside(connection):
         deadline = clock.system_now() + timeout
@@ -58,8 +57,8 @@ def _begin(connection: Connection, deadline: float) -> Closing | None:
 
 
 def _hand_over(connection: Connection, deadline: float, *, force: bool) -> None:
-    """One thread hands over, and the others that close wait for it: were senders
-    refused meanwhile, so would be the rest of the buffer
+    """Hand the buffer over. One thread does, and others that close wait for it: if they
+    refused senders meanwhile, the rest of the buffer would be refused too
     (test_a_buffer_at_the_end_of_a_process)."""
     if connection.hooks.before_close is None:
         return
@@ -93,11 +92,11 @@ def close(connection: Connection, timeout: float, *, force: bool) -> DrainReport
         _hand_over(connection, deadline, force=force)
     shutdown = connection.shutdown or _begin(connection, deadline)
     if shutdown is None:
-        # This thread, or one that takes longer than `timeout`, is opening the
-        # client: whoever it is goes on with the close when that has ended.
+        # This thread, or one that takes longer than `timeout`, is opening the client.
+        # It closes the producer after that.
         connection.when_free(lambda: _close_elsewhere(connection, timeout, force=force))
         return DrainReport(complete=False)
-    shutdown.hurry(clock.system_now() if force else deadline)
+    shutdown.shorten(clock.system_now() if force else deadline)
     if shutdown.must_not_wait():
         connection.runtime.workers.submit(lambda: _run(shutdown, force=force))
         return shutdown.progress()
@@ -117,22 +116,23 @@ def combined(reports: list[DrainReport]) -> DrainReport:
 
 
 def _inside(connection: Connection) -> bool:
-    """Whether this thread is inside a callback or a step of the slot's own."""
+    """Whether this thread is inside a callback or a step of the connection."""
     client, accounting = connection.client, connection.reports.accounting
     if accounting is not None and accounting.runner == get_ident():
-        return True  # it interrupted the hand-over of the buffer
+        return True  # the call interrupted the hand-over of the buffer
     return (
         connection.hooks.inside()
-        or connection.mine
+        or connection.locked_here
         or client.poll_lock.held_here
         or borrows_here(client) > 0
     )
 
 
 def abandon(connection: Connection) -> None:
-    """The producer of `connection` was dropped without a close: deliver, then close.
+    """Have a worker close the producer of `connection`, which was dropped without
+    `close()`.
 
-    Called by a finalizer, which may run anywhere: it only hands over.
+    Called by a finalizer, which may run anywhere: it neither blocks nor takes a lock.
     """
     check()
     client = connection.ledger.book[1]
@@ -155,8 +155,8 @@ def _close_elsewhere(connection: Connection, timeout: float, *, force: bool) -> 
     me = get_ident()
 
     def job() -> None:
-        # When no thread can be started it is run here, inside of the very call that has
-        # to end first: it waits for the next one (test_a_close_without_any_thread).
+        # Where no thread can start, this runs inside the very call that has to end
+        # first. It is left to the next call (test_a_close_without_any_thread).
         if get_ident() == me and _inside(connection):
             connection.runtime.poller.do_next(job)
         else:
@@ -166,15 +166,15 @@ def _close_elsewhere(connection: Connection, timeout: float, *, force: bool) -> 
 
 
 def _run(shutdown: Closing, *, force: bool) -> None:
-    """Go on with a close on a worker, where no thread waits for an answer."""
+    """Run a close on a worker, which does not need to know whether it ran."""
     shutdown.run(force=force)
 
 
 class Shutdown:
-    """A close in progress, of which there is one per producer.
+    """The close of one producer.
 
-    `_right.pop` decides which thread does it; it is given back when a Ctrl-C
-    interrupts that thread, and a closer goes on.
+    `_right.pop` decides which thread runs it. If a Ctrl-C interrupts that thread, the
+    right is given back, and a worker continues.
     """
 
     def __init__(
@@ -195,17 +195,17 @@ class Shutdown:
             client.observe_reports()
 
     def must_not_wait(self) -> bool:
-        """Whether the close would wait for the very call that it interrupted."""
+        """Whether the calling thread would wait for the call that it interrupted."""
         client, teardown = self._client, self._connection.teardown
         me = get_ident()
         if teardown is not None:
-            teardown.nudge()
+            teardown.retry_if_stuck()
             if teardown.thread == me or teardown.client.poll_lock.held_here:
                 return True
         if self._report is not None:
             return False
         if self._runner == me:
-            return True  # a subscriber of an event of this very close
+            return True  # inside a subscriber of an event of this very close
         if client is None:
             return False
         pinned = any(pin.thread == me for pin in tuple(client.pins))
@@ -234,7 +234,7 @@ class Shutdown:
             self._close(force=force)
         except BaseException:
             if self._report is None:
-                self._runner = None  # else its next close() would not wait
+                self._runner = None  # otherwise its next close() would not wait
                 self._right.append(None)
                 self._connection.runtime.workers.submit(lambda: _run(self, force=force))
             raise
@@ -246,8 +246,8 @@ class Shutdown:
             self._announced = True
             emitter.emit("producer.closing")
         if connection.hooks.before_close is not None:
-            # Who was about to append as the senders were refused has done so by now,
-            # or looks again (test_a_message_buffered_as_the_producer_closes).
+            # A thread that was appending as senders were refused has done so by now,
+            # or checks again (test_a_message_buffered_as_the_producer_closes).
             now = clock.system_now()
             self._drain.unsent += connection.hooks.before_close(now, force=True)
         if self._client is not None:
@@ -269,10 +269,10 @@ class Shutdown:
                 wakeup()
 
     def _log_what_was_given_up(self, report: DrainReport) -> None:
-        """One line for all, where no function of the user's hears of each message."""
+        """Log one line for all, if no subscriber is told of each message."""
         emitter = self._connection.emitter
-        said = self._connection.reports.exiting or emitter.listens("error.occurred")
-        if report.undelivered and not said:
+        logged = self._connection.reports.exiting or emitter.listens("error.occurred")
+        if report.undelivered and not logged:
             error = ProduceError(
                 "given up by the close of the producer, at its bound (purge_queue)",
                 code="purge_queue",
@@ -280,12 +280,12 @@ class Shutdown:
             about = {"messages": report.undelivered}
             LOG.error(emitter, "librdkafka.dispatch_error", error, about)
 
-    def hurry(self, deadline: float) -> None:
-        """A later `close` has less time, or none: nobody waits any longer than that."""
+    def shorten(self, deadline: float) -> None:
+        """End no later than at `deadline`: a later `close` has less time."""
         self._deadline = min(self._deadline, deadline)
 
     def _flush(self, client: Client) -> None:
-        # What is left is purged afterwards, and each of its reports takes time.
+        # What is left is purged afterwards, and serving its reports takes time.
         reserve = max(0.0, min(FREE, client.in_flight()) * GIVEN_UP - GRACE)
 
         def over() -> bool:
@@ -320,8 +320,8 @@ class Shutdown:
     def _begin(self, teardown: Teardown) -> None:
         client, workers = teardown.client, self._connection.runtime.workers
         if client.pins:
-            # Somebody is inside `native()` beyond the bound, and must not find the
-            # client destroyed: it is when they leave.
+            # A block of `native()` lasts beyond the bound. The client must not be
+            # destroyed before its end.
             client.pins.on_last(lambda: workers.submit(teardown.run))
         else:
             teardown.begin()

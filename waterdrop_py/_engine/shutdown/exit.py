@@ -1,4 +1,4 @@
-"""What happens to producers that are still open when the process ends."""
+"""Closing the producers that are still open when the process ends."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from waterdrop_py._engine.shutdown.exit_report import EXIT
 def close_all() -> None:
     """Close every producer that is still open, each within its `close_timeout`.
 
-    All stop taking messages at once and deliver side by side, so together they take
-    as long as the slowest. Then the library's threads end, and what is sent from now on
-    is delivered then and there (`late.py`). Idempotent.
+    All refuse messages at once and deliver at the same time, so together they take as
+    long as the slowest. Then the library's threads end, and each later send blocks
+    until it is delivered (`connection/late.py`). Idempotent.
     """
     check()
     try:
@@ -33,7 +33,7 @@ def _close_each() -> None:
     ]
     EXIT.begin(connections)
     for connection in connections:
-        if connection.shutdown is None:  # else the user closes it, for good
+        if connection.shutdown is None:  # otherwise the user closes it, for good
             connection.hooks.reopen_with(partial(reopen, connection))
         close.begin(connection, connection.close_timeout)
     for connection in connections:
@@ -48,5 +48,5 @@ def _close_each() -> None:
 
 
 def install() -> None:
-    """Register the handler; once, when the library is imported."""
+    """Register the exit handler; once, when the library is imported."""
     atexit.register(close_all)

@@ -1,4 +1,4 @@
-"""What the log says of the wait at the process's end, and of what was given up."""
+"""The log lines about the wait at the process's end, and about what was given up."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.reports.accounting import DrainReport
 
 LONG: Final = 1.0
-"""Seconds of a wait that is worth a line."""
+"""Seconds of a wait after which it is logged."""
 _NAMED: Final = 5
-"""Producers and topics that a line names; more are counted."""
+"""Producers and topics that a line names; the others are counted."""
 
 
 class ExitReport:
-    """Says that the process waits, as soon as the wait is long, and what it gave up.
+    """Logs that the process waits, once the wait is long, and what it gave up.
 
-    `look` is called once a second by the poller, also while the main thread waits.
+    `due_jobs` is called once a second by the poller, also while the main thread waits.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class ExitReport:
         self._since = 0.0
 
     def begin(self, connections: Sequence[Connection]) -> None:
-        """The process ends and waits for these."""
+        """The process ends, and waits for these."""
         self._since = clock.system_now()
         for connection in connections:
             connection.reports.say_once(True)
@@ -49,18 +49,18 @@ class ExitReport:
             self._connections = list(connections)
             connections[0].runtime.poller.sweep_by(self._since + LONG)
 
-    def look(self, now: float) -> list[Callable[[], None]]:
-        """The job that says so, once the wait is long."""
+    def due_jobs(self, now: float) -> list[Callable[[], None]]:
+        """The job that logs the wait, once it is long."""
         connections = self._connections
         if not connections or now < self._since + LONG:
             return []
         self._connections = []
-        # The text is of now: the job may wait for a thread until all is given up.
+        # The text is made now: the job may wait for a thread until all is given up.
         text = _sentence(connections)
         return [partial(LOG.say, connections[0].emitter, logging.WARNING, text)]
 
     def gave_up(self, connection: Connection, report: DrainReport) -> None:
-        """Say what of a producer was not delivered, if anything."""
+        """Log what of a producer was not delivered, if anything."""
         if report.complete and not report.undelivered:
             return
         who = f"producer {connection.emitter.producer_id!r}"
@@ -84,8 +84,8 @@ class ExitReport:
             )
 
     def end(self) -> None:
-        """The wait is over; whatever was held back is said."""
-        for job in self.look(clock.system_now()):  # no thread did, so late in the exit
+        """The wait is over: log what was held back."""
+        for job in self.due_jobs(clock.system_now()):  # no thread can, this late
             job()
         self._connections = []
         LOG.flush()

@@ -2,7 +2,8 @@
 
 The hooks run for `os.fork`, for multiprocessing's fork and for
 `subprocess(preexec_fn=)`; not for a plain subprocess, nor for spawn. A fork in C runs
-none of them: the child's part is made up for by its first verb (`unhooked.py`).
+none of them; the first verb in the child does what the child's hook does
+(`concurrency/unhooked_forks.py`).
 """
 
 from __future__ import annotations
@@ -32,31 +33,31 @@ BUDGET: Final = 0.25
 """Seconds that a fork waits for closes, opens and requests for metadata in all."""
 _TICK: Final = 0.001
 _IMPORTS: Final = ("ctypes", "confluent_kafka.admin")
-"""What the child imports in `_leak`, and what a request for metadata does."""
+"""What the child imports in `_leak`, and what a request for metadata imports."""
 
 
 class Fork:
-    """The three hooks. No lock; what has to wait is bounded by BUDGET."""
+    """The three hooks. No lock; a fork waits for at most BUDGET."""
 
     def __init__(self) -> None:
         self._batches: list[TeardownBatch] = []
 
     def before(self) -> None:
-        """Close what is safely idle, so that the child inherits none of its sockets."""
+        """Close what is idle, so that the child inherits none of its sockets."""
         deadline = clock.system_now() + BUDGET
         connections = every_connection()
         if not connections:
             return
-        # The child may not be able to import any more. Where a library thread is in the
-        # middle of such an import, this waits for its end: else the child has a part of
-        # the module for good (test_fork_in_the_middle_of_an_import).
+        # The child may not be able to import any more. If a library thread is in the
+        # middle of such an import, this waits for its end. Otherwise the child has a
+        # part of the module for good (test_fork_in_the_middle_of_an_import).
         for name in _IMPORTS:
             importlib.import_module(name)
-        RUNTIME.fork_guard.shut(deadline)
+        RUNTIME.fork_guard.begin_fork(deadline)
         due = _due(connections, deadline)
         if not due:
             return
-        # One place more than clients: its subscribers hear of it after the fork.
+        # Silent: subscribers are told after the fork.
         emitters = [connection.emitter for connection in due]
         batch = batch_of(RUNTIME, emitters, silent=True)
         self._batches.append(batch)
@@ -71,13 +72,13 @@ class Fork:
             teardown.wait_until(deadline)
 
     def after_in_parent(self) -> None:
-        """Let opens go on, and tell of what was closed."""
-        RUNTIME.fork_guard.open_again()
+        """Let opens continue, and announce what was closed."""
+        RUNTIME.fork_guard.end_fork()
         while self._batches:
             self._batches.pop().skip()
 
     def after_in_child(self) -> None:
-        """Start afresh: nothing of the parent's is touched, or ever destroyed."""
+        """Start afresh: nothing of the parent's is used, or ever destroyed."""
         connections = every_connection()
         self._batches.clear()
         watchers.WATCHED.clear()
@@ -91,9 +92,9 @@ class Fork:
 
 
 def _due(connections: Sequence[Connection], deadline: float) -> list[Connection]:
-    """What is idle enough and has no native call in progress.
+    """The connections whose clients are idle long enough and in no native call.
 
-    A client would be destroyed behind such a call. The library's own requests for
+    A client would be destroyed only after such a call. The library's own requests for
     metadata are waited for (test_a_fork_waits_for_a_request_of_the_librarys_own).
     """
     idle = [connection for connection in connections if _idle_enough(connection)]
@@ -115,15 +116,15 @@ def _idle_enough(connection: Connection) -> bool:
 
 
 def _leak(client: Client) -> None:
-    """Never let the inherited client be destroyed: its threads are the parent's, and
-    a destroy that joins them would hang, even at the child's exit."""
+    """Keep the inherited client from ever being destroyed. Its threads are the
+    parent's: a destroy would join them and hang, even at the child's exit."""
     import ctypes
 
     native = client.native
     if native is not None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(native))
     client.observe_reports()
-    client.arrived.clear()  # the parent settles it
+    client.arrived.clear()  # the parent settles that
     client.drop_native()
     client.give_up(
         ProduceError(

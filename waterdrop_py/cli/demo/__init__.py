@@ -1,1 +1,1 @@
-"""`waterdrop demo`: idle producers of this library beside bare ones."""
+"""`waterdrop demo`: this library's producers while idle, compared with bare ones."""

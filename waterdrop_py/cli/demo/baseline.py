@@ -1,4 +1,4 @@
-"""Bare confluent_kafka clients in the same run, to compare with."""
+"""Bare confluent_kafka clients, measured in the same run for comparison."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from waterdrop_py.cli.demo.cluster import QUIET
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py.cli.demo.cluster import Stage
-    from waterdrop_py.cli.demo.usage import Holding, Holdings
+    from waterdrop_py.cli.demo.cluster import Target
+    from waterdrop_py.cli.demo.usage import Resources, Usage
 
 KEY: Final = b"bare"
-"""Tells the messages of bare clients from ours in the same topic."""
+"""The key of the messages of bare clients, which share the topic."""
 DELIVERY_SECONDS: Final = 10.0
+"""Seconds to wait for a report."""
 
 
 class BareClient:
-    """A `confluent_kafka.Producer` as one would use it oneself."""
+    """A `confluent_kafka.Producer` as an application would use it."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._topic = stage.topic
-        self._client = confluent_kafka.Producer({**stage.kafka(), **QUIET})
+    def __init__(self, target: Target) -> None:
+        self._topic = target.topic
+        self._client = confluent_kafka.Producer({**target.kafka(), **QUIET})
 
     def deliver(self, partition: int) -> None:
         """Send a message, and poll until its report has come.
 
-        Raises `KafkaException` when it was not delivered, `TimeoutError` when the
-        report did not come within 10 s.
+        Raises `KafkaException` if it was not delivered, and `TimeoutError` if there was
+        no report within 10 s.
         """
         outcome: list[Any] = []
         self._client.produce(
@@ -54,15 +55,15 @@ class BareClient:
             raise KafkaException(outcome[0])
 
     def close(self) -> None:
-        """Close it; at once, because everything was delivered."""
+        """Close it at once: everything was delivered."""
         self._client.purge()
         self._client.close()
 
 
-def first_delivery_ms(stage: Stage) -> float:
-    """How long a new client takes from its constructor to its first report, in ms."""
+def first_delivery_ms(target: Target) -> float:
+    """Milliseconds from the constructor of a new client to its first report."""
     started = time.perf_counter()
-    client = BareClient(stage)
+    client = BareClient(target)
     try:
         client.deliver(0)
         return (time.perf_counter() - started) * 1000
@@ -71,21 +72,21 @@ def first_delivery_ms(stage: Stage) -> float:
 
 
 def held_while_idle(
-    stage: Stage, count: int, holdings: Holdings, wait: Callable[[float], object]
-) -> Holding | None:
-    """What `count` clients hold that have sent to every partition and then idle.
+    target: Target, count: int, usage: Usage, wait: Callable[[float], object]
+) -> Resources | None:
+    """What `count` clients hold that have sent to every partition and are idle.
 
     `wait` is called with seconds.
     """
-    before = holdings.above_baseline()
+    before = usage.above_baseline()
     clients: list[BareClient] = []
     try:
         for _ in range(count):
-            clients.append(BareClient(stage))
-            for partition in range(stage.partitions):
+            clients.append(BareClient(target))
+            for partition in range(target.partitions):
                 clients[-1].deliver(partition)
         wait(0.3)
-        after = holdings.above_baseline()
+        after = usage.above_baseline()
     finally:
         for client in clients:
             client.close()

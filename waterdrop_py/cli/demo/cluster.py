@@ -1,4 +1,4 @@
-"""Where the demo plays: the embedded cluster, or a cluster of the user's."""
+"""The cluster and topic of the demo: the embedded cluster, or one of the user's."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ PARTITIONS: Final = 3
 REACH_SECONDS: Final = 4.0
 ADMIN_SECONDS: Final = 5.0
 MESSAGE_SECONDS: Final = 5
-"""After which a message has failed."""
+"""Seconds after which a message has failed."""
 QUIET: Final = {"log_level": 0}
-"""The admin client and bare producers would write to stderr."""
+"""Keeps the admin client and bare producers from writing to stderr."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A topic of the demo's own.
+class Target:
+    """The topic that the demo sends to.
 
     Attributes:
-        bootstrap_servers: of the cluster.
-        topic: a name that nothing else uses.
-        partitions: how many the topic has.
+        bootstrap_servers: those of the cluster.
+        topic: its name, which is unique.
+        partitions: how many partitions it has.
         what: the cluster, in words.
     """
 
@@ -45,7 +45,7 @@ class Stage:
     what: str
 
     def kafka(self) -> dict[str, Any]:
-        """The properties of every producer here, waterdrop's and bare alike."""
+        """The properties of every producer of the demo, bare ones included."""
         return {
             "bootstrap.servers": self.bootstrap_servers,
             "linger.ms": 0,
@@ -55,24 +55,24 @@ class Stage:
 
 
 @contextmanager
-def open_stage(
+def open_target(
     bootstrap_servers: str | None, say: Callable[[str], None]
-) -> Iterator[Stage]:
-    """Set up a cluster or reach the given one, create a topic, and clear up after.
+) -> Iterator[Target]:
+    """Start a cluster or reach the given one, create a topic, and delete it at the end.
 
-    `say` takes what the user should know. Blocks for at most 4 s to reach a cluster
-    and 5 s to create the topic.
+    `say` is called with what the user should know. Blocks for at most 4 s to reach a
+    cluster and 5 s to create the topic.
 
     Raises:
         BrokerUnreachableError: no broker answered, with a checklist.
-        ConfigurationInvalidError: the servers are not what librdkafka takes.
-        ProduceError: the topic could be created neither by us nor by the cluster.
+        ConfigurationInvalidError: librdkafka refuses `bootstrap_servers`.
+        ProduceError: neither the demo nor the cluster could create the topic.
     """
     topic = f"waterdrop-demo-{uuid.uuid4().hex[:12]}"
     if bootstrap_servers is None:
         with EmbeddedCluster(brokers=BROKERS) as cluster:
             cluster.create_topic(topic, PARTITIONS)
-            yield Stage(
+            yield Target(
                 cluster.bootstrap_servers,
                 topic,
                 PARTITIONS,
@@ -86,7 +86,7 @@ def open_stage(
             say(f"could not create {topic} ({refusal}): left to the cluster")
         partitions = probe.partition_count(topic)
     try:
-        yield Stage(bootstrap_servers, topic, partitions, bootstrap_servers)
+        yield Target(bootstrap_servers, topic, partitions, bootstrap_servers)
     finally:
         kept = refusal or _delete(bootstrap_servers, topic)
         if kept is not None:
@@ -94,7 +94,7 @@ def open_stage(
 
 
 def _create(servers: str, topic: str) -> str | None:
-    """Create the topic; None, or why that was not possible."""
+    """Create the topic; returns why that failed, or None."""
     admin = AdminClient({"bootstrap.servers": servers, **QUIET})
     created = admin.create_topics(
         [NewTopic(topic, num_partitions=PARTITIONS)], operation_timeout=ADMIN_SECONDS
@@ -103,7 +103,7 @@ def _create(servers: str, topic: str) -> str | None:
 
 
 def _delete(servers: str, topic: str) -> str | None:
-    """Delete the topic; None, or why that was not possible."""
+    """Delete the topic; returns why that failed, or None."""
     admin = AdminClient({"bootstrap.servers": servers, **QUIET})
     return _outcome(admin.delete_topics([topic])[topic])
 

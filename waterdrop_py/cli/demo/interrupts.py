@@ -1,4 +1,4 @@
-"""Ctrl-C, taken at moments of our own choosing."""
+"""Ctrl-C, raised only where the demo can stop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 class Interrupts:
     """A context manager in which Ctrl-C is noted, and raised by `check`.
 
-    Raised by the signal itself, it may land in a delivery callback, which costs that
-    message its report, and confluent-kafka may turn it into a `SystemError`. The
-    second Ctrl-C is raised at once. Where SIGINT has another handler, or is ignored,
-    it stays so. For the main thread only.
+    Raised by the signal itself, it might interrupt a bare client's delivery callback,
+    which loses that report; or confluent-kafka might turn it into a `SystemError`. A
+    second Ctrl-C is raised at once. Another handler of SIGINT is left in place. For the
+    main thread only.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The producers of the demo, what they have sent, and what happened to them."""
+"""The producers of the demo: what they have sent, and their events."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from waterdrop_py.testing import allow_short_idle_timeouts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from waterdrop_py.cli.demo.cluster import Stage
+    from waterdrop_py.cli.demo.cluster import Target
     from waterdrop_py.monitor import Event
 
 CLOSE_MS: Final = 2_000
 
 
-class Happening(NamedTuple):
-    """An event, when it came (seconds since the start), and whose it is."""
+class TimedEvent(NamedTuple):
+    """An event, with its time in seconds since the start and its producer's name."""
 
     at: float
     name: str
@@ -32,25 +32,25 @@ class Happening(NamedTuple):
         return f"{self.name:<8} {_told(self.event)}"
 
 
-class Player:
-    """One producer, with what it has sent. Its events go to `news`, if there is one.
+class DemoProducer:
+    """One producer, and what it has sent. Its events go to `news`, if there is one.
 
     Attributes:
-        sent: the payload of each message that was accepted, each different.
-        late_ms: for each idle disconnect, milliseconds beyond the deadline.
+        sent: the payload of each accepted message; no two are equal.
+        late_ms: milliseconds after the deadline, for each idle disconnect.
     """
 
     def __init__(
-        self, name: str, stage: Stage, idle_ms: int, news: News | None
+        self, name: str, target: Target, idle_ms: int, news: EventQueue | None
     ) -> None:
         self.name = name
         self.sent: list[bytes] = []
         self.late_ms: list[float] = []
-        self._stage = stage
+        self._target = target
         with allow_short_idle_timeouts():
             config = Config(
                 id=name,
-                kafka=stage.kafka(),
+                kafka=target.kafka(),
                 idle_disconnect_timeout=idle_ms,
                 max_wait_timeout=10_000,
                 close_timeout=CLOSE_MS,
@@ -71,18 +71,20 @@ class Player:
     def deliver(self, partition: int) -> None:
         """Send a message and wait for its report. Raises `ProduceError`."""
         payload = self._next()
-        self.producer.produce_sync(self._stage.topic, payload, partition=partition)
+        self.producer.produce_sync(self._target.topic, payload, partition=partition)
         self.sent.append(payload)
 
     def send(self, count: int) -> None:
-        """Send messages, in turn to each partition, and wait for nothing.
+        """Send messages to the partitions in turn, without waiting.
 
         Raises `ProduceError` when one is not accepted.
         """
         for _ in range(count):
             payload = self._next()
-            partition = len(self.sent) % self._stage.partitions
-            self.producer.produce_async(self._stage.topic, payload, partition=partition)
+            partition = len(self.sent) % self._target.partitions
+            self.producer.produce_async(
+                self._target.topic, payload, partition=partition
+            )
             self.sent.append(payload)
 
     def _next(self) -> bytes:
@@ -94,23 +96,23 @@ class Player:
             self.late_ms.append(event["idle_ms"] - timeout_ms)
 
 
-class News:
+class EventQueue:
     """Events on their way from the library's threads to the screen."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._queue: SimpleQueue[Happening] = SimpleQueue()
+        self._queue: SimpleQueue[TimedEvent] = SimpleQueue()
 
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.monotonic() - self._started
 
     def put(self, name: str, event: Event) -> None:
         """Add an event; callable from any thread."""
-        self._queue.put(Happening(self.seconds(), name, event))
+        self._queue.put(TimedEvent(self.seconds(), name, event))
 
-    def take(self) -> Iterator[Happening]:
-        """Everything that has come since the last time."""
+    def take(self) -> Iterator[TimedEvent]:
+        """Take all events that have come since the last call."""
         while True:
             try:
                 yield self._queue.get_nowait()

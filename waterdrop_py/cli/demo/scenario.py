@@ -1,4 +1,4 @@
-"""`waterdrop demo`: the main job, live, measured, and checked by reading it back."""
+"""What `waterdrop demo` does, step by step, and what it measures."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 from confluent_kafka import KafkaException
 
 from waterdrop_py.cli.demo import baseline
-from waterdrop_py.cli.demo.cluster import MESSAGE_SECONDS, Stage, open_stage
+from waterdrop_py.cli.demo.cluster import MESSAGE_SECONDS, Target, open_target
 from waterdrop_py.cli.demo.interrupts import Interrupts
-from waterdrop_py.cli.demo.producers import News, Player
-from waterdrop_py.cli.demo.screen import Scene, Screen, has_terminal, open_screen
+from waterdrop_py.cli.demo.producers import DemoProducer, EventQueue
+from waterdrop_py.cli.demo.screen import Screen, View, has_terminal, open_screen
 from waterdrop_py.cli.demo.summary import Outcome, conclusion, problems, report
-from waterdrop_py.cli.demo.usage import Holding, Holdings
+from waterdrop_py.cli.demo.usage import Resources, Usage
 from waterdrop_py.errors import WaterdropError
 from waterdrop_py.testing import read_topic
 
@@ -24,44 +24,47 @@ if TYPE_CHECKING:
 
 NAMES: Final = ("orders", "payments", "emails", "audit", "clicks", "invoices")
 IDLE_MS: Final = 1_500
-"""Shorter than the 30 s that a Config allows: nobody wants to watch for so long."""
-SPRINT_IDLE_MS: Final = 8
-REST: Final = 0.012
+"""Milliseconds. A Config allows 30 s and more, which is too long to watch."""
+WOKEN_IDLE_MS: Final = 8
+"""Milliseconds until the producer of the wake-ups is disconnected."""
+PAUSE: Final = 0.012
+"""Seconds after which it should be."""
 BURST: Final = 12
+"""Messages that each producer sends at a time."""
 WAKE_UPS: Final = 100
 WAKE_UP_SECONDS: Final = 4.0
-"""A cluster far away gets fewer wake-ups instead of a longer demo."""
-PATIENCE: Final = 2.0
-"""Seconds beyond the deadline after which a client that is still open has stayed."""
+"""Seconds for all wake-ups: a distant cluster gets fewer of them."""
+GRACE: Final = 2.0
+"""Seconds after the deadline of a disconnect until it has failed."""
 TICK: Final = 0.01
+"""Seconds between two refreshes of the screen."""
 
 
 def demo(bootstrap_servers: str | None) -> int:
-    """Play the demo; 0, or 1 when something was lost, doubled, or stayed open.
+    """Run the demo. 1 if a message was lost or duplicated, or a socket stayed open.
 
-    Blocks for 12 to 15 s. To be called in the main thread of a process in which
-    nothing else opens sockets meanwhile. Raises `KeyboardInterrupt` once everything
-    is closed.
+    Blocks for 12 to 15 s. For the main thread of a process in which nothing else opens
+    sockets meanwhile. Ctrl-C closes everything, and raises `KeyboardInterrupt`.
     """
-    news = News()
+    news = EventQueue()
     try:
         with ExitStack() as stack:
-            stage = stack.enter_context(open_stage(bootstrap_servers, _say))
-            print(f"on {stage.what}\ntopic {stage.topic}", flush=True)
+            target = stack.enter_context(open_target(bootstrap_servers, _note))
+            print(f"on {target.what}\ntopic {target.topic}", flush=True)
             interrupts = stack.enter_context(Interrupts())
-            outcome = Play(stage, news, interrupts, stack).run()
+            outcome = Scenario(target, news, interrupts, stack).run()
     except (WaterdropError, KafkaException, TimeoutError, RuntimeError) as error:
         print(f"waterdrop: {error}", file=sys.stderr)
         return 1
-    _tell(outcome)
+    _print_outcome(outcome)
     return 1 if problems(outcome) else 0
 
 
-def _say(sentence: str) -> None:
+def _note(sentence: str) -> None:
     print(f"waterdrop: {sentence}", file=sys.stderr, flush=True)
 
 
-def _tell(outcome: Outcome) -> None:
+def _print_outcome(outcome: Outcome) -> None:
     print()
     for line in report(outcome):
         print(line)
@@ -75,48 +78,48 @@ def _tell(outcome: Outcome) -> None:
         print(verdict)
 
 
-class Play:
-    """The story. Everything runs in the calling thread but the library's own work."""
+class Scenario:
+    """The steps of the demo. They run in the calling thread."""
 
     def __init__(
-        self, stage: Stage, news: News, interrupts: Interrupts, stack: ExitStack
+        self, target: Target, news: EventQueue, interrupts: Interrupts, stack: ExitStack
     ) -> None:
-        self._stage = stage
+        self._target = target
         self._interrupts = interrupts
         self._news = news
-        self._holdings = Holdings()
-        self._players = [Player(name, stage, IDLE_MS, news) for name in NAMES]
-        # Measured, so nobody listens: its events would drown the others' besides.
-        self._sprinter = Player("sprinter", stage, SPRINT_IDLE_MS, news=None)
-        for player in (*self._players, self._sprinter):
-            stack.enter_context(player.producer)
-        scene = Scene(self._players, self._holdings, news)
-        self._screen: Screen = stack.enter_context(open_screen(scene))
-        self._idle: list[Holding] = []
+        self._usage = Usage()
+        self._producers = [DemoProducer(name, target, IDLE_MS, news) for name in NAMES]
+        # Its events are not shown: it is measured, and has too many of them.
+        self._woken = DemoProducer("wake-up", target, WOKEN_IDLE_MS, news=None)
+        for each in (*self._producers, self._woken):
+            stack.enter_context(each.producer)
+        view = View(self._producers, self._usage, news)
+        self._screen: Screen = stack.enter_context(open_screen(view))
+        self._idle: list[Resources] = []
 
     def run(self) -> Outcome:
-        """Play it, and measure."""
-        n = len(self._players)
-        self._screen.chapter(f"{n} producers exist; nothing is open")
+        """Take all steps, and return what was measured."""
+        n = len(self._producers)
+        self._screen.title(f"{n} producers exist; nothing is open")
         self._screen.snapshot()
         self._wait(0.6)
-        self._enter("one after another opens its client and sends")
-        self._talk("all send", 1.0)
-        self._fall_idle()
-        self._enter("they wake up, one after another, and send again")
-        self._talk("all send", 0.4)
-        self._fall_idle()
+        self._open_one_by_one("one after another opens its client and sends")
+        self._send_together("all send", 1.0)
+        self._wait_until_idle()
+        self._open_one_by_one("they wake up, one after another, and send again")
+        self._send_together("all send", 0.4)
+        self._wait_until_idle()
         wake_up, fresh = self._measure_wake_ups()
-        self._screen.chapter(f"{n} bare clients, to compare: send, then idle")
-        bare = baseline.held_while_idle(self._stage, n, self._holdings, self._wait)
-        self._screen.chapter("reading the topic back")
-        everybody = [*self._players, self._sprinter]
+        self._screen.title(f"{n} bare clients, to compare: send, then idle")
+        bare = baseline.held_while_idle(self._target, n, self._usage, self._wait)
+        self._screen.title("reading the topic back")
+        everyone = [*self._producers, self._woken]
         return Outcome(
-            sent=[payload for each in everybody for payload in each.sent],
-            acknowledged=sum(e.producer.stats().acknowledged for e in everybody),
+            sent=[payload for each in everyone for payload in each.sent],
+            acknowledged=sum(one.producer.stats().acknowledged for one in everyone),
             read_back=self._read_back(),
             idle=self._most_held_idle(),
-            late_ms=[late for each in self._players for late in each.late_ms],
+            late_ms=[late for each in self._producers for late in each.late_ms],
             producers=n,
             bare=bare,
             wake_up_ms=wake_up,
@@ -124,89 +127,87 @@ class Play:
             seconds=self._news.seconds(),
         )
 
-    def _enter(self, title: str) -> None:
-        """Everybody sends to each partition, alone, so that what opens is theirs."""
-        self._screen.chapter(title)
-        for count, player in enumerate(self._players):
-            for partition in range(self._stage.partitions):
-                player.deliver(partition)
-            for earlier in self._players[:count]:
-                earlier.send(1)  # so that none falls idle before the last is there
+    def _open_one_by_one(self, title: str) -> None:
+        """Each producer sends alone, so that what is opened meanwhile belongs to it."""
+        self._screen.title(title)
+        for count, each in enumerate(self._producers):
+            for partition in range(self._target.partitions):
+                each.deliver(partition)
+            for earlier in self._producers[:count]:
+                earlier.send(1)  # so that none becomes idle before the last is open
             self._wait(0.12)
-            self._holdings.give(player.name)
+            self._usage.assign_new_to(each.name)
         self._screen.snapshot()
 
-    def _talk(self, title: str, seconds: float) -> None:
-        """Everybody sends; they stop one after another, and so do their deadlines."""
-        self._screen.chapter(title)
+    def _send_together(self, title: str, seconds: float) -> None:
+        """All send. They stop one after another, so that their deadlines differ."""
+        self._screen.title(title)
         stop = time.monotonic() + seconds
-        stops = {each: stop + 0.1 * n for n, each in enumerate(self._players)}
+        stops = {each: stop + 0.1 * n for n, each in enumerate(self._producers)}
         while stops:
-            for player in tuple(stops):
-                if len(player.producer) < BURST:  # a slow cluster gets no backlog
-                    player.send(BURST)
-                if time.monotonic() > stops[player]:
-                    del stops[player]
+            for each in tuple(stops):
+                if len(each.producer) < BURST:  # no backlog at a slow cluster
+                    each.send(BURST)
+                if time.monotonic() > stops[each]:
+                    del stops[each]
             self._wait(0.04)
 
-    def _fall_idle(self) -> None:
-        """Wait until each is disconnected, and then look at what is held."""
-        self._screen.chapter(
+    def _wait_until_idle(self) -> None:
+        """Wait until all are disconnected, and then measure what the process holds."""
+        self._screen.title(
             f"silence: each is disconnected after {IDLE_MS} ms without activity"
         )
         self._screen.snapshot()
-        # The deadlines start from the last report; each is there when its time is up.
+        # A deadline counts from the last report.
         self._wait(
-            MESSAGE_SECONDS, lambda: not any(len(p.producer) for p in self._players)
+            MESSAGE_SECONDS, lambda: not any(len(p.producer) for p in self._producers)
         )
         self._wait(
-            IDLE_MS / 1000 + PATIENCE, lambda: all(p.is_idle for p in self._players)
+            IDLE_MS / 1000 + GRACE, lambda: all(p.is_idle for p in self._producers)
         )
-        self._wait(0.05)  # the last event comes after the last close
-        self._screen.chapter("idle")
+        self._wait(0.05)  # for the event of the last close
+        self._screen.title("idle")
         self._screen.snapshot()
         for _ in range(10):
-            held = self._holdings.above_baseline()
+            held = self._usage.above_baseline()
             if held is not None:
                 self._idle.append(held)
             self._wait(0.08)
 
     def _measure_wake_ups(self) -> tuple[list[float], list[float]]:
-        """First deliveries of a producer after idleness, and of new bare clients."""
-        self._screen.chapter(
-            f"how long does waking up take? {WAKE_UPS} times, in turns"
-        )
-        self._sprinter.deliver(0)
-        baseline.first_delivery_ms(self._stage)
+        """Milliseconds of first deliveries: disconnected producer, new bare clients."""
+        self._screen.title(f"how long does waking up take? {WAKE_UPS} times, in turns")
+        self._woken.deliver(0)
+        baseline.first_delivery_ms(self._target)
         wake_up: list[float] = []
         fresh: list[float] = []
         stop = time.monotonic() + WAKE_UP_SECONDS
         while len(wake_up) < WAKE_UPS and time.monotonic() < stop:
-            self._rest()
+            self._wait_for_disconnect()
             started = time.perf_counter()
-            self._sprinter.deliver(0)
+            self._woken.deliver(0)
             wake_up.append((time.perf_counter() - started) * 1000)
-            self._rest()
-            fresh.append(baseline.first_delivery_ms(self._stage))
+            self._wait_for_disconnect()
+            fresh.append(baseline.first_delivery_ms(self._target))
         return wake_up, fresh
 
-    def _rest(self) -> None:
-        """Until the sprinter is disconnected: what is measured next starts cold."""
-        self._wait(REST)
-        if not self._wait(PATIENCE, lambda: self._sprinter.is_idle):
-            raise TimeoutError(f"still connected {PATIENCE:g} s after it fell idle")
+    def _wait_for_disconnect(self) -> None:
+        """Wait until the producer of the wake-ups is disconnected."""
+        self._wait(PAUSE)
+        if not self._wait(GRACE, lambda: self._woken.is_idle):
+            raise TimeoutError(f"still connected {GRACE:g} s after it became idle")
 
     def _read_back(self) -> list[bytes]:
-        messages = read_topic(self._stage.bootstrap_servers, self._stage.topic)
+        messages = read_topic(self._target.bootstrap_servers, self._target.topic)
         return [m.value() or b"" for m in messages if m.key() != baseline.KEY]
 
-    def _most_held_idle(self) -> Holding | None:
+    def _most_held_idle(self) -> Resources | None:
         if not self._idle:
             return None
-        return Holding(*(max(figures) for figures in zip(*self._idle, strict=True)))
+        return Resources(*(max(figures) for figures in zip(*self._idle, strict=True)))
 
     def _wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
-        """Let time pass on the screen; whether `until` came true before it was up."""
+        """Refresh the screen for `seconds`, or until `until()`; returns the latter."""
         stop = time.monotonic() + seconds
         while not (met := until()) and time.monotonic() < stop:
             self._interrupts.check()

@@ -1,4 +1,4 @@
-"""The view: live with rich on a terminal, else plain lines."""
+"""What the demo shows: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from waterdrop_py.cli.demo.usage import Holding
+from waterdrop_py.cli.demo.usage import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from waterdrop_py.cli.demo.producers import Happening, News, Player
-    from waterdrop_py.cli.demo.usage import Holdings
+    from waterdrop_py.cli.demo.producers import DemoProducer, EventQueue, TimedEvent
+    from waterdrop_py.cli.demo.usage import Usage
 
 COLUMNS: Final = {
     "producer": "<10",
@@ -33,15 +33,15 @@ COLUMNS: Final = {
     "ms left": ">9",
     "acknowledged": ">14",
 }
-"""What each is called, and how it stands in a plain line."""
+"""The columns, and their format in a plain line."""
 FRAME_SECONDS: Final = 0.08
-MOST_EVENTS: Final = 24
-NOTHING: Final = Holding(0, 0, 0)
+MAX_EVENTS: Final = 24
+NOTHING: Final = Resources(0, 0, 0)
 STYLES: Final = {"connected": "green", "disconnected": "cyan"}
 
 
 class Screen(Protocol):
-    """What the demo shows itself on. A context manager; used by one thread."""
+    """Where the demo is shown. A context manager, used by one thread."""
 
     def __enter__(self) -> Screen: ...
 
@@ -52,39 +52,39 @@ class Screen(Protocol):
         traceback: TracebackType | None,
     ) -> None: ...
 
-    def chapter(self, title: str) -> None:
-        """Something new begins."""
+    def title(self, title: str) -> None:
+        """Show the title of the next step."""
 
     def refresh(self) -> None:
-        """Time has passed."""
+        """Show what has changed, if it is time to."""
 
     def snapshot(self) -> None:
-        """Now is a moment to look at the figures."""
+        """Show the table now."""
 
 
 @dataclass
-class Scene:
-    """What there is to see."""
+class View:
+    """The data that is shown."""
 
-    players: Sequence[Player]
-    holdings: Holdings
-    news: News
+    producers: Sequence[DemoProducer]
+    usage: Usage
+    news: EventQueue
 
     def rows(self) -> list[list[str]]:
         """A row for each producer, and one for the process as a whole."""
-        held = self.holdings.by_owner()
-        rows = [_row(player, held.get(player.name, NOTHING)) for player in self.players]
+        held = self.usage.by_owner()
+        rows = [_row(each, held.get(each.name, NOTHING)) for each in self.producers]
         acknowledged = sum(int(row[-1]) for row in rows)
-        total = self.holdings.above_baseline()
+        total = self.usage.above_baseline()
         rows.append(["process", "", *_figures(total), "", str(acknowledged)])
         return rows
 
 
-def _row(player: Player, held: Holding) -> list[str]:
-    producer = player.producer
+def _row(each: DemoProducer, held: Resources) -> list[str]:
+    producer = each.producer
     due = producer.explain_idle().due_in_ms
     return [
-        player.name,
+        each.name,
         str(producer.status),
         *_figures(held),
         "-" if due is None else f"{due:.0f}",
@@ -92,7 +92,7 @@ def _row(player: Player, held: Holding) -> list[str]:
     ]
 
 
-def _figures(held: Holding | None) -> list[str]:
+def _figures(held: Resources | None) -> list[str]:
     return ["?"] * 3 if held is None else [str(figure) for figure in held]
 
 
@@ -101,16 +101,16 @@ def has_terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def open_screen(scene: Scene) -> Screen:
-    """The screen for the terminal that there is, or is not."""
-    return LiveScreen(scene) if has_terminal() else PlainScreen(scene)
+def open_screen(view: View) -> Screen:
+    """A live screen on a terminal, else a plain one."""
+    return LiveScreen(view) if has_terminal() else PlainScreen(view)
 
 
 class PlainScreen:
-    """Lines, as things happen; no control characters."""
+    """Prints events and tables as lines, without control characters."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, view: View) -> None:
+        self._view = view
 
     def __enter__(self) -> PlainScreen:
         return self
@@ -118,32 +118,32 @@ class PlainScreen:
     def __exit__(self, *_: object) -> None:
         self.refresh()
 
-    def chapter(self, title: str) -> None:
-        """Print a headline."""
+    def title(self, title: str) -> None:
+        """Print the title."""
         self.refresh()
-        print(f"\n{self._scene.news.seconds():6.2f} s  {title}", flush=True)
+        print(f"\n{self._view.news.seconds():6.2f} s  {title}", flush=True)
 
     def refresh(self) -> None:
         """Print the events that have come."""
-        for happening in self._scene.news.take():
-            print(f"{happening.at:6.2f} s    {happening}", flush=True)
+        for timed in self._view.news.take():
+            print(f"{timed.at:6.2f} s    {timed}", flush=True)
 
     def snapshot(self) -> None:
         """Print the table."""
         self.refresh()
-        for row in (list(COLUMNS), *self._scene.rows()):
+        for row in (list(COLUMNS), *self._view.rows()):
             cells = zip(row, COLUMNS.values(), strict=True)
             line = "".join(format(cell, layout) for cell, layout in cells)
             print(line.rstrip(), flush=True)
 
 
 class LiveScreen:
-    """A table that changes, and the latest events below it."""
+    """Draws a table, and the latest events below it."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, view: View) -> None:
+        self._view = view
         self._title = ""
-        self._events: deque[Happening] = deque(maxlen=MOST_EVENTS)
+        self._events: deque[TimedEvent] = deque(maxlen=MAX_EVENTS)
         self._drawn = -FRAME_SECONDS
         self._console = Console(highlight=False)
         self._live = Live(
@@ -162,20 +162,20 @@ class LiveScreen:
         self.snapshot()
         self._live.stop()
 
-    def chapter(self, title: str) -> None:
-        """Change the headline."""
+    def title(self, title: str) -> None:
+        """Change the title."""
         self._title = title
         self.snapshot()
 
     def refresh(self) -> None:
-        """Draw, if the last time is long enough ago."""
-        if self._scene.news.seconds() - self._drawn >= FRAME_SECONDS:
+        """Draw, unless it was done a moment ago."""
+        if self._view.news.seconds() - self._drawn >= FRAME_SECONDS:
             self.snapshot()
 
     def snapshot(self) -> None:
         """Draw now."""
-        self._drawn = self._scene.news.seconds()
-        self._events.extend(self._scene.news.take())
+        self._drawn = self._view.news.seconds()
+        self._events.extend(self._view.news.take())
         self._live.update(self._picture(), refresh=True)
 
     def _picture(self) -> RenderableType:
@@ -186,10 +186,10 @@ class LiveScreen:
             no_wrap=True,
         )
         table = self._table()
-        used = len(self._scene.players) + 5  # headline, table, and a line to spare
-        room = max(1, min(MOST_EVENTS, self._console.height - used))
+        used = len(self._view.producers) + 5  # headline, table, and a line to spare
+        room = max(1, min(MAX_EVENTS, self._console.height - used))
         recent = list(self._events)[-room:]
-        events = [self._line(happening) for happening in recent]
+        events = [self._line(timed) for timed in recent]
         events += [Text("")] * (room - len(events))
         return Group(headline, table, *events)
 
@@ -198,18 +198,18 @@ class LiveScreen:
         for name, layout in COLUMNS.items():
             is_text = layout.startswith("<")
             table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
-        for name, word, *figures in self._scene.rows():
+        for name, word, *figures in self._view.rows():
             if name == "process":
                 table.add_section()
             status = Text(word, STYLES.get(word, "yellow"))
             table.add_row(name, status, *figures)
         return table
 
-    def _line(self, happening: Happening) -> Text:
-        style = "red" if happening.event.name == "error.occurred" else ""
+    def _line(self, timed: TimedEvent) -> Text:
+        style = "red" if timed.event.name == "error.occurred" else ""
         return Text.assemble(
-            (f"{happening.at:6.2f} s  ", "dim"),
-            (str(happening), style),
+            (f"{timed.at:6.2f} s  ", "dim"),
+            (str(timed), style),
             overflow="ellipsis",
             no_wrap=True,
         )

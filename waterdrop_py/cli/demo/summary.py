@@ -1,4 +1,4 @@
-"""What came of it: the figures, in words, and whether all is well."""
+"""The result of the demo: its figures in words, and whether all is well."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from waterdrop_py.cli.demo.usage import Holding
+    from waterdrop_py.cli.demo.usage import Resources
 
 
 @dataclass(frozen=True)
@@ -18,25 +18,25 @@ class Outcome:
 
     Attributes:
         sent: the payload of each message that a producer accepted.
-        acknowledged: how many of them were reported delivered.
-        read_back: the payload of each message that a consumer found, bare ones' not.
-        idle: what was held beyond the start while every producer was idle, the most
-            that was seen; None where there is no /proc to count from.
-        late_ms: for each idle disconnect, how long after its deadline it was begun.
+        acknowledged: how many of them were reported as delivered.
+        read_back: the payload of each message of ours that a consumer found.
+        idle: the most that was held beyond the start while every producer was idle;
+            None on a system without /proc.
+        late_ms: milliseconds from the deadline to its disconnect, for each of them.
         producers: how many producers there were.
         bare: what as many bare clients held while idle.
-        wake_up_ms: from a disconnected producer's send to its report, each time.
-        fresh_ms: the same for a bare client made for it, taken in turns.
+        wake_up_ms: milliseconds from each send while disconnected to its report.
+        fresh_ms: the same for a new bare client, measured in turns.
         seconds: how long the demo took.
     """
 
     sent: Sequence[bytes]
     acknowledged: int
     read_back: Sequence[bytes]
-    idle: Holding | None
+    idle: Resources | None
     late_ms: Sequence[float]
     producers: int
-    bare: Holding | None
+    bare: Resources | None
     wake_up_ms: Sequence[float]
     fresh_ms: Sequence[float]
     seconds: float
@@ -53,7 +53,7 @@ class Outcome:
 
 
 def problems(outcome: Outcome) -> list[str]:
-    """What went wrong, in words; nothing when all is well."""
+    """What went wrong, in words; empty if all is well."""
     found = []
     if outcome.lost:
         found.append(f"{outcome.lost} messages were lost")
@@ -101,7 +101,7 @@ def percentile(values: Iterable[float], percent: int) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-def _shown(holding: Holding | None) -> str:
+def _shown(holding: Resources | None) -> str:
     return "not counted (no /proc)" if holding is None else str(holding)
 
 

@@ -1,4 +1,4 @@
-"""What the process holds, and which producer each part of it belongs to."""
+"""Sockets, threads and descriptors of the process, counted for each producer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Final, NamedTuple, TypeAlias
 
 from waterdrop_py._engine.process.resources import count_resources
 
-# A descriptor is its number and what it leads to, a thread is its id.
-Thing: TypeAlias = tuple[str, str]
+Resource: TypeAlias = tuple[str, str]
+"""A descriptor's number and target; or THREAD and a thread's id."""
 
 THREAD: Final = "thread"
 
 
-class Holding(NamedTuple):
-    """Sockets, librdkafka's threads, and descriptors of every kind."""
+class Resources(NamedTuple):
+    """Numbers of sockets, librdkafka's threads, and descriptors of every kind."""
 
     sockets: int
     threads: int
@@ -30,43 +30,42 @@ class Holding(NamedTuple):
         )
 
 
-class Holdings:
-    """Counts what is held beyond what was there when this was made.
+class Usage:
+    """Counts what the process holds beyond what it held when this was made.
 
-    /proc does not say which client a socket or a thread belongs to. So a producer is
-    given what appeared while it was the only one to open anything (`give`), and is
-    counted for as long as exactly that is there. The sum of all is counted
-    separately, by the census that `producer.disconnected` is measured with, and needs
-    no such rule.
+    /proc does not say which client a socket or a thread belongs to. So what appears
+    while only one producer opens anything is assigned to it (`assign_new_to`), and
+    counted until it is closed. The sum for the process is counted separately, with the
+    code that also measures `producer.disconnected`.
 
-    Not thread-safe. Where there is no /proc nothing can be counted: None.
+    Not thread-safe. Figures are None on a system without /proc.
     """
 
     def __init__(self) -> None:
         self._baseline = count_resources()
-        self._owners: dict[Thing, str | None] = dict.fromkeys(_things())
+        self._owners: dict[Resource, str | None] = dict.fromkeys(_open_now())
 
-    def above_baseline(self) -> Holding | None:
-        """What the process holds more than at the start."""
+    def above_baseline(self) -> Resources | None:
+        """What the process holds beyond what it held at the start."""
         now = count_resources()
         if now is None or self._baseline is None:
             return None
         before = self._baseline
-        return Holding(
+        return Resources(
             now.sockets - before.sockets,
             now.threads - before.threads,
             now.fds - before.fds,
         )
 
-    def give(self, owner: str) -> None:
-        """What appeared since the last call of any method is `owner`'s."""
-        self._forget_what_went()
-        for thing in _things():
-            self._owners.setdefault(thing, owner)
+    def assign_new_to(self, owner: str) -> None:
+        """Assign what has appeared since the last call to `owner`."""
+        self._drop_closed()
+        for resource in _open_now():
+            self._owners.setdefault(resource, owner)
 
-    def by_owner(self) -> dict[str, Holding]:
-        """What each owner holds still; an owner with nothing is not in it."""
-        self._forget_what_went()
+    def by_owner(self) -> dict[str, Resources]:
+        """What each owner still holds. Owners that hold nothing are left out."""
+        self._drop_closed()
         sockets: Counter[str] = Counter()
         threads: Counter[str] = Counter()
         fds: Counter[str] = Counter()
@@ -79,25 +78,27 @@ class Holdings:
             fds[owner] += 1
             sockets[owner] += target.startswith("socket:")
         return {
-            owner: Holding(sockets[owner], threads[owner], fds[owner])
+            owner: Resources(sockets[owner], threads[owner], fds[owner])
             for owner in fds | threads
         }
 
-    def _forget_what_went(self) -> None:
-        here = _things()
+    def _drop_closed(self) -> None:
+        here = _open_now()
         self._owners = {
-            thing: owner for thing, owner in self._owners.items() if thing in here
+            resource: owner
+            for resource, owner in self._owners.items()
+            if resource in here
         }
 
 
-def _things() -> set[Thing]:
-    things: set[Thing] = set()
-    with suppress(OSError):  # no /proc: see Holdings
+def _open_now() -> set[Resource]:
+    found: set[Resource] = set()
+    with suppress(OSError):  # no /proc: see Usage
         for number in os.listdir("/proc/self/fd"):
             with suppress(OSError):  # the listing's own descriptor, closed by now
-                things.add((number, os.readlink(f"/proc/self/fd/{number}")))
+                found.add((number, os.readlink(f"/proc/self/fd/{number}")))
         for thread in Path("/proc/self/task").iterdir():
             with suppress(OSError):  # it has just ended
                 if (thread / "comm").read_text().startswith("rdk:"):
-                    things.add((THREAD, thread.name))
-    return things
+                    found.add((THREAD, thread.name))
+    return found

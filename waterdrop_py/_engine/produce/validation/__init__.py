@@ -1,7 +1,7 @@
-"""What a message must be, and the form in which it is sent.
+"""Validation: what a message must be, and the form in which it is sent.
 
-Called for every message that the fast path of `Producer.produce_async` does not
-recognise as plainly legal.
+It sees every message that the fast path of `produce_async` does not recognise as
+plainly legal.
 """
 
 from waterdrop_py._engine.produce.validation.fields import KNOWN_TOPICS

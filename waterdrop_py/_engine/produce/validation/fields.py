@@ -1,4 +1,7 @@
-"""What each field of a message may be, and what is sent of it."""
+"""The rules for each field of a message, and the form in which it is sent.
+
+Each function returns what is sent, and adds a sentence to `errors` for a wrong value.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _MAX_TIMESTAMP: Final = 2**63 - 1  # an int64 on the wire
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 KNOWN_TOPICS: Final[set[str]] = set()
-"""Topics that passed, so that a send need not match them again. Bounded."""
+"""Topics that are valid, so that no send has to match them again. Bounded."""
 _MAX_KNOWN_TOPICS: Final = 10_000
 
 
@@ -145,7 +148,7 @@ def headers(value: Any, errors: dict[str, str]) -> Headers | None:
 
 
 def _header(pair: Any) -> Headers:
-    """One header, or as many as its value has items."""
+    """One header, or one for each item of a list."""
     if not (isinstance(pair, tuple | list) and len(pair) == PAIR):
         raise RefusedError(f"must be (name, value) pairs, got {kind(pair)}")
     given, content = pair
@@ -176,7 +179,7 @@ def _header_value(name: str, value: Any) -> bytes | None:
 
 
 def _exactly(value: bytes | bytearray | memoryview) -> bytes:
-    """The bytes, whatever a subclass overrides."""
+    """The bytes themselves, whatever a subclass overrides."""
     return bytes(value if isinstance(value, memoryview) else memoryview(value))
 
 
@@ -192,7 +195,7 @@ _CHECKS: Final[dict[str, Callable[[Any, dict[str, str]], object]]] = {
 
 
 def field_errors(values: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with the values of these fields, each by its name."""
+    """What is wrong with these fields, by name."""
     errors: dict[str, str] = {}
     for name, check in _CHECKS.items():
         if name in values:

@@ -1,4 +1,4 @@
-"""Messages, tombstones and batches of what a user passed as such."""
+"""From what a user passed to `Message` objects: single, tombstones, and batches."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ FIELDS: Final = tuple(field.name for field in fields(Message))
 def as_message(
     given: MessageInput, *, null: bool = False, whole: bool = False
 ) -> Message:
-    """A `Message` of what a user passed as one; `null`: a tombstone, whose payload
-    may be missing, and is ignored.
+    """The `Message` that a user passed as one, or as a mapping of its fields.
 
-    `whole`: nothing repairs it any more, so what is wrong with the values of its
-    fields is said as well, when it is refused.
+    `null`: it is a tombstone. Its payload may be missing, and is ignored.
+    `whole`: no middleware will change it, so an error also names wrong values.
 
     Raises:
         MessageInvalidError: it is neither a `Message` nor a mapping of its fields.
@@ -83,14 +82,14 @@ def _as_message(given: MessageInput, *, null: bool) -> Message:
 
 
 def _entombed(message: Message) -> Message:
-    """The message with a null payload; compaction deletes by key, so there is one."""
+    """The message with a null payload. It needs a key, as compaction deletes by key."""
     if message.key is None:
         raise MessageInvalidError({"key": _NO_KEY})
     return replace(message, payload=None)
 
 
 def _unknown(name: Any) -> str:
-    from difflib import get_close_matches  # only who mistyped pays for it
+    from difflib import get_close_matches  # only needed for an error
 
     near = get_close_matches(str(name), FIELDS, n=1)
     if name in _FOREIGN:
@@ -118,13 +117,13 @@ def listed(given: Iterable[MessageInput]) -> list[MessageInput]:
 
 
 def snapshots(given: Iterable[MessageInput]) -> list[Message | DeliveryHandle]:
-    """A batch as it is now: what the caller changes later is not in it.
+    """A batch as it is now, unaffected by what the caller changes later.
 
-    What is plainly legal is a handle at once, ready to be sent; but for headers, which
-    a middleware is to see as they were written.
+    A message that is plainly legal and has no headers becomes a handle, ready to be
+    sent. Headers are kept as they were written, for the middleware.
 
     Raises:
-        MessageInvalidError: `given` is not an iterable of messages, or some are none.
+        MessageInvalidError: `given` is not an iterable of messages.
     """
     batch, others = recognise(listed(given), headers=False)
     found = Violations()
@@ -141,7 +140,7 @@ def as_messages(given: Iterable[MessageInput], *, null: bool = False) -> list[Me
     """The messages of a batch.
 
     Raises:
-        MessageInvalidError: `given` is not an iterable of messages, or some are none.
+        MessageInvalidError: `given` is not an iterable of messages.
     """
     messages: list[Message] = []
     found = Violations()
@@ -155,7 +154,7 @@ def as_messages(given: Iterable[MessageInput], *, null: bool = False) -> list[Me
 
 
 class Violations:
-    """What is wrong with the messages of a batch."""
+    """Collects what is wrong with the messages of a batch."""
 
     __slots__ = ("_errors", "_indexes")
 
@@ -170,6 +169,6 @@ class Violations:
             self._errors[f"messages[{index}].{path}"] = text
 
     def end(self) -> None:
-        """Raise what was noted."""
+        """Raise if anything was noted."""
         if self._errors:
             raise MessageInvalidError(self._errors, self._indexes)

@@ -1,4 +1,4 @@
-"""A handle filled with what is sent of a message; the plainly legal ones quickly."""
+"""`fill`: from a message to a handle with what is sent of it, or a clear error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def fill(message: Message, limit: int | None) -> DeliveryHandle:
-    """Validate `message`; a handle with what is sent of it.
+    """Validate `message`. Returns a handle with what is sent of it.
+
+    `limit`: the most bytes of a payload, or None.
 
     Raises:
         MessageInvalidError: with every violation; nothing was sent.
@@ -39,7 +41,7 @@ def fill(message: Message, limit: int | None) -> DeliveryHandle:
     given = message.headers
     handle._headers = None if given is None else fields.headers(given, errors)
     handle._label = message.label
-    # The size is judged of a message that is right otherwise.
+    # The size is checked only if all else is right.
     if not errors and limit is not None and sent is not None and len(sent) > limit:
         errors["payload"] = (
             f"must be at most {limit} bytes (max_payload_size), got {len(sent)}"
@@ -50,8 +52,10 @@ def fill(message: Message, limit: int | None) -> DeliveryHandle:
 
 
 def fill_to_wait_for(message: Message, limit: int | None) -> DeliveryHandle:
-    """`fill`, for a handle whose outcome is asked for again and again: a slot that is
-    not set is looked up the slow way."""
+    """`fill`, for a handle that is polled for its outcome.
+
+    It sets the slots of the outcome, because a slot that is not set is slow to read.
+    """
     handle = fill(message, limit)
     handle._native = handle._error = None
     return handle
@@ -68,7 +72,7 @@ def _place(message: Message, errors: dict[str, str]) -> Place | None:
 
 
 def fill_all(given: Sequence[MessageInput], limit: int | None) -> list[DeliveryHandle]:
-    """A handle for each message of a batch; all are valid, or none is returned.
+    """A handle for each message of a batch, if all are valid.
 
     Raises:
         MessageInvalidError: with every violation of every message.
@@ -81,8 +85,9 @@ def fill_all(given: Sequence[MessageInput], limit: int | None) -> list[DeliveryH
 def fill_others(
     batch: list[Any], others: Iterable[int], limit: int | None, *, null: bool = False
 ) -> list[DeliveryHandle]:
-    """The batch, with a handle in place of each of the `others`, too; `null`: they
-    are tombstones.
+    """The batch, with a handle also in place of each item at an index of `others`.
+
+    `null`: those are tombstones.
 
     Raises:
         MessageInvalidError: with every violation of every message.
