@@ -122,7 +122,7 @@ class DeliveryHandle(PendingMessage):
             InvalidArgumentError: `fn` is not callable.
         """
         _check_callable(fn)
-        watchers.watch(self._client, self, fn)
+        watchers.add_callback(self._client, self, fn)
 
     def as_future(self) -> Future[DeliveryReport]:
         """A `concurrent.futures.Future` of the same outcome; it cannot be cancelled.
@@ -134,7 +134,7 @@ class DeliveryHandle(PendingMessage):
         if self.done():
             self._resolve(future)
         else:
-            watchers.wake(
+            watchers.add_wakeup(
                 self._client, self, lambda _: self._resolve_undisturbed(future)
             )
         return future
@@ -183,11 +183,11 @@ class DeliveryHandle(PendingMessage):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(wake)
 
-        watchers.wake(self._client, self, ring)
+        watchers.add_wakeup(self._client, self, ring)
         try:
             await resolved
         finally:
-            watchers.unwake(self, ring)
+            watchers.remove_wakeup(self, ring)
 
     def _report(self) -> DeliveryReport:
         return report_of(self, self._native, self._failure())

@@ -85,10 +85,10 @@ class Emitter:
 
         It is logged where no subscriber hears it; see `Log.error`.
         """
-        if not self.tell(kind, error, **payload):
+        if not self.emit_error(kind, error, **payload):
             LOG.error(self, kind, error, payload)
 
-    def tell(self, kind: str, error: BaseException, /, **payload: Any) -> bool:
+    def emit_error(self, kind: str, error: BaseException, /, **payload: Any) -> bool:
         """Send `error.occurred`; whether it was heard, else the caller logs it.
 
         A user's function hears, and so does a listener that logs. A listener that only

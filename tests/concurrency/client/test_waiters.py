@@ -71,8 +71,8 @@ def test_a_waiter_that_gives_up_wakes_the_next(bench: Bench, make: Make) -> None
     eventually(lambda: client.poll_lock.take(ticket))
     producer.produce_async("t", b"x")
     rung: list[str] = []
-    client.poll_lock.waiters += [client.hand_on, lambda: rung.append("C")]
-    client.leave(ticket)
+    client.poll_lock.waiters += [client.pass_on_polling, lambda: rung.append("C")]
+    client.stop_polling(ticket)
     assert rung == ["C"]
 
 
@@ -109,14 +109,14 @@ def test_a_ring_is_passed_on_by_who_does_not_serve(
         """At its second look it is rung."""
         look = next(looks, None)
         if look == "in the queue":
-            client.leave(ticket)
+            client.stop_polling(ticket)
             assert not arms  # left to this waiter
             if ends == "interrupted":
                 raise KeyboardInterrupt
         return look is None
 
     try:
-        waiting.wait_turn(client, done, time_is_up(2))
+        waiting.wait_serving(client, done, time_is_up(2))
     except KeyboardInterrupt:
         assert ends == "interrupted"
     assert arms == [client]

@@ -394,7 +394,7 @@ def test_a_dropped_turn_after_the_close(bench: Bench, make: Make) -> None:
     with bench.park("close") as park:
         closing = Run(producer.disconnect)
         park.entered()
-        client.after_turn(ran.go)
-        client.after_turn(ran)
+        client.when_not_polled(ran.go)
+        client.when_not_polled(ran)
     closing.result()
     ran.entered()

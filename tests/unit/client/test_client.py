@@ -41,7 +41,7 @@ def test_in_flight_counts_what_was_taken_and_not_reported() -> None:
         next(client.sent)
     next(client.refused)
     client.acknowledged, client.failed = 2, 1
-    assert (client.taken(), client.in_flight()) == (4, 1)
+    assert (client.accepted(), client.in_flight()) == (4, 1)
     client.given_up = ValueError()
     assert client.in_flight() == 0
 
@@ -81,15 +81,15 @@ def test_settle_is_quiet_only_when_nothing_is_left() -> None:
     """A mark, or a message, keeps it served."""
     bench = Bench()
     client = life_of(bench)
-    assert client.settle()
+    assert client.check_quiet()
     client.borrows.append(None)
-    assert not client.settle()
+    assert not client.check_quiet()
     assert not client.quiet
     client.borrows.pop()
     client.produce("t", b"x")  # type: ignore[misc]
-    assert not client.settle()
+    assert not client.check_quiet()
     client.serve(0.0)
-    assert client.settle()
+    assert client.check_quiet()
     assert client.quiet
 
 
@@ -97,14 +97,14 @@ def test_settle_tells_of_the_end_of_a_refusal() -> None:
     """Only when something was refused, and nothing is left."""
     client, told = life_of(Bench()), list[str]()
     client.on_settled = lambda: told.append("settled")
-    client.settle()
+    client.check_quiet()
     assert told == []
     client.refusals.add("in_flight")
     client.borrows.append(None)
-    client.settle()
+    client.check_quiet()
     assert told == []
     client.borrows.pop()
-    client.settle()
+    client.check_quiet()
     assert told == ["settled"]
 
 
@@ -114,10 +114,10 @@ def test_torn_numbers_are_uncounted() -> None:
     next(client.sent)
     client.counters_uncertain = True
     client.borrows.append(None)
-    client.settle()
+    client.check_quiet()
     assert client.in_flight() == 1
     client.borrows.pop()
-    client.settle()
+    client.check_quiet()
     assert client.in_flight() == 0
     assert not client.counters_uncertain
 
@@ -127,7 +127,7 @@ def test_without_a_client_it_stays_quiet() -> None:
     client = life_of(Bench())
     client.native = None
     client.borrows.append(None)
-    assert client.settle()
+    assert client.check_quiet()
     assert client.quiet
 
 

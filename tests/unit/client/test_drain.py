@@ -174,7 +174,7 @@ def test_what_is_left_is_a_reason_to_poll(producer: Still) -> None:
     client.native.poll(0.0)
     assert (len(client.native), handle.done()) == (0, False)
     assert client.busy()
-    assert not client.settle()
+    assert not client.check_quiet()
     assert [each.code for each in blockers(producer.connection, client)] == [
         "in_flight"
     ]
@@ -191,9 +191,13 @@ def test_a_wake_up_is_repeated_until_all_were_done(producer: Still) -> None:
             raise left.pop()
         rung.append("second")
 
-    watchers.wake(producer.connection.client, handle, lambda _: rung.append("first"))
-    watchers.wake(producer.connection.client, handle, second)
-    watchers.wake(producer.connection.client, handle, lambda _: rung.append("third"))
+    watchers.add_wakeup(
+        producer.connection.client, handle, lambda _: rung.append("first")
+    )
+    watchers.add_wakeup(producer.connection.client, handle, second)
+    watchers.add_wakeup(
+        producer.connection.client, handle, lambda _: rung.append("third")
+    )
     with pytest.raises(KeyboardInterrupt):
         producer.connection.client.serve(0.0)
     producer.connection.client.serve(0.0)

@@ -52,10 +52,10 @@ def test_unwake() -> None:
     first: list[DeliveryHandle] = []
     second: list[DeliveryHandle] = []
     keep, forget = first.append, second.append
-    watchers.unwake(handle, forget)
-    watchers.wake(producer.connection.client, handle, keep)
-    watchers.wake(producer.connection.client, handle, forget)
-    watchers.unwake(handle, forget)
+    watchers.remove_wakeup(handle, forget)
+    watchers.add_wakeup(producer.connection.client, handle, keep)
+    watchers.add_wakeup(producer.connection.client, handle, forget)
+    watchers.remove_wakeup(handle, forget)
     producer.connection.client.serve(0.0)
     assert (first, second) == ([handle], [])
 
@@ -66,10 +66,10 @@ def test_the_last_wake_up_takes_the_entry_along() -> None:
     left: list[bool] = []
 
     def wake(woken: DeliveryHandle) -> None:
-        watchers.unwake(woken, wake)
+        watchers.remove_wakeup(woken, wake)
         left.append(woken in watchers.WATCHED)
 
-    watchers.wake(producer.connection.client, handle, wake)
+    watchers.add_wakeup(producer.connection.client, handle, wake)
     producer.connection.client.serve(0.0)
     assert left == [False]
 

@@ -29,12 +29,12 @@ def test_work_that_comes_before_its_thread(started: list[Callable[[], None]]) ->
     post = OnDemandThread("any", run)
     for item in range(3):
         inbox.append(item)
-        post.fill()
+        post.ensure_started()
     assert len(started) == 1
     started.pop()()
     assert done == [0, 1, 2]
     inbox.append(3)
-    post.fill()
+    post.ensure_started()
     assert len(started) == 1
 
 
@@ -45,10 +45,10 @@ def test_work_that_comes_as_its_thread_ends(
 
     def run() -> None:
         if not started:
-            post.fill()
+            post.ensure_started()
 
     post = OnDemandThread("any", run)
-    post.fill()
+    post.ensure_started()
     started.pop()()
     assert len(started) == 1
 
@@ -59,8 +59,8 @@ def test_no_thread_starts() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "start", lambda *_: answers.pop(0))
         post = OnDemandThread("any", lambda: None)
-        post.fill()
-        post.fill()
+        post.ensure_started()
+        post.ensure_started()
     assert answers == []
 
 
@@ -72,7 +72,7 @@ def test_a_start_that_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def start(_: str, run: Callable[[], object]) -> bool:
         if answers.pop(0) == "torn":
-            found.append(post.fill())  # of the handler's own
+            found.append(post.ensure_started())  # of the handler's own
             raise KeyboardInterrupt
         run()
         return True
@@ -81,9 +81,9 @@ def test_a_start_that_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
     post = OnDemandThread("any", lambda: None)
     for left in (3, 1):
         with pytest.raises(KeyboardInterrupt):
-            post.fill()
+            post.ensure_started()
         assert len(answers) == left
-    assert post.fill()
+    assert post.ensure_started()
     assert found == [True] * 3
 
 

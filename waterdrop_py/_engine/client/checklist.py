@@ -93,7 +93,7 @@ class Diagnosis:
         self.answers += 1
         self._forget()
 
-    def heard(self) -> None:
+    def note_answer(self) -> None:
         """Note that a broker has answered, if only to refuse."""
         self.answers += 1
 

@@ -14,7 +14,7 @@ from waterdrop_py._engine.client import foreign
 from waterdrop_py._engine.client.by_keyword import by_keyword
 from waterdrop_py._engine.client.callbacks import wire
 from waterdrop_py._engine.client.fatal import Registration
-from waterdrop_py._engine.client.interruption import raise_interruption, surface
+from waterdrop_py._engine.client.interruption import raise_interruption, raise_left_over
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
 from waterdrop_py._engine.client.learned_brokers import Brokers
 from waterdrop_py._engine.client.oauth import Tokens
@@ -233,7 +233,7 @@ class Factory:
             if tokens is not None:
                 tokens.prepare(conf)
             client = self._build(conf)
-            surface()
+            raise_left_over()
         except KafkaException as error:
             refused = kafka_error_of(error)
             if refused is not None and refused.code() == _INVALID_ARG:

@@ -47,7 +47,7 @@ def raise_interruption(error: BaseException) -> None:
         del error, own  # the traceback would hold the frame that holds them
 
 
-def surface() -> None:
+def raise_left_over() -> None:
     """Raise an exception that confluent-kafka has left set, as a SystemError.
 
     A signal handler may raise inside its constructor, which then goes on.

@@ -178,7 +178,7 @@ def wait_until(handle: PendingMessage, deadline: float) -> bool:
         if clock.system_now() >= deadline:
             break
     if woken is not None:
-        woken.hand_on()
+        woken.pass_on_polling()
     return handle.done()
 
 
@@ -212,7 +212,7 @@ def resolve(
             accounting.delivered += 1
         client.acknowledged += 1
         handle._native = native
-        client.telling = None
+        client.announcement = None
         return
     if accounting is not None:
         if given_up:
@@ -222,7 +222,7 @@ def resolve(
             accounting.failed += 1
     client.failed += 1
     handle._error = failure
-    client.telling = None
+    client.announcement = None
 
 
 def fail(handle: PendingMessage, error: BaseException) -> None:

@@ -88,9 +88,9 @@ class _Brokers:
 class Reach:
     """Watches clients, and warns about those that cannot reach a broker.
 
-    The poller calls `look` once a second, and it alone decides. `blame` only leaves a
-    note, on any thread that polls. Sends and successful reports cost nothing: the
-    answers are read from the client's counters.
+    The poller calls `check` once a second, and it alone decides. `note_error` only
+    leaves a note, on any thread that polls. Sends and successful reports cost nothing:
+    the answers are read from the client's counters.
     """
 
     def __init__(self) -> None:
@@ -103,14 +103,14 @@ class Reach:
         self._brokers: dict[str, _Brokers] = {}
         self._looked_at: float | None = None
 
-    def blame(
+    def note_error(
         self, client: Client, code: str, error: ProduceError, *, unheard: bool
     ) -> None:
         """Note a connection error that librdkafka reported for this client."""
         self._notes.append(_Note(client, code, error, unheard))
         client.poll_soon(client)  # the poller may not know this client yet
 
-    def look(self, clients: Iterable[Client], now: float) -> list[Callable[[], None]]:
+    def check(self, clients: Iterable[Client], now: float) -> list[Callable[[], None]]:
         """Check every client; returns the jobs that write the warnings."""
         self._after_a_pause(now)
         self._take_notes(now)
@@ -214,7 +214,7 @@ class Reach:
         text = self._sentence(servers, first, group, now)
         for client in group:
             self._suspects[client].told = client.failed
-        return [partial(LOG.say, first.reports.emitter, logging.WARNING, text)]
+        return [partial(LOG.log, first.reports.emitter, logging.WARNING, text)]
 
     def _suffers(self, client: Client) -> bool:
         """Whether messages wait or have failed since the last line."""

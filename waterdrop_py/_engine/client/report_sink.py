@@ -64,7 +64,7 @@ class ReportSink(Protocol[_Client_contra]):
     ) -> None:
         """Give `handle` its outcome, once subscribers have heard of it."""
 
-    def say_once(self, once: bool) -> bool:
+    def log_together(self, once: bool) -> bool:
         """Whether to log messages that are given up one by one; what it was before."""
 
     def reconcile(self, client: _Client_contra) -> None:

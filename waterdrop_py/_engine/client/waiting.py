@@ -39,11 +39,11 @@ def wait_deferred(
             "be waited for inside it"
         )
     wakeup = Wakeup()
-    watchers.wake(client, handle, wakeup)
+    watchers.add_wakeup(client, handle, wakeup)
     try:
         wakeup.wait(min(deadline - clock.system_now(), SLICE))
     finally:
-        watchers.unwake(handle, wakeup)
+        watchers.remove_wakeup(handle, wakeup)
 
 
 def wait_once(
@@ -88,13 +88,13 @@ def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
             if wait <= 0 or client.native is None:
                 break
             if client.reports.foreign and not done():
-                client.settle()  # its report may never come
+                client.check_quiet()  # its report may never come
         return True
     finally:
-        client.leave(ticket)
+        client.stop_polling(ticket)
 
 
-def hear(client: Client) -> None:
+def serve_arrived(client: Client) -> None:
     """Serve what has arrived, unless another thread does. Does not wait.
 
     The cause of a failed metadata request comes through `error_cb`, not with its
@@ -104,7 +104,7 @@ def hear(client: Client) -> None:
         serve_until(client, lambda: False, clock.system_now())
 
 
-def wait_turn(
+def wait_serving(
     client: Client, done: Callable[[], bool], deadline: float, idle: float = SLICE
 ) -> bool:
     """Wait until `done()` or `deadline`, and serve while no other thread does."""
@@ -116,7 +116,7 @@ def wait_turn(
             left = min(idle, max(0.0, deadline - clock.system_now()))
             woken = _queue_up(client, None, done, left)
     if woken:
-        client.hand_on()
+        client.pass_on_polling()
     return done()
 
 
@@ -125,13 +125,13 @@ def _queue_up(
 ) -> bool:
     """Wait for the poll lock or the outcome; whether this thread was woken to poll.
 
-    The wake-up is added first and the lock looked at second. `Client.leave` releases
-    first and wakes second, so one of the two sees the other. A thread that was woken to
-    poll and does not wakes the next one (test_a_waiter_that_gives_up_wakes_the_next).
+    The wake-up is added first and the lock looked at second. `Client.stop_polling`
+    releases first and wakes second, so one of the two sees the other. A thread that was
+    woken and does not poll wakes the next (test_a_waiter_that_gives_up_wakes_the_next).
     """
     wakeup = Wakeup()
     if handle is not None:
-        watchers.wake(client, handle, wakeup)
+        watchers.add_wakeup(client, handle, wakeup)
     client.poll_lock.waiters.append(wakeup)
     try:
         busy = client.poll_lock.taken or client.native is None
@@ -139,7 +139,7 @@ def _queue_up(
             client.poll_lock.heal()
     except BaseException:
         if _take_down(client, handle, wakeup):
-            client.hand_on()
+            client.pass_on_polling()
         raise
     return _take_down(client, handle, wakeup)
 
@@ -147,7 +147,7 @@ def _queue_up(
 def _take_down(client: Client, handle: Pending | None, wakeup: Wakeup) -> bool:
     """Remove the wake-up; whether this thread was woken to poll."""
     if handle is not None:
-        watchers.unwake(handle, wakeup)
+        watchers.remove_wakeup(handle, wakeup)
     try:
         client.poll_lock.waiters.remove(wakeup)
     except ValueError:

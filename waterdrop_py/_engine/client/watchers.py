@@ -3,8 +3,8 @@
 Few handles have any, so they are kept here instead of in every handle.
 
 Without a lock, because a signal handler or a finalizer may watch the handle whose
-resolution it interrupted. `notify` runs once the outcome is stored. `watch` adds its
-callback, then looks at the outcome, and finishes the entry that it added to:
+resolution it interrupted. `notify` runs once the outcome is stored. `add_callback` adds
+its callback, then looks at the outcome, and finishes the entry that it added to:
 1. A notifier removes the entry.
 2. A watcher appends to that entry, sees the outcome, and calls what is in it
    (test_callback_added_while_the_report_arrives).
@@ -41,7 +41,7 @@ class Pending(Protocol):
 class Owner(Protocol):
     """The client that a handle belongs to."""
 
-    def remind(self, handle: Any) -> None:
+    def notify_later(self, handle: Any) -> None:
         """Have what watches `handle` called once more."""
 
     def done_callback_raised(self, error: BaseException) -> None:
@@ -52,7 +52,7 @@ WATCHED: Final[dict[Pending, Entry]] = {}
 """Handles with callbacks or waiting threads. Every report looks here."""
 
 
-def watch(client: Owner, handle: Pending, fn: Watcher) -> None:
+def add_callback(client: Owner, handle: Pending, fn: Watcher) -> None:
     """Call the user's `fn(handle)` once the outcome is known, now if it is."""
     entry = WATCHED.setdefault(handle, ([], []))
     entry[1].append(fn)
@@ -60,7 +60,7 @@ def watch(client: Owner, handle: Pending, fn: Watcher) -> None:
         _late(client, handle, entry)
 
 
-def wake(client: Owner, handle: Pending, fn: Watcher) -> None:
+def add_wakeup(client: Owner, handle: Pending, fn: Watcher) -> None:
     """Call the library's `fn(handle)` likewise, perhaps several times."""
     entry = WATCHED.setdefault(handle, ([], []))
     entry[0].append(fn)
@@ -68,7 +68,7 @@ def wake(client: Owner, handle: Pending, fn: Watcher) -> None:
         _late(client, handle, entry)
 
 
-def unwake(handle: Pending, fn: Watcher) -> None:
+def remove_wakeup(handle: Pending, fn: Watcher) -> None:
     """Remove a wake-up, and with the last one the entry of a handle that is done.
 
     `_finish` removes the entry later than it wakes, so a woken thread could still find
@@ -93,7 +93,7 @@ def _late(client: Owner, handle: Pending, entry: Entry) -> None:
     try:
         _finish(client, handle, entry)
     except BaseException:
-        client.remind(handle)
+        client.notify_later(handle)
         raise
 
 

@@ -113,13 +113,13 @@ def _here() -> bool:
     return any(thread.ident == me for thread in list(_RUNNING.named))
 
 
-def start_lasting(name: str, run: Callable[[], None]) -> None:
+def start_non_daemon(name: str, run: Callable[[], None]) -> None:
     """Start a thread for which the process waits before it ends."""
     thread = Thread(target=run, name=f"waterdrop-{name}", daemon=False)
     blocking_signals(thread.start)
 
 
-def lasting() -> list[Thread]:
+def non_daemons() -> list[Thread]:
     """Other threads for which the process waits before it ends."""
     spared = (current_thread(), main_thread())
     return [each for each in enumerate_threads() if not (each.daemon or each in spared)]
@@ -185,10 +185,10 @@ def start_afresh() -> None:
 class OnDemandThread:
     """At most one thread, started when there is work; it ends when there is none.
 
-    Its work is in an inbox. The caller puts an item there, and then calls `fill` unless
-    it sees the thread at work. While a thread is starting, no other one is started.
-    The new thread clears the mark before it first looks into the inbox. So an item that
-    found it starting is there when it looks
+    Its work is in an inbox. The caller puts an item there, and then calls
+    `ensure_started` unless it sees the thread at work. While a thread is starting, no
+    other one is started. The new thread clears the mark before it first looks into the
+    inbox. So an item that found it starting is there when it looks
     (test_work_that_comes_before_its_thread). Without a lock.
     """
 
@@ -199,7 +199,7 @@ class OnDemandThread:
         self._run = run
         self._coming: list[None] = []
 
-    def fill(self) -> bool:
+    def ensure_started(self) -> bool:
         """Start the thread, unless one is starting; False when none can start."""
         if self._coming:
             return True

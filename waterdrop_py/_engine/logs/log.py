@@ -76,7 +76,7 @@ class Log:
 
     def wake_by(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when a line is held back. It must have a library thread
-        call `speak` within a second, and every second while `wanted()`."""
+        call `write_due` within a second, and every second while `has_due()`."""
         self._wake = wake
 
     def reset(self) -> None:
@@ -132,18 +132,18 @@ class Log:
         if more is not None:
             self.write(_counted(line, more))
 
-    def say(self, emitter: Speaker, level: int, text: str) -> None:
+    def log(self, emitter: Speaker, level: int, text: str) -> None:
         """Log a sentence of the library's own."""
         self.write(Line(LOGGER, level, text, emitter.producer_id, emitter=emitter))
 
     # -- what was held back ------------------------------------------------
 
-    def wanted(self) -> bool:
-        """Whether `speak` will have something to write soon."""
+    def has_due(self) -> bool:
+        """Whether `write_due` will have something to write soon."""
         now = self._now()
         return self._errors.due_within(now, SOON) or self._lines.due_within(now, SOON)
 
-    def speak(self) -> None:
+    def write_due(self) -> None:
         """Write what was held back and is due; once a second, on a library thread."""
         now = self._now()
         held = [*self._errors.due(now), *self._lines.due(now)]

@@ -35,24 +35,24 @@ class Announcement:
         self.begun: list[Callable[..., object]] = []
 
 
-def announce_success(emitter: Emitter, telling: Announcement, native: Any) -> None:
+def announce_success(emitter: Emitter, announcement: Announcement, native: Any) -> None:
     """Announce a delivered message; continues where it was interrupted."""
     name = "message.acknowledged"
     if emitter.listens(name):
-        payload = _payload(telling.handle, native, None)
-        emitter.emit(name, payload, begun=telling.begun)
+        payload = _payload(announcement.handle, native, None)
+        emitter.emit(name, payload, begun=announcement.begun)
 
 
-def announce_purge(emitter: Emitter, telling: Announcement, native: Any) -> None:
+def announce_purge(emitter: Emitter, announcement: Announcement, native: Any) -> None:
     """Announce a message that an aborted transaction has purged."""
     if emitter.listens("message.purged"):
-        payload = _payload(telling.handle, native, telling.failure)
+        payload = _payload(announcement.handle, native, announcement.failure)
         emitter.emit("message.purged", payload)
 
 
 def announce_failure(
     emitter: Emitter,
-    telling: Announcement,
+    announcement: Announcement,
     native: Any,
     *,
     logged: bool,
@@ -63,16 +63,16 @@ def announce_failure(
     `logged`: it is logged if no subscriber hears of it. `alone`: also if there are no
     subscribers; else the caller logs it together with others.
     """
-    kind, failure = "librdkafka.dispatch_error", telling.failure
+    kind, failure = "librdkafka.dispatch_error", announcement.failure
     assert failure is not None
     if emitter.listens("error.occurred"):
-        payload = _payload(telling.handle, native, failure)
+        payload = _payload(announcement.handle, native, failure)
         if logged:
             emitter.error(kind, failure, **payload)
         else:
-            emitter.tell(kind, failure, **payload)
+            emitter.emit_error(kind, failure, **payload)
     elif logged and alone:
-        emitter.error(kind, failure, topic=topic_of(telling.handle))
+        emitter.error(kind, failure, topic=topic_of(announcement.handle))
 
 
 def _payload(

@@ -48,7 +48,7 @@ def wait_until(
         if push and client.fatal is None:
             _push(client)
         until = min(deadline, clock.system_now() + pause)
-        waiting.wait_turn(client, done, until)
+        waiting.wait_serving(client, done, until)
     return done()
 
 
@@ -58,4 +58,4 @@ def _push(client: Client) -> None:
         if client.poll_lock.take(ticket) and client.native is not None:
             client.serve_with(client.native.flush, PUSH)
     finally:
-        client.leave(ticket)
+        client.stop_polling(ticket)

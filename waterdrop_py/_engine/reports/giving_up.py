@@ -25,11 +25,11 @@ def give_up(client: Client, deadline: float) -> list[DeliveryHandle]:
     native = client.native
     if native is not None and client.in_flight():
         native.purge()
-    waiting.wait_turn(client, lambda: not client.in_flight(), deadline, idle=0.01)
-    return lose(client) if client.in_flight() else []
+    waiting.wait_serving(client, lambda: not client.in_flight(), deadline, idle=0.01)
+    return give_up_now(client) if client.in_flight() else []
 
 
-def lose(client: Client) -> list[DeliveryHandle]:
+def give_up_now(client: Client) -> list[DeliveryHandle]:
     """Resolve every open handle of `client`, because its reports take too long."""
     lost = open_handles(client)
     client.give_up(

@@ -138,7 +138,7 @@ class ReportHandler:
             self.accounting = CloseAccounting()
         return self.accounting
 
-    def say_once(self, once: bool) -> bool:
+    def log_together(self, once: bool) -> bool:
         """Whether to log messages that are given up one by one; what it was before.
 
         With `once`, the caller logs them together, as the exit does.
@@ -200,19 +200,19 @@ class ReportHandler:
         Called again if a signal handler interrupted it: each subscriber hears once.
         """
         if client.given_up is None and not handle.done():
-            telling: Announcement | None = client.telling
-            if telling is None or telling.handle is not handle:
+            announcement: Announcement | None = client.announcement
+            if announcement is None or announcement.handle is not handle:
                 if error is not None and self.resending.take(handle, error, native):
                     return
-                telling = client.telling = Announcement(
+                announcement = client.announcement = Announcement(
                     handle,
                     None
                     if error is None
                     else self._failure(client, handle, error, native),
                 )
-            self._tell(telling, error, native)
+            self._tell(announcement, error, native)
             if client.given_up is None:
-                failure = telling.failure
+                failure = announcement.failure
                 given_up = failure is not None and failure.code in PURGED
                 if self.transactional and failure is not None and not given_up:
                     client.transaction.lost_message()
@@ -220,34 +220,34 @@ class ReportHandler:
             # else it was given up meanwhile, or this is a forked child.
         watchers.notify(client, handle)
 
-    def _tell(self, telling: Announcement, error: Any, native: Any) -> None:
+    def _tell(self, announcement: Announcement, error: Any, native: Any) -> None:
         """Call `on_delivery` and the subscribers that have not heard of it yet."""
-        if self._on_delivery is not None and not telling.called:
+        if self._on_delivery is not None and not announcement.called:
             try:
-                telling.called = True
+                announcement.called = True
                 self._on_delivery(error, native)
             except BaseException as raised:
                 if from_signal_handler(raised):
                     raise
                 self.callback_raised("on_delivery", raised)
-        if telling.failure is None:
+        if announcement.failure is None:
             self.diagnosis.clear()
-            announce_success(self.emitter, telling, native)
-        elif not telling.failed:
-            telling.failed = True
-            self._announce_failure(telling, native, telling.failure)
+            announce_success(self.emitter, announcement, native)
+        elif not announcement.failed:
+            announcement.failed = True
+            self._announce_failure(announcement, native, announcement.failure)
 
     def _announce_failure(
-        self, telling: Announcement, native: Any, failure: ProduceError
+        self, announcement: Announcement, native: Any, failure: ProduceError
     ) -> None:
         given_up = failure.code in PURGED
         if given_up and self.transactional:
             # An aborted transaction gives its messages up on purpose.
-            announce_purge(self.emitter, telling, native)
+            announce_purge(self.emitter, announcement, native)
         else:
             announce_failure(
                 self.emitter,
-                telling,
+                announcement,
                 native,
                 # The exit logs once for all what it gave up, and so does a close.
                 logged=not (given_up and self.exiting),
@@ -287,8 +287,8 @@ class ReportHandler:
         if client is None or not of_connection(failure.code):
             self.emitter.error("librdkafka.error", failure)
         else:
-            heard = self.emitter.tell("librdkafka.error", failure)
-            REACH.blame(client, failure.code, failure, unheard=not heard)
+            heard = self.emitter.emit_error("librdkafka.error", failure)
+            REACH.note_error(client, failure.code, failure, unheard=not heard)
 
     def callback_raised(self, name: str, error: BaseException) -> None:
         """Report what a user's callback raised."""
@@ -308,7 +308,7 @@ class ReportHandler:
         if fatal is not None and code in _BY_FATAL:
             return shared(fatal.error())
         if error.code() > 0:
-            self.diagnosis.heard()
+            self.diagnosis.note_answer()
         if code in PURGED:
             purged = self._purged[error.code()] = shared(produce_error(error))
             return purged
