@@ -77,10 +77,7 @@ def make_producer(cluster: EmbeddedCluster) -> Iterator[MakeProducer]:
 def log() -> Iterator[EventLog]:
     """Every event of the test's producers, statistics left out. What other tests have
     dropped may still be told of."""
-    earlier = {each.emitter.producer_id for each in RUNTIME.connections()}
-    earlier |= {
-        each.connection.emitter.producer_id for each in tuple(RUNTIME.teardowns)
-    }
+    earlier = {client.reports.emitter.producer_id for client in RUNTIME.clients()}
     listening = EventLog(monitor, without={id for id in earlier if NAMELESS in id})
     yield listening
     listening.stop()
