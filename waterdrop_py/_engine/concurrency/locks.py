@@ -36,7 +36,7 @@ def _is_in(frame: FrameType | None, value: object) -> bool:
     """Whether that frame, or one below it, has `value` as a local variable."""
     while frame is not None:
         # A copy, made in one call of C: up to Python 3.12 the running frame changes the
-        # dictionary (test_healing_while_the_looked_at_frame_changes).
+        # dictionary (test_the_walk_survives_a_changing_frame).
         if any(each is value for each in list(frame.f_locals.values())):
             return True
         frame = frame.f_back
@@ -98,9 +98,9 @@ class Claim:
 
         A signal handler may raise on the first bytecode of the call that was to release
         it. The ticket is a local variable of the holder, so a thread that has it in no
-        frame does not hold it (test_a_torn_release_is_healed). For claims whose tickets
-        are local variables only. It walks down one stack, so it is used where a wait is
-        long, or would be for the calling thread.
+        frame does not hold it (test_an_interrupted_release_is_made_up_for). For claims
+        whose tickets are local variables only. It walks down one stack, so it is used
+        where a wait is long, or would be for the calling thread.
         """
         holder = self._holder.get(_HOLDER)
         if holder is None:

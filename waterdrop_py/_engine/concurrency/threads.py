@@ -209,7 +209,8 @@ class OnDemandThread:
             started = start(self._name, self._arrive)
         except BaseException:
             # A signal handler's. Other work may have found this thread starting, so it
-            # starts in any case; a second one ends at once (test_a_start_that_is_torn).
+            # starts all the same. A second one ends at once
+            # (test_a_start_that_is_interrupted).
             started = start(self._name, self._arrive)
             raise
         finally:

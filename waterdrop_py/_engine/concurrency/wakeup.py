@@ -74,7 +74,7 @@ class Inbox(Generic[_Item]):
 
         A signal handler may raise after each call. So the reader is woken by one call
         of C in a `finally`; else the item would wait until the reader's time is over
-        (test_a_torn_put_wakes_the_reader).
+        (test_an_interrupted_put_wakes_the_reader).
         """
         try:
             self._items.append(item)
