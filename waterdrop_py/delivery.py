@@ -34,11 +34,11 @@ class DeliveryHandle(PendingMessage):
     """A message on its way. Thread-safe; made by the library only.
 
     It has the surface of `concurrent.futures.Future` without `cancel()`: what
-    librdkafka has accepted cannot be called back one by one. `await handle`
-    works inside asyncio and blocks no loop.
+    librdkafka has accepted cannot be called back one by one. `await handle` works
+    inside asyncio and does not block the loop.
 
-    The handle is itself the native delivery callback, and the one object per
-    message that the garbage collector tracks; `client/pending.py` has that half.
+    The handle is itself the native delivery callback, and the only object per message
+    that the garbage collector tracks. `PendingMessage` is that half of it.
     """
 
     __slots__ = ()
@@ -54,9 +54,9 @@ class DeliveryHandle(PendingMessage):
         try:
             place = _place_of(self) or ANYWHERE
         except AttributeError:
-            # From the fast path: it has no more than these. Not asked for one by one,
-            # and without a keyword: `close` builds a message for each that was not
-            # delivered, and 100 000 of them take 0.2 s less this way.
+            # From the fast path, which sets no others. Positional, and not read one by
+            # one: `close` builds a message for each that was not delivered, and 100 000
+            # of them take 0.2 s less this way.
             return Message(
                 self._topic,
                 self._payload,
@@ -83,10 +83,10 @@ class DeliveryHandle(PendingMessage):
 
         Raises:
             ProduceError: the message was not delivered.
-            DeliveryTimeoutError: the time is over; delivery goes on, and a later
-                wait returns the report.
-            ReentrantCallError: the report could only be served by a call that
-                this one interrupted.
+            DeliveryTimeoutError: the time is over; delivery goes on, and a later wait
+                returns the report.
+            ReentrantCallError: only a call that this one interrupted could serve the
+                report.
             InvalidArgumentError: `timeout` is not a duration.
         """
         native = self._native
@@ -100,9 +100,11 @@ class DeliveryHandle(PendingMessage):
     def exception(
         self, timeout: float | timedelta | None = None
     ) -> BaseException | None:
-        """The error of a message that was not delivered, else None; waits like
-        `result`, and raises its `DeliveryTimeoutError`, `ReentrantCallError` and
-        `InvalidArgumentError`."""
+        """The error of a message that was not delivered, else None.
+
+        Waits like `result`, and raises the same `DeliveryTimeoutError`,
+        `ReentrantCallError` and `InvalidArgumentError`.
+        """
         if self._native is None and not self.done():
             bound = seconds("timeout", timeout)
             if not wait_for(self, bound):
@@ -110,41 +112,45 @@ class DeliveryHandle(PendingMessage):
         return self._failure()
 
     def add_done_callback(self, fn: Callable[[DeliveryHandle], object]) -> None:
-        """Call `fn(handle)` once the outcome is known, at once if it is.
+        """Call `fn(handle)` once the outcome is known, now if it is.
 
-        It runs on a thread of the library or on any thread inside a blocking
-        verb, and must not block. What it raises becomes `error.occurred` of type
+        It runs on a thread of the library, or on any thread inside a blocking verb, and
+        must not block. What it raises becomes `error.occurred` of type
         `callbacks.done_callback.error`.
 
         Raises:
             InvalidArgumentError: `fn` is not callable.
         """
         _check_callable(fn)
-        watchers.watch(self._client, self, fn)
+        watchers.add_callback(self._client, self, fn)
 
     def as_future(self) -> Future[DeliveryReport]:
-        """A `concurrent.futures.Future` of the same outcome, for
-        `concurrent.futures.wait` and `asyncio.wrap_future`. It cannot be cancelled."""
+        """A `concurrent.futures.Future` of the same outcome; it cannot be cancelled.
+
+        For `concurrent.futures.wait` and `asyncio.wrap_future`.
+        """
         future: Future[DeliveryReport] = Future()
         future.set_running_or_notify_cancel()
         if self.done():
             self._resolve(future)
         else:
-            watchers.wake(
+            watchers.add_wakeup(
                 self._client, self, lambda _: self._resolve_undisturbed(future)
             )
         return future
 
     def _resolve_undisturbed(self, future: Future[DeliveryReport]) -> None:
-        """Give `future` the outcome where no signal handler runs: one that raised
-        inside its `set_result` would keep from it who waits for it."""
+        """Give `future` the outcome on a thread without signal handlers.
+
+        A handler that raised inside `set_result` would leave waiting threads asleep.
+        """
         if on_main_thread():
             background.submit(lambda: self._resolve(future))
         else:
             self._resolve(future)
 
     def _resolve(self, future: Future[DeliveryReport]) -> None:
-        """Give `future` the outcome; again does no harm."""
+        """Give `future` the outcome, unless it has it."""
         error = self._failure()
         try:
             if error is None:
@@ -152,9 +158,9 @@ class DeliveryHandle(PendingMessage):
             else:
                 future.set_exception(about(error, subject_of(self)))
         except InvalidStateError:
-            pass  # it has it
+            pass  # it has it already
         except BaseException as raised:
-            # A callback of the future's, and no `Exception`: those it logs itself.
+            # Of a callback of the future, which itself logs any `Exception`.
             if from_signal_handler(raised):
                 raise
             self._client.done_callback_raised(raised)
@@ -177,11 +183,11 @@ class DeliveryHandle(PendingMessage):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(wake)
 
-        watchers.wake(self._client, self, ring)
+        watchers.add_wakeup(self._client, self, ring)
         try:
             await resolved
         finally:
-            watchers.unwake(self, ring)
+            watchers.remove_wakeup(self, ring)
 
     def _report(self) -> DeliveryReport:
         return report_of(self, self._native, self._failure())
@@ -208,7 +214,7 @@ _place_of: Final = PendingMessage.__dict__["_place"].__get__
 def report_of(
     handle: DeliveryHandle, native: Any, error: BaseException | None
 ) -> DeliveryReport:
-    """The report of `handle`, from librdkafka's message or from the error alone."""
+    """The report of `handle`, from librdkafka's message or from the error."""
     report = DeliveryReport()
     report._sent = handle
     report._topic = handle._topic

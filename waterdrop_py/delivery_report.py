@@ -15,7 +15,7 @@ class Sent(Protocol):
 
     @property
     def label(self) -> Any:
-        """What the message was labelled with."""
+        """The label of the message."""
 
     @property
     def message(self) -> Message:
@@ -23,10 +23,10 @@ class Sent(Protocol):
 
 
 class DeliveryReport:
-    """Where a message ended up. Immutable; its figures are read when asked for.
+    """Where a message ended up. Immutable; its values are read when asked for.
 
-    It can be copied and pickled; a label that cannot be is None in the pickle. Two
-    reports are equal when all their values are; of an error those are type and text.
+    It can be copied and pickled; a label that cannot be pickled becomes None. Two
+    reports are equal when all their values are. Errors are equal by type and text.
     """
 
     __slots__ = ("_error", "_native", "_sent", "_topic")
@@ -66,8 +66,7 @@ class DeliveryReport:
 
     @property
     def latency_ms(self) -> float | None:
-        """Milliseconds from the hand-over to librdkafka until the broker's answer,
-        as librdkafka measured it; or None."""
+        """Milliseconds from `produce` to the answer, by librdkafka; or None."""
         native = self._native
         latency = None if native is None else native.latency()
         return None if latency is None or latency < 0 else latency * 1000
@@ -104,19 +103,19 @@ class DeliveryReport:
     def __deepcopy__(self, memo: dict[int, Any]) -> DeliveryReport:
         try:
             label = copy.deepcopy(self.label, memo)
-        except Exception:  # noqa: BLE001 - a lock, a socket: it is shared then
+        except Exception:  # noqa: BLE001 - a lock or a socket is shared
             label = self.label
         twin = DeliveryReport()
         twin.__setstate__(self._kept(label))
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
-        import pickle  # at hand for who pickles
+        import pickle  # already imported by a caller that pickles
 
         label = self.label
         try:
             pickle.dumps(label)
-        except Exception:  # noqa: BLE001 - whatever a foreign object raises
+        except Exception:  # noqa: BLE001 - a label may raise anything
             label = None
         return DeliveryReport, (), self._kept(label)
 
@@ -175,5 +174,5 @@ class _Figures(NamedTuple):
 
 
 def _natural(figure: int | None) -> int | None:
-    """librdkafka says "none" with a negative number."""
+    """None for a negative number, with which librdkafka means that."""
     return None if figure is None or figure < 0 else figure

@@ -105,7 +105,7 @@ class EngineMachine(RuleBasedStateMachine):
         """The poller comes by."""
         clients, self.runtime.armed[:] = list(self.runtime.armed), []
         for client in clients:
-            waiting.hear(client)
+            waiting.serve_arrived(client)
 
     @rule(seconds=st.sampled_from([0.0, 1.0, IDLE / 2, IDLE, IDLE * 5]))
     def time_passes(self, seconds: float) -> None:
@@ -206,7 +206,7 @@ class EngineMachine(RuleBasedStateMachine):
     def figures(self) -> None:
         """The ledger agrees with the clients."""
         totals, client = self.connection.ledger.book
-        taken = totals.produced + (client.taken() if client is not None else 0)
+        taken = totals.produced + (client.accepted() if client is not None else 0)
         assert taken == len(self.bench.sent)
         assert self.connection.ledger.opens == len(self.bench.clients)
 

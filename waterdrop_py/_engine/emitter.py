@@ -1,4 +1,4 @@
-"""The one place that sends events."""
+"""`Emitter`: the one place that sends events."""
 
 from __future__ import annotations
 
@@ -30,10 +30,9 @@ class _Failure(NamedTuple):
 class Emitter:
     """Sends the events of one producer to its own monitor, then to the shared one.
 
-    It holds the producer weakly; once that is gone, the sender is None. Thread-safe.
-    Callers hold no lock while they emit, because subscribers run here. A payload is
-    not worth building when nobody listens, so callers that build one ask first:
-    `if emitter.listens(name): emitter.emit(name, {...})`.
+    Thread-safe. Subscribers run inside `emit`, so callers hold no lock meanwhile. It
+    refers to the producer weakly; once that is collected, the sender is None. Callers
+    that build a payload ask first: `if emitter.listens(name): emitter.emit(name, ...)`.
     """
 
     __slots__ = ("_own", "_producer", "_shared", "_tags", "producer_id")
@@ -53,11 +52,11 @@ class Emitter:
         self._shared = shared
 
     def listens(self, name: str) -> bool:
-        """Whether anybody would hear that event."""
+        """Whether any subscriber would hear that event."""
         return self._own.listens(name) or self._shared.listens(name)
 
     def asks_for(self, name: str) -> bool:
-        """Whether anybody wants that event to be, beyond hearing it if it comes."""
+        """Whether a subscriber wants that event to be made, not only to hear it."""
         return self._own.asks_for(name) or self._shared.asks_for(name)
 
     def emit(
@@ -68,12 +67,12 @@ class Emitter:
         duration_ms: float | None = None,
         begun: list[Callable[..., object]] | None = None,
     ) -> None:
-        """Send an event to everybody who listens; returns at once if nobody does.
+        """Send an event to its subscribers; returns at once if there are none.
 
-        An exception of a subscriber is contained, and reported once as
-        `error.occurred` of type `subscriber.error`. What a signal handler raises goes
-        through, once the others have heard. `begun` gets each subscriber that has begun
-        to hear; an emission that finds some there goes on behind them.
+        What a subscriber raises is contained, and reported once as `error.occurred` of
+        type `subscriber.error`. What a signal handler raises comes out, after the other
+        subscribers have run. Each subscriber that has begun is added to `begun`. An
+        emission that finds some there continues behind them.
         """
         if self.listens(name):
             event = self._event(name, payload, duration_ms)
@@ -84,16 +83,16 @@ class Emitter:
     def error(self, kind: str, error: BaseException, /, **payload: Any) -> None:
         """Send `error.occurred` with a type out of `events.ERROR_TYPES`.
 
-        What is not heard is logged: see `Log.error`.
+        It is logged where no subscriber hears it; see `Log.error`.
         """
-        if not self.tell(kind, error, **payload):
+        if not self.emit_error(kind, error, **payload):
             LOG.error(self, kind, error, payload)
 
-    def tell(self, kind: str, error: BaseException, /, **payload: Any) -> bool:
-        """Send `error.occurred`, and say whether it was heard; the caller logs it.
+    def emit_error(self, kind: str, error: BaseException, /, **payload: Any) -> bool:
+        """Send `error.occurred`; whether it was heard, else the caller logs it.
 
-        Heard means: by a function of the user's, or a listener that logs; one that
-        only counts does not hear.
+        A user's function hears, and so does a listener that logs. A listener that only
+        counts does not.
         """
         if not self.listens(_ERROR):
             return False
@@ -116,7 +115,7 @@ class Emitter:
         deaf: Sequence[Callable[..., object]],
         begun: list[Callable[..., object]],
     ) -> list[_Failure]:
-        """Call everybody but the deaf, and note them in `begun`: who raised."""
+        """Call subscribers that are not `deaf`, and add each to `begun`; who raised."""
         failures: list[_Failure] = []
         interruption: BaseException | None = None
         skipped = len(begun)
@@ -132,7 +131,7 @@ class Emitter:
                     # No call between the two, so that no signal handler gets in there.
                     begun += (subscriber,)
                     call(event)
-                except BaseException as error:  # noqa: BLE001 - contained, and told of
+                except BaseException as error:  # noqa: BLE001 - contained and reported
                     if from_signal_handler(error):
                         interruption = error
                     else:
@@ -145,11 +144,11 @@ class Emitter:
         return failures
 
     def _report(self, failures: list[_Failure]) -> None:
-        """Report each failure once, to those that have not failed to hear of errors.
+        """Report each failure once, to subscribers that did not fail at an error.
 
-        Hearing of errors may fail too. Whoever fails at that hears no more of this
-        emission, so every round has fewer listeners than the one before, and it ends.
-        A failure that is left with nobody to hear it is logged.
+        A subscriber that raises while it hears of an error is not called again here. So
+        every round has fewer subscribers than the one before, and it ends. A failure
+        that no subscriber is left to hear is logged.
         """
         deaf: list[Callable[..., object]] = []
         while failures:
@@ -163,7 +162,7 @@ class Emitter:
             raised = self._deliver(self._event(_ERROR, whole, None), deaf, begun)
             told = sum(not only_counts(each) for each in begun)
             failures += raised
-            # Where the reporting of errors itself is broken, being told is not enough.
+            # A subscriber that raised at an error has not really heard of it.
             if of_an_error:
                 told -= sum(not only_counts(each.subscriber) for each in raised)
             if not told:

@@ -1,4 +1,4 @@
-"""The parent's side of the mock cluster's process: start, ask, end."""
+"""The parent's side of the mock cluster's process: start, command, end."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ READ_BYTES = 65_536
 
 
 def _require_interpreter() -> None:
-    """Refuse to start what is not Python, before anything is started.
+    """Refuse to start anything but a Python interpreter.
 
-    `sys.executable` of a frozen application is the application, and that of a program
-    that embeds Python is the program: started again, it would start another one.
+    `sys.executable` of a frozen application is the application itself, and that of a
+    program that embeds Python is the program. Each would start another copy.
 
     Raises:
-        RuntimeError: there is no interpreter to run the cluster in, or no file to run.
+        RuntimeError: the interpreter, or the script for it, is missing.
     """
     reason = None
     if getattr(sys, "frozen", False) or "__compiled__" in globals():
@@ -67,9 +67,9 @@ class HostProcess:
         self._last_id = 0
         self._unread = b""
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        # -I -S: nothing but the standard library, whatever the user's environment says.
-        # The extension module resolves librdkafka's symbols on every platform, be it
-        # linked in, bundled beside it, or the system's.
+        # -I -S: the standard library alone, whatever the user's environment says. The
+        # extension module resolves librdkafka's symbols on every platform, however
+        # librdkafka is linked.
         command = [sys.executable, "-I", "-S", str(SCRIPT)]
         arguments = [str(cimpl.__file__), str(brokers), str(self._owner)]
         # A session of its own keeps the terminal's Ctrl-C away from it.
@@ -93,10 +93,10 @@ class HostProcess:
         return self._process.pid
 
     def ask(self, what: str, *args: Any) -> int:
-        """Have a command carried out; librdkafka's error code, 0 for none.
+        """Have a command executed; returns librdkafka's error code, 0 for success.
 
-        Raises `TimeoutError` when there is no answer within 10 s, and `RuntimeError`
-        when the host is gone, with what it left on stderr.
+        Raises `TimeoutError` without an answer within 10 s, and `RuntimeError`, with
+        what the host wrote to stderr, when it has ended.
         """
         if os.getpid() != self._owner:
             raise RuntimeError("the cluster belongs to the process that started it")
@@ -110,7 +110,7 @@ class HostProcess:
         return int(answer["code"])
 
     def end(self) -> None:
-        """End the host, within about 2 s; a second call does nothing."""
+        """End the host within about 2 s; idempotent."""
         if os.getpid() != self._owner:
             return
         with self._lock:

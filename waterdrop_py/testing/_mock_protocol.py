@@ -1,4 +1,4 @@
-"""What may be asked of the mock cluster: its requests and errors, by name."""
+"""What can be asked of the mock cluster: its requests and errors, by name."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 
 
 def error_codes() -> dict[str, int]:
-    """The errors that can be pushed: all that a broker answers, and `transport`.
+    """The errors that can be pushed: every broker error, and `transport`.
 
-    `transport` is no answer: the mock broker closes the connection instead.
+    For `transport` the mock broker closes the connection instead of answering.
     """
     codes = {
         name.lower(): code
@@ -81,14 +81,14 @@ def _code_of(error: int | str, known: dict[str, int]) -> int:
 
 
 def whole_number(value: int, what: str, low: int, high: int) -> int:
-    """`value`, an int (and no bool) within the limits."""
+    """`value`, which must be an int (not a bool) within the limits."""
     if type(value) is not int or not low <= value <= high:
         raise ValueError(f"{what} must be an int from {low} to {high}, got {value!r}")
     return value
 
 
 def topic_name(name: str) -> str:
-    """`name`, when Kafka would take it."""
+    """`name`, which Kafka must accept."""
     if not isinstance(name, str) or not TOPIC.fullmatch(name):
         raise ValueError(
             "a topic's name is 1 to 249 of the characters A-Z a-z 0-9 . _ -, "

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PARENT_CHECK_SECONDS = 0.25
-# The mock's thread can miss a command that comes right upon the one before, and then
-# takes it up a second later: measured for one in ten.
+# The mock's thread can miss a command that follows at once, and then takes it up a
+# second later (measured: one in ten).
 PAUSE_SECONDS = 0.0005
-# The mock takes any name for a topic's, and creates it when it is asked about. This one
-# is refused, as Kafka refuses it: `connect()` asks for it.
+# The mock accepts any topic name, and creates the topic when it is asked about. This
+# name is refused, as Kafka refuses it; `connect()` asks for it.
 REFUSED_TOPIC, INVALID_TOPIC = b"waterdrop py?", 17
 PRODUCER = 0  # rd_kafka_type_t: RD_KAFKA_PRODUCER
 LOG_ERRORS = b"3"  # syslog level; the parent keeps stderr for the post-mortem only
@@ -98,7 +98,7 @@ class MockCluster:
     def create_topic(self, name: str, partitions: int, replicas: int) -> int:
         """Answer librdkafka's error code, 0 for none, as the methods below do.
 
-        Leaders are dealt out in turn; librdkafka would draw lots.
+        Leaders are assigned in rotation; librdkafka would choose them at random.
         """
         topic = name.encode()
         create = self._functions.rd_kafka_mock_topic_create
@@ -138,26 +138,26 @@ class MockCluster:
 
 
 def end_with(parent: int) -> None:
-    """End this process once its parent is gone, whoever holds stdin open."""
+    """End this process once its parent has ended, even while stdin is open."""
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)
     os._exit(0)
 
 
 def answer(cluster: MockCluster, line: bytes) -> dict[str, Any]:
-    """Carry one command out."""
+    """Execute one command."""
     command = json.loads(line)
     try:
         act: Callable[..., int] = getattr(cluster, command["do"])
         return {"id": command["id"], "code": act(*command["args"])}
-    except Exception as problem:  # noqa: BLE001 - contained, and told of
+    except Exception as problem:  # noqa: BLE001 - contained and reported
         return {"id": command["id"], "error": repr(problem)}
 
 
 def main(library: str, brokers: int, parent: int) -> None:
     """Host the cluster until stdin or the parent ends."""
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
-    # What a C library prints must not get between the answers.
+    # Output of the C library must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="ascii")
     os.dup2(2, 1)
     cluster = MockCluster(load(library), brokers)
@@ -166,7 +166,7 @@ def main(library: str, brokers: int, parent: int) -> None:
     for line in iter(sys.stdin.buffer.readline, b""):
         answers.write(json.dumps(answer(cluster, line)) + "\n")
         time.sleep(PAUSE_SECONDS)
-    # Destroying the cluster properly only takes time: the kernel frees it all.
+    # Destroying the cluster only takes time: the kernel frees everything.
     os._exit(0)
 
 

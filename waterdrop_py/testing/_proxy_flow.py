@@ -28,7 +28,7 @@ class Responses:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> bytes:
-        """What can be passed on now; the start of an unfinished frame is held back."""
+        """What can be passed on now; an unfinished frame is held back."""
         self._held += data
         ready = []
         while len(self._held) >= LENGTH_BYTES:
@@ -88,7 +88,7 @@ class Flow:
             self.close()
 
     def black_hole(self) -> None:
-        """Pass nothing on any more, in either direction, and say so to nobody."""
+        """Pass nothing on any more, in either direction, and close nothing."""
         self._black_holed = True
         self.client.pending.clear()
         self.broker.pending.clear()
@@ -145,7 +145,7 @@ class Flow:
             del end.pending[: end.socket.send(end.pending)]
 
     def _lost(self, end: End) -> None:
-        """A socket failed. What is behind a black hole does not show at its mouth."""
+        """A socket failed. Behind a black hole, the client must not notice."""
         if self._black_holed and end is self.broker:
             self._drop(end)
         else:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class ProxyLoop:
-    """The thread that owns every socket of a proxy. Others reach it by `run` alone."""
+    """The thread that owns every socket of a proxy. Other threads only call `run`."""
 
     def __init__(self, upstream: list[Broker]) -> None:
         self._owner = os.getpid()
@@ -57,7 +57,7 @@ class ProxyLoop:
         threads.blocking_signals(self._thread.start)
 
     def run(self, action: Callable[[], T]) -> T:
-        """Have the thread do this after everything that has reached its sockets."""
+        """Have the thread serve what has reached its sockets, then call `action`."""
         if os.getpid() != self._owner:
             raise RuntimeError("the proxy belongs to the process that started it")
         outcome: Future[T] = Future()
@@ -65,21 +65,21 @@ class ProxyLoop:
         def command() -> None:
             try:
                 outcome.set_result(action())
-            except BaseException as error:  # noqa: BLE001 - contained, and told of
+            except BaseException as error:  # noqa: BLE001 - the caller raises it
                 outcome.set_exception(error)
 
         self._commands.put(command)
         try:
             self._waker.send(b"!")
         except OSError as error:
-            # The thread was awake: it may have done this already, and it was the last.
+            # The thread was awake: it may have run this already, as its last command.
             self._thread.join(COMMAND_SECONDS)
             if not outcome.done():
                 raise RuntimeError("the proxy is closed") from error
         return outcome.result(COMMAND_SECONDS)
 
     def each_flow(self, action: Callable[[Flow], None]) -> int:
-        """Do this to all flows that are open now; how many."""
+        """Call `action` with each flow that is open now; how many there were."""
 
         def act() -> int:
             flows = list(self.flows)
@@ -120,10 +120,9 @@ class ProxyLoop:
             with contextlib.suppress(queue.Empty):
                 while True:
                     commands.append(self._commands.get_nowait())
-            # With a command in hand: serve what is ready, twice, because a connection
-            # accepted in the first round may have been closed already; then obey. And
-            # wait for nothing: the byte that announces the next command may have been
-            # read already.
+            # Before commands, serve what is ready twice: a connection that was accepted
+            # in the first round may have been closed already. Without waiting: the byte
+            # that announces the next command may have been read already.
             for _ in range(2 if commands else 1):
                 self._round(0 if commands else None)
             for command in commands:
@@ -172,5 +171,5 @@ def _bound(port: int) -> socket.socket:
 
 
 def _address(broker: Broker) -> bytes:
-    """As it stands in a response: the host's text, and then the port as an int32."""
+    """Its form in a response: the text of the host, then the port as an int32."""
     return broker.host.encode() + struct.pack(">i", broker.port)

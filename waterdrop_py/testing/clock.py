@@ -12,13 +12,13 @@ _FARTHEST = 1e12  # 30 000 years
 
 
 class FakeClock:
-    """Seconds that pass when `advance` is called, and not otherwise.
+    """Seconds that pass only when `advance` is called.
 
     `with FakeClock() as time:` makes it the clock with which the library measures
-    idleness and age, in the whole process, until the block ends; `time.advance(300)`
-    then lets five minutes pass, and the reaper closes what fell due. Waits stay real:
-    a thread that waits for a broker waits in real time. Thread-safe. A time
-    that is not a number of seconds, or would turn back, is an `InvalidArgumentError`.
+    idleness and age, in the whole process, until the block ends. `time.advance(300)`
+    then lets five minutes pass, and the reaper closes what fell due. Waits stay real: a
+    thread that waits for a broker waits in real time. Thread-safe. A time that is not a
+    number of seconds, or goes back, is an `InvalidArgumentError`.
     """
 
     def __init__(self, start: float = 1_000_000.0) -> None:
@@ -29,7 +29,7 @@ class FakeClock:
         return self._now
 
     def advance(self, duration: float | timedelta) -> None:
-        """Let `duration` seconds pass, and wake who sleeps to a deadline."""
+        """Let `duration` seconds pass, and wake threads that sleep until a deadline."""
         step = _seconds("duration", duration)
         if step < 0:
             raise InvalidArgumentError(

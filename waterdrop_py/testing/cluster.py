@@ -36,16 +36,16 @@ class Broker(NamedTuple):
 class EmbeddedCluster:
     """A mock cluster that outlives the clients connected to it.
 
-    It runs in a subprocess, is up in well under a second, and ends with `close()` or
-    with the process that started it, however that ends. Topics appear when they are
-    first used, with four partitions, and keep about the last 5 MB of each. What
-    librdkafka's mock lacks: fencing, `read_committed`, offsets of transactions, TLS and
-    SASL; every report's timestamp is the same.
+    It runs in a subprocess and starts in well under a second. It ends with `close()`,
+    or with the process that started it, however that ends. Topics appear when they are
+    first used, with four partitions, and keep about the last 5 MB of each. librdkafka's
+    mock lacks fencing, `read_committed`, offsets of transactions, TLS and SASL. Every
+    report has the same timestamp.
 
-    All methods are thread-safe; each command blocks for at most 10 s, usually for less
+    All methods are thread-safe. Each command blocks for at most 10 s, usually for less
     than one millisecond. They raise `ValueError` for arguments out of range,
-    `RuntimeError` when the cluster is not running, and `TimeoutError`. In a forked
-    child the cluster can be connected to, and neither commanded nor closed.
+    `RuntimeError` when the cluster is not running, and `TimeoutError`. A forked child
+    can connect to the cluster, but neither command nor close it.
     """
 
     def __init__(self, brokers: int = 3) -> None:
@@ -64,7 +64,7 @@ class EmbeddedCluster:
         return self
 
     def close(self) -> None:
-        """End the cluster, within about 2 s; its topics are gone. Idempotent."""
+        """End the cluster and its topics within about 2 s. Idempotent."""
         with self._lock:
             host, self._host = self._host, None
         if host is not None:
@@ -88,12 +88,12 @@ class EmbeddedCluster:
 
     @property
     def bootstrap_servers(self) -> str:
-        """What a client is configured with: `host:port` of each broker."""
+        """`host:port` of each broker, for a client's configuration."""
         return self._running().bootstrap_servers
 
     @property
     def brokers(self) -> list[Broker]:
-        """Every broker, also one that is down; ids count from 1."""
+        """Every broker, including those that are down; ids count from 1."""
         servers = self.bootstrap_servers.split(",")
         return [
             Broker(number, host, int(port))
@@ -108,9 +108,9 @@ class EmbeddedCluster:
         return self._running().pid
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        """Create a topic; `ValueError` when there is one of this name.
+        """Create a topic; `ValueError` if the name is taken.
 
-        Partition 0 is led by broker 1, partition 1 by broker 2 and so on, in turn.
+        Partition 0 is led by broker 1, partition 1 by broker 2, and so on in rotation.
         """
         topic_name(name)
         whole_number(partitions, "partitions", 1, MAX_PARTITIONS)
@@ -128,13 +128,13 @@ class EmbeddedCluster:
             _check(host.ask("set_rtt", each, rtt_ms), f"set_rtt of broker {each}")
 
     def broker_down(self, broker: int) -> None:
-        """Let a broker refuse connections, and drop those it has."""
+        """Have a broker refuse connections, and close those it has."""
         host = self._running()
         for each in self._ids(broker):
             _check(host.ask("broker_down", each), f"broker_down({each})")
 
     def broker_up(self, broker: int) -> None:
-        """Let a broker listen again, on the same port."""
+        """Have a broker listen again, on the same port."""
         host = self._running()
         for each in self._ids(broker):
             _check(host.ask("broker_up", each), f"broker_up({each})")
@@ -151,7 +151,7 @@ class EmbeddedCluster:
         self._running().ask("push_errors", key, numbers)
 
     def heal(self) -> None:
-        """Take back every fault: brokers up, no delay, no errors waiting."""
+        """Undo every fault: brokers up, no delay, no pushed errors."""
         host = self._running()
         host.ask("clear_errors", sorted(API_KEYS.values()))
         self.set_rtt(0)
@@ -161,8 +161,8 @@ class EmbeddedCluster:
     def read(self, topic: str, timeout: float | timedelta = 10.0) -> list[Message]:
         """Every message of a topic; see `read_topic`.
 
-        `RuntimeError` when the mock has thrown the oldest away: it keeps about 5 MB of
-        each partition.
+        `RuntimeError` if the mock has discarded the oldest: it keeps about 5 MB of each
+        partition.
         """
         messages = read_topic(self.bootstrap_servers, topic, timeout=timeout)
         for before, message in zip([None, *messages], messages, strict=False):

@@ -1,4 +1,4 @@
-"""Making a client fail for good, to test what a service does then."""
+"""`trigger_fatal_error`: making a client fail for good."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.producer import Producer
 
 _HANDLE = 16
-"""Where a client object keeps its `rd_kafka_t *`: behind its reference count and its
-type, in every CPython with a GIL."""
+"""Offset of a client object's `rd_kafka_t *`: after its reference count and its type,
+in every CPython with a GIL."""
 
 _LARGEST_CODE = 2**15 - 1  # an int16 on the wire
 
 
 def trigger_fatal_error(producer: Producer, code: int, reason: str) -> None:
-    """Put the producer's client into librdkafka's fatal state. Opens one if need be.
+    """Put the producer's client into librdkafka's fatal state. Opens it if needed.
 
     `code` is librdkafka's int code, such as 47 (`INVALID_PRODUCER_EPOCH`). The client
     must be a `confluent_kafka.Producer`.

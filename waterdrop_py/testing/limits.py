@@ -1,4 +1,4 @@
-"""Lifting limits that a test has no time for."""
+"""`allow_short_idle_timeouts`: lifting limits that tests cannot wait for."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class _ShortIdleTimeouts(ContextDecorator):
 
 
 def allow_short_idle_timeouts() -> _ShortIdleTimeouts:
-    """Lift the 30 000 ms minimum of idle and age limits to 1 ms, as long as it is open.
+    """Lower the 30 000 ms minimum of idle and age limits to 1 ms inside the block.
 
-    For `idle_disconnect_timeout` and `max_connection_age`, in the whole process, of
-    each `Config` built meanwhile. A context manager and a decorator; nests, and may be
-    used by several threads at once. Never blocks.
+    For `idle_disconnect_timeout` and `max_connection_age` of each `Config` built
+    meanwhile, in the whole process. A context manager and a decorator. It nests, and
+    several threads may use it at once. Never blocks.
     """
     return _ShortIdleTimeouts()

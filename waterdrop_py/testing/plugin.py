@@ -1,8 +1,4 @@
-"""The pytest plugin: fixtures for tests of code that sends with waterdrop_py.
-
-pytest loads it in every run on a machine that has the package installed, so it
-imports nothing of the library until a test asks for a fixture.
-"""
+"""The pytest plugin: fixtures for tests of code that sends with waterdrop_py."""
 
 from __future__ import annotations
 
@@ -10,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from waterdrop_py.monitor import Event
+from waterdrop_py.monitor import Event, monitor
 from waterdrop_py.testing.cluster import EmbeddedCluster
+from waterdrop_py.testing.recording import record
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +18,6 @@ def waterdrop_cluster() -> Iterator[EmbeddedCluster]:
     Topics appear as they are used: give each test a name of its own. A test that
     injects faults ends with `waterdrop_cluster.heal()`.
     """
-    from waterdrop_py.testing.cluster import EmbeddedCluster
-
     with EmbeddedCluster(brokers=3) as cluster:
         yield cluster
 
@@ -30,8 +25,5 @@ def waterdrop_cluster() -> Iterator[EmbeddedCluster]:
 @pytest.fixture
 def waterdrop_events() -> Iterator[list[Event]]:
     """Every event of every producer during the test, in the order of emission."""
-    import waterdrop_py
-    from waterdrop_py.testing.recording import record
-
-    with record(waterdrop_py.monitor) as events:
+    with record(monitor) as events:
         yield events

@@ -17,17 +17,15 @@ SUPPORTED_HOSTS = (LOOPBACK, "localhost")
 class DroppingProxy:
     """Stands in front of a cluster, counts connections, and can lose them silently.
 
-    One listener per broker. The brokers' addresses in responses are replaced by the
-    proxy's, so that clients never go past it; a message that a consumer fetches and
-    that happens to hold such an address in the protocol's binary form is changed too.
-    Plaintext only.
+    One listener per broker. It replaces the brokers' addresses in responses by its own,
+    so that clients never bypass it. A fetched message that happens to contain such an
+    address in the protocol's binary form is changed too. Plaintext only.
 
     Takes an `EmbeddedCluster` or the `host:port,...` of EVERY broker of a cluster that
     advertises its brokers under exactly these names, each at 127.0.0.1 or localhost.
 
-    All methods are thread-safe and block for a moment only: they are carried out by
-    the proxy's one thread. They raise `RuntimeError` when the proxy is not running,
-    also in a forked child.
+    All methods are thread-safe and block only briefly: the proxy's one thread executes
+    them. They raise `RuntimeError` if the proxy is not running, and in a forked child.
     """
 
     def __init__(self, cluster: EmbeddedCluster | str) -> None:

@@ -1,4 +1,4 @@
-"""Reading a whole topic back, to see what really arrived."""
+"""`read_topic`: reading a whole topic back, to see what really arrived."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def read_topic(
 ) -> list[Message]:
     """Every message of the topic, from its beginning to its end as of now.
 
-    Works on any cluster; `properties` are librdkafka's (security and the like). The
-    partitions are assigned, no group is joined: that takes seconds. Messages come in
-    the order of partition and offset. Blocks for at most about `timeout` seconds and
-    raises `TimeoutError` when the end has not been reached by then, `KafkaException`
-    when the cluster says that it cannot be read.
+    Works on any cluster; `properties` are librdkafka's, such as those for security. The
+    partitions are assigned, because joining a group takes seconds. Messages come in the
+    order of partition and offset. Blocks for at most about `timeout` seconds. Raises
+    `TimeoutError` if the end was not reached by then, and `KafkaException` if the
+    cluster refuses to be read.
     """
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     deadline = time.monotonic() + seconds

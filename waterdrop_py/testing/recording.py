@@ -14,10 +14,10 @@ from waterdrop_py.monitor import Event, Monitor
 
 @contextmanager
 def record(monitor: Monitor) -> Iterator[list[Event]]:
-    """Give the list to which every event of the monitor is added, in order.
+    """Give a list to which every event of the monitor is added, in order.
 
-    Does not block; events may come from any thread. The list stays as it is once the
-    block has ended. Recording counts as listening to each event, statistics too.
+    Does not block; events may come from any thread. The list stays as it is when the
+    block ends. Recording subscribes to every event, including statistics.
     """
     if not isinstance(monitor, Monitor):
         raise InvalidArgumentError(

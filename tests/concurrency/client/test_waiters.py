@@ -58,10 +58,10 @@ def test_waiters_are_served_by_one_of_them(bench: Bench, make: Make) -> None:
 
 
 def test_a_waiter_that_gives_up_wakes_the_next(bench: Bench, make: Make) -> None:
-    """The ring of a waiter that does not serve goes on to the next one.
+    """A woken thread that does not poll wakes the next one.
 
-    A has the turn; B and C wait for it. A leaves and rings B, whose time is over:
-    B rings C, who serves.
+    A polls; B and C wait. A stops and wakes B, whose time is over: B wakes C, which
+    polls.
     """
     producer = make.quiet()
     producer.produce_sync("t", b"first")
@@ -70,10 +70,10 @@ def test_a_waiter_that_gives_up_wakes_the_next(bench: Bench, make: Make) -> None
     ticket = Ticket()
     eventually(lambda: client.poll_lock.take(ticket))
     producer.produce_async("t", b"x")
-    rung: list[str] = []
-    client.poll_lock.waiters += [client.hand_on, lambda: rung.append("C")]
-    client.leave(ticket)
-    assert rung == ["C"]
+    woken: list[str] = []
+    client.poll_lock.waiters += [client.pass_on_polling, lambda: woken.append("C")]
+    client.stop_polling(ticket)
+    assert woken == ["C"]
 
 
 def time_is_up(seconds: float) -> float:
@@ -87,11 +87,11 @@ def time_is_up(seconds: float) -> float:
 def test_a_ring_is_passed_on_by_who_does_not_serve(
     bench: Bench, make: Make, ends: str
 ) -> None:
-    """A waiter that was rung for the turn, and has no use for it, hands it on.
+    """A thread that was woken to poll, and need not, wakes the next one.
 
-    The leaver has seen a waiter, and leaves the rest to it. That waiter finds itself
-    done, or its thread is interrupted by a Ctrl-C: had it kept the ring, nobody
-    would serve the message.
+    The thread that stopped polling has seen it waiting, and leaves the rest to it. Its
+    message is done, or Ctrl-C interrupts it. If it did not wake another thread, no
+    thread would serve the message.
     """
     producer = make.quiet()
     producer.produce_sync("t", b"first")
@@ -106,17 +106,17 @@ def test_a_ring_is_passed_on_by_who_does_not_serve(
     looks = iter(["before", "in the queue"])
 
     def done() -> bool:
-        """At its second look it is rung."""
+        """It is woken at its second look."""
         look = next(looks, None)
         if look == "in the queue":
-            client.leave(ticket)
+            client.stop_polling(ticket)
             assert not arms  # left to this waiter
             if ends == "interrupted":
                 raise KeyboardInterrupt
         return look is None
 
     try:
-        waiting.wait_turn(client, done, time_is_up(2))
+        waiting.wait_serving(client, done, time_is_up(2))
     except KeyboardInterrupt:
         assert ends == "interrupted"
     assert arms == [client]
@@ -139,7 +139,9 @@ def test_timed_out_wait_changes_nothing(bench: Bench, make: Make) -> None:
     assert handle.result(5).error is None
 
 
-def test_full_queue_is_drained_by_whoever_waits(bench: Bench, make: Make) -> None:
+def test_a_full_queue_is_drained_by_the_waiting_sender(
+    bench: Bench, make: Make
+) -> None:
     """Four threads push 400 messages through a queue of ten."""
     producer = make.quiet(wait_backoff_on_queue_full=5)
     bench.limit = 10

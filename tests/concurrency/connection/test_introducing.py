@@ -73,7 +73,7 @@ class Waking:
 
     def falls_due(self) -> None:
         """The reaper knows the client, and closes it in time."""
-        waiting.hear(self.connection.client)
+        waiting.serve_arrived(self.connection.client)
         self._time.advance(IDLE)
         assert self.runtime.schedule.sweep(self._time.now()) == [self.connection]
         reap(self.connection)

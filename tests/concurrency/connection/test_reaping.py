@@ -269,7 +269,7 @@ def test_a_message_of_native_is_waited_for_without_looking(
     assert client.refusals == {"in_flight"}
     assert schedule.next() is None
     bench.client.ack()
-    waiting.hear(client)
+    waiting.serve_arrived(client)
     assert schedule.sweep(time_.now()) == [connection]
     reap(connection)
     still.runtime.run_jobs()

@@ -1,4 +1,4 @@
-"""What a callback or subscriber may do inside the turn that serves it."""
+"""What a callback or subscriber may do inside the poll that serves it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sync_verbs(producer: Producer, handle: DeliveryHandle) -> list[Any]:
 def test_verbs_from_an_acknowledged_subscriber(
     bench: Bench, make: Make, by: str
 ) -> None:
-    """Sends are taken; waits are refused with nothing sent; no disconnect there."""
+    """Sends are accepted; waits are refused with nothing sent; it cannot disconnect."""
     producer = make()
     seen: list[str] = []
     handles: list[DeliveryHandle] = []
@@ -71,7 +71,7 @@ def test_verbs_from_an_acknowledged_subscriber(
 def test_close_from_an_acknowledged_subscriber(
     bench: Bench, make: Make, by: str
 ) -> None:
-    """close() there returns at once, and closes when the turn ends."""
+    """close() there returns at once, and closes when the poll ends."""
     producer = make()
     reports: list[bool] = []
     producer.monitor.subscribe(
@@ -86,7 +86,7 @@ def test_close_from_an_acknowledged_subscriber(
 
 
 def test_disconnect_from_a_done_callback(bench: Bench, make: Make) -> None:
-    """After the last outcome it is safe: the client goes once the turn ends."""
+    """After the last outcome it is safe: the client is closed once the poll ends."""
     producer = make()
     bench.auto = False
     results: list[bool] = []
@@ -99,7 +99,7 @@ def test_disconnect_from_a_done_callback(bench: Bench, make: Make) -> None:
 
 
 def test_send_in_a_callback_with_a_full_queue(bench: Bench, make: Make) -> None:
-    """It would wait for itself; so the message is sent when the turn ends."""
+    """It would wait for itself, so the message is sent when the poll ends."""
     producer = make()
     bench.limit = 1
     handles: list[DeliveryHandle] = []
@@ -146,7 +146,7 @@ def test_second_poller_takes_over(bench: Bench, make: Make) -> None:
 def test_the_deputy_wakes_for_a_slow_callback(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It dozes while nobody is served; whoever is, from then on, is looked at."""
+    """It dozes while no client is served, and then watches the one that is."""
     monkeypatch.setattr(poller, "LINGER", 60.0)
     slow, other = make(), make.quiet()
     slow.produce_async("t", b"first").add_done_callback(lambda _: None)
@@ -158,14 +158,14 @@ def test_the_deputy_wakes_for_a_slow_callback(
     heard: list[DeliveryHandle] = []
     other.produce_async("t", b"y").add_done_callback(heard.append)
     eventually(lambda: heard, "the other producer's report")
-    assert not stuck.done()  # nobody has been let go meanwhile
+    assert not stuck.done()  # no other call has ended meanwhile
     park.go()
 
 
-def test_no_deputy_dozes_while_somebody_is_served(
+def test_no_deputy_dozes_while_a_client_is_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The leader had begun before it could see that the deputy dozes: no bell rings."""
+    """The leader began too early to see that the deputy dozes, and does not wake it."""
     monkeypatch.setattr(poller, "LINGER", 60.0)
     ours, lead = poller.Poller(lambda _: None), Ticket()
     assert ours._lead.take(lead)  # noqa: SLF001
@@ -199,24 +199,25 @@ def test_a_quiet_client_is_served_when_something_waits(
     eventually(lambda: heard, "the event")
 
 
-def test_a_turn_that_nobody_has_is_healed_by_the_poller(
+def test_a_poll_lock_without_a_holder_is_freed(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A handler raised as a turn was to be given back: the client is served again."""
+    """A handler raised before the lock was released: the client is served again."""
     client = quiet_life(make, monkeypatch)
     eventually(
-        lambda: client.poll_lock.take(Ticket()), "a turn whose ticket nobody has"
+        lambda: client.poll_lock.take(Ticket()),
+        "a poll lock whose ticket is in no frame",
     )
     heard: list[object] = []
     bench.client.event(lambda *_: heard.append(1))
     eventually(lambda: heard, "the event")
 
 
-@pytest.mark.parametrize("torn", ["arm", "pop"])
+@pytest.mark.parametrize("raises", ["poll_soon", "pop"])
 def test_a_handler_that_raises_as_the_poller_is_told(
-    bench: Bench, make: Make, torn: str
+    bench: Bench, make: Make, raises: str
 ) -> None:
-    """Who ends the quiet has the client served in any case: later sends rely on it."""
+    """A send that ends the quiet has the client served: later sends rely on it."""
     producer = make.quiet()
     client = open_noted(producer._connection, None)  # noqa: SLF001
     poll_soon = client.poll_soon
@@ -226,7 +227,7 @@ def test_a_handler_that_raises_as_the_poller_is_told(
         raise KeyboardInterrupt
 
     class Marks(deque[None]):
-        """Marks; a handler raises as one is taken away."""
+        """Borrows; a handler raises as one ends."""
 
         def pop(self) -> None:  # type: ignore[override]
             super().pop()
@@ -234,7 +235,7 @@ def test_a_handler_that_raises_as_the_poller_is_told(
                 client.borrows = deque()
                 raise KeyboardInterrupt
 
-    if torn == "arm":
+    if raises == "poll_soon":
         client.poll_soon = interrupt
     else:
         client.borrows = Marks()
@@ -245,12 +246,12 @@ def test_a_handler_that_raises_as_the_poller_is_told(
     eventually(lambda: heard, "the report")
 
 
-@pytest.mark.parametrize("owed", ["a torn number", "a refused close"])
+@pytest.mark.parametrize("owed", ["a number without a message", "a refused close"])
 def test_a_quiet_client_is_settled_when_something_is_owed(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch, owed: str
 ) -> None:
-    """An exception tore the settling too: the next look at the client makes up for it,
-    though nothing waits in it."""
+    """An exception also interrupted the settling. The next look at the client makes up
+    for it, though nothing waits in it."""
     client = quiet_life(make, monkeypatch)
     settled: list[None] = []
     client.on_settled = lambda: settled.append(None)
@@ -272,7 +273,7 @@ def _count(calls: list[None], function: Any) -> Any:
 
 
 def test_raising_callbacks_change_nothing(bench: Bench, make: Make) -> None:
-    """Subscribers, done-callbacks and on_delivery that raise are told of, once each."""
+    """Subscribers, done-callbacks and on_delivery that raise are reported once each."""
 
     def burst(*_: object) -> None:
         raise ValueError("user code")
@@ -295,11 +296,11 @@ def test_raising_callbacks_change_nothing(bench: Bench, make: Make) -> None:
 
 
 def test_interrupt_inside_the_report_callback(bench: Bench, make: Make) -> None:
-    """A Ctrl-C while subscribers are told of a report leaves the message its outcome.
+    """A Ctrl-C while subscribers hear of a report leaves the message its outcome.
 
     librdkafka hands a report over once. The signal's exception comes out of the verb;
     those who have not heard of the report yet still do, and the outcome is there.
-    (That the report itself is not torn is test_no_report_is_lost_to_a_raising_handler.)
+    (That the report is not lost is test_no_report_is_lost_to_a_raising_handler.)
     """
     producer = make()
     interrupts: list[BaseException] = [KeyboardInterrupt()]

@@ -394,7 +394,7 @@ def test_a_job_that_waits_for_the_poll_of_the_close(bench: Bench, make: Make) ->
     with bench.park("close") as park:
         closing = Run(producer.disconnect)
         park.entered()
-        client.after_turn(ran.go)
-        client.after_turn(ran)
+        client.when_not_polled(ran.go)
+        client.when_not_polled(ran)
     closing.result()
     ran.entered()

@@ -48,7 +48,7 @@ def test_the_most_telling_report_is_kept() -> None:
 
 
 def test_a_success_forgets_it() -> None:
-    """After it, silence is all that there is to explain."""
+    """After a success, only the silence is explained."""
     diagnosis = Diagnosis()
     diagnosis.note(KafkaError(AUTH, "bad password"))
     diagnosis.clear()
@@ -81,15 +81,15 @@ def test_errors_of_messages_say_nothing_about_connections() -> None:
     ],
 )
 def test_what_no_retry_mends(code: int, text: str, final: bool) -> None:
-    """Credentials, certificates and rights; not a handshake that a connection's end cut
-    short, nor a token provider that is away."""
+    """Credentials, certificates and permissions are final. A handshake that a closed
+    connection cut short is not, nor is a token provider that failed."""
     diagnosis = Diagnosis()
     diagnosis.note(KafkaError(code, text))
     diagnosis.note(KafkaError(DOWN, "all down"))
     assert diagnosis.final is final
 
 
-def test_a_report_that_nobody_looked_at_is_a_success_too() -> None:
+def test_an_unobserved_report_is_a_success_too() -> None:
     """The counter of the client says so, and a new error is news again."""
     client = Client(None, lambda _: None)  # type: ignore[arg-type]
     diagnosis = Diagnosis()

@@ -1,4 +1,4 @@
-"""What is known of one client."""
+"""`Client`: its counters, and when it is quiet."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
 
 
-def life_of(bench: Bench) -> Client:
-    """The life of an open client, which nobody polls."""
+def client_of(bench: Bench) -> Client:
+    """An open client that no thread polls."""
     producer = StillProducer(bench)
     return open_noted(producer.connection, None)
 
@@ -36,12 +36,12 @@ def test_figure_does_not_count() -> None:
 
 def test_in_flight_counts_what_was_taken_and_not_reported() -> None:
     """Refused ones were not taken; lost ones have their outcome."""
-    client = life_of(Bench())
+    client = client_of(Bench())
     for _ in range(5):
         next(client.sent)
     next(client.refused)
     client.acknowledged, client.failed = 2, 1
-    assert (client.taken(), client.in_flight()) == (4, 1)
+    assert (client.accepted(), client.in_flight()) == (4, 1)
     client.given_up = ValueError()
     assert client.in_flight() == 0
 
@@ -53,7 +53,7 @@ def during_the_read(client: Client, what: Callable[[], object]) -> None:
 
 def test_a_message_is_not_hidden_by_another_ones_report() -> None:
     """One is in flight; a second is sent and reported while that is being counted."""
-    client = life_of(Bench())
+    client = client_of(Bench())
     next(client.sent)
 
     def second() -> None:
@@ -66,7 +66,7 @@ def test_a_message_is_not_hidden_by_another_ones_report() -> None:
 
 def test_a_message_is_not_hidden_by_another_ones_refusal() -> None:
     """One is in flight; a second is refused while that is being counted."""
-    client = life_of(Bench())
+    client = client_of(Bench())
     next(client.sent)
 
     def second() -> None:
@@ -78,63 +78,63 @@ def test_a_message_is_not_hidden_by_another_ones_refusal() -> None:
 
 
 def test_settle_is_quiet_only_when_nothing_is_left() -> None:
-    """A mark, or a message, keeps it served."""
+    """A borrow or a message keeps it served."""
     bench = Bench()
-    client = life_of(bench)
-    assert client.settle()
+    client = client_of(bench)
+    assert client.check_quiet()
     client.borrows.append(None)
-    assert not client.settle()
+    assert not client.check_quiet()
     assert not client.quiet
     client.borrows.pop()
     client.produce("t", b"x")  # type: ignore[misc]
-    assert not client.settle()
+    assert not client.check_quiet()
     client.serve(0.0)
-    assert client.settle()
+    assert client.check_quiet()
     assert client.quiet
 
 
 def test_settle_tells_of_the_end_of_a_refusal() -> None:
     """Only when something was refused, and nothing is left."""
-    client, told = life_of(Bench()), list[str]()
+    client, told = client_of(Bench()), list[str]()
     client.on_settled = lambda: told.append("settled")
-    client.settle()
+    client.check_quiet()
     assert told == []
     client.refusals.add("in_flight")
     client.borrows.append(None)
-    client.settle()
+    client.check_quiet()
     assert told == []
     client.borrows.pop()
-    client.settle()
+    client.check_quiet()
     assert told == ["settled"]
 
 
-def test_torn_numbers_are_uncounted() -> None:
-    """A number that a signal handler's exception left without a message goes."""
-    client = life_of(Bench())
+def test_numbers_without_a_message_are_uncounted() -> None:
+    """A number that a signal handler's exception left without a message is removed."""
+    client = client_of(Bench())
     next(client.sent)
     client.counters_uncertain = True
     client.borrows.append(None)
-    client.settle()
+    client.check_quiet()
     assert client.in_flight() == 1
     client.borrows.pop()
-    client.settle()
+    client.check_quiet()
     assert client.in_flight() == 0
     assert not client.counters_uncertain
 
 
 def test_without_a_client_it_stays_quiet() -> None:
-    """A mark that comes late finds a destroyed client quiet."""
-    client = life_of(Bench())
+    """A late borrow finds a destroyed client quiet."""
+    client = client_of(Bench())
     client.native = None
     client.borrows.append(None)
-    assert client.settle()
+    assert client.check_quiet()
     assert client.quiet
 
 
 def test_a_raising_poll_is_told_of() -> None:
     """A native error out of a poll is contained, and becomes an event.
 
-    What is none is a signal handler's, and goes through to whoever it interrupted.
+    Any other exception is a signal handler's, and comes out of the interrupted call.
     """
     bench = Bench()
     producer = StillProducer(bench)

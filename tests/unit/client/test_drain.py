@@ -1,4 +1,4 @@
-"""What librdkafka calls back with is stored first, and settled behind the call."""
+"""What librdkafka calls back with is stored first, and settled after the call."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Limit(Exception):
 
 
 class Still(StillProducer):
-    """A producer whose client nobody polls but the test, and its bench."""
+    """A producer whose client only the test polls, and its bench."""
 
     def __init__(self, **options: Any) -> None:
         self.bench = Bench()
@@ -43,7 +43,7 @@ class Still(StillProducer):
 
 @pytest.fixture
 def interrupt() -> Iterator[Callable[..., None]]:
-    """Has the signal handler raise, the first time that it is called."""
+    """Makes the signal handler raise, the first time that it is called."""
     left = [None]
 
     def on_signal(*_: object) -> None:
@@ -61,7 +61,7 @@ def interrupt() -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def producer() -> Still:
-    """A producer whose client nobody polls but the test."""
+    """A producer whose client only the test polls."""
     return Still()
 
 
@@ -74,7 +74,7 @@ def send(producer: Still, count: int = 1) -> list[DeliveryHandle]:
 
 
 def test_reports_are_settled_behind_the_call(producer: Still) -> None:
-    """Nobody is told anything inside the native poll."""
+    """Subscribers and callbacks do not run inside the native poll."""
     inside: list[bool] = []
     polling = [False]
     send(producer)
@@ -93,7 +93,7 @@ def test_reports_are_settled_behind_the_call(producer: Still) -> None:
 
 
 def test_reports_are_settled_when_the_call_raises(producer: Still) -> None:
-    """A handler's exception comes out of the poll, behind the callbacks."""
+    """A handler's exception comes out of the poll, after the callbacks."""
     [handle] = send(producer)
     client = producer.connection.client
     heard: list[object] = []
@@ -137,7 +137,7 @@ def test_an_interrupted_callback_costs_the_others_nothing(
 def test_an_interrupted_drain_is_continued_by_the_next(
     producer: Still, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often; what was told of is told of once."""
+    """However often it is interrupted; subscribers hear once."""
     handles = send(producer, 2)
     client = producer.connection.client
     heard: list[Any] = []
@@ -148,12 +148,14 @@ def test_an_interrupted_drain_is_continued_by_the_next(
         handle.add_done_callback(heard.append)
     notify, left = watchers.notify, [Limit(), Limit()]
 
-    def torn(client: Client, handle: DeliveryHandle) -> None:
+    def interrupted(client: Client, handle: DeliveryHandle) -> None:
         if left:
             raise left.pop()
         notify(client, handle)
 
-    monkeypatch.setattr("waterdrop_py._engine.reports.handler.watchers.notify", torn)
+    monkeypatch.setattr(
+        "waterdrop_py._engine.reports.handler.watchers.notify", interrupted
+    )
     for _ in range(2):
         with pytest.raises(Limit):
             client.serve(0.0)
@@ -174,37 +176,41 @@ def test_what_is_left_is_a_reason_to_poll(producer: Still) -> None:
     client.native.poll(0.0)
     assert (len(client.native), handle.done()) == (0, False)
     assert client.busy()
-    assert not client.settle()
+    assert not client.check_quiet()
     assert [each.code for each in blockers(producer.connection, client)] == [
         "in_flight"
     ]
 
 
 def test_a_wake_up_is_repeated_until_all_were_done(producer: Still) -> None:
-    """A handler raises inside the second: the next drain does all of them."""
+    """A handler raises inside the second one: the next drain calls all of them."""
     [handle] = send(producer)
-    rung: list[str] = []
+    woken: list[str] = []
     left = [KeyboardInterrupt()]
 
     def second(_: object) -> None:
         if left:
             raise left.pop()
-        rung.append("second")
+        woken.append("second")
 
-    watchers.wake(producer.connection.client, handle, lambda _: rung.append("first"))
-    watchers.wake(producer.connection.client, handle, second)
-    watchers.wake(producer.connection.client, handle, lambda _: rung.append("third"))
+    watchers.add_wakeup(
+        producer.connection.client, handle, lambda _: woken.append("first")
+    )
+    watchers.add_wakeup(producer.connection.client, handle, second)
+    watchers.add_wakeup(
+        producer.connection.client, handle, lambda _: woken.append("third")
+    )
     with pytest.raises(KeyboardInterrupt):
         producer.connection.client.serve(0.0)
     producer.connection.client.serve(0.0)
-    assert rung == ["first", "first", "second", "third"]
+    assert woken == ["first", "first", "second", "third"]
     assert handle not in watchers.WATCHED
 
 
 def test_a_callback_that_is_interrupted_as_it_is_added(
     producer: Still,
 ) -> None:
-    """The outcome is there, so it is called at once; the poller is told of the rest."""
+    """The outcome is there, so it is called at once; the poller calls the rest."""
     [handle] = send(producer)
     client = producer.connection.client
     client.serve(0.0)
@@ -224,7 +230,7 @@ def test_a_callback_that_is_interrupted_as_it_is_added(
 def test_a_subscriber_hears_once_whatever_interrupts(
     producer: Still, interrupt: Callable[..., None]
 ) -> None:
-    """Not again the one that is interrupted; and those behind it as well."""
+    """The interrupted one is not called again, and those behind it are."""
     [handle] = send(producer)
     heard: list[str] = []
 
@@ -247,7 +253,7 @@ def test_a_subscriber_hears_once_whatever_interrupts(
 def test_a_failure_is_counted_once(
     producer: Still, interrupt: Callable[..., None]
 ) -> None:
-    """Interrupted while it is told."""
+    """Interrupted while it hears."""
     producer.bench.auto = False
     [handle] = send(producer)
     told: list[Event] = []
@@ -311,8 +317,8 @@ def test_what_leaves_a_program_is_told_of_on_another_thread(
 
 @pytest.mark.parametrize("name", ["error_cb", "stats_cb", "throttle_cb"])
 def test_librdkafkas_callbacks_only_store(name: str) -> None:
-    """The user's run behind the native call; what they raise is told of, unless it is
-    a signal handler's."""
+    """The user's callbacks run after the native call. What they raise is reported,
+    unless it is a signal handler's."""
     raised: list[BaseException] = [asyncio.CancelledError(), KeyboardInterrupt()]
     heard: list[object] = []
 
@@ -336,7 +342,7 @@ def test_librdkafkas_callbacks_only_store(name: str) -> None:
 
 
 def test_a_forked_child_runs_nothing_of_its_parents(producer: Still) -> None:
-    """What had arrived is the parent's to settle."""
+    """The parent settles what had arrived."""
     [handle] = send(producer)
     client = producer.connection.client
     assert client.native is not None

@@ -1,4 +1,4 @@
-"""What a fatal error is called, and what its user is told to change."""
+"""The code of a fatal error, and what its checklist says."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_timeout_says_both_durations() -> None:
 
 
 def test_without_a_transactional_id_the_code_is_the_brokers() -> None:
-    """An idempotent producer is fenced by nobody."""
+    """An idempotent producer cannot be fenced."""
     error = Fatal(KafkaError(KafkaError.INVALID_PRODUCER_EPOCH), None, None).error()
     assert error.code == "invalid_producer_epoch"
     assert error.checklist == ()
@@ -88,7 +88,7 @@ def test_each_call_gets_an_error_of_its_own() -> None:
 
 
 def test_the_first_telling_error_stays() -> None:
-    """`_FATAL` says nothing, so what comes after it counts; nothing after that."""
+    """`_FATAL` says nothing, so the next error replaces it; later ones do not."""
     client = Client(None, lambda _: None)  # type: ignore[arg-type]
     client.note_fatal(KafkaError(KafkaError._FATAL))  # noqa: SLF001
     client.note_fatal(KafkaError(KafkaError.INVALID_PRODUCER_EPOCH))

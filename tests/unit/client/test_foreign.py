@@ -431,7 +431,7 @@ class Wrapping(confluent_kafka.Producer):
 def test_a_client_that_serves_reports_where_it_sends(
     make: Callable[..., Producer], topic: str
 ) -> None:
-    """Every handle gets its report, and a report is activity whoever serves it."""
+    """Every handle gets its report, and a report is activity on any thread."""
     producer = make(Wrapping, idle_disconnect_timeout=60_000)
     Wrapping.seen.clear()
     client = connection_of(producer.connect()).client

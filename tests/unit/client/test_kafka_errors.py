@@ -21,7 +21,7 @@ from waterdrop_py.errors import (
 
 
 def test_an_exception_without_an_error_has_a_code_all_the_same() -> None:
-    """`KafkaException("text")` is no reason for an AttributeError."""
+    """`KafkaException("text")` does not cause an AttributeError."""
     raised = produce_error(kafka_error_of(KafkaException("text")), subject="open: ")
     assert (raised.code, raised.retriable, raised.fatal) == ("fail", False, False)
     assert str(raised).startswith("open: ")

@@ -64,7 +64,7 @@ class Bed:
     def blame(self, client: Client, code: str, *, unheard: bool = True) -> None:
         """librdkafka reports a connection error."""
         error = ProduceError(f"{code} at h:1", code=code)
-        self.reach.blame(client, code, error, unheard=unheard)
+        self.reach.note_error(client, code, error, unheard=unheard)
 
     def look(self, seconds: int = 1, client: Client | None = None) -> list[str]:
         """The lines of that many seconds; `client` acknowledges one in each."""
@@ -73,7 +73,7 @@ class Bed:
             self.now += 1
             if client is not None:
                 client.acknowledged += 1
-            for job in self.reach.look(self.clients, self.now):
+            for job in self.reach.check(self.clients, self.now):
                 job()
         return [record.getMessage() for record in self.caplog.records]
 
@@ -166,7 +166,7 @@ def test_answers_that_are_no_reports_count(bed: Bed) -> None:
     client = bed.client()
     for _ in range(10):
         assert bed.look(int(SILENT) - 1) == []
-        client.reports.diagnosis.heard()
+        client.reports.diagnosis.note_answer()
     assert len(bed.look(int(SILENT) + 1)) == 1
 
 

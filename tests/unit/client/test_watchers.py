@@ -1,4 +1,4 @@
-"""Callbacks of handles, kept aside."""
+"""Callbacks and wake-ups of handles."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_called_once_in_order() -> None:
 
 
 def test_called_at_once_when_done() -> None:
-    """With the outcome there, adding is calling."""
+    """Where the outcome is known, adding a callback calls it."""
     handle, producer = sent()
     producer.connection.client.serve(0.0)
     heard: list[DeliveryHandle] = []
@@ -47,35 +47,35 @@ def test_called_at_once_when_done() -> None:
 
 
 def test_unwake() -> None:
-    """Forgets that wake-up and no other; forgetting what is not there is nothing."""
+    """Removes that wake-up and no other; removing an unknown one does nothing."""
     handle, producer = sent()
     first: list[DeliveryHandle] = []
     second: list[DeliveryHandle] = []
     keep, forget = first.append, second.append
-    watchers.unwake(handle, forget)
-    watchers.wake(producer.connection.client, handle, keep)
-    watchers.wake(producer.connection.client, handle, forget)
-    watchers.unwake(handle, forget)
+    watchers.remove_wakeup(handle, forget)
+    watchers.add_wakeup(producer.connection.client, handle, keep)
+    watchers.add_wakeup(producer.connection.client, handle, forget)
+    watchers.remove_wakeup(handle, forget)
     producer.connection.client.serve(0.0)
     assert (first, second) == ([handle], [])
 
 
 def test_the_last_wake_up_takes_the_entry_along() -> None:
-    """A waiter that was woken leaves nothing behind, also before the waking ends."""
+    """A woken thread leaves nothing behind, even before the waking ends."""
     handle, producer = sent()
     left: list[bool] = []
 
     def wake(woken: DeliveryHandle) -> None:
-        watchers.unwake(woken, wake)
+        watchers.remove_wakeup(woken, wake)
         left.append(woken in watchers.WATCHED)
 
-    watchers.wake(producer.connection.client, handle, wake)
+    watchers.add_wakeup(producer.connection.client, handle, wake)
     producer.connection.client.serve(0.0)
     assert left == [False]
 
 
 def test_two_watchers_around_the_report() -> None:
-    """Neither takes the other's callback away, nor calls it twice."""
+    """Neither removes the other's callback, nor calls it twice."""
     handle, producer = sent()
     heard: list[str] = []
 

@@ -13,7 +13,7 @@ from waterdrop_py.testing import FakeClock
 
 
 def test_the_systems_clock_runs() -> None:
-    """It is the default, and never turns back."""
+    """It is the default, and never goes back."""
     assert clock.is_real()
     first = clock.now()
     assert clock.now() >= first
@@ -21,13 +21,13 @@ def test_the_systems_clock_runs() -> None:
 
 
 def test_a_fake_clock_rings_when_it_moves() -> None:
-    """Whoever sleeps to a deadline looks again: at each move, and at the return."""
+    """Threads that sleep until a deadline look again at each move, and at the end."""
     rings: list[float] = []
 
-    def ring() -> None:
+    def observe() -> None:
         rings.append(clock.now())
 
-    clock.on_jump(ring)
+    clock.on_jump(observe)
     with FakeClock(100.0) as time:
         time.advance(5)
         time.advance(timedelta(minutes=1))
@@ -44,7 +44,7 @@ def test_a_fake_clock_rings_when_it_moves() -> None:
     "given", [float("nan"), float("inf"), 10**400, "5", None, True]
 )
 def test_a_fake_clock_stays_at_a_moment(given: Any) -> None:
-    """What is no number of seconds moves it nowhere; else no deadline ever came."""
+    """A value that is not a number of seconds does not move it."""
     time = FakeClock(100.0)
     with pytest.raises(InvalidArgumentError, match="duration"):
         time.advance(given)

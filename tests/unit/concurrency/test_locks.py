@@ -1,4 +1,4 @@
-"""The claim: held by one ticket, torn anywhere."""
+"""`Claim`: held by one ticket, wherever a signal handler raises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_one_holder() -> None:
-    """The first ticket has it; the next one does not, and cannot give it back."""
+    """The first ticket has it; the next one does not, and cannot release it."""
     claim, first, second = Claim(), Ticket(), Ticket()
     assert claim.take(first)
     assert claim.taken
@@ -27,7 +27,7 @@ def test_one_holder() -> None:
 
 
 def test_taking_again_with_the_same_ticket() -> None:
-    """Is holding it still: a take that was torn may be repeated."""
+    """It still holds it: an interrupted take may be repeated."""
     claim, ticket = Claim(), Ticket()
     assert claim.take(ticket)
     assert claim.take(ticket)
@@ -45,7 +45,7 @@ def test_release_without_a_hold() -> None:
 
 
 def test_mine() -> None:
-    """Only the holder's thread finds itself; a free claim is nobody's."""
+    """Only the holder's thread finds itself; a free claim has no holder."""
     claim, ticket = Claim(), Ticket()
     assert not claim.mine
     claim.take(ticket)
@@ -54,14 +54,14 @@ def test_mine() -> None:
     assert [*seen, claim.mine, claim.taken] == [True, False, True]
 
 
-def test_a_torn_release_is_healed() -> None:
-    """A ticket that is in no frame any more frees its claim; one that is does not."""
+def test_an_interrupted_release_is_made_up_for() -> None:
+    """A ticket that is in no frame frees its claim; one that is in a frame does not."""
     claim = Claim()
 
-    def torn() -> None:
+    def interrupted() -> None:
         assert claim.take(Ticket())
 
-    torn()
+    interrupted()
     assert claim.heal()
     ticket = Ticket()
     assert claim.take(ticket)
@@ -69,8 +69,8 @@ def test_a_torn_release_is_healed() -> None:
     assert claim.held_by(ticket)
 
 
-def test_healing_while_the_looked_at_frame_changes() -> None:
-    """The thread that holds the claim runs on meanwhile: its variables come and go."""
+def test_the_walk_survives_a_changing_frame() -> None:
+    """The holder's thread runs meanwhile: its variables come and go."""
     claim, inside, stop = Claim(), threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -80,7 +80,7 @@ def test_healing_while_the_looked_at_frame_changes() -> None:
         inside.set()
         while not stop.is_set():
             passing = 1
-            locals()  # up to Python 3.12, all who look share one dictionary
+            locals()  # up to Python 3.12, all callers share one dictionary
             del passing
             locals()
         assert looked_at_first is also is and_this
@@ -104,8 +104,8 @@ def test_a_thread_that_goes_on_is_not_robbed(  # noqa: PLR0915 - one interleavin
 ) -> None:
     """It leaves a generator that is looked at, and no way leads down from there.
 
-    The healer has the frame of a generator in its hands; that yields, and its frame is
-    above none then; the healer goes on, and finds the ticket nowhere.
+    The walk is at the frame of a generator. The generator yields, and its frame has no
+    frame below it then. The walk goes on, and does not find the ticket.
     """
     claim, entered, go, left, stop = Claim(), *(threading.Event() for _ in range(4))
 
@@ -123,10 +123,10 @@ def test_a_thread_that_goes_on_is_not_robbed(  # noqa: PLR0915 - one interleavin
             stop.wait(10)
 
     holder = threading.Thread(target=hold)
-    current: Any = sys._current_frames  # noqa: SLF001 - what the claim looks at
+    current: Any = sys._current_frames  # noqa: SLF001 - what the claim reads
 
     def frames() -> dict[int, Any]:
-        """Those of now; then the thread goes on."""
+        """The present frames; then the thread goes on."""
         found: dict[int, Any] = current()
         if not go.is_set():
             thread = holder.ident or 0
@@ -148,16 +148,16 @@ def test_a_thread_that_goes_on_is_not_robbed(  # noqa: PLR0915 - one interleavin
 
 
 def test_two_threads_release_one_ticket() -> None:
-    """The slower one of two does not throw out whoever took the claim meanwhile.
+    """The slower one of two does not release what a third thread has taken.
 
-    Both have seen that the ticket holds it. The first gives it back, a third takes
+    Both have seen that the ticket holds it. The first releases it, a third takes
     it; then the second goes on.
     """
     claim, shared, third = Claim(), Ticket(), Ticket()
     claim.take(shared)
 
     def overtaken() -> Iterator[int]:
-        """The ticket's right to release; the first thread was faster."""
+        """The ticket's only release; the first thread was faster."""
         shared.right = mine
         assert claim.release(shared)
         assert claim.take(third)

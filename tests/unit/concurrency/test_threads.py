@@ -1,4 +1,4 @@
-"""Threads that come when there is work."""
+"""Threads that start when there is work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_work_that_comes_before_its_thread(started: list[Callable[[], None]]) -> None:
-    """One thread is started for it, and finds all that was there before it came."""
+    """One thread starts, and finds all that was there before it ran."""
     inbox: list[int] = []
     done: list[int] = []
 
@@ -29,26 +29,26 @@ def test_work_that_comes_before_its_thread(started: list[Callable[[], None]]) ->
     post = OnDemandThread("any", run)
     for item in range(3):
         inbox.append(item)
-        post.fill()
+        post.ensure_started()
     assert len(started) == 1
     started.pop()()
     assert done == [0, 1, 2]
     inbox.append(3)
-    post.fill()
+    post.ensure_started()
     assert len(started) == 1
 
 
 def test_work_that_comes_as_its_thread_ends(
     started: list[Callable[[], None]],
 ) -> None:
-    """That thread has looked for the last time, and is on its way no more: another."""
+    """The thread has looked for the last time and ends: another one starts."""
 
     def run() -> None:
         if not started:
-            post.fill()
+            post.ensure_started()
 
     post = OnDemandThread("any", run)
-    post.fill()
+    post.ensure_started()
     started.pop()()
     assert len(started) == 1
 
@@ -59,20 +59,20 @@ def test_no_thread_starts() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "start", lambda *_: answers.pop(0))
         post = OnDemandThread("any", lambda: None)
-        post.fill()
-        post.fill()
+        post.ensure_started()
+        post.ensure_started()
     assert answers == []
 
 
-def test_a_start_that_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal handler raises in it: a thread comes all the same, as other work found
-    it on its way. When that is torn too, the next piece of work tries again."""
-    answers = ["torn", "comes", "torn", "torn", "comes"]
+def test_a_start_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler raises in it: a thread starts all the same, because other work
+    found it starting. If that is interrupted too, the next piece of work starts one."""
+    answers = ["raises", "starts", "raises", "raises", "starts"]
     found: list[bool] = []
 
     def start(_: str, run: Callable[[], object]) -> bool:
-        if answers.pop(0) == "torn":
-            found.append(post.fill())  # of the handler's own
+        if answers.pop(0) == "raises":
+            found.append(post.ensure_started())  # of the handler's own
             raise KeyboardInterrupt
         run()
         return True
@@ -81,14 +81,14 @@ def test_a_start_that_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
     post = OnDemandThread("any", lambda: None)
     for left in (3, 1):
         with pytest.raises(KeyboardInterrupt):
-            post.fill()
+            post.ensure_started()
         assert len(answers) == left
-    assert post.fill()
+    assert post.ensure_started()
     assert found == [True] * 3
 
 
 def test_a_thread_that_cannot_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where only the first of the two starts, the work is done in that one."""
+    """If only the first of the two threads starts, the work is done there."""
 
     class Refused:
         def __init__(self, **_: Any) -> None:
@@ -105,8 +105,8 @@ def test_a_thread_that_cannot_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_signals_are_blocked_while_a_thread_starts() -> None:
-    """What starts meanwhile inherits that every signal is blocked; the starter's own
-    mask is restored, whatever a signal handler raises in between."""
+    """A thread that starts meanwhile inherits the blocked signals. The starter's mask
+    is restored, whatever a signal handler raises in between."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     masks: list[set[int]] = []
 
@@ -126,8 +126,8 @@ def test_signals_are_blocked_while_a_thread_starts() -> None:
 def test_no_thread_starts_in_the_master_of_uwsgi(
     monkeypatch: pytest.MonkeyPatch, started: list[Callable[[], None]]
 ) -> None:
-    """It forks in C, where a thread of Python's is a danger; its workers and its mules
-    have threads, and an application's own module of that name changes nothing."""
+    """It forks in C, where a Python thread is a danger. Its workers and mules have
+    threads, and an application's own module of that name changes nothing."""
     ids = {"worker_id": 0, "mule_id": 0}
     module = ModuleType("uwsgi")
     monkeypatch.setitem(sys.modules, "uwsgi", module)

@@ -1,4 +1,4 @@
-"""Bells and inboxes; that a slow signal handler ends a wait, see test_reentrance."""
+"""Wake-ups and inboxes. `test_reentrance` has waits with a slow signal handler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from waterdrop_py._engine.concurrency.wakeup import Inbox, Wakeup
 
 
 def test_a_ring_is_kept_for_who_comes_later() -> None:
-    """One of them, however often it was rung."""
+    """One wait ends, however often it was woken."""
     wakeup = Wakeup()
     assert not wakeup.wait(0)
     wakeup()
@@ -32,7 +32,7 @@ def test_a_wait_that_is_over_before_it_begins() -> None:
 
 
 def test_an_inbox_keeps_the_order() -> None:
-    """It says how much is in it, and that nothing is."""
+    """Its length is the number of items."""
     inbox = Inbox[int]()
     for item in range(3):
         inbox.put(item)
@@ -44,24 +44,24 @@ def test_an_inbox_keeps_the_order() -> None:
 
 
 def test_a_ring_without_an_item_is_no_end_of_the_wait() -> None:
-    """Another reader was quicker: the item of a later put is still waited for."""
+    """Another reader was faster: this one goes on waiting for a later item."""
     inbox = Inbox[str]()
     inbox.put("first")
-    assert inbox.get(0) == "first"  # its ring is still there
+    assert inbox.get(0) == "first"  # its wake-up is still there
     reader = Run(lambda: inbox.get(None))
     inbox.put("second")
     assert reader.result() == "second"
 
 
-@pytest.mark.parametrize("torn", ["after the item", "in the bell"])
-def test_a_torn_put_wakes_the_reader(
-    monkeypatch: pytest.MonkeyPatch, torn: str
+@pytest.mark.parametrize("where", ["after the item", "in the wake-up"])
+def test_an_interrupted_put_wakes_the_reader(
+    monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """A signal handler that raises once the item is added keeps no reader asleep."""
+    """A signal handler that raises after the item is added leaves no reader asleep."""
     inbox = Inbox[str]()
 
-    class Torn(deque[str]):
-        """Added, and then the handler."""
+    class Interrupted(deque[str]):
+        """Adds, and then the handler raises."""
 
         def append(self, item: str) -> None:
             super().append(item)
@@ -70,22 +70,22 @@ def test_a_torn_put_wakes_the_reader(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    if torn == "after the item":
-        inbox._items = Torn()  # noqa: SLF001 - a handler between two steps
+    if where == "after the item":
+        inbox._items = Interrupted()  # noqa: SLF001 - a handler between two steps
     monkeypatch.setattr(Wakeup, "__call__", interrupted)
     with suppress(KeyboardInterrupt):
         inbox.put("there")
-    assert inbox._bell.wait(0)  # noqa: SLF001
+    assert inbox._wakeup.wait(0)  # noqa: SLF001
     assert inbox.get(0) == "there"
 
 
 def test_two_items_wake_two_readers() -> None:
-    """Two puts may ring once; who takes the first rings for the second."""
+    """Two puts may wake once; the reader of the first item wakes the second reader."""
     inbox = Inbox[int]()
     inbox.put(1)
     inbox.put(2)
-    wakeup = inbox._bell  # noqa: SLF001 - who is rung is what is asked
-    wakeup.wait(0)  # the one ring, which the first reader was woken by
+    wakeup = inbox._wakeup  # noqa: SLF001 - which reader is woken is the question
+    wakeup.wait(0)  # the one wake-up, which the first reader has had
     assert inbox.get(0) == 1
     reader = Run(lambda: wakeup.wait(5) and inbox.get(0))
     assert reader.result() == 2

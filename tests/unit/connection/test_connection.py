@@ -102,7 +102,7 @@ def test_settle_looks_again_after_its_mark() -> None:
             return getattr(self._inner, name)
 
     client.native = cast("KafkaClient", Late(native))
-    assert not client.settle()
+    assert not client.check_quiet()
     assert not client.quiet
 
 
@@ -116,6 +116,6 @@ def test_a_close_waits_for_the_poll() -> None:
     assert client.poll_lock.take(ticket)
     producer.runtime.run_jobs()
     assert bench.open_clients
-    client.leave(ticket)
+    client.stop_polling(ticket)
     producer.runtime.run_jobs()
     assert not bench.open_clients

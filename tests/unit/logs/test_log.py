@@ -193,15 +193,15 @@ def test_a_count_is_said_when_nothing_follows(
     """A library thread is woken once, and says it when the second is over."""
     for _ in range(10):
         bed.emitter.error("librdkafka.dispatch_error", ValueError("x"))
-    assert (bed.woken, LOG.wanted()) == (1, True)
-    LOG.speak()
+    assert (bed.woken, LOG.has_due()) == (1, True)
+    LOG.write_due()
     assert bed.jobs == []
     bed.now.at += 1
-    LOG.speak()
+    LOG.write_due()
     [job] = bed.jobs
     job()
     assert caplog.records[1].getMessage().endswith("ValueError: x; and 8 more")
-    assert not LOG.wanted()
+    assert not LOG.has_due()
 
 
 def test_a_count_is_said_at_the_exit(
@@ -249,7 +249,7 @@ def test_a_held_line_keeps_nothing_alive(bed: Bed) -> None:
     bed.emitter.error("subscriber.error", fail(owner))
     del owner
     gc.collect()
-    assert LOG.wanted()
+    assert LOG.has_due()
     assert gone() is None
 
 
@@ -297,7 +297,7 @@ def test_logging_that_raises_always_comes_to_an_end(
     """The log of the error raises too: stderr has it, as logging's own errors."""
     for _ in range(20):
         bed.emitter.error("librdkafka.dispatch_error", ValueError("x"))
-        LOG.say(bed.emitter, logging.WARNING, "sentence")
+        LOG.log(bed.emitter, logging.WARNING, "sentence")
     err = capsys.readouterr().err
     assert err.count("waterdrop_py cannot log: KeyError: 'request_id'") == 1
     assert broken.calls < 30
@@ -312,7 +312,7 @@ def test_on_a_library_thread_everything_is_contained(bed: Bed, broken: Broken) -
 
     def run() -> None:
         try:
-            LOG.say(bed.emitter, logging.WARNING, "sentence")
+            LOG.log(bed.emitter, logging.WARNING, "sentence")
             LogBridge(bed.emitter, None).log(logging.ERROR, "line")
         except BaseException as error:  # noqa: BLE001 - the test judges it
             raised.append(error)
@@ -333,7 +333,7 @@ def test_an_interrupt_inside_a_log_call_comes_out(
 
     monkeypatch.setattr(LOGGER, "log", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        LOG.say(bed.emitter, logging.WARNING, "sentence")
+        LOG.log(bed.emitter, logging.WARNING, "sentence")
 
 
 def test_nothing_is_logged_while_this_thread_polls(
@@ -419,7 +419,7 @@ def test_logging_that_is_disabled_is_left_alone(
     logging.disable()
     try:
         bed.emitter.error("librdkafka.dispatch_error", ValueError("x"))
-        LOG.say(bed.emitter, logging.WARNING, "sentence")
+        LOG.log(bed.emitter, logging.WARNING, "sentence")
     finally:
         logging.disable(logging.NOTSET)
     assert caplog.records == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
 from waterdrop_py._engine.produce.validation import fill
-from waterdrop_py._engine.reports.giving_up import lose, open_handles
+from waterdrop_py._engine.reports.giving_up import give_up_now, open_handles
 from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def test_handles_of_one_client_are_given_up() -> None:
         each.add_done_callback(called.append)
     client = producer.connection.client
     assert open_handles(client) == [handle]
-    assert lose(client) == [handle]
+    assert give_up_now(client) == [handle]
     assert (handle.done(), other.done()) == (True, False)
     assert called == [handle]
     second.connection.client.serve(0.0)

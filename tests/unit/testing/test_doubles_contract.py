@@ -193,7 +193,7 @@ def test_invalid_messages(make: Callable[..., Producer], topic: str) -> None:
 
 
 def test_a_full_queue(make: Callable[..., Producer], topic: str) -> None:
-    """The client takes no more than it was configured for, while nobody polls."""
+    """The client takes no more than it was configured for, while it is not polled."""
     producer = make(kafka={"queue.buffering.max.messages": 3}, wait_on_queue_full=False)
     producer.produce_sync(topic, b"open", partition=0)
     with producer.native() as client:

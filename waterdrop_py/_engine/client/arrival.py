@@ -1,4 +1,4 @@
-"""Native callbacks that only store."""
+"""Callbacks for librdkafka that only store what they get, for `Client.drain`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Arrival:
-    """A callback of librdkafka's with one argument: it is kept for `Client.drain`.
+    """A callback with one argument, which it stores for `Client.drain`.
 
-    As with `DeliveryHandle.__call__`, no signal handler runs in here.
+    As with `PendingMessage.__call__`, no signal handler runs in here.
     """
 
     __slots__ = ("_arrived", "_fn")
@@ -26,7 +26,7 @@ class Arrival:
         self._fn = fn
 
     def __call__(self, argument: Any) -> None:
-        """Keep it."""
+        """Store it."""
         try:
             arrived = self._arrived
             arrived += ((None, self._fn, argument),)
@@ -35,7 +35,7 @@ class Arrival:
 
 
 class ArrivingLines:
-    """A logger of librdkafka's that keeps its lines for `Client.drain` likewise."""
+    """A logger that stores librdkafka's lines for `Client.drain`."""
 
     __slots__ = ("_arrived", "_log")
 
@@ -46,7 +46,7 @@ class ArrivingLines:
         self._log = log
 
     def log(self, level: int, text: str, *arguments: object) -> None:
-        """Keep it."""
+        """Store it."""
         try:
             arrived = self._arrived
             arrived += ((None, self._pass_on, (level, text, *arguments)),)

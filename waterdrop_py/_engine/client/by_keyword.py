@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def by_keyword(client: Client, limit: int) -> Callable[..., None]:
-    """What the engine calls with positions, for a client that gets keywords.
+    """A function that takes positions, for a client that gets keywords.
 
-    `limit` is the number of messages that the client's queue holds, 0 without one. A
-    tracer would record each try on a full queue as an operation that failed. So a
-    message is refused here where the queue has its messages, or where the same message
-    was refused before and nothing has left the client since.
+    `limit`: how many messages the client's queue holds; 0 means no limit. A tracer
+    would record each try on a full queue as a failed operation. So the function itself
+    raises `BufferError` when the queue is full, and when the same message was refused
+    and nothing has left the client since.
 
     What the client raises comes out. A `BufferError` and a `KafkaException`, such as a
     `SerializationError`, refuse the message; anything else may be a signal handler's.
@@ -40,7 +40,7 @@ def by_keyword(client: Client, limit: int) -> Callable[..., None]:
         timestamp: int = 0,
         headers: Headers | None = None,
     ) -> None:
-        # Without a local variable of the client: see `Client.native`.
+        # Without a local variable for the client: see `Client.opened_native`.
         before = client.acknowledged + client.failed
         size, then = len(client.opened_native()), full[0]
         if size >= limit > 0 and client.in_flight() - len(client.borrows) >= limit:
@@ -55,7 +55,7 @@ def by_keyword(client: Client, limit: int) -> Callable[..., None]:
                 topic, value=value, on_delivery=on_delivery, **given
             )
         except BufferError:
-            # The size as of now: what left meanwhile may have made room.
+            # The size as of now: reports meanwhile may have made room.
             full[0] = _Full(value, before, len(client.opened_native()))
             raise
         finally:
@@ -65,7 +65,7 @@ def by_keyword(client: Client, limit: int) -> Callable[..., None]:
 
 
 class _Full(NamedTuple):
-    """How a client was as it refused a message for a full queue."""
+    """The state of a client that refused a message because its queue was full."""
 
     value: bytes | None
     outcomes: int
@@ -74,7 +74,7 @@ class _Full(NamedTuple):
     def holds_for(self, value: bytes | None, outcomes: int, size: int) -> bool:
         """Whether it is the same message, and nothing has left the client.
 
-        Not of one that is empty: it has a limit of its own, and no report lifts it.
+        False for an empty client: it refuses by a limit that reports do not lift.
         """
         same = value is self.value and outcomes == self.outcomes
         return same and size >= max(1, self.size)
@@ -83,7 +83,7 @@ class _Full(NamedTuple):
 def _given(
     key: bytes | None, partition: int, timestamp: int, headers: Headers | None
 ) -> dict[str, Any]:
-    """The keywords of what a message has beside its value."""
+    """The keywords for what a message has in addition to its value."""
     given: dict[str, Any] = {}
     if key is not None:
         given["key"] = key
@@ -97,10 +97,10 @@ def _given(
 
 
 class RepeatedHeaders(list[tuple[str, Any]]):
-    """Headers of which some have the same name: pairs, in order.
+    """Headers with repeated names: a list of pairs, in order.
 
-    ddtrace sets a header as in a dict, `headers[name] = value`, and a plain list raises
-    there. Here that replaces the pairs of this name.
+    ddtrace sets a header as in a dict, `headers[name] = value`, which a plain list
+    refuses. Here that replaces the pairs with this name.
     """
 
     __slots__ = ()
@@ -114,6 +114,6 @@ class RepeatedHeaders(list[tuple[str, Any]]):
 
 
 def _own_headers(headers: Headers) -> dict[str, Any] | list[tuple[str, Any]]:
-    """Headers that the client may change: the handle keeps its own for a retry."""
+    """Headers that the client may change; the handle keeps its own for a retry."""
     unique = dict(headers)
     return unique if len(unique) == len(headers) else RepeatedHeaders(headers)

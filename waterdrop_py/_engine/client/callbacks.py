@@ -1,8 +1,8 @@
-"""What a client calls back beside reports: errors, log lines, statistics, throttling.
+"""A client's callbacks other than reports: errors, log lines, statistics, throttling.
 
-Each callback only stores (`arrival.py`); `Client.drain` runs what is here, behind the
-native call. The user's own callbacks run beside the library's, and what they raise is
-contained.
+librdkafka calls objects that only store (`arrival.py`). `Client.drain` calls what is
+here, after the native call. The user's callbacks run beside the library's, and what
+they raise is contained.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def wire(conf: dict[str, Any], client: Client, reports: ReportSink[Client]) -> None:
     """Put the callbacks of `client` into its properties, around the user's own."""
     emitter = reports.emitter
-    # Weakly: the native client keeps its callbacks, and `client` keeps that; the
+    # Weakly: `client` has the native client, which has its callbacks. The garbage
     # collector would have to find each closed one (test_cycles_are_flat).
     heard_by = weakref.ref(client)
 

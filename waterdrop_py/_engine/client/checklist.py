@@ -1,4 +1,4 @@
-"""What librdkafka reported about a connection, and what to look at first."""
+"""What the brokers last said, and the checklist that errors show."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 500
 """Characters of a report, or of the servers, that a checklist repeats."""
-# The cause of a failed connection comes only through `error_cb`, and the last
-# word is often "all brokers down": the most specific report is kept.
+# The cause of a failed connection comes only through `error_cb`, and the last report is
+# often "all brokers down". So the most specific report is kept.
 _RANK: Final[dict[str, int]] = {
     "authentication": 5,
     "topic_authorization_failed": 5,
@@ -26,8 +26,8 @@ _RANK: Final[dict[str, int]] = {
     "all_brokers_down": 1,
 }
 _FINAL: Final = frozenset({"authentication", "sasl_authentication_failed", "ssl"})
-# A handshake that a connection's end cut short is reported with the same codes, and a
-# token provider may answer the next time.
+# A handshake that the end of a connection cut short has the same codes, and a token
+# provider may succeed the next time.
 _PASSING: Final = (
     "transport",
     "timed out",
@@ -40,17 +40,17 @@ _PASSING: Final = (
 
 
 class Diagnosis:
-    """What the brokers were last heard to say, and the most telling error among it.
+    """The newest error of a connection, and the most specific one since a success.
 
-    Both are forgotten with a success: a delivered message, or metadata. Of messages
-    whose reports concern nobody, the client's counter tells. No lock: it is written by
-    whoever polls, and read whenever an error needs its checklist.
+    A success is a delivered message, or metadata. Unobserved reports show in the
+    client's counter. Without a lock: the thread that polls writes it, and any thread
+    reads it for a checklist.
 
     Attributes:
         reports: how many errors were reported so far.
-        downs: how many of them said that all brokers are down. Others may follow such
-            a one at once: librdkafka begins again then.
-        answers: how often a broker was heard, beyond `Client.acknowledged`.
+        downs: how many of them said that all brokers are down. librdkafka then begins
+            again, so others may follow at once.
+        answers: how often a broker answered, beyond `Client.acknowledged`.
     """
 
     __slots__ = (
@@ -69,12 +69,12 @@ class Diagnosis:
         self.reports = self.downs = self.answers = 0
         self._code: str | None = None
         self._newest: Any = None
-        # Weakly, for the life has the desk that has this.
+        # Weakly: the client refers to the handler that has this.
         self._client: weakref.ref[MessageCounters] | None = None
         self._forget()
 
     def note(self, error: Any, client: MessageCounters | None = None) -> None:
-        """Take in an error of the client of `client`."""
+        """Note an error of `client`."""
         self._forget_if_outdated()
         self._client = None if client is None else weakref.ref(client)
         self._acknowledged = 0 if client is None else client.acknowledged
@@ -89,12 +89,12 @@ class Diagnosis:
             self._code, self._text = code, str(error.str())
 
     def clear(self) -> None:
-        """Forget: a message or metadata came through."""
+        """Forget the errors: a message or metadata came through."""
         self.answers += 1
         self._forget()
 
-    def heard(self) -> None:
-        """A broker has answered, if only to refuse."""
+    def note_answer(self) -> None:
+        """Note that a broker has answered, if only to refuse."""
         self.answers += 1
 
     def _forget(self) -> None:
@@ -112,19 +112,19 @@ class Diagnosis:
 
     @property
     def code(self) -> str | None:
-        """The most telling error since the last success."""
+        """The code of the most specific error since the last success."""
         self._forget_if_outdated()
         return self._code
 
     @property
     def text(self) -> str:
-        """What librdkafka said with it."""
+        """librdkafka's text for it."""
         self._forget_if_outdated()
         return self._text
 
     @property
     def newest(self) -> Any:
-        """The newest thing heard from the brokers, if that is an error; else None."""
+        """The newest answer of the brokers, if that is an error; else None."""
         self._forget_if_outdated()
         return self._newest
 
@@ -136,7 +136,7 @@ class Diagnosis:
 
     @property
     def final(self) -> bool:
-        """Whether no retry mends it: credentials, certificates, rights."""
+        """Whether a retry cannot help: credentials, certificates, permissions."""
         code, text = self.code, self.text.lower()
         if code is None:
             return False
@@ -154,9 +154,8 @@ class Diagnosis:
     ) -> tuple[str, ...]:
         """What to look at first, most likely cause first.
 
-        `reached`: a broker has answered the client;
-        `topic`: what a message was for, ready to be shown; `missing`: the cluster does
-        not know it.
+        `reached`: a broker has answered the client. `topic`: that of a message, as it
+        is shown. `missing`: the cluster does not know that topic.
         """
         code, text = self.code, self.text
         points = [f"librdkafka reported: {text[:_LONGEST]}"] if text else []
@@ -173,7 +172,7 @@ class Diagnosis:
 
 
 def of_connection(code: str) -> bool:
-    """Whether an error of that name says that a broker could not be reached."""
+    """Whether an error with that code says that a broker could not be reached."""
     return code in _RANK
 
 
@@ -248,9 +247,9 @@ _DROPPED: Final = [
     "client, and a SASL listener to one without SASL; check security.protocol",
     "is the broker up and its listener on this port?",
 ]
-# Phrases of librdkafka's reports (measured with 2.13 to 2.16 against Kafka 4), the
-# telling ones first. None of them may occur in a URL: that of a TLS listener with
-# SASL begins with sasl_ssl://, whatever has gone wrong with it.
+# Phrases of librdkafka's reports (measured with 2.13 to 2.16 against Kafka 4), the most
+# specific ones first. None may occur in a URL: that of a TLS listener with SASL begins
+# with sasl_ssl://, whatever went wrong.
 _BY_TEXT: Final = (
     ("refused", _REFUSED),
     ("connecting to a plaintext broker listener", _NO_TLS_THERE),

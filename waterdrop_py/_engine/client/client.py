@@ -44,33 +44,34 @@ class Client(MessageCounters):
         quiet: nothing is in flight, and the poller seldom looks. The next send checks
             how long the client was idle, and has the poller serve its report.
         unobserved: a successful report concerns its handle alone.
-        noted: the reaper knows when the client falls due.
+        deadline_noted: the reaper knows when the client falls due.
         last_activity: seconds on the clock, written by the thread that serves reports.
         reached: a broker has answered.
         arrived: what librdkafka has called back with, in its order, until `drain` has
             settled it: (handle, error, message) for a report, (handle, None, None) for
             what watches a handle that has its outcome, and (None, function, argument)
             for any other callback.
-        telling: how far the report in front is announced.
+        announcement: how far the report in front is announced.
         fatal: the error that has ended the client, once it is known.
         refusals: the reasons for which a due close was refused.
         blocked: set where the client only stands for the one that a deferred message
             will get: whether the calling thread is what the message waits for.
-        between: the thread that polls is between two native polls.
+        between_polls: the thread that polls is between two native polls.
     """
 
     __slots__ = (
         "__weakref__",
+        "announcement",
         "answers_before",
         "arrived",
         "asking",
-        "between",
+        "between_polls",
         "blocked",
         "borrows",
+        "deadline_noted",
         "fatal",
         "last_activity",
         "native",
-        "noted",
         "on_settled",
         "opened_at",
         "pins",
@@ -84,7 +85,6 @@ class Client(MessageCounters):
         "refusals",
         "reports",
         "statistics",
-        "telling",
         "transaction",
         "unobserved",
     )
@@ -97,9 +97,9 @@ class Client(MessageCounters):
         self.produce: Callable[..., None] | None = None
         self.reports = reports
         self.arrived: deque[tuple[Any, Any, Any]] = deque()
-        self.telling: Any = None
+        self.announcement: Any = None
         self.poll_soon = poll_soon
-        self.between = False
+        self.between_polls = False
         self.asking = MetadataAsking()
         self.transaction = TransactionState()
         self.on_settled: Callable[[], None] | None = None
@@ -111,7 +111,7 @@ class Client(MessageCounters):
         self.reached = False
         self.unobserved = False
         self.statistics = False
-        self.noted = False
+        self.deadline_noted = False
         self.opened_at = self.last_activity = clock.now()
         self.poll_at = self.progress_at = 0.0
         self.answers_before = 0
@@ -180,11 +180,11 @@ class Client(MessageCounters):
 
     def _resend(self) -> None:
         """Have messages produced again; at once where no thread starts."""
-        self.between = True
+        self.between_polls = True
         try:
             self.reports.resending.begin()
         finally:
-            self.between = False
+            self.between_polls = False
 
     @poller
     def drain(self) -> None:
@@ -210,7 +210,7 @@ class Client(MessageCounters):
                 if arrived and arrived[0] is front:
                     arrived.popleft()
 
-    def remind(self, handle: Pending) -> None:
+    def notify_later(self, handle: Pending) -> None:
         """Have the poller call what watches `handle`: this call was interrupted."""
         self.arrived.append((handle, None, None))
         self.poll_soon(self)
@@ -220,7 +220,7 @@ class Client(MessageCounters):
         self.reports.callback_raised("done_callback", error)
 
     @ends_step
-    def leave(
+    def stop_polling(
         self,
         ticket: Ticket,
         again: Callable[[Client], None] | None = None,
@@ -236,7 +236,7 @@ class Client(MessageCounters):
         if not self.poll_lock.held_by(ticket):
             return
         try:
-            settled = settled or self.settle()
+            settled = settled or self.check_quiet()
         finally:
             # Also when a signal handler raises: no other thread could serve.
             self.poll_lock.release(ticket)
@@ -244,25 +244,25 @@ class Client(MessageCounters):
         if not self.poll_lock.wake_next() and not settled:
             (again or self.poll_soon)(self)
 
-    def after_turn(self, job: Callable[[], None]) -> None:
+    def when_not_polled(self, job: Callable[[], None]) -> None:
         """Run `job` as soon as no thread polls, at once if none does.
 
-        `leave` releases and then looks for jobs; this adds the job and then tries the
-        lock. One of the two sees the other, and `pop` decides.
+        `stop_polling` releases and then looks for jobs; this adds the job and then
+        tries the lock. One of the two sees the other, and `pop` decides.
         """
         self.poll_lock.add_job(job)
         ticket = Ticket()
         try:
             self.poll_lock.take(ticket)
         finally:
-            self.leave(ticket)
+            self.stop_polling(ticket)
 
-    def hand_on(self) -> None:
+    def pass_on_polling(self) -> None:
         """Wake the next waiting thread, or the poller: this one will not poll."""
         if not self.poll_lock.wake_next() and self.native is not None:
             self.poll_soon(self)
 
-    def settle(self) -> bool:
+    def check_quiet(self) -> bool:
         """Mark the client quiet if nothing is in flight; whether it is quiet.
 
         1. Sender S reads `quiet` as False, and is stopped.
@@ -302,7 +302,7 @@ class Client(MessageCounters):
         """Prepare it for its producer. `on_settled` is called when nothing is in flight
         and a close was refused; `limited`: it may fall due."""
         self.on_settled = on_settled
-        self.noted = not limited
+        self.deadline_noted = not limited
         self.refresh()
 
     def refresh(self) -> None:
@@ -320,7 +320,7 @@ class Client(MessageCounters):
 
     def note_deadline(self) -> None:
         """The reaper knows when the client falls due, or it never does."""
-        self.noted = True
+        self.deadline_noted = True
 
     def drop_native(self) -> None:
         """Forget the native client: it is destroyed, or another process's."""
@@ -340,7 +340,7 @@ class Client(MessageCounters):
             )
         return self.native
 
-    def theirs(self) -> int:
+    def users_in_flight(self) -> int:
         """Messages that users of the bare client have on their way. Client alive."""
         if not self.pins.ever or self.native is None:
             return 0

@@ -38,7 +38,7 @@ class MessageCounters:
         self.counters_uncertain = False
         self.given_up: BaseException | None = None
 
-    def taken(self) -> int:
+    def accepted(self) -> int:
         """Messages that the client accepted so far, and no fewer.
 
         What lowers it is read first: a send between the two reads may count as one
@@ -48,11 +48,11 @@ class MessageCounters:
         return peek(self.sent) - refused
 
     def in_flight(self) -> int:
-        """Messages without an outcome, and no fewer; see `taken`."""
+        """Messages without an outcome, and no fewer; see `accepted`."""
         if self.given_up is not None:
             return 0
         outcomes = self.acknowledged + self.failed
-        return max(0, self.taken() - outcomes)
+        return max(0, self.accepted() - outcomes)
 
     def give_up(self, error: BaseException) -> None:
         """Every handle without an outcome gets `error`; the first one stays."""

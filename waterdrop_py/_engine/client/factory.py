@@ -1,4 +1,4 @@
-"""The only place that constructs a client, and wires its callbacks."""
+"""The only place that constructs a librdkafka client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from waterdrop_py._engine.client import foreign
 from waterdrop_py._engine.client.by_keyword import by_keyword
 from waterdrop_py._engine.client.callbacks import wire
 from waterdrop_py._engine.client.fatal import Registration
-from waterdrop_py._engine.client.interruption import raise_interruption, surface
+from waterdrop_py._engine.client.interruption import raise_interruption, raise_left_over
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
 from waterdrop_py._engine.client.learned_brokers import Brokers
 from waterdrop_py._engine.client.oauth import Tokens
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from waterdrop_py.config import Config
     from waterdrop_py.typing import KafkaClient
 
-# Ours alone: librdkafka would hold back the reports of delivered messages, and
-# no handle would ever resolve.
+# Not passed on: librdkafka would hold back the reports of delivered messages, and no
+# handle would ever resolve.
 _NOT_PASSED_ON: Final = ("on_delivery", "delivery.report.only.error")
 
 _INVALID_ARG: Final = KafkaError._INVALID_ARG  # noqa: SLF001 - its constant
@@ -47,13 +47,15 @@ _BEFORE_OPEN: Final[list[Callable[[], None]]] = []
 
 
 def before_each_open(look: Callable[[], None]) -> None:
-    """Call `look` before each client is constructed, in any process."""
+    """Call `look` before each client is constructed, in whatever process."""
     _BEFORE_OPEN.append(look)
 
 
 class _Beginning(NamedTuple):
-    """What the clients of the same properties have in common, worked out once: it was
-    0.07 of the 0.25 ms that come before a client's construction after idleness."""
+    """What clients of the same properties share, computed once.
+
+    It took 0.07 of the 0.25 ms that precede a client's construction after idleness.
+    """
 
     listens: bool
     statistics: bool
@@ -64,15 +66,15 @@ class _Beginning(NamedTuple):
 def _shared(
     listens: bool, statistics: bool, missing: tuple[tuple[str, Any], ...]
 ) -> _Beginning:
-    """One for all factories whose properties lack the same: they keep it."""
+    """The same object for all factories whose properties lack the same."""
     return _Beginning(listens, statistics, dict(missing))
 
 
 class Factory:
     """Opens the clients of one producer. Thread-safe.
 
-    The user's own callbacks run beside ours, behind the native call that called back,
-    and what they raise is contained.
+    The user's callbacks run beside the library's, after the native call that called
+    back, and what they raise is contained.
     """
 
     __slots__ = (
@@ -96,21 +98,21 @@ class Factory:
         self.brokers = Brokers() if brokers is None else brokers
         self._config = config
         self._emitter = emitter
-        self._process = os.getpid()  # that it was made in, or has been warned in
+        self._process = os.getpid()  # in which it was made, or has warned
         self._beginning: _Beginning | None = None
         self._begun: Properties | None = None  # with these
         self._fake: Callable[[dict[str, Any]], KafkaClient] | None = None
-        # Whoever reads a configuration sees a mapping; they are all made of `copied`.
+        # A mapping for readers of the configuration; each was made by `copied`.
         self.kafka = cast("Properties", config.kafka if kafka is None else kafka)
 
     def change(self, kafka: Properties) -> Properties:
-        """Open clients with `kafka` from now on; the properties until now."""
+        """Open clients with `kafka` from now on. Returns the properties until now."""
         before, self.kafka = self.kafka, kafka
         return before
 
     @property
     def servers(self) -> str:
-        """The bootstrap servers, for messages to people."""
+        """The bootstrap servers, to be shown."""
         return text_of(self.kafka, "bootstrap.servers") or ""
 
     @property
@@ -120,36 +122,36 @@ class Factory:
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether librdkafka retries without doubling (transactional ones do too)."""
+        """Whether librdkafka retries without duplicates; transactional ones do too."""
         return self.is_transactional or truth_of(self.kafka, "enable.idempotence")
 
     @property
     def lingers(self) -> bool:
-        """Whether messages wait for company noticeably (librdkafka's own is 5 ms)."""
+        """Whether messages wait long for a batch (librdkafka's default is 5 ms)."""
         return self.linger > _NOTICEABLE_LINGER
 
     @property
     def linger(self) -> float:
-        """Seconds that messages wait for company; 0 unless the user said so."""
+        """Seconds that messages wait for a batch; 0 unless the user set `linger.ms`."""
         return (decimal_of(self.kafka, "linger.ms") or 0) / 1000
 
     @property
     def on_delivery(self) -> Callable[[Any, Any], None] | None:
-        """The user's own callback for every report."""
+        """The user's callback for every report."""
         callback: Callable[[Any, Any], None] | None = self.kafka.get("on_delivery")
         return callback
 
     def open(self, client: Client, reports: ReportSink[Client]) -> None:
         """Construct the native client. Blocks as long as a token provider does, and
-        for another second where there is one (confluent-kafka looks once a second).
-
-        Raises:
-            ConfigurationInvalidError: the properties contradict each other, or the
-                client factory made no client, or one that lacks something.
-            KafkaException: librdkafka could not start, or got no OAuth token.
-            ProduceError: the process has as many clients as it can (too_many_clients).
+        one second more, because confluent-kafka looks for the token once a second.
 
         A forked child with its parent's `transactional.id` is warned, once.
+
+        Raises:
+            ConfigurationInvalidError: the properties contradict each other, or what
+                the client factory made is not a client, or lacks part of the protocol.
+            KafkaException: librdkafka could not start, or got no OAuth token.
+            ProduceError: the process has as many clients as it can (too_many_clients).
         """
         kafka = self.kafka  # once: another thread may replace it
         transactional_id = text_of(kafka, "transactional.id")
@@ -191,7 +193,7 @@ class Factory:
         client: Client,
         reports: ReportSink[Client],
     ) -> None:
-        """Give `client` its native client, and decide how messages are handed to it."""
+        """Give `client` its native client, and choose how it is handed messages."""
         is_foreign = foreign.is_foreign(native)
         reports.take_client(kafka, self.linger, foreign=is_foreign)
         client.native = self._whole(native)
@@ -206,7 +208,7 @@ class Factory:
         try:
             return foreign.whole(client, transactional=self.is_transactional)
         except ConfigurationInvalidError:
-            # It is young and has nothing to deliver; what its close raises is not
+            # It is new and has nothing to deliver. What its close raises would hide
             # what is wrong.
             close = getattr(client, "close", None)
             if callable(close):
@@ -231,7 +233,7 @@ class Factory:
             if tokens is not None:
                 tokens.prepare(conf)
             client = self._build(conf)
-            surface()
+            raise_left_over()
         except KafkaException as error:
             refused = kafka_error_of(error)
             if refused is not None and refused.code() == _INVALID_ARG:
@@ -244,7 +246,7 @@ class Factory:
             raise
         except RuntimeError as error:
             if "thread local storage" not in str(error):
-                raise  # somebody's own factory
+                raise  # of a user's factory
             raise ProduceError(
                 "this process has no room for another librdkafka client: each takes a "
                 "key for thread-specific data, of which there are 1024; nothing was "
@@ -268,7 +270,7 @@ class Factory:
             return build(conf)
         from waterdrop_py._engine.client.fake import FakeClient  # rarely needed
 
-        # Whoever wraps or extends the real client would send.
+        # A wrapper or a subclass of the real client would send.
         double = build if isinstance(build, type) else type(build)
         if issubclass(double, FakeClient):
             return build(conf)

@@ -59,11 +59,11 @@ class FakeMessage:
         )
 
     def acknowledge(self, offset: int) -> None:
-        """It was delivered, to `offset`."""
+        """Note that it was delivered, to `offset`."""
         self._offset = offset
 
     def fail(self, error: Any) -> None:
-        """It was not delivered."""
+        """Note that it was not delivered."""
         self._error = error
 
     def topic(self) -> str:
@@ -106,10 +106,10 @@ class FakeMessage:
 class FakeClient:
     """Acknowledges every message at the next poll, and forgets it. Thread-safe.
 
-    It has the protocol of `confluent_kafka.Producer` as far as the library uses it:
-    offsets count from 0 for each partition, a full queue is a `BufferError`, a closed
-    client a `RuntimeError`. Pass the class as `client_factory`, or an instance, which
-    then is the cluster of every client that is opened: they share its offsets, and
+    It has the protocol of `confluent_kafka.Producer` as far as the library uses it.
+    Offsets count from 0 for each partition. A full queue is a `BufferError`, a closed
+    client a `RuntimeError`. Pass the class as `client_factory`, or an instance. An
+    instance is the cluster of every client that is opened: they share its offsets, and
     what it keeps.
     """
 
@@ -124,7 +124,7 @@ class FakeClient:
         return client
 
     def _start(self, conf: dict[str, Any]) -> None:
-        """What is a client's own, and not the cluster's."""
+        """Set what belongs to a client, and not to the cluster."""
         self._conf = conf
         self._closed = False
         self._waiting: deque[tuple[Callback | None, Any, FakeMessage]] = deque()
@@ -156,10 +156,10 @@ class FakeClient:
         self._waiting.append((callback or on_delivery, None, message))
 
     def _accept(self, message: FakeMessage) -> None:
-        """A message was taken; for clients that keep them."""
+        """Called with each accepted message, for clients that keep them."""
 
     def _drop(self, message: FakeMessage) -> None:
-        """A message was purged; for clients that keep them."""
+        """Called with each purged message, for clients that keep them."""
 
     def poll(self, timeout: float = -1) -> int:
         """Acknowledge what waits. Never blocks."""
@@ -182,7 +182,7 @@ class FakeClient:
         return served
 
     def flush(self, timeout: float = -1) -> int:
-        """Acknowledge what waits; nothing is left."""
+        """Acknowledge what waits."""
         self.poll(0)
         return len(self._waiting)
 
@@ -207,7 +207,7 @@ class FakeClient:
         self._refuse_closed()
 
     def cluster_id(self, timeout: float = -1) -> str:
-        """The id of a cluster that there is not."""
+        """The id of the pretended cluster."""
         self._refuse_closed()
         return "fake"
 

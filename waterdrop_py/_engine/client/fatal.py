@@ -1,4 +1,4 @@
-"""Errors that end a client for good, and what their user is to change."""
+"""Errors that end a client for good, and what the user has to change."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from waterdrop_py.errors import ProduceError
 
 FENCING: Final = frozenset({"fenced", "producer_fenced", "invalid_producer_epoch"})
-"""What a coordinator or a broker answers to an epoch that is over. It does so after
-another producer registered the id, and after a transaction timed out (Kafka 4.1)."""
+"""Codes with which coordinators and brokers answer an outdated epoch: another producer
+has registered the id, or a transaction has timed out (Kafka 4.1)."""
 TIMED_OUT: Final = "transaction_timed_out"
 
 
@@ -25,8 +25,8 @@ class Registration(NamedTuple):
 class Fatal(NamedTuple):
     """The fatal error of a client.
 
-    `lasted` is how many seconds the transaction had been open when the error came,
-    or None outside of a transaction. The library's own clock says so.
+    `lasted`: the transaction's age in seconds when the error came, by the library's
+    clock; None outside of a transaction.
     """
 
     native: Any
@@ -46,7 +46,7 @@ class Fatal(NamedTuple):
         return TIMED_OUT if over else code
 
     def error(self) -> ProduceError:
-        """A new error for each call that meets it: a shared one collects frames."""
+        """A new error for each call: a shared one would collect traceback frames."""
         code, registration = self.code, self.registration
         error = produce_error(self.native, checklist=advice(code, registration))
         error.fatal = True
@@ -68,12 +68,12 @@ class Fatal(NamedTuple):
 
 
 def refusal_error(native: Any, registration: Registration | None) -> ProduceError:
-    """What a message or a command was refused with, where its client lives on."""
+    """The error of a refused message or command, when the client can go on."""
     return produce_error(native, checklist=advice(code_name(native), registration))
 
 
 def advice(code: str, registration: Registration | None) -> tuple[str, ...]:
-    """What to change so that the next attempt is not refused likewise."""
+    """What to change so that the next attempt is not refused as well."""
     if registration is not None:
         name, timeout_ms = registration
         if code == TIMED_OUT:

@@ -1,7 +1,6 @@
-"""Clients that are not a `confluent_kafka.Producer` itself: what wraps what.
+"""Clients that are not a `confluent_kafka.Producer` itself: which are usable.
 
-Subclasses, tracing wrappers and doubles. How they are handed messages is in
-`by_keyword.py`.
+They are subclasses, tracing wrappers and doubles. `by_keyword.py` hands them messages.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from waterdrop_py.typing import KafkaClient
 
 NATIVE: Final = cimpl.Producer
-"""The class behind `confluent_kafka.Producer`, whatever a tracer puts there."""
+"""The class of `confluent_kafka.Producer`, whatever a tracer has put there."""
 
 # Newer than the oldest confluent-kafka that is supported.
 _CLUSTER_ID: Final[Callable[..., Any] | None] = getattr(NATIVE, "cluster_id", None)
@@ -44,7 +43,7 @@ def is_foreign(client: object) -> bool:
 
 
 def whole(client: object, *, transactional: bool) -> KafkaClient:
-    """`client`, or what stands for it together with the producer that it wraps.
+    """`client`, or a `Proxy` for it and the producer that it wraps.
 
     Opens nothing, sends nothing, never blocks.
 
@@ -81,10 +80,10 @@ def whole(client: object, *, transactional: bool) -> KafkaClient:
 class Proxy:
     """A subclass that was never opened itself, with the producer that it wraps.
 
-    OpenTelemetry's `instrument_producer` makes such: it passes on `produce`, `poll`,
-    `flush` and `purge`. Inherited methods would act on no client at all: `len()` is 0
-    and `close()` closes nothing. So they come from the wrapped producer. As thread-safe
-    as the two are.
+    OpenTelemetry's `instrument_producer` makes these. Its objects forward `produce`,
+    `poll`, `flush` and `purge`. Inherited methods would act on a client that was never
+    opened, where `len()` is 0 and `close()` closes nothing. So those come from the
+    wrapped producer. As thread-safe as the two are.
     """
 
     __slots__ = ("__weakref__", "_inner", "_outer")
@@ -94,7 +93,7 @@ class Proxy:
         self._inner = inner
 
     def native(self) -> Any:
-        """The open `confluent_kafka.Producer` that it wraps; None: it wraps none."""
+        """The open `confluent_kafka.Producer` that it wraps, or None."""
         return native_of(self._inner)
 
     def identities(self) -> tuple[int, ...]:
@@ -118,7 +117,7 @@ class Proxy:
 
 
 def native_of(client: object) -> Any:
-    """The open `confluent_kafka.Producer` that `client` is or wraps; None: neither."""
+    """The open `confluent_kafka.Producer` that `client` is or wraps, or None."""
     if isinstance(client, Proxy):
         return client.native()
     return client if issubclass(type(client), NATIVE) else None
@@ -127,11 +126,11 @@ def native_of(client: object) -> Any:
 def has_answered(client: object) -> bool:
     """Whether a broker has ever answered `client`, as librdkafka remembers.
 
-    Outside of any callback: confluent-kafka aborts the process for a second native call
-    inside one. librdkafka gives the cluster's id that it remembers, or raises, in
-    10 us; it sends nothing.
+    Call it with the poll lock held, outside of callbacks: confluent-kafka aborts the
+    process for a native call inside a callback. librdkafka returns the cluster id that
+    it knows, or raises, within 10 us. It sends nothing.
     """
-    native = native_of(client)  # of a wrapper: its own method may trace
+    native = native_of(client)  # the method of a wrapper may trace
     if native is None or _CLUSTER_ID is None:
         return False
     try:
@@ -151,7 +150,7 @@ def identities_of(client: object) -> tuple[int, ...]:
 def _is_dead(client: object) -> bool:
     """Whether this is a confluent-kafka producer without a librdkafka client.
 
-    A purge of nothing returns at once on an open one, and serves no callback.
+    On an open one, a purge of nothing returns at once and serves no callbacks.
     """
     if not issubclass(type(client), NATIVE):
         return False

@@ -1,4 +1,4 @@
-"""What a signal handler raised, where confluent-kafka raises something else instead."""
+"""Exceptions of signal handlers that confluent-kafka replaces by its own."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ _LOST: Final = (
     "expected configuration property name as type unicode string",
     "expected configuration property value as type unicode string",
 )
-"""TypeErrors that stand for a handler's exception: names and values were validated.
+"""Texts of TypeErrors that replace a handler's exception: all names were validated.
 
 `PyObject_Str` lets signal handlers run before it looks at its argument. confluent-kafka
-takes any exception out of it for a wrong type and raises its own: the other one is gone
+takes any exception for a wrong type and raises its own, and the handler's is lost
 (2.16.1; with ten headers, in 11 % of the interrupts of `produce_async`).
 """
 
 _NO_EXCEPTION: Final = "returned NULL without setting an exception"
-"""The end of a SystemError that stands for one: a native callback was interrupted."""
+"""The end of a SystemError that replaces one: a native callback was interrupted."""
 
 
 def raise_interruption(error: BaseException) -> None:
-    """Raise the exception of a signal handler that `error` stands for; return where it
-    stands for itself. Called while `error` is handled."""
+    """Raise the signal handler's exception that `error` replaces; else return.
+
+    Called while `error` is handled.
+    """
     own = _own(error)
     try:
         if own is not None:
@@ -45,14 +47,16 @@ def raise_interruption(error: BaseException) -> None:
         del error, own  # the traceback would hold the frame that holds them
 
 
-def surface() -> None:
-    """Raise what confluent-kafka has left set as it returned, as a SystemError that
-    names it: a signal handler may raise inside its constructor, which goes on."""
+def raise_left_over() -> None:
+    """Raise an exception that confluent-kafka has left set, as a SystemError.
+
+    A signal handler may raise inside its constructor, which then goes on.
+    """
     hash(_PROBE)
 
 
 class _Probe:
-    """C calls its `__hash__`, and then looks for an exception that is set."""
+    """C code calls its `__hash__`, and then checks for an exception that is set."""
 
     def __hash__(self) -> int:
         return 0
@@ -79,9 +83,9 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
 
 
 def _again() -> BaseException:
-    """What the handler raises when it is called again: what it raised is gone.
+    """What the handler raises when it is called again; its exception was lost.
 
-    Only where it is plain which one it was.
+    Only where it is certain which handler it was.
     """
     handler = _raising_handler()
     if handler is not None:
@@ -96,10 +100,10 @@ def _again() -> BaseException:
 
 
 def _raising_handler() -> tuple[int, Any] | None:
-    """The handler that has raised, if there is only one that can have.
+    """The handler that has raised, if only one can have.
 
-    Ctrl-C's own is there in most processes and does nothing but raise: it is meant
-    where nothing else raises.
+    Ctrl-C's own handler is installed in most processes and only raises. It is the one
+    where no other handler raises.
     """
     installed = [(each, signal.getsignal(each)) for each in signal.valid_signals()]
     handlers = [(number, call) for number, call in installed if callable(call)]

@@ -1,4 +1,4 @@
-"""From confluent-kafka's errors to ours."""
+"""From confluent-kafka's errors to the library's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from waterdrop_py.errors import ProduceError
 
 _FAIL: Final = KafkaError._FAIL  # noqa: SLF001 - its constant
 PURGED: Final = frozenset({"purge_queue", "purge_inflight"})
-"""Codes of messages that were given up by a purge."""
+"""The codes of messages that were purged."""
 _LONGEST: Final = 500
 """Characters of librdkafka's text that an error repeats."""
 
@@ -29,8 +29,10 @@ def kafka_error_of(error: BaseException) -> Any:
 
 
 def refusal_of(error: KafkaException) -> Any:
-    """The `KafkaError` inside, or `_FAIL` with the text of an exception without one:
-    a wrapper of a client may raise such."""
+    """The `KafkaError` inside, or `_FAIL` with the exception's text.
+
+    A wrapper of a client may raise an exception without a `KafkaError`.
+    """
     inner = kafka_error_of(error)
     return KafkaError(_FAIL, str(error)) if inner is None else inner
 
@@ -38,10 +40,10 @@ def refusal_of(error: KafkaException) -> Any:
 def produce_error(
     error: Any, *, checklist: tuple[str, ...] = (), subject: str = "", limit: str = ""
 ) -> ProduceError:
-    """A `ProduceError` for a `KafkaError`, chained to the `KafkaException` of it.
+    """A `ProduceError` for a `KafkaError`, chained to its `KafkaException`.
 
-    `subject` stands before librdkafka's text, and `limit` behind it. A
-    `KafkaException` may carry no error: that is `fail`, as librdkafka calls it.
+    `subject` stands before librdkafka's text, and `limit` after it. None, for a
+    `KafkaException` without an error, becomes librdkafka's `_FAIL`.
     """
     if error is None:
         error = KafkaError(_FAIL)

@@ -12,16 +12,17 @@ from waterdrop_py._settings.reading import given
 from waterdrop_py.errors import WaterdropError
 
 MOST: Final = 10
-"""Brokers that are offered to a client, at most. librdkafka tries one after another.
-When all are gone but the user's own, the first message takes 0.06 s with 3 of them and
-4.6 s with 30, at the median (2.16)."""
+"""Brokers that a client is given at most; librdkafka tries one after another. When only
+the user's own still exist, the first message takes 0.06 s with 3 others and 4.6 s with
+30 (median, 2.16)."""
 _HOST: Final = re.compile(r"[A-Za-z0-9._:%-]{1,255}", re.ASCII)
 _HIGHEST_PORT: Final = 65535
 
 
 class Brokers:
-    """What the clients of one producer have learned. Thread-safe: each change is one
-    assignment.
+    """The brokers that the clients of one producer have learned.
+
+    Thread-safe: each change is one assignment.
 
     Attributes:
         servers: `host:port` of each broker of the newest metadata.
@@ -34,14 +35,14 @@ class Brokers:
         self._cluster: str | None = None
 
     def forget(self) -> None:
-        """Offer none any more, and take whatever cluster answers next."""
+        """Forget them all, and accept whatever cluster answers next."""
         self.servers, self._cluster = (), None
 
     def take(self, metadata: Any) -> WaterdropError | None:
         """Keep the brokers of an answer.
 
-        Returns an error, and forgets all, when another cluster has answered: the
-        address of a broker may belong to a stranger by now.
+        Returns an error, and forgets them all, when another cluster has answered: the
+        address of a broker may belong to others by now.
         """
         cluster, known = metadata.cluster_id, self._cluster
         if cluster and known and cluster != known:
@@ -63,7 +64,7 @@ class Brokers:
         return None
 
     def add_to(self, conf: dict[str, Any]) -> None:
-        """Append them to the servers of a client's properties, behind the user's."""
+        """Append them to the servers in a client's properties, after the user's."""
         learned = self.servers
         places = given(conf, SERVERS)
         if not learned or not places:
@@ -78,7 +79,7 @@ class Brokers:
 def _shared(
     cluster: str | None, servers: tuple[str, ...]
 ) -> tuple[str | None, tuple[str, ...]]:
-    """The same objects for all producers of a cluster: a thousand of them keep one."""
+    """The same objects for all producers of a cluster, to save memory."""
     return cluster, servers
 
 

@@ -1,4 +1,4 @@
-"""The OAuth tokens of a client: the first one is there before the client is."""
+"""OAuth tokens of a client: the first one is fetched before the client is made."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _LONGEST: Final = 4
 class Tokens:
     """A client's `oauth_cb`. No lock: librdkafka asks for one token at a time.
 
-    Without a token confluent-kafka's constructor waits for 10 s, and then does not
-    say why. So the first token is fetched beforehand, by the thread that opens the
-    client, and a provider that fails is an error at once and with its cause.
+    Without a token, confluent-kafka's constructor waits 10 s and does not say why. So
+    the thread that opens the client fetches the first token beforehand. A provider that
+    fails is an error at once, with its cause.
     """
 
     __slots__ = ("_arrived", "_emitter", "_first", "_provider")
@@ -50,8 +50,8 @@ class Tokens:
 
         Raises:
             ConfigurationInvalidError: this client would never ask for a token.
-            KafkaException: the provider raised, or gave no token, or one whose expiry
-                is over 100 years away.
+            KafkaException: the provider raised, or did not return a token, or one whose
+                expiry is over 100 years away.
         """
         _refuse_useless(conf)
         try:
@@ -67,15 +67,15 @@ class Tokens:
                 f"returned {type(token).__name__}, not (token, expiry in epoch "
                 "seconds[, principal[, extensions]])"
             )
-        if not token[1] > clock.wall_now():  # nan neither
+        if not token[1] > clock.wall_now():  # also not a NaN
             raise _no_token("returned a token that has expired")
         self._first.append(token)
 
     def __call__(self, config: str) -> Any:
         """A token for librdkafka, at first and before each one expires.
 
-        What is raised here confluent-kafka forgets. So what a signal handler raised is
-        kept, for the verb that it interrupted to raise it.
+        confluent-kafka drops what is raised here. So what a signal handler raised is
+        stored, and the verb that it interrupted raises it.
         """
         try:
             return self._first.pop() if self._first else self._fetch(config)
@@ -92,7 +92,7 @@ class Tokens:
         except BaseException as error:
             if not from_signal_handler(error):
                 self._emitter.error("callbacks.oauth_cb.error", error)
-            raise  # librdkafka has to know that there is no token
+            raise  # so that librdkafka knows
         return token
 
 
@@ -101,7 +101,7 @@ def _raise(error: BaseException) -> None:
 
 
 def _refuse_useless(conf: Mapping[str, Any]) -> None:
-    # The constructor would wait for 10 s for a token that nobody asks for.
+    # The constructor would wait 10 s for a token that is never asked for.
     mechanism = (text_of(conf, "sasl.mechanism") or "").strip() or None
     protocol = word_of(conf, "security.protocol", "plaintext")
     if mechanism != "OAUTHBEARER" or not protocol.startswith("sasl_"):

@@ -24,7 +24,7 @@ _WATCHED: Final = watchers.WATCHED
 
 
 class Place(NamedTuple):
-    """What few messages have: where they go, and when they were."""
+    """What few messages have: an explicit place or time."""
 
     partition: int | None
     partition_key: bytes | None
@@ -90,7 +90,8 @@ class PendingMessage:
                     arrived = client.arrived
                     arrived += ((self, None, None),)
             else:
-                try:  # up to Python 3.10 handlers run after a jump, but not before this
+                # Up to Python 3.10 handlers run after a jump, except before a `try`.
+                try:
                     arrived = client.arrived
                     arrived += ((self, error, native),)
                 finally:
@@ -155,17 +156,17 @@ def subject_of(handle: PendingMessage, partition: int | None = None) -> str:
 
 
 def wait_for(handle: PendingMessage, timeout: float | None) -> bool:
-    """Wait until `handle` has its outcome; False when `timeout` seconds are over.
+    """Wait at most `timeout` seconds (None: forever); whether the outcome is known.
 
     Raises:
-        ReentrantCallError: only a call that this one interrupted could end it.
+        ReentrantCallError: it depends on a call that this one interrupted.
     """
     deadline = math.inf if timeout is None else clock.system_now() + timeout
     return wait_until(handle, deadline)
 
 
 def wait_until(handle: PendingMessage, deadline: float) -> bool:
-    """The same, with a deadline in seconds on the system's clock."""
+    """`wait_for` with a deadline, in seconds on the system's clock."""
     woken: Client | None = None
     check()
     while not handle.done():
@@ -177,14 +178,14 @@ def wait_until(handle: PendingMessage, deadline: float) -> bool:
         if clock.system_now() >= deadline:
             break
     if woken is not None:
-        woken.hand_on()
+        woken.pass_on_polling()
     return handle.done()
 
 
 def overdue(
     handle: PendingMessage, bound: float | None, limit: str
 ) -> DeliveryTimeoutError:
-    """The error of a wait for `handle` that took `bound` seconds, as `limit` says."""
+    """The error of a wait for `handle` of `bound` seconds, which `limit` names."""
     client = handle._client
     return DeliveryTimeoutError(
         f"no delivery report for {subject_of(handle)} within {bound:.3g} s "
@@ -203,15 +204,15 @@ def resolve(
 ) -> None:
     """Give `handle` its outcome, and count it.
 
-    From the first count to the outcome there is no call and, for Python 3.10, no
-    jump: no signal handler gets in between, and nothing is counted twice.
+    From the first count to the outcome there is no call and, for Python 3.10, no jump.
+    So no signal handler runs in between, and nothing is counted twice.
     """
     if failure is None:
         if accounting is not None:
             accounting.delivered += 1
         client.acknowledged += 1
         handle._native = native
-        client.telling = None
+        client.announcement = None
         return
     if accounting is not None:
         if given_up:
@@ -221,22 +222,22 @@ def resolve(
             accounting.failed += 1
     client.failed += 1
     handle._error = failure
-    client.telling = None
+    client.announcement = None
 
 
 def fail(handle: PendingMessage, error: BaseException) -> None:
-    """Give a message that was not sent its error, and tell who waits for it."""
+    """Give a message that was not sent its error, and call what watches it."""
     handle._error = error
     watchers.notify(handle._client, handle)
 
 
 def undelivered(handles: Iterable[_Handle]) -> list[_Handle]:
-    """Those of `handles` that the broker has not acknowledged, so far or for good."""
+    """Those of `handles` that the broker has not acknowledged, yet or at all."""
     return [handle for handle in handles if handle._native is None]
 
 
 def place_of(handle: PendingMessage) -> Place | None:
-    """Where its message goes, if that was said."""
+    """Where its message goes, if the user said so."""
     return handle._place
 
 
@@ -248,7 +249,7 @@ def move(handle: PendingMessage, place: Place) -> None:
 def produce_again(
     handle: PendingMessage, produce: Callable[..., None], partition: int
 ) -> None:
-    """Hand its message over once more, to `partition`; it keeps its number."""
+    """Produce its message once more, to `partition`; it keeps its number."""
     place = handle._place
     produce(
         handle._topic,

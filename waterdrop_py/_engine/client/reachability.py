@@ -1,4 +1,4 @@
-"""Which clients reach no broker, and when the log says so."""
+"""Which clients cannot reach a broker, and when the log says so."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from waterdrop_py.errors import ProduceError
 
 AGAIN: Final = 60.0
-"""Seconds between two warnings of the clients of the same brokers."""
+"""Seconds between two warnings about the same brokers."""
 SILENT: Final = 20.0
-"""Seconds without any answer, while messages wait, after which a client warns. Behind a
-firewall that drops packets librdkafka itself reports nothing for 30 s."""
+"""Seconds without an answer, while messages wait, until a warning. Behind a firewall
+that drops packets, librdkafka reports nothing for 30 s."""
 DOUBT: Final = 5.0
-"""Seconds that a client has to come back after librdkafka reported an error, if it
-reached a broker before. An idle connection that the broker ends is reported too."""
+"""Seconds from an error until a warning, for a client that had reached a broker.
+librdkafka also reports an idle connection that the broker closes."""
 SETTLED: Final = 1.0
-"""Seconds after which an error of one broker is not about to be one of all brokers."""
+"""Seconds after which an error of one broker is not one of all brokers."""
 AT_ONCE: Final = 10
-"""First warnings of clients of the same brokers within AGAIN; more are counted."""
+"""Most warnings about new clients of the same brokers within AGAIN."""
 PAUSE: Final = 5.0
-"""Seconds between two looks from which on the process was suspended meanwhile."""
+"""Seconds between two checks that show that the process was suspended."""
 _ALL_DOWN: Final = "all_brokers_down"
 
 
 class _Note(NamedTuple):
-    """A connection error, and whether no function of the user's heard it."""
+    """A connection error, and whether no subscriber heard it."""
 
     client: Client
     code: str
@@ -41,16 +41,16 @@ class _Note(NamedTuple):
 
 
 class _Suspect:
-    """A client with messages un-acknowledged, or of which librdkafka reported an error.
+    """A client with messages in flight, or with an error that librdkafka reported.
 
     Attributes:
-        heard: how often a broker was heard at the last look.
+        heard: how many answers there were at the last check.
         met: the client has reached a broker.
-        since: seconds on the clock from which on nothing was heard and messages waited.
+        since: seconds on the clock since when messages wait without an answer.
         all_down: librdkafka has said that no broker is reachable.
-        failed: the client's failed messages at `since`; `told` those of the last line.
-        errors: to be logged if the client does reach other brokers, with the moment.
-        warned: the log has said that it reaches none.
+        failed: failed messages at `since`; `told`, those at the last warning.
+        errors: with their times; to be logged if the client does reach other brokers.
+        warned: the log has said that it cannot reach a broker.
     """
 
     __slots__ = (
@@ -76,7 +76,7 @@ class _Suspect:
 
 
 class _Brokers:
-    """What was said of the clients of the same `bootstrap.servers`."""
+    """The warnings about clients of the same `bootstrap.servers`."""
 
     __slots__ = ("first", "said_at")
 
@@ -86,11 +86,11 @@ class _Brokers:
 
 
 class Reach:
-    """Watches clients, and warns of those that reach no broker.
+    """Watches clients, and warns about those that cannot reach a broker.
 
-    A library thread calls `look` once a second and alone judges. `blame` only leaves a
-    note; whichever thread polls calls it. Sends and successful reports pay nothing:
-    what came through is read from the client's counters.
+    The poller calls `check` once a second, and it alone decides. `note_error` only
+    leaves a note, on any thread that polls. Sends and successful reports cost nothing:
+    the answers are read from the client's counters.
     """
 
     def __init__(self) -> None:
@@ -103,15 +103,15 @@ class Reach:
         self._brokers: dict[str, _Brokers] = {}
         self._looked_at: float | None = None
 
-    def blame(
+    def note_error(
         self, client: Client, code: str, error: ProduceError, *, unheard: bool
     ) -> None:
-        """librdkafka reported a connection error of this client."""
+        """Note a connection error that librdkafka reported for this client."""
         self._notes.append(_Note(client, code, error, unheard))
         client.poll_soon(client)  # the poller may not know this client yet
 
-    def look(self, clients: Iterable[Client], now: float) -> list[Callable[[], None]]:
-        """Judge every client; returns the jobs that write what is to be said."""
+    def check(self, clients: Iterable[Client], now: float) -> list[Callable[[], None]]:
+        """Check every client; returns the jobs that write the warnings."""
         self._after_a_pause(now)
         self._take_notes(now)
         jobs: list[Callable[[], None]] = []
@@ -134,7 +134,7 @@ class Reach:
         return jobs
 
     def _to_judge(self, clients: Iterable[Client], now: float) -> list[Client]:
-        """The clients with something to be said of: each is a suspect then."""
+        """The clients to check, each of them as a suspect."""
         for client in clients:
             if not client.quiet and client not in self._suspects:
                 self._suspects[client] = _Suspect(client, now)
@@ -144,7 +144,7 @@ class Reach:
         return list(self._suspects)
 
     def _after_a_pause(self, now: float) -> None:
-        """The time in which the process was suspended is held against no client."""
+        """Do not count the time during which the process was suspended."""
         before, self._looked_at = self._looked_at, now
         if before is not None and now - before > PAUSE:
             for suspect in self._suspects.values():
@@ -164,7 +164,7 @@ class Reach:
                 suspect.errors.append((now, error))
 
     def _take_in(self, client: Client, suspect: _Suspect, now: float) -> bool:
-        """Whether anything came through since the last look; then all is well again."""
+        """Whether anything came through since the last check; then all is well."""
         heard = _heard(client)
         if heard == suspect.heard:
             if not (suspect.warned or _waits(client)):
@@ -214,7 +214,7 @@ class Reach:
         text = self._sentence(servers, first, group, now)
         for client in group:
             self._suspects[client].told = client.failed
-        return [partial(LOG.say, first.reports.emitter, logging.WARNING, text)]
+        return [partial(LOG.log, first.reports.emitter, logging.WARNING, text)]
 
     def _suffers(self, client: Client) -> bool:
         """Whether messages wait or have failed since the last line."""
@@ -253,13 +253,12 @@ def _errors_of(
 
 
 def _waits(client: Client) -> bool:
-    """Whether messages wait for their reports. What users of the bare client send is
-    not ours to judge."""
+    """Whether messages wait for their reports; not those of the bare client's users."""
     return not client.quiet and client.in_flight() > 0
 
 
 def _heard(client: Client) -> int:
-    """How often this client has heard a broker."""
+    """How many answers this client has had from brokers."""
     return (
         client.acknowledged + client.reports.diagnosis.answers - client.answers_before
     )

@@ -1,4 +1,4 @@
-"""Where a client's reports and errors go: what it asks of the room above it."""
+"""What a client asks of the room above it: where its reports and errors go."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Client_contra = TypeVar("_Client_contra", contravariant=True)
 
 
 class Resending(Protocol):
-    """Messages that are handed over again because of what their reports said."""
+    """Messages that are produced again because of what their reports said."""
 
     @property
     def waiting(self) -> bool:
@@ -25,11 +25,11 @@ class Resending(Protocol):
         """Whether it has messages that are in no client just now."""
 
     def begin(self) -> None:
-        """Hand the messages over again, on a library thread."""
+        """Produce the messages again, on a library thread."""
 
 
 class ReportSink(Protocol[_Client_contra]):
-    """Where what librdkafka calls back with goes, for all clients of a connection."""
+    """Takes what librdkafka calls back with, for all clients of a connection."""
 
     foreign: bool
     linger: float
@@ -40,7 +40,7 @@ class ReportSink(Protocol[_Client_contra]):
 
     @property
     def servers(self) -> str:
-        """The bootstrap servers, for messages to people."""
+        """The bootstrap servers, to be shown."""
 
     @property
     def unobserved(self) -> bool:
@@ -48,43 +48,42 @@ class ReportSink(Protocol[_Client_contra]):
 
     @property
     def diagnosis(self) -> Diagnosis:
-        """The most telling connection error since the last success."""
+        """The most specific connection error since the last success."""
 
     @property
     def resending(self) -> Resending:
-        """What is handed over again."""
+        """The messages that are produced again."""
 
     def take_client(
         self, kafka: Mapping[str, Any], linger: float, *, foreign: bool
     ) -> None:
-        """A client was made of `kafka`, whose messages wait `linger` seconds."""
+        """Note that a client was made of `kafka`, with a linger of `linger` seconds."""
 
     def settle(
         self, client: _Client_contra, handle: Any, error: Any, native: Any
     ) -> None:
-        """Give `handle` its outcome, after everybody who wants to know it first."""
+        """Give `handle` its outcome, once subscribers have heard of it."""
 
-    def say_once(self, once: bool) -> bool:
-        """Say nothing of single messages that are given up, or do so again; what it
-        was before. The caller says it for all of them, as the exit does."""
+    def log_together(self, once: bool) -> bool:
+        """Whether to log messages that are given up one by one; what it was before."""
 
     def reconcile(self, client: _Client_contra) -> None:
         """Set right the counters of a client that has nothing left to report."""
 
     def poll_raised(self, client: _Client_contra, error: Exception) -> None:
-        """An error came out of the poll."""
+        """Report an error that came out of the poll."""
 
     def thread_raised(self, error: BaseException) -> None:
-        """Something other than an `Exception` came out of a callback on the poller."""
+        """Report what a callback on the poller raised, beyond `Exception`."""
 
     def poller_slow(self, error: BaseException) -> None:
-        """A callback of this producer's delays the reports of others."""
+        """Report that a callback of this producer delays the reports of others."""
 
     def client_error(self, error: Any, client: _Client_contra | None = None) -> None:
-        """librdkafka reported an error of the connection."""
+        """Take an error that librdkafka reported for the connection."""
 
     def callback_raised(self, name: str, error: BaseException) -> None:
-        """A callback of the user's raised."""
+        """Report what a user's callback raised."""
 
     def checklist(
         self, client: _Client_contra | None = None, topic: str | None = None

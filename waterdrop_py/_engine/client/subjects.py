@@ -1,4 +1,4 @@
-"""What an error is about, in words: the message, and the limit that was met."""
+"""What errors say: the message that they are about, and the limit that it met."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ def subject(topic: str, partition: int | None, key: Any, label: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """A key or a label, cut; of other objects than text and numbers only the type, as
-    a repr may be long, or raise."""
+    """A key or a label, cut; of other objects than text and numbers only the type.
+
+    A repr may be long, or raise.
+    """
     if type(value) is bytes:
         cut = value[:_LONGEST]
         if cut.isascii() and cut.decode().isprintable():
@@ -61,7 +63,7 @@ def short(value: Any) -> str:
 
 
 def limit_of(code: str, kafka: Mapping[str, Any]) -> str:
-    """The limit that an error of this code has met, and where it is set; or nothing."""
+    """The limit that an error of this code has met, and where it is set; or ""."""
     told = []
     for name in _LIMITS.get(code, ()):
         own = number_of(kafka, name)
@@ -75,5 +77,5 @@ def limit_of(code: str, kafka: Mapping[str, Any]) -> str:
 
 
 def nearest(topic: str, sent: Collection[str]) -> str:
-    """A question that names the topic that was meant, of those sent to; or nothing."""
+    """A question that names a similar topic, of those that were sent to; or ""."""
     return did_you_mean(topic, [each for each in tuple(sent) if each != topic])

@@ -1,4 +1,4 @@
-"""How a thread waits for a report: it serves reports itself if nobody else does."""
+"""How a thread waits for a report: it polls the client unless another thread does."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.watchers import Pending
 
 _RECHECK: Final = 0.5
-"""Seconds after which a waiter looks again although nobody rang."""
+"""Seconds after which a waiting thread looks again although it was not woken."""
 
 
 def wait_deferred(
     client: Client, handle: Pending, thread: int, deadline: float
 ) -> None:
-    """Wait for a moment for the outcome of a message that waits to be sent.
+    """Wait at most SLICE for the outcome of a message that is not sent yet.
 
-    `thread` has deferred it, from a call that interrupted another one.
+    `thread` deferred it, because its call had interrupted another one.
 
     Raises:
         ReentrantCallError: this call is inside the one that was interrupted.
@@ -39,21 +39,21 @@ def wait_deferred(
             "be waited for inside it"
         )
     wakeup = Wakeup()
-    watchers.wake(client, handle, wakeup)
+    watchers.add_wakeup(client, handle, wakeup)
     try:
         wakeup.wait(min(deadline - clock.system_now(), SLICE))
     finally:
-        watchers.unwake(handle, wakeup)
+        watchers.remove_wakeup(handle, wakeup)
 
 
 def wait_once(
     client: Client, handle: Pending, deadline: float, woken: Client | None
 ) -> Client | None:
-    """Serve reports until `handle` has its outcome, or wait for who serves them.
+    """Serve reports until `handle` has its outcome, or wait while another thread does.
 
-    Waits once; the caller looks again. `woken` is the client whose turn this thread
-    was woken for and has not taken yet. Returns the one of which that is so now: the
-    caller hands on when it stops.
+    Waits once; the caller looks again. `woken` is the client that this thread was woken
+    to poll and has not polled yet. Returns the one of which that is true now; a caller
+    that stops then wakes the next thread.
     """
     left = deadline - clock.system_now()
     if serve_until(client, handle.done, deadline):
@@ -64,12 +64,12 @@ def wait_once(
 
 
 def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bool:
-    """Serve the reports of `client` until `done()` or `deadline`, if the turn is free.
+    """Serve the reports of `client` until `done()` or `deadline`.
 
-    False when another thread has the turn.
+    False when another thread polls it.
 
     Raises:
-        ReentrantCallError: this thread itself has the turn, further down.
+        ReentrantCallError: this thread polls it, further down its stack.
     """
     ticket = Ticket()
     try:
@@ -88,25 +88,26 @@ def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
             if wait <= 0 or client.native is None:
                 break
             if client.reports.foreign and not done():
-                client.settle()  # its report may never come
+                client.check_quiet()  # its report may never come
         return True
     finally:
-        client.leave(ticket)
+        client.stop_polling(ticket)
 
 
-def hear(client: Client) -> None:
-    """Serve what has arrived, unless somebody else does.
+def serve_arrived(client: Client) -> None:
+    """Serve what has arrived, unless another thread does. Does not wait.
 
-    Why a metadata request failed comes through `error_cb`, not with its exception.
+    The cause of a failed metadata request comes through `error_cb`, not with its
+    exception.
     """
     if not client.poll_lock.held_here:
         serve_until(client, lambda: False, clock.system_now())
 
 
-def wait_turn(
+def wait_serving(
     client: Client, done: Callable[[], bool], deadline: float, idle: float = SLICE
 ) -> bool:
-    """Wait until `done()` or `deadline`, serving whenever the turn is free."""
+    """Wait until `done()` or `deadline`, and serve while no other thread does."""
     woken = False
     while not done() and clock.system_now() < deadline:
         if serve_until(client, done, deadline):
@@ -115,23 +116,22 @@ def wait_turn(
             left = min(idle, max(0.0, deadline - clock.system_now()))
             woken = _queue_up(client, None, done, left)
     if woken:
-        client.hand_on()
+        client.pass_on_polling()
     return done()
 
 
 def _queue_up(
     client: Client, handle: Pending | None, done: Callable[[], bool], wait: float
 ) -> bool:
-    """Wait for the turn, or for the outcome; whether the turn's bell was rung.
+    """Wait for the poll lock or the outcome; whether this thread was woken to poll.
 
-    The bell is hung up first and the turn looked at second; `Client.leave`
-    releases first and looks for bells second: one of the two sees the other.
-    Whoever was rung and does not serve afterwards hands on
-    (test_a_waiter_that_gives_up_wakes_the_next).
+    The wake-up is added first and the lock looked at second. `Client.stop_polling`
+    releases first and wakes second, so one of the two sees the other. A thread that was
+    woken and does not poll wakes the next (test_a_waiter_that_gives_up_wakes_the_next).
     """
     wakeup = Wakeup()
     if handle is not None:
-        watchers.wake(client, handle, wakeup)
+        watchers.add_wakeup(client, handle, wakeup)
     client.poll_lock.waiters.append(wakeup)
     try:
         busy = client.poll_lock.taken or client.native is None
@@ -139,15 +139,15 @@ def _queue_up(
             client.poll_lock.heal()
     except BaseException:
         if _take_down(client, handle, wakeup):
-            client.hand_on()
+            client.pass_on_polling()
         raise
     return _take_down(client, handle, wakeup)
 
 
 def _take_down(client: Client, handle: Pending | None, wakeup: Wakeup) -> bool:
-    """Wait no more; whether the turn's bell was rung."""
+    """Remove the wake-up; whether this thread was woken to poll."""
     if handle is not None:
-        watchers.unwake(handle, wakeup)
+        watchers.remove_wakeup(handle, wakeup)
     try:
         client.poll_lock.waiters.remove(wakeup)
     except ValueError:

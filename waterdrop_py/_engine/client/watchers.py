@@ -1,17 +1,18 @@
-"""What hangs on a handle beside its outcome: callbacks and waiting threads.
+"""What is called when a handle has its outcome: callbacks, and waiting threads.
 
-Few handles have any, so they are kept aside instead of in every handle.
+Few handles have any, so they are kept here instead of in every handle.
 
-No lock, so that a signal handler or a finalizer may watch the very handle whose
-resolution it interrupted. `notify` runs after the outcome is there; `watch` adds and
-then looks at the outcome, and finishes the very entry that it added to: notifier N
-takes the entry away, watcher W appends to it afterwards, sees the outcome and calls
-what is in it (test_callback_added_while_the_report_arrives).
+Without a lock, because a signal handler or a finalizer may watch the handle whose
+resolution it interrupted. `notify` runs once the outcome is stored. `add_callback` adds
+its callback, then looks at the outcome, and finishes the entry that it added to:
+1. A notifier removes the entry.
+2. A watcher appends to that entry, sees the outcome, and calls what is in it
+   (test_callback_added_while_the_report_arrives).
 
-A signal handler may raise anywhere on the main thread. The library's own wake-ups do no
-harm twice, so they stay in the entry and are repeated until all were done. A callback
-of the user's runs at most once: it is taken off before it is called, with no call
-between the two, so that neither a handler nor another thread gets in there.
+A signal handler may raise anywhere on the main thread. The library's wake-ups may run
+twice, so they stay in the entry and are repeated until all have run. A user's callback
+runs at most once: it is removed before it is called, with no call in between, so
+neither a signal handler nor another thread can interfere.
 """
 
 from __future__ import annotations
@@ -25,53 +26,53 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Watcher: TypeAlias = Callable[[Any], object]
-    # What is to be called for one handle: by the library, and by its user. A plain
-    # tuple, because each handle with a callback has one.
+    # What is called for one handle: the library's wake-ups, and the user's callbacks.
+    # A plain tuple, because each handle with a callback has one.
     Entry: TypeAlias = tuple[list[Watcher], list[Watcher]]
 
 
 class Pending(Protocol):
-    """A handle: its message may not have its outcome yet."""
+    """A handle whose outcome may not be known yet."""
 
     def done(self) -> bool:
-        """Whether it has."""
+        """Whether it is known."""
 
 
 class Owner(Protocol):
     """The client that a handle belongs to."""
 
-    def remind(self, handle: Any) -> None:
-        """Have what watches `handle` called again."""
+    def notify_later(self, handle: Any) -> None:
+        """Have what watches `handle` called once more."""
 
     def done_callback_raised(self, error: BaseException) -> None:
-        """A callback of the user's raised."""
+        """Report what a user's callback raised."""
 
 
 WATCHED: Final[dict[Pending, Entry]] = {}
-"""Handles with callbacks or waiting threads; looked at by every report."""
+"""Handles with callbacks or waiting threads. Every report looks here."""
 
 
-def watch(client: Owner, handle: Pending, fn: Watcher) -> None:
-    """Call the user's `fn(handle)` when the outcome is known, at once if it is."""
+def add_callback(client: Owner, handle: Pending, fn: Watcher) -> None:
+    """Call the user's `fn(handle)` once the outcome is known, now if it is."""
     entry = WATCHED.setdefault(handle, ([], []))
     entry[1].append(fn)
     if handle.done():
         _late(client, handle, entry)
 
 
-def wake(client: Owner, handle: Pending, fn: Watcher) -> None:
-    """The same for a wake-up, which may come several times."""
+def add_wakeup(client: Owner, handle: Pending, fn: Watcher) -> None:
+    """Call the library's `fn(handle)` likewise, perhaps several times."""
     entry = WATCHED.setdefault(handle, ([], []))
     entry[0].append(fn)
     if handle.done():
         _late(client, handle, entry)
 
 
-def unwake(handle: Pending, fn: Watcher) -> None:
-    """Forget a wake-up; with the last one, the entry of a handle that is done.
+def remove_wakeup(handle: Pending, fn: Watcher) -> None:
+    """Remove a wake-up, and with the last one the entry of a handle that is done.
 
-    Else who was woken would find it, as `_finish` takes it away afterwards.
-    (test_cancelling_one_waiter_leaves_the_others)
+    `_finish` removes the entry later than it wakes, so a woken thread could still find
+    it (test_cancelling_one_waiter_leaves_the_others).
     """
     entry = WATCHED.get(handle)
     if entry is not None:
@@ -82,7 +83,7 @@ def unwake(handle: Pending, fn: Watcher) -> None:
 
 
 def notify(client: Owner, handle: Pending) -> None:
-    """Call what watches `handle`, whose outcome is known; again after an interrupt."""
+    """Call what watches `handle`, whose outcome is known; continues if interrupted."""
     entry = WATCHED.get(handle)
     if entry is not None:
         _finish(client, handle, entry)
@@ -92,7 +93,7 @@ def _late(client: Owner, handle: Pending, entry: Entry) -> None:
     try:
         _finish(client, handle, entry)
     except BaseException:
-        client.remind(handle)
+        client.notify_later(handle)
         raise
 
 

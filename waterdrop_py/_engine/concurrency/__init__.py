@@ -1,1 +1,1 @@
-"""How threads lock, wait, wake up and start; safe in handlers and finalizers."""
+"""How threads lock, wait, wake up and start, also in signal handlers and finalizers."""

@@ -1,4 +1,4 @@
-"""Jobs for the library's threads, from rooms below the one that has the threads."""
+"""Where rooms below `process` hand in jobs for the library's threads."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _submit: Callable[[Job], None] = _here
 
 
 def submit(job: Job) -> None:
-    """Run `job` on a library thread, or here and now where none starts. Never waits."""
+    """Run `job` on a library thread, or here where none can start. Does not wait."""
     _submit(job)
 
 
 def run_by(submit: Callable[[Job], None]) -> None:
-    """Have `submit` run the jobs from now on: the runtime's workers."""
+    """Have `submit` run the jobs from now on. The runtime hands its workers in."""
     global _submit  # noqa: PLW0603
     _submit = submit

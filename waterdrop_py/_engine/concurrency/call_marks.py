@@ -44,5 +44,5 @@ poller: Final = CallMark()
 
 
 def polls_here() -> bool:
-    """Whether this thread holds a client's reports up, further down its stack."""
+    """Whether this thread polls a client, further down its stack."""
     return next(poller.frames(), None) is not None

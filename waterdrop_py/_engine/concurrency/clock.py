@@ -1,8 +1,7 @@
-"""The one source of time.
+"""The one source of time: monotonic seconds that count suspension.
 
-Seconds that never jump and that count suspension: `CLOCK_BOOTTIME` where the
-system has it, so that a laptop or a VM that slept past an idle deadline is seen
-to have slept (`CLOCK_MONOTONIC` stands still then).
+`CLOCK_BOOTTIME` where the system has it, so that a machine that was suspended past an
+idle deadline has passed it. `CLOCK_MONOTONIC` stands still meanwhile.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ def _system_clock() -> Callable[[], float]:
 
 
 system_now: Callable[[], float] = _system_clock()
-"""Real seconds: what bounds a wait. A thread that waits, waits in real time."""
+"""Seconds of the system: what bounds a wait. Threads wait in real time."""
 
 _now: Callable[[], float] = system_now
 _observers: list[Callable[[], None]] = []
 
 
 def now() -> float:
-    """Seconds on the current clock: what idleness and age are measured with."""
+    """Seconds on the current clock, which measures idleness and age."""
     return _now()
 
 
 def wall_now() -> float:
-    """Epoch seconds, which jump: only where others say or expect such."""
+    """Epoch seconds, which may jump: only for values that others give or expect."""
     return time.time()
 
 
 def replace(clock: Clock | None) -> None:
-    """Measure idleness with `clock` from now on, or with the system's for None."""
+    """Measure idleness with `clock` from now on; None: with the system's clock."""
     global _now  # noqa: PLW0603
     _now = system_now if clock is None else clock.now
     announce()
@@ -54,11 +53,11 @@ def is_real() -> bool:
 
 
 def on_jump(observer: Callable[[], None]) -> None:
-    """Call `observer` whenever a clock that does not run by itself has moved."""
+    """Call `observer` whenever a test has moved its clock, or replaced it."""
     _observers.append(observer)
 
 
 def announce() -> None:
-    """Tell everybody who sleeps to a deadline to look at the clock again."""
+    """Tell threads that sleep until a deadline to read the clock again."""
     for observer in tuple(_observers):
         observer()

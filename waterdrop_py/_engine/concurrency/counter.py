@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 
 def peek(counter: count[int]) -> int:
-    """What a counter would give next, without taking it.
+    """What `counter` would give next, without taking it.
 
-    `itertools.count` counts atomically and says where it stands only in its repr.
+    `itertools.count` counts atomically, and shows its value in its repr alone.
     """
     return int(repr(counter)[6:-1])

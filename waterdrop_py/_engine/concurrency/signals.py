@@ -25,16 +25,15 @@ _AFTER_YIELD_FROM: Final = 2
 def no_signal_at_entry(function: Callable[..., Any]) -> None:
     """Let no signal handler run between the call of `function` and its first line.
 
-    A handler runs at the first bytecode that looks for one. When a signal arrives
-    during a native poll, which releases the GIL, that is the beginning of the report's
-    callback. If the handler raises there, confluent-kafka drops the report with the
-    call (and the traceback, so that nothing can be mended): 250 of 1100 exceptions
-    cost a report that way (Python 3.11, confluent-kafka 2.16.1, a timer's handler that
-    raises during `produce_sync`), and none do with this.
+    A handler runs at the first bytecode that checks for one. For a signal during a
+    native poll, that is the beginning of the report's callback. If the handler raises
+    there, confluent-kafka drops the report and the traceback. With a timer that raises
+    during `produce_sync`, 250 of 1100 exceptions cost a report; with this, none did
+    (Python 3.11, confluent-kafka 2.16.1).
 
-    From Python 3.11 on, a function begins with RESUME, whose operand says where; the
-    check for handlers is left out after a `yield from` (the `dis` module documents the
-    operand). Python 3.10 leaves it out before a `try`, with which `function` begins.
+    From Python 3.11 on, a function begins with RESUME, whose operand says where it
+    stands. CPython skips the check after a `yield from` (the operand is documented in
+    `dis`). Python 3.10 skips it before a `try`, with which `function` must begin.
     """
     code = function.__code__
     for instruction in dis.get_instructions(code):
@@ -48,9 +47,9 @@ def no_signal_at_entry(function: Callable[..., Any]) -> None:
 def from_signal_handler(error: BaseException) -> bool:
     """Whether a signal handler raised `error`.
 
-    Handlers run on the main thread only. There a KeyboardInterrupt is always taken for
-    one's, and so is what passed through the frame of a handler: of one that is
-    installed, or of one that was called as one and has put another in its place.
+    Handlers run on the main thread only. There a KeyboardInterrupt counts as one's, and
+    so does an exception that passed through a handler's frame. That is the frame of an
+    installed handler, or of one that was called as such and has replaced itself.
     """
     if not on_main_thread():
         return False
@@ -83,7 +82,7 @@ def _codes() -> Iterator[CodeType]:
 
 
 def code_of(handler: Any) -> CodeType | None:
-    """The code that a signal handler runs, where it is of Python."""
+    """The code that a signal handler runs, if it is written in Python."""
     while True:
         if isinstance(handler, FunctionType):
             return handler.__code__
@@ -91,7 +90,7 @@ def code_of(handler: Any) -> CodeType | None:
             handler = handler.func
         elif isinstance(handler, MethodType):
             handler = handler.__func__
-        else:  # an object with a `__call__` of Python, or nothing to be found
+        else:  # an object with a `__call__`, or written in C
             called = next(_calls(type(handler)), None)
             return called.__code__ if isinstance(called, FunctionType) else None
 
@@ -101,8 +100,8 @@ def _calls(kind: type) -> Iterator[Any]:
 
 
 def _called_as_handler(frame: FrameType) -> bool:
-    """Whether its arguments are those of a signal handler: the signal's number, and
-    the frame that was interrupted, which is the one below it."""
+    """Whether its arguments are those of a signal handler: a signal's number, and the
+    interrupted frame, which is the one below it."""
     code, variables = frame.f_code, frame.f_locals
     given = [variables.get(name) for name in code.co_varnames[: code.co_argcount]]
     rest = code.co_argcount + code.co_kwonlyargcount
@@ -116,4 +115,4 @@ def _called_as_handler(frame: FrameType) -> bool:
 
 
 _VARARGS = 0x04
-"""`inspect.CO_VARARGS`, whose module takes long to import."""
+"""`inspect.CO_VARARGS`; `inspect` takes long to import."""

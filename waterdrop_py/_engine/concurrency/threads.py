@@ -1,4 +1,4 @@
-"""The library's threads: daemons, named, started when needed, gone when not."""
+"""How the library's threads start and end: named daemons, started when needed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from waterdrop_py._engine.concurrency.wakeup import sleep
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# Of C, so that no signal handler runs between the call and the change of the mask;
-# `signal.pthread_sigmask` is a function of Python around it. Windows has none.
+# In C, so that no signal handler runs between the call and the change of the mask.
+# `signal.pthread_sigmask` wraps it in Python. Windows has none.
 _SIGNALS: Final[Any] = importlib.import_module("_signal")
 _set_mask: Final = getattr(_SIGNALS, "pthread_sigmask", None)
 _OF_CRASHES: Final = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
-"""What the kernel sends to the thread that did it. Where one is blocked, the process
-ends without the handler: `faulthandler` would show no stack
+"""Signals that the kernel sends to the thread that caused them. Where one is blocked,
+the process ends without its handler, and `faulthandler` shows no stack
 (test_a_crash_on_a_library_thread)."""
 _BLOCKED: Final = tuple(
     _SIGNALS.valid_signals()
@@ -32,13 +32,14 @@ _TICK: Final = 0.001
 
 
 class _Running:
-    """The threads there are, and whether more may start.
+    """The library's threads, and whether more may start.
 
     Attributes:
-        coming: one entry for each thread without a name that has not ended.
-        named: the threads that do the work; one that has ended, until the next starts.
+        coming: one entry for each unnamed thread that has not ended.
+        named: the threads that do the work. One that has ended stays until the next
+            one starts.
         over: no thread starts any more; the exit handler has run.
-        outside: the signals that the last starter outside of the library blocked.
+        outside: the signals that the last starter outside the library had blocked.
     """
 
     def __init__(self) -> None:
@@ -52,15 +53,15 @@ _RUNNING: Final = _Running()
 
 
 def start(name: str, run: Callable[[], None]) -> bool:
-    """Start a daemon thread, without a wait for it to run; False when the interpreter
-    starts none any more. Safe in signal handlers.
+    """Start a daemon thread without waiting until it runs. Safe in signal handlers.
 
-    The thread blocks signals, as librdkafka's do: it inherits the mask, so there
-    is no moment at which a signal that the service waits for is handed to it.
+    False when the interpreter starts no more threads. The thread blocks signals, as
+    librdkafka's do. It inherits the mask, so it never gets a signal that the service
+    waits for.
 
     `threading.Thread.start` waits until the new thread runs. Before the first message
-    after idleness that costs as much as opening the client (2 of 5.5 ms on a busy
-    machine), so a thread without a name does that wait.
+    after idleness, that costs as much as opening the client (2 of 5.5 ms on a busy
+    machine). So an unnamed thread does that wait.
     """
     if forbidden():
         return False
@@ -74,12 +75,11 @@ def start(name: str, run: Callable[[], None]) -> bool:
 
 
 def forbidden() -> bool:
-    """Whether no thread may start: as the process ends, and in uWSGI's master.
+    """Whether no thread may start: when the process ends, and in uWSGI's master.
 
-    The master forks in C while any thread of Python's may have the interpreter's lock,
-    or wait for it, and the worker waits for that lock for good: in 8 of 14 runs with a
-    poller at work (uWSGI 2.0.31, with and without --enable-threads), and in none of 6
-    without one (test_uwsgi).
+    The master forks in C while a Python thread may hold the interpreter's lock or wait
+    for it. Its worker then waits for that lock forever: in 8 of 14 runs with a poller
+    (uWSGI 2.0.31, with and without --enable-threads), in 0 of 6 without (test_uwsgi).
     """
     if _RUNNING.over:
         return True
@@ -89,11 +89,10 @@ def forbidden() -> bool:
 
 
 def blocking_signals(start: Callable[[], object]) -> None:
-    """Call `start` while this thread blocks every signal but those of crashes; what it
-    starts inherits that.
+    """Call `start` with every signal blocked except those of crashes.
 
-    A signal handler may raise wherever a call returns. So the mask is read before it
-    is changed, and restored by one call of C.
+    What it starts inherits the mask. A signal handler may raise wherever a call
+    returns. So the mask is read before it is changed, and restored by one call of C.
     """
     if _set_mask is None:  # pragma: no cover - Windows
         start()
@@ -114,13 +113,13 @@ def _here() -> bool:
     return any(thread.ident == me for thread in list(_RUNNING.named))
 
 
-def start_lasting(name: str, run: Callable[[], None]) -> None:
+def start_non_daemon(name: str, run: Callable[[], None]) -> None:
     """Start a thread for which the process waits before it ends."""
     thread = Thread(target=run, name=f"waterdrop-{name}", daemon=False)
     blocking_signals(thread.start)
 
 
-def lasting() -> list[Thread]:
+def non_daemons() -> list[Thread]:
     """Other threads for which the process waits before it ends."""
     spared = (current_thread(), main_thread())
     return [each for each in enumerate_threads() if not (each.daemon or each in spared)]
@@ -143,18 +142,19 @@ def _introduce(name: str, run: Callable[[], None]) -> None:
 
 
 def end(timeout: float) -> None:
-    """Start no thread from now on, and wait for those there are.
+    """Start no thread from now on, and wait at most `timeout` seconds for the others.
 
-    They have been told to end. One that user code or a close holds up is a daemon, and
-    is not waited for beyond `timeout` seconds.
+    They have been told to end. User code or a close may hold one up; it is a daemon.
     """
     _RUNNING.over = True
     wait(timeout, lambda: False)
 
 
 def wait(timeout: float, give_up: Callable[[], bool]) -> None:
-    """Wait until every thread but the calling one has ended, for `timeout` seconds at
-    most, and no longer once `give_up()`."""
+    """Wait at most `timeout` seconds until every thread but the calling one has ended.
+
+    Stops as soon as `give_up()` is true.
+    """
     deadline = clock.system_now() + timeout
     me = get_ident()
     while clock.system_now() < deadline and not give_up():
@@ -169,10 +169,10 @@ def wait(timeout: float, give_up: Callable[[], bool]) -> None:
 
 
 def start_afresh() -> None:
-    """None of the threads is here: this is a forked child.
+    """Forget every thread: this is a forked child.
 
-    A fork on a thread of the library, in a callback, leaves the child that thread as
-    its main one, which must not go on blocking signals.
+    A callback may fork on one of the library's threads. That thread is the child's main
+    thread, so its signals are unblocked.
     """
     forked_here, outside = _here(), _RUNNING.outside
     _RUNNING.coming.clear()
@@ -183,13 +183,13 @@ def start_afresh() -> None:
 
 
 class OnDemandThread:
-    """A place for one thread, which ends when it has nothing to do.
+    """At most one thread, started when there is work; it ends when there is none.
 
-    Its work is in an inbox. Whoever puts something there calls `fill` unless the
-    thread is seen at work; while one is on its way no other is started. A thread that
-    arrives says so before it looks at the inbox for the first time, and `fill` comes
-    after the put: what found it on its way is in the inbox when it looks
-    (test_work_that_comes_before_its_thread). No lock.
+    Its work is in an inbox. The caller puts an item there, and then calls
+    `ensure_started` unless it sees the thread at work. While a thread is starting, no
+    other one is started. The new thread clears the mark before it first looks into the
+    inbox. So an item that found it starting is there when it looks
+    (test_work_that_comes_before_its_thread). Without a lock.
     """
 
     __slots__ = ("_coming", "_name", "_run")
@@ -199,8 +199,8 @@ class OnDemandThread:
         self._run = run
         self._coming: list[None] = []
 
-    def fill(self) -> bool:
-        """Start the thread, unless one is on its way; False when none starts."""
+    def ensure_started(self) -> bool:
+        """Start the thread, unless one is starting; False when none can start."""
         if self._coming:
             return True
         started = False
@@ -208,8 +208,9 @@ class OnDemandThread:
             self._coming.append(None)
             started = start(self._name, self._arrive)
         except BaseException:
-            # A signal handler's, and other work may have found this one on its way. One
-            # thread too many ends at once (test_a_start_that_is_torn).
+            # A signal handler's. Other work may have found this thread starting, so it
+            # starts all the same. A second one ends at once
+            # (test_a_start_that_is_interrupted).
             started = start(self._name, self._arrive)
             raise
         finally:

@@ -1,8 +1,8 @@
-"""Forks that run no Python hooks, as uWSGI's master makes them: how they are noticed.
+"""How a fork without Python hooks is noticed, such as those of uWSGI's master.
 
-Nothing calls the library in such a child, so each verb looks whether it is still in the
-process that it was in. `os.getpid` is a system call, 0.2 us of a send that takes 4; a
-page that the kernel wipes in every child tells the same for 0.02 us.
+Nothing calls the library in such a child, so each verb checks that it runs in the same
+process as before. `os.getpid` is a system call and takes 0.2 of a send's 4 us. A page
+that the kernel wipes in every child tells the same in 0.02 us.
 """
 
 from __future__ import annotations
@@ -38,36 +38,36 @@ def _page() -> tuple[mmap.mmap | bytearray, bool]:
 
 
 HOME, _WIPED = _page()
-"""`HOME[0]` is 1 in the process that has stamped it, and 0 in a child of it. Where the
-kernel wipes no page it stays 1, and only `check` notices."""
+"""`HOME[0]` is 1 in the process that has stamped it, and 0 in its children. Where the
+kernel cannot wipe pages it stays 1, and only `check` notices."""
 
 stamped: list[int] = []
-"""The id of the process that has stamped last."""
+"""The id of the process that has stamped last, as the only entry."""
 _noticing: dict[int, int] = {}
 _observers: list[Callable[[], None]] = []
 
 
 def stamp() -> None:
-    """This process knows that it is one of its own."""
+    """Note that the library's state is this process's own."""
     stamped[:] = [os.getpid()]
     HOME[0] = 1
     _noticing.clear()
 
 
 def on_fork(observer: Callable[[], None]) -> None:
-    """Call `observer` in a child in which no hook did; it stamps."""
+    """Call `observer` in a child that no hook has prepared; it calls `stamp`."""
     _observers.append(observer)
 
 
 def check() -> None:
-    """Start afresh if this is a child of which no hook has told. Thread-safe."""
+    """Start afresh if this is a child that no hook has prepared. Thread-safe."""
     if not HOME[0] or (not _WIPED and stamped != [os.getpid()]):
         _notice()
 
 
 def _notice() -> None:
-    """One thread starts afresh, and others wait for it: what one of them opens is not
-    to be taken for the parent's."""
+    """Start afresh on one thread, while others wait: a client that one of them opens
+    must not be taken for the parent's."""
     pid = os.getpid()
     if _noticing.setdefault(pid, get_ident()) != get_ident():
         for _ in range(int(_PATIENCE / _TICK)):

@@ -1,11 +1,9 @@
-"""Waiting with a bound: a bell, and an inbox that has one.
+"""How a thread waits with a bound: `Wakeup`, `Inbox` and `sleep`.
 
-Not by `SimpleQueue.get(timeout=)`: up to Python 3.12 that waits without any bound when
-its time is over by the moment it works out what is left of it. A signal handler that
-takes longer does it, and so does a preemption between two of its own statements: a
-pause of 1 ms in a fork on a busy machine never ended (3.7 to 3.12 hang behind a slow
-handler, 3.13 does not; test_a_signal_handler_that_takes_longer_than_the_wait). The
-`acquire` of a lock looks whether time is left.
+`SimpleQueue.get(timeout=)` is not used. Up to Python 3.12 it waits forever when its
+time is over before it computes what is left. A slow signal handler causes that, and so
+does a preemption: a wait of 1 ms in a fork on a busy machine never ended
+(test_a_signal_handler_that_takes_longer_than_the_wait). A lock's `acquire` checks.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from queue import Empty
-from threading import TIMEOUT_MAX, Lock  # noqa: TID251 - never held: the ring is its release
+from threading import TIMEOUT_MAX, Lock  # noqa: TID251 - a flag: its release wakes
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from waterdrop_py._engine.concurrency import clock
@@ -25,48 +23,48 @@ _Item = TypeVar("_Item")
 
 
 class Wakeup:
-    """Wakes one waiting thread. A ring that nobody waits for is kept, one at most.
+    """Wakes the thread that waits, or the next one that will. Calls do not add up.
 
     Callable from anywhere, also from signal handlers and finalizers.
     """
 
-    __slots__ = ("_rung",)
+    __slots__ = ("_flag",)
 
     def __init__(self) -> None:
-        self._rung = Lock()
-        self._rung.acquire()
+        self._flag = Lock()
+        self._flag.acquire()
 
     def __call__(self, _: object = None) -> None:
-        """Ring it."""
-        if self._rung.locked():
-            with suppress(RuntimeError):  # somebody else has rung it just now
-                self._rung.release()
+        """Wake it."""
+        if self._flag.locked():
+            with suppress(RuntimeError):  # another thread has just done so
+                self._flag.release()
 
-    def ringer(self) -> Callable[[], None]:
-        """Rings it by one call of C; raises `RuntimeError` where it is rung already."""
-        return self._rung.release
+    def waker(self) -> Callable[[], None]:
+        """What wakes it by one call of C; raises `RuntimeError` if that was done."""
+        return self._flag.release
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait for a ring, `timeout` seconds at most; whether there was one."""
+        """Wait at most `timeout` seconds (None: forever); whether it was woken."""
         if timeout is None:
-            return self._rung.acquire()
-        return self._rung.acquire(timeout=min(max(timeout, 0.0), TIMEOUT_MAX))
+            return self._flag.acquire()
+        return self._flag.acquire(timeout=min(max(timeout, 0.0), TIMEOUT_MAX))
 
 
 class Inbox(Generic[_Item]):
     """A queue between threads. Thread-safe and re-entrant, without a lock.
 
-    `put` appends first and rings second, `get` looks again after a ring. Two puts may
-    ring once; so a reader that leaves something behind rings for the next one
+    `put` appends first and wakes second; `get` looks again when it is woken. Two puts
+    may wake once, so a reader that leaves an item behind wakes the next reader
     (test_two_items_wake_two_readers).
     """
 
-    __slots__ = ("_bell", "_items", "_ring")
+    __slots__ = ("_items", "_wake", "_wakeup")
 
     def __init__(self) -> None:
         self._items: deque[_Item] = deque()
-        self._bell = Wakeup()
-        self._ring = self._bell.ringer()
+        self._wakeup = Wakeup()
+        self._wake = self._wakeup.waker()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -74,20 +72,20 @@ class Inbox(Generic[_Item]):
     def put(self, item: _Item) -> None:
         """Add an item; callable from anywhere.
 
-        A signal handler may raise after each call. So the ring is a call of C itself,
-        and follows the item in any case: one that nobody is rung for would lie there
-        until the reader's time is over (test_a_torn_put_wakes_the_reader).
+        A signal handler may raise after each call. So the reader is woken by one call
+        of C in a `finally`; else the item would wait until the reader's time is over
+        (test_an_interrupted_put_wakes_the_reader).
         """
         try:
             self._items.append(item)
         finally:
             try:  # noqa: SIM105 - `suppress` is of Python, and may be interrupted
-                self._ring()
-            except RuntimeError:  # it is rung already
+                self._wake()
+            except RuntimeError:  # it is woken already
                 pass
 
     def get(self, timeout: float | None) -> _Item:
-        """The first item, waited for `timeout` seconds at most.
+        """The first item, after at most `timeout` seconds (None: no bound).
 
         Raises:
             queue.Empty: none came.
@@ -100,13 +98,13 @@ class Inbox(Generic[_Item]):
                 left = None if deadline is None else deadline - clock.system_now()
                 if left is not None and left <= 0:
                     raise Empty from None
-                self._bell.wait(left)
+                self._wakeup.wait(left)
                 continue
             if self._items:
-                self._bell()
+                self._wakeup()
             return item
 
 
 def sleep(duration: float) -> None:
-    """Wait `duration` seconds, interruptible by Ctrl-C."""
+    """Wait `duration` seconds. Ctrl-C ends it."""
     Wakeup().wait(duration)

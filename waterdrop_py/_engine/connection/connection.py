@@ -239,7 +239,7 @@ class Connection:
         it out of `client`, and may put it back.
         """
         client = self.ledger.book[1]
-        return client is not None and not client.noted
+        return client is not None and not client.deadline_noted
 
     def reschedule(self) -> None:
         """Tell the reaper that the deadline, or what stood against it, has changed.

@@ -216,7 +216,7 @@ def _detach(connection: Connection, client: Client, reason: str) -> list[Refusal
     connection.client = NO_CLIENT
     refusals = blockers(connection, client)
     # The lock is held, so no other thread can destroy the client meanwhile.
-    if not refusals and (theirs := client.theirs()):
+    if not refusals and (theirs := client.users_in_flight()):
         refusals.append(Refusal("in_flight", theirs))
     if not refusals and connection.policy.is_premature(client, reason):
         refusals.append(Refusal("not_due", 0))
@@ -255,4 +255,4 @@ def _poll_before_deciding(client: Client) -> None:
                 return
             client.serve(0.0)
         finally:
-            client.leave(ticket)
+            client.stop_polling(ticket)

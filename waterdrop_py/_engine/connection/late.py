@@ -56,11 +56,11 @@ class LateDelivery:
 
     def _give_up(self, client: Client, left: int) -> None:
         """Give up all of them, and log it once instead of for each message."""
-        told = client.reports.say_once(True)
+        told = client.reports.log_together(True)
         try:
             give_up(client, clock.system_now() + GIVE_UP)
         finally:
-            client.reports.say_once(told)
+            client.reports.log_together(told)
         # A logging handler may send this very line by this producer. If that is given
         # up too, it is not logged, or it would never end
         # (test_a_handler_that_sends_what_could_not_be_sent).
@@ -79,6 +79,6 @@ class LateDelivery:
             f"the library's can run: {self._close_timeout:g} s (close_timeout) are "
             "for all of them together"
         )
-        LOG.say(self._emitter, logging.ERROR, text)
+        LOG.log(self._emitter, logging.ERROR, text)
         with suppress(ResourceWarning):  # where warnings are errors
             warnings.warn(text, ResourceWarning, stacklevel=2)

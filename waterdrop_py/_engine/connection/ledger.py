@@ -51,7 +51,7 @@ class Ledger:
         """A client was detached; add its figures to the totals."""
         now = clock.now()
         produced, acknowledged, failed, connected_s = self.book[0]
-        taken = client.taken()
+        taken = client.accepted()
         totals = Totals(
             produced + taken,
             acknowledged + client.acknowledged,

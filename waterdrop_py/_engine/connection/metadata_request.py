@@ -165,7 +165,7 @@ class Request:
     def _refuse_inside_a_poll(self) -> None:
         """Raise inside a callback of the client, where no thread can start: a native
         call inside the client's own poll would end the process."""
-        if self.client.poll_lock.held_here and not self.client.between:
+        if self.client.poll_lock.held_here and not self.client.between_polls:
             raise ReentrantCallError(
                 "metadata was asked for inside a callback of the same client, and no "
                 "thread can be started any more to ask for it"
@@ -327,7 +327,7 @@ def wait_for(
                 continue
             wait = min(2 * wait, _LONGEST)
             connection.runtime.workers.start_if_needed()
-            waiting.hear(client)
+            waiting.serve_arrived(client)
             if on_poll is not None:
                 on_poll(client)
         if active and request.answer is not None:

@@ -186,4 +186,4 @@ def _give_back(report: tuple[DeliveryHandle, Any, Any], client: Client) -> None:
     """Have the report settled as it came, by the next drain of the client."""
     client.arrived.append(report)
     client.poll_soon(client)
-    waiting.hear(client)
+    waiting.serve_arrived(client)

@@ -69,7 +69,7 @@ def _drop(client: Client, ticket: Ticket) -> None:
         client.drop_native()
         client.drain()
     finally:
-        client.leave(ticket)
+        client.stop_polling(ticket)
 
 
 def _destroy(client: Client) -> None:
@@ -144,7 +144,7 @@ class Teardown:
         """Close the client on a worker thread once no thread polls it."""
         self._runtime.closes.begin(self)
         self._begun = clock.system_now()
-        self.client.after_turn(self._submit)
+        self.client.when_not_polled(self._submit)
         self.thread = None
 
     def retry_if_stuck(self) -> None:
@@ -180,7 +180,7 @@ class Teardown:
         while client.borrows or (client.pins and self.reason == "reload"):
             sleep(INSIDE)
         if not client.poll_lock.take(ticket):
-            client.after_turn(self._submit)
+            client.when_not_polled(self._submit)
             return
         error: Exception | None = None
         identities = identities_of(client.native)
@@ -265,7 +265,7 @@ class Teardown:
             "reason": self.reason,
             "idle_ms": round(self.idle_ms, 3),
             "connected_ms": round((clock.now() - self.client.opened_at) * 1000, 3),
-            "messages": self.client.taken(),
+            "messages": self.client.accepted(),
             "released": measured,
         }
 

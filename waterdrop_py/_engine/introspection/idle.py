@@ -68,7 +68,7 @@ def _theirs(connection: Connection, client: Client) -> int:
         return 0
     try:
         client.borrows.append(None)
-        return client.theirs() if connection.client is client else 0
+        return client.users_in_flight() if connection.client is client else 0
     finally:
         client.borrows.pop()
         if client.refusals:

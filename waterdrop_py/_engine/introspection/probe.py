@@ -97,7 +97,7 @@ def prove(
     waits for it.
     """
     topic = connection.topic
-    waiting.hear(connection.client)  # what was reported before is not new
+    waiting.serve_arrived(connection.client)  # what was reported before is not new
     watch = _Watch(connection, impatient=impatient)
     try:
         answer = metadata.ask(
@@ -112,7 +112,7 @@ def prove(
     except (KafkaException, ProduceError, TimeoutError) as cause:
         if isinstance(cause, ProduceError) and cause.code == "too_many_clients":
             raise  # it says nothing about the brokers
-        waiting.hear(connection.client)
+        waiting.serve_arrived(connection.client)
         return watch.unreachable(cause)
     client = connection.client
     if client is not NO_CLIENT:

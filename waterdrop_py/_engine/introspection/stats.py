@@ -80,7 +80,11 @@ def read_stats(
     taken = acknowledged = failed = 0
     connected = totals.connected_s
     if client is not None:
-        acknowledged, failed, taken = client.acknowledged, client.failed, client.taken()
+        acknowledged, failed, taken = (
+            client.acknowledged,
+            client.failed,
+            client.accepted(),
+        )
         connected += clock.now() - client.opened_at
     return ProducerStats(
         opens=ledger.opens,

@@ -1,8 +1,8 @@
-"""What the library says to `logging` by itself, when nobody set anything up.
+"""What the library logs by itself, without any set-up of `logging`.
 
-One place writes, so the rules stand once: what logging raises is contained, what goes
-on and on is counted, and no line is written while this thread polls a client. A handler
-of the application's may hold its lock and wait for that very client
+All lines go through here. What logging raises is contained, and repeated lines are
+counted. No line is written while this thread polls a client: a handler of the
+application may hold its lock and wait for that client
 (test_a_handler_that_waits_for_the_client).
 """
 
@@ -29,31 +29,31 @@ LIBRDKAFKA: Final = logging.getLogger("waterdrop_py.librdkafka")
 BROKEN: Final = "callbacks.logger.error"
 """The type of `error.occurred` for what logging raised."""
 SOON: Final = 3.0
-"""Seconds for which a library thread stays for a line that is held back. A count that
-is due later is said with the next line of its kind, or at the exit."""
+"""Seconds for which a library thread stays alive for a line that is held back. A count
+that is due later is written with the next line of its kind, or at the exit."""
 _NEWS: Final = 16
 _TRACED: Final = ("subscriber.", "callbacks.", "poller.")
-"""Types of errors that user code raised: they come with the traceback."""
+"""Types of errors that user code raised: they are logged with the traceback."""
 _FIGURES: Final = re.compile(r"\d+ms|\d+ identical")
-"""What differs between two lines of librdkafka that say the same."""
+"""What may differ between two lines of librdkafka that count as the same."""
 
 
 class Speaker(Protocol):
-    """The producer that a line is about: its emitter."""
+    """The emitter of the producer that a line is about."""
 
     @property
     def producer_id(self) -> str:
         """Whose line it is."""
 
     def error(self, kind: str, error: BaseException, /) -> None:
-        """Send `error.occurred`: logging raised."""
+        """Send `error.occurred`, when logging raised."""
 
 
 class Line(NamedTuple):
     """One line for `logging`, and perhaps a traceback below it.
 
-    `emitter` hears of it if logging raises. `error` has the traceback, or `trace` is
-    its text.
+    `emitter` reports it if logging raises. The traceback is that of `error`, or the
+    text `trace`.
     """
 
     logger: logging.Logger
@@ -67,7 +67,7 @@ class Line(NamedTuple):
 
 
 class Log:
-    """The library's own lines. Thread-safe, no lock; safe in signal handlers."""
+    """Writes the library's lines. Thread-safe, also in signal handlers; no lock."""
 
     def __init__(self, now: Callable[[], float] = clock.system_now) -> None:
         self._now = now
@@ -75,8 +75,8 @@ class Log:
         self.reset()
 
     def wake_by(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when a line is held back: it has a library thread call
-        `speak` within a second, and as long as `wanted` says so."""
+        """Have `wake` called when a line is held back. It must have a library thread
+        call `write_due` within a second, and every second while `has_due()`."""
         self._wake = wake
 
     def reset(self) -> None:
@@ -86,7 +86,7 @@ class Log:
         self._known: dict[str, set[object]] = {}
         self._waiting: deque[Line] = deque()
 
-    # -- what is said ------------------------------------------------------
+    # -- what is logged ----------------------------------------------------
 
     def error(
         self,
@@ -95,10 +95,10 @@ class Log:
         error: BaseException,
         about: Mapping[str, Any],
     ) -> None:
-        """Say an `error.occurred` that nothing else heard.
+        """Log an `error.occurred` that no subscriber heard.
 
-        One type at most once a second, and at growing distances while it goes on. One
-        of a producer or a sort that was not said yet does not wait for the latter.
+        Each type at most once a second, and less and less often while it repeats. The
+        first of a producer or of a sort waits for a second at most.
         """
         news = self._is_news(emitter, kind, error)
         make = partial(_held_line, emitter, kind, error, about, traced=news)
@@ -113,7 +113,7 @@ class Log:
     def librdkafka(
         self, emitter: Speaker, level: int, text: str, *arguments: object
     ) -> None:
-        """Say a line of librdkafka's, unless the same one was said just now."""
+        """Log a line of librdkafka, or count it if the same was logged just now."""
         try:
             if not LIBRDKAFKA.isEnabledFor(level):
                 return
@@ -132,19 +132,19 @@ class Log:
         if more is not None:
             self.write(_counted(line, more))
 
-    def say(self, emitter: Speaker, level: int, text: str) -> None:
-        """Say a sentence of the library's own."""
+    def log(self, emitter: Speaker, level: int, text: str) -> None:
+        """Log a sentence of the library's own."""
         self.write(Line(LOGGER, level, text, emitter.producer_id, emitter=emitter))
 
     # -- what was held back ------------------------------------------------
 
-    def wanted(self) -> bool:
-        """Whether `speak` will have something to say soon."""
+    def has_due(self) -> bool:
+        """Whether `write_due` will have something to write soon."""
         now = self._now()
         return self._errors.due_within(now, SOON) or self._lines.due_within(now, SOON)
 
-    def speak(self) -> None:
-        """Say what was held back and is due. A library thread calls it every second."""
+    def write_due(self) -> None:
+        """Write what was held back and is due; once a second, on a library thread."""
         now = self._now()
         held = [*self._errors.due(now), *self._lines.due(now)]
         lines = [_counted(line, more) for line, more in held]
@@ -153,7 +153,7 @@ class Log:
             background.submit(self.write_waiting)
 
     def flush(self) -> None:
-        """Say all that was held back, here and now: the process ends."""
+        """Write all that was held back, on this thread: the process ends."""
         now = self._now()
         self.write_waiting()
         for repeats in (self._errors, self._lines):
@@ -172,7 +172,7 @@ class Log:
             self._write(line)
 
     def write_waiting(self) -> None:
-        """Write the lines that waited for a thread that polls no client."""
+        """Write the lines that waited for a thread that does not poll a client."""
         while self._waiting:
             try:
                 line = self._waiting.popleft()
@@ -196,10 +196,10 @@ class Log:
             self._broken(line.emitter, line.kind, raised)
 
     def _broken(self, emitter: Speaker | None, kind: str, error: BaseException) -> None:
-        """Logging itself raised: that is an error like any other, told once.
+        """Report what logging raised, as an error like any other.
 
-        If logging that raises as well, the error goes where `logging` sends what its
-        own handlers raise.
+        If logging that error raises as well, it goes where `logging` sends what its
+        handlers raise.
         """
         if emitter is not None and kind != BROKEN:
             emitter.error(BROKEN, error)
@@ -217,7 +217,10 @@ class Log:
         *,
         news: bool = False,
     ) -> int | None:
-        """Whether to say it now. The first that is held back wakes a thread for it."""
+        """Whether to write it now: how many were held back before it, or None.
+
+        The first that is held back wakes a thread for it.
+        """
         first: list[None] = []
 
         def keep() -> Line:
@@ -236,13 +239,13 @@ class Log:
             if sort in known or len(known) >= _NEWS:
                 return False
             known.add(sort)
-        except TypeError:  # an attribute `code` of the user's that has no hash
+        except TypeError:  # a user's `code` that cannot be hashed
             return False
         return True
 
 
 def _nothing() -> None:
-    """There is no library thread to wake."""
+    """No library thread runs yet."""
 
 
 def _counted(line: Line, more: int) -> Line:
@@ -257,7 +260,7 @@ def _held_line(
     *,
     traced: bool,
 ) -> Line:
-    """A line to be said later, which keeps nothing of the user's alive."""
+    """A line to be written later, which keeps no object of the user alive."""
     text = _sentence(emitter.producer_id, kind, error, about)
     line = Line(LOGGER, logging.ERROR, text, emitter.producer_id, kind)
     if traced and kind.startswith(_TRACED):
@@ -270,7 +273,7 @@ def _held_line(
 def _sentence(
     producer_id: str, kind: str, error: BaseException, about: Mapping[str, Any]
 ) -> str:
-    """Who, what, and of which topic or subscriber; never a payload."""
+    """The producer, the error, and its topic or subscriber; never a payload."""
     text = f"producer {producer_id!r}: {kind}: {_described(error)}"
     if "subscriber" in about:
         text += f"; raised by {about['subscriber']}, which heard {_heard(about)}"
@@ -285,7 +288,7 @@ def _sentence(
 
 
 def _heard(about: Mapping[str, Any]) -> str:
-    """The event that a subscriber raised at; what it was told of is lost else."""
+    """The event at which a subscriber raised, and the error that the event told of."""
     event = about["heard"]
     if "error" not in event.payload:
         return str(event.name)
@@ -297,7 +300,7 @@ def _described(error: BaseException) -> str:
     try:
         first, *_ = str(error).splitlines() or [""]  # a checklist follows
         return f"{type(error).__name__}: {first}"
-    except Exception:  # noqa: BLE001 - an exception of the user's that has no text
+    except Exception:  # noqa: BLE001 - a user's exception may have no text
         return type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""Saying what goes on and on at growing distances, without losing a count."""
+"""When a line that repeats is written: at growing intervals, and none is uncounted."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 QUIET: Final = 60.0
-"""Seconds without an occurrence after which the distance is the first one again."""
+"""Seconds without an occurrence after which the interval is the first one again."""
 MOST: Final = 256
-"""Series that are remembered. The oldest is forgotten for a new one."""
+"""Series kept at most. A new one replaces the oldest."""
 
 _Item = TypeVar("_Item")
 
@@ -22,8 +22,8 @@ _Item = TypeVar("_Item")
 class _Series(Generic[_Item]):
     """The occurrences of one key.
 
-    `right` holds one entry: the moment, in seconds, from which the next line is due.
-    Whoever pops it decides, so two threads never say the same line.
+    `right` holds one entry: the time from which the next line is due. The thread that
+    pops it decides, so two threads never write the same line.
     """
 
     __slots__ = (
@@ -47,13 +47,13 @@ class _Series(Generic[_Item]):
         self.item: _Item | None = None
 
     def hold(self, make: Callable[[], _Item]) -> None:
-        """Count one that is not said now. The first is kept."""
+        """Count one that is not written now. The first is kept."""
         if self.item is None:
             self.item = make()
         next(self.held)
 
     def take(self) -> int:
-        """How many were held back since the last line. `right` popped."""
+        """How many were held back since the last line. Called with `right` popped."""
         self.item = None
         waiting = peek(self.held) - self.taken
         self.taken += waiting
@@ -61,11 +61,11 @@ class _Series(Generic[_Item]):
 
 
 class Repeats(Generic[_Item]):
-    """When something that repeats itself is said. Pure policy: no thread, no clock.
+    """Decides which occurrences are written. It has neither a thread nor a clock.
 
-    An occurrence is said if none of its key was for `first` seconds. While it goes on,
-    the distance doubles, up to `longest` seconds. What is not said is counted, and the
-    first of it is kept for the case that nothing follows. Thread-safe, no lock.
+    An occurrence is written if none of its key was within `first` seconds. While it
+    repeats, the interval doubles, up to `longest` seconds. The others are counted, and
+    the first of them is kept in case none follows. Thread-safe, without a lock.
     """
 
     def __init__(self, first: float, longest: float) -> None:
@@ -81,10 +81,10 @@ class Repeats(Generic[_Item]):
         *,
         news: bool = False,
     ) -> int | None:
-        """Whether to say it now: how many were held back before it, or None.
+        """Whether to write it now: how many were held back before it, or None.
 
         `make` gives what is kept if it is held back. `news` is due after `first`
-        seconds, whatever the distance has grown to.
+        seconds, however long the interval is.
         """
         series = self._series.get(key)
         if series is None:
@@ -96,7 +96,7 @@ class Repeats(Generic[_Item]):
         series.seen_at = now
         try:
             due = series.right.pop()
-        except IndexError:  # another thread is saying one
+        except IndexError:  # another thread is writing one
             series.hold(make)
             return None
         try:
@@ -109,9 +109,9 @@ class Repeats(Generic[_Item]):
             series.right[:] = [due]
 
     def due(self, now: float, *, everything: bool = False) -> list[tuple[_Item, int]]:
-        """What was held back and is to be said now, and how many more there were.
+        """What was held back and is to be written now, and how many more there were.
 
-        `everything`, due or not, at the end.
+        With `everything`, what is not due as well: the process ends.
         """
         found = []
         for series in tuple(self._series.values()):
@@ -122,8 +122,8 @@ class Repeats(Generic[_Item]):
                 series.missed = False
             except IndexError:
                 # Another thread has it for some microseconds. One that a signal
-                # handler interrupted never gives it back: the second look does
-                # (test_a_right_that_was_lost_comes_back).
+                # handler interrupted never returns it. So it is put back if it is
+                # missing twice in a row (test_a_right_that_was_lost_comes_back).
                 if not (series.missed or everything):
                     series.missed = True
                     continue
@@ -138,14 +138,14 @@ class Repeats(Generic[_Item]):
         return found
 
     def due_within(self, now: float, seconds: float) -> bool:
-        """Whether anything that was held back is due in that time."""
+        """Whether anything that was held back is due within `seconds`."""
         return any(
             series.item is not None and min(series.right, default=now) <= now + seconds
             for series in tuple(self._series.values())
         )
 
     def _said(self, series: _Series[_Item], now: float) -> float:
-        """Note that a line is said; the moment from which the next one is due."""
+        """Note that a line is written; the seconds from which the next one is due."""
         due = now + series.wait
         series.said_at = now
         series.wait = min(2 * series.wait, self._longest)

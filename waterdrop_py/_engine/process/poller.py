@@ -80,7 +80,7 @@ class Poller:
         """Poll `client` soon, and until it has nothing un-acknowledged."""
         self.armed.put(client)
         if not self._lead.taken:
-            self._post.fill()
+            self._post.ensure_started()
 
     def do(self, job: Callable[[], None]) -> None:
         """Run `job` on the polling thread. It must not raise.
@@ -89,7 +89,7 @@ class Poller:
         3.12 on (test_without_any_thread_jobs_run_here).
         """
         self.armed.put(job)
-        if not self._lead.taken and not self._post.fill():
+        if not self._lead.taken and not self._post.ensure_started():
             self._run_jobs()
 
     def do_next(self, job: Callable[[], None]) -> None:
@@ -153,7 +153,7 @@ class Poller:
             if not self._clients and not self._is_wanted():
                 return False
         if self._clients and not self._watching.taken:
-            self._deputys_post.fill()
+            self._deputys_post.ensure_started()
         return self._serve_due(lead)
 
     def _is_wanted(self) -> bool:
@@ -231,7 +231,7 @@ class Poller:
             elif client.quiet and not client.counters_uncertain and not client.refusals:
                 nothing = not client.busy()
         finally:
-            client.leave(ticket, settled=nothing)
+            client.stop_polling(ticket, settled=nothing)
         return nothing or self._serve(client, lead)
 
     def _serve(self, client: Client, lead: Ticket) -> bool:
@@ -250,7 +250,9 @@ class Poller:
         finally:
             if client.poll_lock.held_by(ticket):
                 leading = _take_out(self._serving, serving)
-            client.leave(ticket, again=self._schedule if leading else self.poll_soon)
+            client.stop_polling(
+                ticket, again=self._schedule if leading else self.poll_soon
+            )
         return leading
 
     # -- the deputy --------------------------------------------------------

@@ -110,7 +110,7 @@ class Reaper:
         """The deadline of `connection` has changed: take it over, on the thread."""
         self._inbox.put(connection)
         if not self._running.taken:
-            self._post.fill()
+            self._post.ensure_started()
 
     def wake(self) -> None:
         """Read the clock again: it has jumped."""

@@ -90,7 +90,7 @@ class Runtime:
         self.closes = Closes(self._submit)
         self.leak_check = LeakCheck(self.closes, self._holds_clients, self._submit)
         self.workers = Workers(self._run_on_poller)
-        self.poller = Poller(self._report_slow, self._every_second, LOG.wanted)
+        self.poller = Poller(self._report_slow, self._every_second, LOG.has_due)
         self.reaper = Reaper(self._close, self._check)
 
     def add_part(self, part: Part) -> None:
@@ -134,7 +134,7 @@ class Runtime:
         if SECONDARY:
             threads.wait(END, lambda: False)
         else:
-            threads.wait(REST, lambda: LOG.wanted() or self.workers.held_up(HELD_UP))
+            threads.wait(REST, lambda: LOG.has_due() or self.workers.held_up(HELD_UP))
 
     def _end_threads(self) -> None:
         for part in (self.reaper, self.poller, self.workers):
@@ -191,12 +191,12 @@ class Runtime:
     def _every_second(self, clients: set[Client]) -> None:
         """Check the clients, and write the log lines that are due. On the poller."""
         now = clock.system_now()
-        jobs = REACH.look(clients, now)
+        jobs = REACH.check(clients, now)
         for part in self._parts:
             jobs = [*jobs, *part.due_jobs(now)]
         for job in jobs:
             self.workers.submit(job)
-        LOG.speak()
+        LOG.write_due()
 
     def _close(self, due: list[Reapable]) -> None:
         self._close_due(self, due)

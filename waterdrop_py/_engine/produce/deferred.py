@@ -38,7 +38,7 @@ def send_or_defer(dispatch: Dispatch, handle: DeliveryHandle, verb: str) -> None
         after = (
             connection.when_free
             if connection.locked_here
-            else connection.client.after_turn
+            else connection.client.when_not_polled
         )
         defer(dispatch, handle, verb, after, nullcontext)
 

@@ -90,16 +90,16 @@ class Retry:
             )
         if self._config.instrument_on_wait_queue_full:
             # An event only, no line in the log: the message has not failed yet.
-            self._connection.emitter.tell(verb, error, message=handle.message)
+            self._connection.emitter.emit_error(verb, error, message=handle.message)
         before = client.acknowledged + client.failed
         backoff = self._config.wait_backoff_on_queue_full / 1000
-        waiting.wait_turn(
+        waiting.wait_serving(
             client,
             lambda: client.acknowledged + client.failed != before,
             min(give_up, now + backoff),
         )
         if backoff == 0:
-            waiting.hear(client)
+            waiting.serve_arrived(client)
 
     def _refuse_larger_than_the_queue(
         self, handle: DeliveryHandle, full: BufferError
@@ -162,7 +162,7 @@ class Retry:
         if lost:
             if client.fatal is None and not client.poll_lock.held_here:
                 # A poll reports the fatal error once, with its real code.
-                waiting.wait_turn(
+                waiting.wait_serving(
                     client, lambda: client.fatal is not None, clock.system_now() + 0.2
                 )
             if client.fatal is None:

@@ -26,7 +26,7 @@ from waterdrop_py._engine.produce.validation import (
     fill_to_wait_for,
     listed,
 )
-from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.produce.buffer import Entry
     from waterdrop_py._engine.produce.dispatch import Dispatch
     from waterdrop_py._engine.transactions.manager import Transactions
-    from waterdrop_py.delivery import DeliveryReport
     from waterdrop_py.message import Message, MessageInput
     from waterdrop_py.middleware import Middleware
 

@@ -1,4 +1,4 @@
-"""What `close` accounts for."""
+"""What `close` reports: `DrainReport`, and how outcomes are counted meanwhile."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
 
 Placed: TypeAlias = "tuple[float, Message]"
-"""A message that was never sent, and its place among the numbers of those that were."""
+"""A message that was never sent, and its place among the numbers of sent ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
-    """What became of every message that was on its way when `close` began.
+    """What became of every message that was buffered or in flight when `close` began.
 
     Attributes:
         delivered: messages that the broker acknowledged.
         failed: messages that ended with an error of their own.
-        undelivered: messages that were given up, in the order in which they were
-            sent; one that was in flight may have reached the broker all the same.
-        complete: the producer is closed. False when `close` was called from
-            inside one of its own callbacks or verbs: it closes in the background.
+        undelivered: messages that were given up, in the order in which they were sent.
+            One that was in flight may still have reached the broker.
+        complete: the producer is closed. False when `close` was called inside one of
+            its own callbacks or verbs; it then closes in the background.
     """
 
     delivered: int = 0
@@ -38,8 +38,8 @@ class DrainReport:
 class CloseAccounting:
     """Collects outcomes while a producer closes.
 
-    No lock: it is written by whoever serves the reports, one thread at a time; and
-    `right.pop` decides which thread hands the buffer over.
+    Without a lock: one thread at a time serves the reports and writes here, and
+    `right.pop` decides which thread flushes the buffer.
     """
 
     __slots__ = ("delivered", "failed", "right", "runner", "undelivered", "unsent")
@@ -53,7 +53,7 @@ class CloseAccounting:
         self.runner: int | None = None
 
     def take_back(self, delivered: int) -> None:
-        """That many were delivered for nothing: their transaction was rolled back."""
+        """Subtract messages whose transaction was rolled back."""
         self.delivered -= delivered
 
     def report(self, *, complete: bool = True) -> DrainReport:

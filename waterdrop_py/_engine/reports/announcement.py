@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 class Announcement:
-    """How far it is said that a message has its outcome: a signal handler may raise at
-    any moment, and then it goes on from there.
+    """How far a message's outcome is announced.
+
+    A signal handler may interrupt that. The next drain continues.
 
     Attributes:
         called: the user's `on_delivery` has begun.
         begun: the subscribers that have begun to hear of a success.
-        failed: a failure is being told.
+        failed: the announcement of a failure has begun.
     """
 
     __slots__ = ("begun", "called", "failed", "failure", "handle")
@@ -34,50 +35,50 @@ class Announcement:
         self.begun: list[Callable[..., object]] = []
 
 
-def announce_success(emitter: Emitter, telling: Announcement, native: Any) -> None:
-    """Tell of a delivered message; goes on where an earlier try was interrupted."""
+def announce_success(emitter: Emitter, announcement: Announcement, native: Any) -> None:
+    """Announce a delivered message; continues where it was interrupted."""
     name = "message.acknowledged"
     if emitter.listens(name):
-        payload = _payload(telling.handle, native, None)
-        emitter.emit(name, payload, begun=telling.begun)
+        payload = _payload(announcement.handle, native, None)
+        emitter.emit(name, payload, begun=announcement.begun)
 
 
-def announce_purge(emitter: Emitter, telling: Announcement, native: Any) -> None:
-    """Tell of a message that an aborted transaction has given up."""
+def announce_purge(emitter: Emitter, announcement: Announcement, native: Any) -> None:
+    """Announce a message that an aborted transaction has purged."""
     if emitter.listens("message.purged"):
-        payload = _payload(telling.handle, native, telling.failure)
+        payload = _payload(announcement.handle, native, announcement.failure)
         emitter.emit("message.purged", payload)
 
 
 def announce_failure(
     emitter: Emitter,
-    telling: Announcement,
+    announcement: Announcement,
     native: Any,
     *,
     logged: bool,
     alone: bool,
 ) -> None:
-    """Tell of a message that was not delivered.
+    """Announce a message that was not delivered.
 
-    `logged`: it is logged where nothing hears of it. `alone`: even where nothing
-    listens; else the caller says so once for many messages.
+    `logged`: it is logged if no subscriber hears of it. `alone`: also if there are no
+    subscribers; else the caller logs it together with others.
     """
-    kind, failure = "librdkafka.dispatch_error", telling.failure
+    kind, failure = "librdkafka.dispatch_error", announcement.failure
     assert failure is not None
     if emitter.listens("error.occurred"):
-        payload = _payload(telling.handle, native, failure)
+        payload = _payload(announcement.handle, native, failure)
         if logged:
             emitter.error(kind, failure, **payload)
         else:
-            emitter.tell(kind, failure, **payload)
+            emitter.emit_error(kind, failure, **payload)
     elif logged and alone:
-        emitter.error(kind, failure, topic=topic_of(telling.handle))
+        emitter.error(kind, failure, topic=topic_of(announcement.handle))
 
 
 def _payload(
     handle: DeliveryHandle, native: Any, failure: ProduceError | None
 ) -> dict[str, Any]:
-    """What events say of a message that has its outcome."""
+    """What events say about a message and its outcome."""
     report = report_of(handle, native, failure)
     return {
         "topic": report.topic,

@@ -1,4 +1,4 @@
-"""Waiting until what is in flight has its outcome, without the linger."""
+"""`flush`: waiting until nothing is in flight, without waiting out the linger."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 PUSH: Final = 0.01
 """Seconds of one native flush."""
 PAUSE: Final = 0.05
-"""Seconds between two of them."""
+"""Seconds between two native flushes."""
 
 
 def flush(client: Client, timeout: float | None, *, lingers: bool) -> int:
-    """Wait until nothing is in flight; how much of it is without an outcome.
+    """Wait at most `timeout` seconds until nothing is in flight; how much still is.
 
-    All of it, what other threads send meanwhile too: reports come in any order, so
-    that a count of them would not say whose they are.
+    That includes what other threads send meanwhile. Reports come in any order, so a
+    count of them would not say which messages they are about.
     """
     deadline = math.inf if timeout is None else clock.system_now() + timeout
     if client.in_flight():
@@ -39,16 +39,16 @@ def wait_until(
     """Wait until `done()` or `deadline`; whether it is done.
 
     With `push`, messages that wait out their `linger.ms` are sent now. Only a native
-    flush does that, for as long as it lasts. It is kept short, and used only where
-    there is a linger to cut short: a fatal error and a report that are served
-    inside one flush tear the report's callback.
+    flush does that, and only while it runs. It is short, and used only where there is
+    a linger: a fatal error that is served in the same flush as a report interrupts the
+    report's callback.
     """
     while not done() and clock.system_now() < deadline:
         pause = PAUSE if push and client.fatal is None else SLICE
         if push and client.fatal is None:
             _push(client)
         until = min(deadline, clock.system_now() + pause)
-        waiting.wait_turn(client, done, until)
+        waiting.wait_serving(client, done, until)
     return done()
 
 
@@ -58,4 +58,4 @@ def _push(client: Client) -> None:
         if client.poll_lock.take(ticket) and client.native is not None:
             client.serve_with(client.native.flush, PUSH)
     finally:
-        client.leave(ticket)
+        client.stop_polling(ticket)

@@ -1,4 +1,4 @@
-"""Messages whose reports do not come."""
+"""Giving up messages whose reports do not come."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
 
 GIVE_UP: Final = 1.0
-"""Seconds for the reports of what was purged."""
+"""Seconds to wait for the reports of purged messages."""
 
 
 def give_up(client: Client, deadline: float) -> list[DeliveryHandle]:
@@ -25,12 +25,12 @@ def give_up(client: Client, deadline: float) -> list[DeliveryHandle]:
     native = client.native
     if native is not None and client.in_flight():
         native.purge()
-    waiting.wait_turn(client, lambda: not client.in_flight(), deadline, idle=0.01)
-    return lose(client) if client.in_flight() else []
+    waiting.wait_serving(client, lambda: not client.in_flight(), deadline, idle=0.01)
+    return give_up_now(client) if client.in_flight() else []
 
 
-def lose(client: Client) -> list[DeliveryHandle]:
-    """Resolve every open handle of `client`: its report is held up, for too long."""
+def give_up_now(client: Client) -> list[DeliveryHandle]:
+    """Resolve every open handle of `client`, because its reports take too long."""
     lost = open_handles(client)
     client.give_up(
         shared(
@@ -47,11 +47,10 @@ def lose(client: Client) -> list[DeliveryHandle]:
 
 
 def open_handles(client: Client) -> list[DeliveryHandle]:
-    """Every handle of `client` that has no outcome.
+    """Every handle of `client` without an outcome.
 
-    Handles in flight are in no list, because that would slow down every send. This
-    asks the garbage collector instead, at a few milliseconds per 100 000 objects of
-    the process.
+    In-flight handles are not tracked, because that would slow down every send. This
+    asks the garbage collector instead, at a few milliseconds per 100 000 objects.
     """
     return [
         each

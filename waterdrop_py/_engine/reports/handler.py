@@ -1,4 +1,4 @@
-"""Where delivery reports arrive that concern more than their handle."""
+"""`ReportHandler`: from what librdkafka reports to outcomes, events and errors."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ if TYPE_CHECKING:
 _BY_FATAL: Final = PURGED | FENCING
 _UNKNOWN: Final = frozenset({"unknown_topic", "unknown_topic_or_part"})
 _MOST_TOPICS: Final = 15
-"""Topics that a producer remembers to have sent to, for the names in errors. A tuple of
-them is small; a set takes 0.2 KB for each producer."""
+"""Topics that a producer remembers, for the names in errors. A set of them would take
+0.2 KB for each producer; a tuple is small."""
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class ReportHandler:
-    """Turns what librdkafka reports into outcomes and events. One per client slot.
+    """Turns what librdkafka reports into outcomes and events. One per connection.
 
-    No lock: reports of one client are served by one thread at a time.
+    Without a lock: one thread at a time serves the reports of a client.
 
     Attributes:
-        transactional: what is purged was given up by an abort.
+        transactional: purged messages were given up by an abort.
         foreign: the client is not `confluent_kafka.Producer` itself.
-        hears_sends: somebody listens to `message.produced_async`, or the client is
-            foreign: each message takes the long way. The fast path tries twice what
-            is refused, and a tracer or a serializer would see both.
-        linger: seconds that messages wait for company.
-        exiting: what is given up is said once for all, as at the exit.
-        drain: what a closing producer accounts with, while it closes.
-        resending: takes the reports of messages that are handed over once more.
-        diagnosis: the most telling connection error since the last success.
-        kafka: the properties that the open client was made of.
-        topics: those that messages took the long way to, the last few.
+        sends_observed: `message.produced_async` has a subscriber, or the client is
+            foreign. Then no message takes the fast path, which tries a refused message
+            twice: a tracer or a serializer would see both tries.
+        linger: seconds that messages wait for a batch.
+        exiting: messages that are given up are logged once for all, as at the exit.
+        accounting: counts outcomes while the producer closes.
+        resending: takes the reports of messages that are produced once more.
+        diagnosis: the most specific connection error since the last success.
+        kafka: the properties of the open client.
+        topics: the last few to which messages were sent, not by the fast path.
     """
 
     __slots__ = (
@@ -104,47 +104,51 @@ class ReportHandler:
         self.diagnosis = Diagnosis()
 
     def refresh(self) -> None:
-        """Look again at who wants to hear of sends."""
+        """Look again whether sends are observed."""
         heard = self.emitter.listens("message.produced_async")
         self.sends_observed = heard or self.foreign
 
     def take_client(
         self, kafka: Mapping[str, Any], linger: float, *, foreign: bool
     ) -> None:
-        """A client was made of `kafka`, whose messages wait `linger` seconds; it is
-        `foreign`, or `confluent_kafka.Producer` itself."""
+        """Note that a client was made of `kafka`, with a linger of `linger` seconds.
+
+        It is `foreign`, or `confluent_kafka.Producer` itself.
+        """
         self.kafka = kafka
         self.linger = linger
         self.foreign = foreign
         self.refresh()
 
     def for_transactions(self) -> None:
-        """The producer is transactional: what is purged was given up by an abort."""
+        """Take purged messages for those that an abort has given up."""
         self.transactional = True
 
     def resend_with(self, resending: Resending) -> None:
-        """Have `resending` take the reports of messages that are sent once more."""
+        """Have `resending` take the reports of messages that are produced again."""
         self.resending = resending
 
     def stop_drain(self) -> None:
-        """The close has ended, or the producer opens again."""
+        """Stop counting: the close has ended, or the producer opens again."""
         self.accounting = None
 
     def start_drain(self) -> CloseAccounting:
-        """Account for outcomes from now on; a producer closes."""
+        """Count outcomes from now on: the producer closes."""
         if self.accounting is None:
             self.accounting = CloseAccounting()
         return self.accounting
 
-    def say_once(self, once: bool) -> bool:
-        """Say nothing of single messages that are given up, or do so again; what it
-        was before. The caller says it for all of them, as the exit does."""
+    def log_together(self, once: bool) -> bool:
+        """Whether to log messages that are given up one by one; what it was before.
+
+        With `once`, the caller logs them together, as the exit does.
+        """
         before, self.exiting = self.exiting, once
         return before
 
     @property
     def unobserved(self) -> bool:
-        """Whether a successful report concerns nobody but its handle."""
+        """Whether a successful report concerns its handle alone."""
         return (
             self.accounting is None
             and self._on_delivery is None
@@ -158,8 +162,11 @@ class ReportHandler:
         *,
         missing: bool = False,
     ) -> tuple[str, ...]:
-        """What to look at when nothing gets through: on `client`, where there is one,
-        for a message to `topic`; `missing`: the cluster does not know that."""
+        """What to look at when nothing gets through.
+
+        `client`: the one that is meant, if any; `topic`: that of the message;
+        `missing`: the cluster does not know that topic.
+        """
         hint = "" if topic is None else nearest(topic, self.topics)
         answers = self.diagnosis.answers
         return self.diagnosis.checklist(
@@ -173,7 +180,7 @@ class ReportHandler:
         )
 
     def note_topic(self, topic: str) -> None:
-        """A message goes to `topic`: it may be what a misspelt one should have been."""
+        """Remember `topic`: an error about a misspelt one names similar ones."""
         topics = self.topics
         if topic not in topics:
             self.topics = (*topics[-_MOST_TOPICS:], topic)
@@ -181,68 +188,68 @@ class ReportHandler:
     def refused(
         self, handle: DeliveryHandle, client: Client, error: Any
     ) -> ProduceError:
-        """The error of a message that the client of `client` did not take."""
+        """The error of a message that `client` refused."""
         missing = code_name(error) in _UNKNOWN
         return self._told(handle, client, error, None, missing=missing)
 
     def settle(
         self, client: Client, handle: DeliveryHandle, error: Any, native: Any
     ) -> None:
-        """Resolve `handle`, after everybody who wants to know it first.
+        """Give `handle` its outcome, once subscribers have heard of it.
 
-        Again, if a signal handler interrupted it: everybody hears of it once.
+        Called again if a signal handler interrupted it: each subscriber hears once.
         """
         if client.given_up is None and not handle.done():
-            telling: Announcement | None = client.telling
-            if telling is None or telling.handle is not handle:
+            announcement: Announcement | None = client.announcement
+            if announcement is None or announcement.handle is not handle:
                 if error is not None and self.resending.take(handle, error, native):
                     return
-                telling = client.telling = Announcement(
+                announcement = client.announcement = Announcement(
                     handle,
                     None
                     if error is None
                     else self._failure(client, handle, error, native),
                 )
-            self._tell(telling, error, native)
+            self._tell(announcement, error, native)
             if client.given_up is None:
-                failure = telling.failure
+                failure = announcement.failure
                 given_up = failure is not None and failure.code in PURGED
                 if self.transactional and failure is not None and not given_up:
                     client.transaction.lost_message()
                 resolve(client, handle, native, failure, self.accounting, given_up)
-            # else it was given up meanwhile, or this is a forked child
+            # else it was given up meanwhile, or this is a forked child.
         watchers.notify(client, handle)
 
-    def _tell(self, telling: Announcement, error: Any, native: Any) -> None:
-        """Tell who hears of outcomes, and has not heard of this one yet."""
-        if self._on_delivery is not None and not telling.called:
+    def _tell(self, announcement: Announcement, error: Any, native: Any) -> None:
+        """Call `on_delivery` and the subscribers that have not heard of it yet."""
+        if self._on_delivery is not None and not announcement.called:
             try:
-                telling.called = True
+                announcement.called = True
                 self._on_delivery(error, native)
             except BaseException as raised:
                 if from_signal_handler(raised):
                     raise
                 self.callback_raised("on_delivery", raised)
-        if telling.failure is None:
+        if announcement.failure is None:
             self.diagnosis.clear()
-            announce_success(self.emitter, telling, native)
-        elif not telling.failed:
-            telling.failed = True
-            self._announce_failure(telling, native, telling.failure)
+            announce_success(self.emitter, announcement, native)
+        elif not announcement.failed:
+            announcement.failed = True
+            self._announce_failure(announcement, native, announcement.failure)
 
     def _announce_failure(
-        self, telling: Announcement, native: Any, failure: ProduceError
+        self, announcement: Announcement, native: Any, failure: ProduceError
     ) -> None:
         given_up = failure.code in PURGED
         if given_up and self.transactional:
-            # What an aborted transaction gave up is no error: it was meant.
-            announce_purge(self.emitter, telling, native)
+            # An aborted transaction gives its messages up on purpose.
+            announce_purge(self.emitter, announcement, native)
         else:
             announce_failure(
                 self.emitter,
-                telling,
+                announcement,
                 native,
-                # The exit says once for all what it gave up, and so does a close.
+                # The exit logs once for all what it gave up, and so does a close.
                 logged=not (given_up and self.exiting),
                 alone=not (given_up and self.accounting is not None),
             )
@@ -252,61 +259,61 @@ class ReportHandler:
         reconcile(client, self.accounting, transactional=self.transactional)
 
     def poll_raised(self, client: Client, error: Exception) -> None:
-        """An error came out of the poll: a fatal one, as a rule."""
+        """Report an error that came out of the poll; usually a fatal one."""
         kafka_error = kafka_error_of(error)
         if kafka_error is not None and kafka_error.fatal():
-            # It comes this once, and never through `error_cb`; `produce` only
-            # says `_FATAL` from here on.
+            # It comes once, and not through `error_cb`. From now on `produce` only
+            # raises `_FATAL`.
             client.note_fatal(kafka_error)
             self.client_error(kafka_error, client)
         else:
             self.emitter.error("poller.error", error)
 
     def poller_slow(self, error: BaseException) -> None:
-        """A callback of this producer's delays the reports of the others."""
+        """Report that a callback of this producer delays the reports of others."""
         self.emitter.error("poller.slow", error)
 
     def thread_raised(self, error: BaseException) -> None:
-        """Something that is no `Exception` came out of a callback on the poller."""
+        """Report what a callback on the poller raised, beyond `Exception`."""
         self.emitter.error("poller.error", error)
 
     def client_error(self, error: Any, client: Client | None = None) -> None:
-        """librdkafka's `error_cb`: remember the cause, tell who listens.
+        """Take an error from librdkafka's `error_cb`: note it, and emit it.
 
-        That a broker cannot be reached is not logged for each try: `Reach` decides.
+        An unreachable broker is not logged for each try; `Reach` decides.
         """
         self.diagnosis.note(error, client)
         failure = produce_error(error)
         if client is None or not of_connection(failure.code):
             self.emitter.error("librdkafka.error", failure)
         else:
-            heard = self.emitter.tell("librdkafka.error", failure)
-            REACH.blame(client, failure.code, failure, unheard=not heard)
+            heard = self.emitter.emit_error("librdkafka.error", failure)
+            REACH.note_error(client, failure.code, failure, unheard=not heard)
 
     def callback_raised(self, name: str, error: BaseException) -> None:
-        """A callback of the user's raised; nothing else changes."""
+        """Report what a user's callback raised."""
         self.emitter.error(f"callbacks.{name}.error", error)
 
     def _failure(
         self, client: Client, handle: DeliveryHandle, error: Any, native: Any
     ) -> ProduceError:
         fatal = client.fatal if self.accounting is None else None
-        # A purge ends a hundred thousand messages at once: they share their error.
+        # A purge may end 100 000 messages at once: they share their error.
         purged = self._purged.get(error.code())
         if purged is not None and fatal is None:
             return purged
         code = code_name(error)
-        # librdkafka purges what a fatal error has left, and the reports of a fenced
-        # producer name the epoch only.
+        # librdkafka purges the messages behind a fatal error, and reports of a fenced
+        # producer only name the epoch.
         if fatal is not None and code in _BY_FATAL:
             return shared(fatal.error())
         if error.code() > 0:
-            self.diagnosis.heard()
+            self.diagnosis.note_answer()
         if code in PURGED:
             purged = self._purged[error.code()] = shared(produce_error(error))
             return purged
-        # librdkafka gives a message its partition once it knows the topic's (measured:
-        # on a cluster that does not create topics, it times out without one).
+        # librdkafka gives a message its partition once it knows those of the topic. On
+        # a cluster that does not create topics, it times out without one (measured).
         place = None if native is None else native.partition()
         unplaced = place is None or place < 0
         missing = unplaced and (

@@ -1,4 +1,4 @@
-"""Counters that an exception has left wrong, and reports that never come."""
+"""Setting counters right that an exception left wrong; reports that never come."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def reconcile(
     """Count numbers without a message as refused, and resolve what a foreign client
     never reports. Poll lock held.
 
-    A signal handler may have raised between the number of a message and its hand-over.
-    Such a number is one that is left over: the numbers are read first, and then no send
-    is in progress and the client has nothing.
+    A signal handler may have raised after a message got its number and before it was
+    produced. The numbers are read first. If then no send is in progress and the client
+    has nothing, the numbers without an outcome have no message.
     """
     numbered = peek(client.sent)
     reports = client.reports
@@ -44,7 +44,7 @@ def _resolve_lost(
     transactional: bool,
 ) -> None:
     """Resolve handles of a foreign client whose report never comes."""
-    # The poller goes on, should a signal handler raise in here.
+    # If a signal handler raises in here, the poller continues.
     client.poll_soon(client)
     for handle in handles:
         error = ProduceError(

@@ -52,14 +52,14 @@ def _at_child_exit() -> None:
     process = sys.modules.get("multiprocessing.process")
     if process is None or process.parent_process() is None:
         return  # the main process runs its atexit handler
-    if threads.lasting():
-        threads.start_lasting("exit", _close_behind_others)
+    if threads.non_daemons():
+        threads.start_non_daemon("exit", _close_behind_others)
     else:
         close_all()
 
 
 def _close_behind_others() -> None:
-    while others := threads.lasting():
+    while others := threads.non_daemons():
         for thread in others:
             thread.join()
     close_all()

@@ -302,7 +302,7 @@ class Shutdown:
         grace = GRACE + max(0, left - FREE) * PER_MESSAGE
         deadline = max(self._deadline, clock.system_now()) + grace
         self._drain.undelivered += give_up(client, deadline)
-        waiting.wait_turn(client, lambda: _nothing_left(client), deadline, idle=0.01)
+        waiting.wait_serving(client, lambda: _nothing_left(client), deadline, idle=0.01)
 
     def _destroy(self, client: Client) -> None:
         connection, teardown = self._connection, self._teardown
@@ -328,4 +328,6 @@ class Shutdown:
 
 
 def _nothing_left(client: Client) -> bool:
-    return not (client.borrows or client.pins or client.in_flight() or client.theirs())
+    return not (
+        client.borrows or client.pins or client.in_flight() or client.users_in_flight()
+    )

@@ -44,7 +44,7 @@ class ExitReport:
         """The process ends, and waits for these."""
         self._since = clock.system_now()
         for connection in connections:
-            connection.reports.say_once(True)
+            connection.reports.log_together(True)
         if any(connection.close_timeout > LONG for connection in connections):
             self._connections = list(connections)
             connections[0].runtime.poller.sweep_by(self._since + LONG)
@@ -57,7 +57,7 @@ class ExitReport:
         self._connections = []
         # The text is made now: the job may wait for a thread until all is given up.
         text = _sentence(connections)
-        return [partial(LOG.say, connections[0].emitter, logging.WARNING, text)]
+        return [partial(LOG.log, connections[0].emitter, logging.WARNING, text)]
 
     def gave_up(self, connection: Connection, report: DrainReport) -> None:
         """Log what of a producer was not delivered, if anything."""
@@ -66,11 +66,11 @@ class ExitReport:
         who = f"producer {connection.emitter.producer_id!r}"
         if not report.undelivered:
             text = f"{who} was still closing as the process ended"
-            LOG.say(connection.emitter, logging.ERROR, text)
+            LOG.log(connection.emitter, logging.ERROR, text)
             return
         many = _messages(len(report.undelivered))
         topics = _named({f"topic {message.topic!r}" for message in report.undelivered})
-        LOG.say(
+        LOG.log(
             connection.emitter,
             logging.ERROR,
             f"{who} gave up {many} as the process ended, to {topics}: not delivered "

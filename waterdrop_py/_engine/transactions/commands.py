@@ -123,7 +123,7 @@ def _in_slices(
                 client.touch()
         finally:
             client.borrows.pop()
-            client.leave(ticket)
+            client.stop_polling(ticket)
 
 
 def _take_poll_lock(client: Client, ticket: Ticket, give_up: float) -> None:

@@ -162,7 +162,7 @@ class TransactionEnd:
         # librdkafka has purged what was left. A report that a slow callback delays is
         # served later: the client stays open.
         until = clock.system_now() + GIVE_UP
-        waiting.wait_turn(client, lambda: not client.in_flight(), until, idle=0.01)
+        waiting.wait_serving(client, lambda: not client.in_flight(), until, idle=0.01)
         took_ms = (clock.system_now() - started) * 1000
         self._emitter.emit("transaction.aborted", duration_ms=took_ms)
 
