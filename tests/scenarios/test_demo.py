@@ -10,16 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from tests.scenarios.harness import default_sigint
 from waterdrop_py.cli.demo.summary import Outcome, conclusion, percentile, problems
 from waterdrop_py.cli.demo.usage import Holding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "waterdrop_py"]
@@ -41,16 +40,6 @@ WELL = Outcome(
     fresh_ms=[1.0],
     seconds=12.0,
 )
-
-
-@contextmanager
-def default_sigint() -> Iterator[None]:
-    """Children started inside get SIGINT, even where the test run ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def start(
