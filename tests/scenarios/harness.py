@@ -12,7 +12,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
@@ -97,14 +100,25 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a process as the leader of a group, able to import the project."""
     variables = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=err,
-        env=variables,
-        start_new_session=True,
-    )
+    with default_sigint():
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=variables,
+            start_new_session=True,
+        )
+
+
+@contextlib.contextmanager
+def default_sigint() -> Iterator[None]:
+    """Children started inside get SIGINT, even where the test run ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def spool() -> IO[bytes]:

@@ -10,16 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from tests.scenarios.harness import default_sigint
 from waterdrop_py.cli.demo.summary import Outcome, conclusion, percentile, problems
 from waterdrop_py.cli.demo.usage import Resources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "waterdrop_py"]
@@ -41,16 +40,6 @@ WELL = Outcome(
     fresh_ms=[1.0],
     seconds=12.0,
 )
-
-
-@contextmanager
-def default_sigint() -> Iterator[None]:
-    """Children started inside get SIGINT, even where the test run ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def start(
@@ -89,7 +78,7 @@ def wait_for(path: Path, words: str) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.long
+@pytest.mark.serial
 def test_all_figures_are_said_without_a_terminal() -> None:
     """In under 20 s, in plain lines, with nothing lost, doubled or left open."""
     started = time.monotonic()

@@ -25,10 +25,13 @@ class Limit(Exception):
 
 @pytest.fixture(autouse=True)
 def reinstalled() -> Iterator[None]:
-    """What was installed is installed again."""
+    """What was installed is installed again. In the background of a shell Python finds
+    SIGINT ignored, and installs no handler of its own."""
     before = signal.getsignal(NUMBER)
+    interrupted = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(NUMBER, before)
+    signal.signal(signal.SIGINT, interrupted)
 
 
 def plain(number: int, frame: object) -> None:
