@@ -1,4 +1,4 @@
-"""Which partition a `partition_key` has, and how many partitions there are.
+"""Chooses the partition of a message with a `partition_key`, and counts partitions.
 
 Asks the cluster for what `partitions.py` does not know yet.
 """
