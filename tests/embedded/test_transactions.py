@@ -702,6 +702,11 @@ def test_an_interrupted_commit_aborts(
 # -- idleness ----------------------------------------------------------------
 
 
+def refusals(log: EventLog) -> list[str]:
+    """Why idle disconnects were refused."""
+    return [event["reason"] for event in log.all("producer.disconnect_refused")]
+
+
 def test_idle_between_transactions_and_never_inside(
     make: Make, topic: str, log: EventLog
 ) -> None:
@@ -709,16 +714,16 @@ def test_idle_between_transactions_and_never_inside(
     producer = make(idle_disconnect_timeout=500)
     with producer.transaction():
         producer.produce_sync(topic, b"x")
-        refused = log.wait("producer.disconnect_refused")
+        # On a busy machine the message may be in flight beyond the first deadline.
+        assert eventually(lambda: "transaction" in refusals(log))
         time.sleep(0.6)
         assert producer.is_connected
         assert not producer.disconnect()
         reasons = {each.code: each for each in producer.explain_idle().reasons}
         owner = threading.current_thread().name
         assert reasons["transaction"].owner == owner
-    assert (refused["reason"], refused["owner"]) == ("transaction", owner)
-    refusals = [e["reason"] for e in log.all("producer.disconnect_refused")]
-    assert refusals.count("transaction") == 1
+    told = log.all("producer.disconnect_refused")
+    assert [e["owner"] for e in told if e["reason"] == "transaction"] == [owner]
     committed = log.times("transaction.committed")[0]
     gone = log.wait("producer.disconnected")
     assert gone["reason"] == "idle"

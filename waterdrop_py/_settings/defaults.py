@@ -1,4 +1,4 @@
-"""The library's defaults for librdkafka's properties. The user's own always win."""
+"""The library's defaults for librdkafka's properties (options: see `config`)."""
 
 from __future__ import annotations
 

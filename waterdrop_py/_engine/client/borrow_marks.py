@@ -1,4 +1,4 @@
-"""Whether the running call has interrupted a send, or a step of its connection."""
+"""Tells a re-entrant call that it interrupted a send, or a step of its connection."""
 
 from __future__ import annotations
 

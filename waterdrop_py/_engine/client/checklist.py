@@ -1,4 +1,4 @@
-"""What the brokers last said, and the checklist that errors show."""
+"""The checklist in errors: what the brokers last said, and what to look at first."""
 
 from __future__ import annotations
 

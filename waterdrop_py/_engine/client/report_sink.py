@@ -1,4 +1,4 @@
-"""What a client asks of the room above it: where its reports and errors go."""
+"""The protocol of what a client hands reports and errors to (`ReportHandler`)."""
 
 from __future__ import annotations
 

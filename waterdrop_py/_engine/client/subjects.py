@@ -1,4 +1,4 @@
-"""What errors say: the message that they are about, and the limit that it met."""
+"""How errors name their subject: the message, and the limit that it met."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that are closed together, and what the process got back by that."""
+"""Clients that close together, and the sockets and threads that this released."""
 
 from __future__ import annotations
 

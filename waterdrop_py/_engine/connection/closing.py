@@ -1,4 +1,4 @@
-"""How the close of a producer begins and ends, and how one opens again at the exit."""
+"""The state of a producer that closes: begun, ended, opened again at the exit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disconnecting: when a client may be closed; idle, on request or after an error."""
+"""Whether a client may be closed now, and its detaching: idle, on request, on error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to clients that the reaper finds due: workers close them, as a batch."""
+"""From the reaper to the workers: clients that fell due are closed as one batch."""
 
 from __future__ import annotations
 

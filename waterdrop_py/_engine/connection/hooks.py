@@ -1,4 +1,4 @@
-"""What the buffer, transactions and reloads hand in to a connection."""
+"""What the rooms above hand in to a connection, such as objections to a disconnect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a client has been idle, or open, for too long: the deadlines."""
+"""When a client falls due: its deadlines. `disconnecting` says whether it may close."""
 
 from __future__ import annotations
 

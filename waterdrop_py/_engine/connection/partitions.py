@@ -1,4 +1,4 @@
-"""What a producer knows of its topics' partitions, and where a message moves to."""
+"""Known partition counts, and the new partition of a message whose own is gone."""
 
 from __future__ import annotations
 

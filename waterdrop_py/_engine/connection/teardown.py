@@ -1,4 +1,4 @@
-"""The close of one client, after its connection has detached it."""
+"""The close of one client, once it is detached: the only place that calls `close`."""
 
 from __future__ import annotations
 

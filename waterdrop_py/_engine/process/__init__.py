@@ -1,1 +1,1 @@
-"""What a process has one of: its threads, and the registry of connections."""
+"""What a process has one of: poller, reaper, workers, and the registry."""

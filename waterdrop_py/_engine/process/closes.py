@@ -1,4 +1,4 @@
-"""The closes in progress, and how many clients were opened and closed so far."""
+"""How many clients were opened and closed so far, and which closes run now."""
 
 from __future__ import annotations
 

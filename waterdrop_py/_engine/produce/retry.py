@@ -1,4 +1,4 @@
-"""After librdkafka refused a message: waiting, another partition, another client."""
+"""After librdkafka refused a message: a full queue, a partition, a lost client."""
 
 from __future__ import annotations
 

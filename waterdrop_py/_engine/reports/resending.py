@@ -1,4 +1,4 @@
-"""Messages that are produced again because of their reports: who takes those."""
+"""The protocol of what may take a report away, to produce its message again."""
 
 from __future__ import annotations
 

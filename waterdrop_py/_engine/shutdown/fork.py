@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 BUDGET: Final = 0.25
 """Seconds that a fork waits for closes, opens and requests for metadata in all."""
 _TICK: Final = 0.001
-_IMPORTS: Final = ("ctypes", "confluent_kafka.admin")
-"""What the child imports in `_leak`, and what a request for metadata imports."""
+_IMPORTS: Final = ("ctypes", "confluent_kafka.admin", "difflib")
+"""What the library imports when it is needed, on whichever thread: in `_leak`, for a
+request for metadata, and for the error of a topic that does not exist."""
 
 
 class Fork:

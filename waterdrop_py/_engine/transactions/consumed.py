@@ -1,4 +1,4 @@
-"""Positions of consumed messages, collected for the commit of a transaction."""
+"""The collected positions of a transaction, until its commit sends them."""
 
 from __future__ import annotations
 

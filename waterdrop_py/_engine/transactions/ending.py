@@ -1,4 +1,4 @@
-"""The end of a transaction: commit, abort, or another client after a fatal error."""
+"""Commits or aborts a transaction, and has its client replaced after a fatal error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mark_as_consumed`: consumed messages are checked, and their positions collected."""
+"""The verb `mark_as_consumed`: from consumed messages to collected positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Consumed messages, checked and turned into the positions that are committed."""
+"""Checks consumed messages, and turns them into the positions to commit."""
 
 from __future__ import annotations
 
