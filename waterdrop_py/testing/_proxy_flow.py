@@ -62,10 +62,10 @@ class Flow:
         selector: selectors.BaseSelector,
         accepted: socket.socket,
         rewrite: Rewrite,
-        gone: Callable[[Flow], None],
+        on_close: Callable[[Flow], None],
     ) -> None:
         self._selector = selector
-        self._gone = gone
+        self._on_close = on_close
         self._responses = Responses(rewrite)
         self._black_holed = False
         self._connecting = True
@@ -101,7 +101,7 @@ class Flow:
                 with contextlib.suppress(OSError):
                     end.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._drop(end)
-        self._gone(self)
+        self._on_close(self)
 
     def serve(self, end: End, events: int) -> None:
         """Read and write as far as possible without blocking."""

@@ -97,15 +97,15 @@ class DroppingProxy:
         return loop.run(lambda: sum(flow.is_held for flow in loop.flows))
 
     def black_hole(self) -> int:
-        """Lose every flow that is open now, for good; answers how many.
+        """Lose every flow that is open now, permanently; returns how many.
 
-        Their sockets stay open and what is sent on them is swallowed, in both
-        directions; neither side is told anything. New connections work.
+        Their sockets stay open, and what either side sends is discarded. Neither side
+        notices. New connections work.
         """
         return self._running().each_flow(Flow.black_hole)
 
     def reset(self) -> int:
-        """Close every flow that is open now with a TCP reset; answers how many."""
+        """Close every flow that is open now with a TCP reset; returns how many."""
         return self._running().each_flow(lambda flow: flow.close(reset=True))
 
     def refuse(self) -> None:

@@ -1,4 +1,4 @@
-"""One librdkafka client, from its opening to its close."""
+"""`Client`: one librdkafka client, how it is polled, and how reports are settled."""
 
 from __future__ import annotations
 

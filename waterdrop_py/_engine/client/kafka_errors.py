@@ -60,7 +60,7 @@ def produce_error(
 
 
 def queue_full_error(cause: BaseException, subject: str, limit: str) -> ProduceError:
-    """The client's queue is full (confluent-kafka says so with a `BufferError`)."""
+    """The error of a full queue, for which confluent-kafka raises `BufferError`."""
     raised = ProduceError(
         f"{subject}: the client's queue is full, and nothing drained it in time "
         f"(queue_full){limit}; nothing was sent",

@@ -64,7 +64,7 @@ def short(value: Any) -> str:
 
 def limit_of(code: str, kafka: Mapping[str, Any]) -> str:
     """The limit that an error of this code has met, and where it is set; or ""."""
-    told = []
+    met = []
     for name in _LIMITS.get(code, ()):
         own = number_of(kafka, name)
         value = own
@@ -72,8 +72,8 @@ def limit_of(code: str, kafka: Mapping[str, Any]) -> str:
             value = message_timeout_ms(kafka)
         elif own is None:
             value = _DEFAULTS[name]
-        told.append(f"{name} is {value} ({'default' if own is None else 'kafka'})")
-    return f"; {', '.join(told)}" if told else ""
+        met.append(f"{name} is {value} ({'default' if own is None else 'kafka'})")
+    return f"; {', '.join(met)}" if met else ""
 
 
 def nearest(topic: str, sent: Collection[str]) -> str:

@@ -67,7 +67,7 @@ def reopen(connection: Connection) -> bool:
     try:
         if connection.lock.take(ticket) and connection.state is ConnectionState.CLOSED:
             connection.shutdown = None
-            connection.reports.stop_drain()
+            connection.reports.stop_accounting()
             connection.hooks.reset()
             connection.state = ConnectionState.EMPTY  # no move: as in a forked child
     finally:

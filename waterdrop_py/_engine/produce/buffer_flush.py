@@ -235,7 +235,7 @@ class Flusher:
     ) -> list[Entry]:
         """Entries without a report, and those whose delivery the abort undid."""
         failed = set(map(id, undelivered(handles)))
-        drain = self._connection.reports.start_drain()
+        drain = self._connection.reports.start_accounting()
         drain.take_back(len(handles) - len(failed))
         return [
             entry

@@ -128,11 +128,11 @@ class ReportHandler:
         """Have `resending` take the reports of messages that are produced again."""
         self.resending = resending
 
-    def stop_drain(self) -> None:
+    def stop_accounting(self) -> None:
         """Stop counting: the close has ended, or the producer opens again."""
         self.accounting = None
 
-    def start_drain(self) -> CloseAccounting:
+    def start_accounting(self) -> CloseAccounting:
         """Count outcomes from now on: the producer closes."""
         if self.accounting is None:
             self.accounting = CloseAccounting()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Resending(report_sink.Resending, Protocol):
-    """Messages that are handed over again because of what their reports said."""
+    """Messages that are produced again because of what their reports said."""
 
     def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
         """Take a report; False when it is to be settled as it is. Inside the poll."""

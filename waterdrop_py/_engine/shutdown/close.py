@@ -62,7 +62,7 @@ def _hand_over(connection: Connection, deadline: float, *, force: bool) -> None:
     (test_a_buffer_at_the_end_of_a_process)."""
     if connection.hooks.before_close is None:
         return
-    accounting = connection.reports.start_drain()
+    accounting = connection.reports.start_accounting()
     connection.refresh()
     try:
         accounting.right.pop()
@@ -184,7 +184,7 @@ class Shutdown:
         self._client = client
         self._deadline = deadline
         self._started = clock.system_now()
-        self._drain = connection.reports.start_drain()
+        self._drain = connection.reports.start_accounting()
         self._right: list[None] = [None]
         self._runner: int | None = None
         self._announced = False
@@ -315,7 +315,7 @@ class Shutdown:
                 self._begin(teardown)
         teardown.wait(max(0.0, self._deadline - clock.system_now()) + GRACE)
         self._client = None
-        connection.reports.stop_drain()
+        connection.reports.stop_accounting()
 
     def _begin(self, teardown: Teardown) -> None:
         client, workers = teardown.client, self._connection.runtime.workers
