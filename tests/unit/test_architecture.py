@@ -13,6 +13,8 @@ SOURCES = sorted((ROOT / "waterdrop_py").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 NAME = re.compile(r"\btest_[a-z0-9_]+")
 FILE = re.compile(r"`((?:_engine|_settings|cli|testing|listeners)/[a-z_/]+\.py)`")
+# A file, and behind it in parentheses what the walk goes through there.
+STEP = re.compile(r"`([a-z_/]+\.py)`\s+\(`([A-Za-z_.]+)`")
 
 
 def known_tests() -> set[str]:
@@ -43,6 +45,16 @@ def test_docs_name_files_that_exist(page: Path) -> None:
     """A newcomer finds each file that the docs send them to."""
     named = FILE.findall(page.read_text())
     assert [name for name in named if not (ROOT / "waterdrop_py" / name).exists()] == []
+
+
+def test_the_walks_name_functions_that_exist() -> None:
+    """The walks in `docs/architecture.md` go from function to function."""
+    steps = STEP.findall((ROOT / "docs" / "architecture.md").read_text())
+    assert len(steps) > 8
+    for file, symbol in steps:
+        source = (ROOT / "waterdrop_py" / file).read_text()
+        for name in symbol.split("."):
+            assert re.search(rf"(def|class) {name}\b", source), (file, symbol)
 
 
 def test_the_map_is_short() -> None:
