@@ -20,7 +20,7 @@ def test_calls_from_anywhere(mode: str, seed: int, servers: str, topic: str) -> 
     ).assert_clean()
 
     assert outcome.one("errors") == []
-    assert outcome.one("signals") > 500
+    assert outcome.one("signals") > 100
     assert outcome.one("settled")
     assert outcome.one("failed") == 0
     assert outcome.one("in_flight") == 0
@@ -30,6 +30,7 @@ def test_calls_from_anywhere(mode: str, seed: int, servers: str, topic: str) -> 
     assert outcome.one("complete")
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_handler_that_raises(seed: int, servers: str, topic: str) -> None:
     """An exception out of a signal handler, at any moment, leaves nothing stuck: later
@@ -38,7 +39,7 @@ def test_handler_that_raises(seed: int, servers: str, topic: str) -> None:
         "signals_raising.py", servers, topic, SECONDS, seed, timeout=40
     ).assert_clean()
 
-    assert outcome.one("raised") > 200
+    assert outcome.one("raised") > 50
     assert outcome.one("replaced") == []
     assert outcome.one("slowest") < 1.5
     assert outcome.one("settled")
@@ -72,7 +73,7 @@ def test_no_done_callback_is_lost_to_a_raising_handler(
         "signals_callbacks.py", servers, topic, 500, seed, who, timeout=40
     ).assert_clean()
 
-    assert outcome.one("raised") > 50
+    assert outcome.one("raised") > 20
     assert outcome.one("replaced") == []
     assert outcome.one("settled")
     assert outcome.one("lost") == 0
@@ -93,9 +94,9 @@ def test_no_await_hangs_behind_a_raising_handler(
         "signals_await.py", servers, topic, SECONDS, seed, timeout=60
     ).assert_clean()
 
-    assert outcome.one("raised") > 200
+    assert outcome.one("raised") > 50
     assert outcome.one("replaced") == []
-    assert outcome.one("awaited") > 200
+    assert outcome.one("awaited") > 50
     assert outcome.one("hung") == 0
     assert outcome.one("ended")
     assert outcome.one("complete")
