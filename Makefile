@@ -57,10 +57,10 @@ demo: $(BASE) ## Watch idle producers disconnect and wake up, on an embedded clu
 # Side by side, because most tests wait; then, alone, those that measure time. ARGS may
 # choose tests of one part only: exit code 5 says that the other part had none. A test
 # that hangs ends its worker, and with that the run.
-WORKERS ?= 5
+WORKERS ?= 3
 # The tests start hundreds of interpreters, which read each other's bytecode.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(STAMP) ## Run every test that needs no broker (ARGS="-x -k reaper", WORKERS=5)
+test: $(STAMP) ## Run every test that needs no broker (ARGS="-x -k reaper", WORKERS=3)
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal --max-worker-restart=0 \
 	  -m 'not serial' $(ARGS); side=$$?; \
 	case $$side in 0|5) ;; *) exit $$side;; esac; \

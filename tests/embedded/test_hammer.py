@@ -6,6 +6,8 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.embedded.support import BOUND, EventLog, in_threads
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ class Sender:
         self.sent.append(payload)
 
 
+@pytest.mark.serial
 def test_sent_is_acknowledged_is_read_back(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
