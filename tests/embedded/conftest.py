@@ -10,6 +10,7 @@ import pytest
 
 from tests.embedded.support import EventLog, refusing
 from waterdrop_py import Config, Producer, monitor
+from waterdrop_py._engine.connection.connection import every_connection
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.testing import DroppingProxy, allow_short_idle_timeouts
 
@@ -78,6 +79,7 @@ def log() -> Iterator[EventLog]:
     """Every event of the test's producers, statistics left out. What other tests have
     dropped may still be told of."""
     earlier = {client.reports.emitter.producer_id for client in RUNTIME.clients()}
+    earlier |= {each.emitter.producer_id for each in every_connection()}
     listening = EventLog(monitor, without={id for id in earlier if NAMELESS in id})
     yield listening
     listening.stop()
