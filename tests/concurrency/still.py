@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from tests.doubles import Bench
 from waterdrop_py import Config
 from waterdrop_py._engine.client.factory import Factory
 from waterdrop_py._engine.connection.connection import Connection
@@ -14,14 +15,16 @@ from waterdrop_py._engine.process.closes import Closes
 from waterdrop_py._engine.process.fork_guard import ForkGuard
 from waterdrop_py._engine.process.reaper import Schedule
 from waterdrop_py._engine.produce.dispatch import Dispatch
+from waterdrop_py._engine.produce.validation import fill
+from waterdrop_py.message import Message
 from waterdrop_py.monitor import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.doubles import Bench
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.process.runtime import Runtime
+    from waterdrop_py.delivery import DeliveryHandle
 
 
 class StillRuntime:
@@ -95,3 +98,11 @@ class StillProducer:
             resending=Resending,
         )
         self.dispatch = Dispatch(self.config, self.connection)
+
+
+def sent() -> tuple[DeliveryHandle, StillProducer]:
+    """A handle whose report comes with the next poll, and its producer."""
+    producer = StillProducer(Bench())
+    handle = fill(Message("t", b"x"), None)
+    producer.dispatch.send(handle, "message.produce_async")
+    return handle, producer

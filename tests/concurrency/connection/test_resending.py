@@ -14,6 +14,7 @@ from waterdrop_py.errors import ProduceError
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
+    from waterdrop_py import Producer
     from waterdrop_py.testing import FakeClock
 
 PARTITION: int = KafkaError._UNKNOWN_PARTITION  # noqa: SLF001 - librdkafka's name
@@ -21,14 +22,20 @@ TOPIC: int = KafkaError.UNKNOWN_TOPIC_OR_PART
 GONE = [PARTITION, TOPIC]
 
 
+def knowing_six(bench: Bench, make: Make) -> Producer:
+    """A producer that has learned that the topic has six partitions."""
+    bench.topics["t"] = 6
+    producer = make()
+    producer.partition_count("t")
+    return producer
+
+
 @pytest.mark.parametrize("code", GONE)
 def test_a_refused_report_is_sent_again_by_the_new_count(
     bench: Bench, make: Make, code: int
 ) -> None:
     """One handle, one outcome, one message in the figures."""
-    bench.topics["t"] = 6
-    producer = make()
-    producer.partition_count("t")
+    producer = knowing_six(bench, make)
     bench.topics["t"] = 1
     bench.auto = False
     told: list[object] = []
@@ -54,9 +61,7 @@ def test_a_refused_call_is_made_again_by_the_new_count(
     bench: Bench, make: Make
 ) -> None:
     """librdkafka refuses a partition that it knows not to exist."""
-    bench.topics["t"] = 6
-    producer = make()
-    producer.partition_count("t")
+    producer = knowing_six(bench, make)
     bench.topics["t"] = 1
     bench.fail("produce", kafka_failure(PARTITION))
     report = producer.produce_sync("t", b"x", partition_key="customer-1")
@@ -69,9 +74,7 @@ def test_a_refused_call_is_made_again_by_the_new_count(
 
 def test_it_is_handed_over_once_more_and_not_twice(bench: Bench, make: Make) -> None:
     """The second refusal is the outcome; a waiting call ends with it."""
-    bench.topics["t"] = 6
-    producer = make()
-    producer.partition_count("t")
+    producer = knowing_six(bench, make)
     bench.auto = False
     sync = Run(
         lambda: producer.produce_sync("t", b"x", partition_key="k", timeout=BOUND)
@@ -117,9 +120,7 @@ def test_an_explicit_partition_is_asked_for_before_it_is_refused(
 def test_a_topic_that_is_gone_fails_the_message(bench: Bench, make: Make) -> None:
     """The cluster knows it no more: what the report said is the outcome, and the old
     count is forgotten."""
-    bench.topics["t"] = 6
-    producer = make()
-    producer.partition_count("t")
+    producer = knowing_six(bench, make)
     del bench.topics["t"]
     bench.missing.add("t")
     bench.auto = False
@@ -160,9 +161,7 @@ def test_a_close_waits_for_messages_that_are_sent_again(
     bench: Bench, make: Make
 ) -> None:
     """What is refused while a producer closes is delivered by that close."""
-    bench.topics["t"] = 6
-    producer = make()
-    producer.partition_count("t")
+    producer = knowing_six(bench, make)
     bench.topics["t"] = 1
     bench.auto = False
     handles = [
@@ -181,9 +180,7 @@ def test_a_close_gives_up_messages_that_are_not_sent_again_in_time(
     bench: Bench, make: Make
 ) -> None:
     """They are undelivered, in order, and are not sent behind the close."""
-    bench.topics["t"] = 6
-    producer = make()
-    producer.partition_count("t")
+    producer = knowing_six(bench, make)
     bench.auto = False
     handles = [
         producer.produce_async("t", b"%d" % n, partition_key="k") for n in range(3)
@@ -201,9 +198,7 @@ def test_a_close_gives_up_messages_that_are_not_sent_again_in_time(
 def test_a_message_is_given_up_as_it_is_sent_again(bench: Bench, make: Make) -> None:
     """The producer is closed right before the mark: the message is undelivered, and is
     not sent."""
-    bench.topics["t"] = 6
-    producer = make()
-    producer.partition_count("t")
+    producer = knowing_six(bench, make)
     client = connection_of(producer).client
     bench.auto = False
     handle = producer.produce_async("t", b"x", partition_key="k")
@@ -263,9 +258,7 @@ def test_what_a_client_raises_meanwhile_is_told(
     bench: Bench, make: Make, method: str
 ) -> None:
     """A foreign client raises something else than a Kafka error: it stays refused."""
-    bench.topics["t"] = 6
-    producer = make()
-    producer.partition_count("t")
+    producer = knowing_six(bench, make)
     bench.topics["t"] = 1
     bench.auto = False
     errors: list[str] = []

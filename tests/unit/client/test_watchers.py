@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.concurrency.still import StillProducer
-from tests.doubles import Bench
+from tests.concurrency.still import sent
 from waterdrop_py._engine.client import watchers
-from waterdrop_py._engine.produce.validation import fill
-from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
-
-
-def sent() -> tuple[DeliveryHandle, StillProducer]:
-    """A handle whose report comes with the next poll."""
-    producer = StillProducer(Bench())
-    handle = fill(Message("t", b"x"), None)
-    producer.dispatch.send(handle, "message.produce_async")
-    return handle, producer
 
 
 def test_called_once_in_order() -> None:

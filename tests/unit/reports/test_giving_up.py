@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.concurrency.still import StillProducer
-from tests.doubles import Bench
-from waterdrop_py._engine.produce.validation import fill
+from tests.concurrency.still import sent
 from waterdrop_py._engine.reports.giving_up import give_up_now, open_handles
-from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
     from waterdrop_py.delivery import DeliveryHandle
-
-
-def sent() -> tuple[DeliveryHandle, StillProducer]:
-    """A handle whose report does not come."""
-    producer = StillProducer(Bench())
-    handle = fill(Message("t", b"x"), None)
-    producer.dispatch.send(handle, "message.produce_async")
-    return handle, producer
 
 
 def test_handles_of_one_client_are_given_up() -> None:

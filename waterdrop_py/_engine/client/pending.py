@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from waterdrop_py._engine.client import waiting, watchers
@@ -143,7 +144,10 @@ def topic_of(handle: PendingMessage) -> str:
 
 
 def sequence_of(handle: PendingMessage) -> int:
-    """The number of the message on its client; messages were sent in its order."""
+    """The number of the message on its client; messages were sent in its order.
+
+    Negative while the message is deferred.
+    """
     return handle._seq
 
 
@@ -244,6 +248,20 @@ def place_of(handle: PendingMessage) -> Place | None:
 def move(handle: PendingMessage, place: Place) -> None:
     """Have its message go to `place` when it is produced again."""
     handle._place = place
+
+
+def wait_in(handle: PendingMessage, waiting_room: Client) -> None:
+    """Have waits for `handle` wait in `waiting_room` until the message is sent.
+
+    The calling thread is noted as the one that has to return before that.
+    """
+    handle._client = waiting_room
+    handle._seq = -get_ident()
+
+
+def payload_size(handle: PendingMessage) -> int:
+    """The size of its payload in bytes."""
+    return len(handle._payload or b"")
 
 
 def produce_again(

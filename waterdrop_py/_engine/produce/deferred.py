@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.client.borrow_marks import ends_step, in_deferred
 from waterdrop_py._engine.client.client import Client
-from waterdrop_py._engine.client.pending import fail
+from waterdrop_py._engine.client.pending import fail, sequence_of, wait_in
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
-from waterdrop_py._engine.produce.hot_path import is_numbered, set_deferred
 from waterdrop_py.errors import ProduceError, ReentrantCallError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def defer(
     connection = dispatch.connection
     waiting_room = Client(connection.reports, connection.runtime.poller.poll_soon)
     waiting_room.blocked = lambda: _inside(connection)
-    set_deferred(handle, waiting_room)
+    wait_in(handle, waiting_room)
     after(DeferredSend(dispatch, handle, verb, block).run)
 
 
@@ -107,7 +106,7 @@ class DeferredSend:
         then, and its outcome is `report_lost`.
         """
         handle = self._handle
-        if not is_numbered(handle):
+        if sequence_of(handle) < 0:
             self._connection.runtime.workers.submit(self.run)
         elif not handle.done():
             fail(

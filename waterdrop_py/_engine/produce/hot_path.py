@@ -6,17 +6,15 @@
 
 from __future__ import annotations
 
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.interruption import raise_interruption
-from waterdrop_py._engine.client.pending import ANYWHERE, Place
+from waterdrop_py._engine.client.pending import ANYWHERE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME
-from waterdrop_py._engine.connection.resending import Moved
 from waterdrop_py._engine.produce.validation import KNOWN_TOPICS, plain_headers
 from waterdrop_py._settings.foreign_names import refuse
 from waterdrop_py._settings.keywords import BY_KEYWORD, ByKeyword
@@ -269,34 +267,3 @@ def send_run(  # noqa: PLR0915 - a hot loop, in one piece
     finally:
         client.borrows.pop()
     return count
-
-
-def set_moved(handle: DeliveryHandle) -> Place | None:
-    """Mark the message as sent to another partition, which happens once.
-
-    Returns its place, or None if it has none or was moved before.
-    """
-    place = handle._place
-    if type(place) is not Place:
-        return None
-    handle._place = Moved(*place)
-    return place
-
-
-def set_deferred(handle: DeliveryHandle, waiting_room: Client) -> None:
-    """Have waits for `handle` wait in `waiting_room` until the message is sent.
-
-    The calling thread is noted as the one that has to return before that.
-    """
-    handle._client = waiting_room
-    handle._seq = -get_ident()
-
-
-def is_numbered(handle: DeliveryHandle) -> bool:
-    """Whether its sending has begun, so that librdkafka may have queued it."""
-    return handle._seq >= 0
-
-
-def payload_size(handle: DeliveryHandle) -> int:
-    """The size of its payload in bytes."""
-    return len(handle._payload or b"")

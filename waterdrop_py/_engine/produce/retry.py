@@ -10,12 +10,19 @@ from waterdrop_py._engine.client.kafka_errors import (
     queue_full_error,
     refusal_of,
 )
-from waterdrop_py._engine.client.pending import subject_of, topic_of
+from waterdrop_py._engine.client.pending import (
+    Place,
+    move,
+    payload_size,
+    place_of,
+    subject_of,
+    topic_of,
+)
 from waterdrop_py._engine.client.subjects import limit_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP, moved
-from waterdrop_py._engine.produce.hot_path import payload_size, set_moved
+from waterdrop_py._engine.connection.resending import Moved
 from waterdrop_py._settings.reading import number_of
 from waterdrop_py.errors import ProduceError, ReentrantCallError, about, shared
 
@@ -128,9 +135,10 @@ class Retry:
         error: Any = refusal_of(refused)
         if connection.reports.transactional or code_name(error) not in GONE:
             return None
-        place = set_moved(handle)
-        if place is None:
+        place = place_of(handle)
+        if type(place) is not Place:  # it has none, or was moved before
             return None
+        move(handle, Moved(*place))
         until = clock.system_now() + LOOK_UP
         if deadline is not None:
             until = min(until, deadline)
