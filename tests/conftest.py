@@ -5,6 +5,7 @@ And `own_process`, for a test of what a whole process holds.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -106,6 +107,12 @@ def _remaining(leaked: Callable[[], list[str]]) -> list[str]:
     while (left := leaked()) and time.monotonic() < deadline:
         time.sleep(0.01)
     return left
+
+
+def pytest_unconfigure() -> None:
+    """What the library still holds back of the tests' errors is not for the terminal:
+    without pytest's handlers, Python would print it at exit."""
+    logging.getLogger("waterdrop_py").addHandler(logging.NullHandler())
 
 
 @pytest.fixture(autouse=True)

@@ -113,6 +113,9 @@ class FakeClient:
     what it keeps.
     """
 
+    _needs_no_cluster = True
+    """Read when a producer is made: it connects to nothing, so it needs no brokers."""
+
     def __init__(self, conf: dict[str, Any] | None = None) -> None:
         self._offsets: dict[tuple[str, int], count[int]] = {}
         self._start(dict(conf or {}))
