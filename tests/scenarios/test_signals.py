@@ -51,3 +51,14 @@ def test_a_crash_on_a_library_thread(
     assert outcome.code == -signal.SIGSEGV, str(outcome)
     assert "Fatal Python error: Segmentation fault" in outcome.err, str(outcome)
     assert "in crash" in outcome.err, str(outcome)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_raising_handler_leaves_it_free(seed: int, python: str) -> None:
+    """A lock that a raising handler met is not left held, and lets one thread in."""
+    outcome = run_scenario("locks.py", str(seed), python=python).assert_clean()
+
+    assert outcome.one("interrupts") > 500
+    assert outcome.one("left") == 0
+    assert outcome.one("together") == 0
+    assert outcome.one("locked") is False

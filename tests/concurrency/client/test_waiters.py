@@ -11,7 +11,7 @@ import pytest
 from tests.concurrency.support import connection_of
 from tests.doubles import Run, eventually
 from waterdrop_py._engine.client import waiting, watchers
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def test_a_waiter_that_gives_up_wakes_the_next(bench: Bench, make: Make) -> None
     producer.produce_sync("t", b"first")
     bench.auto = False
     client = connection_of(producer).client
-    ticket = Ticket()
-    eventually(lambda: client.poll_lock.take(ticket))
+    hold = Hold()
+    eventually(lambda: client.poll_lock.take(hold))
     producer.produce_async("t", b"x")
     woken: list[str] = []
     client.poll_lock.waiters += [client.pass_on_polling, lambda: woken.append("C")]
-    client.stop_polling(ticket)
+    client.stop_polling(hold)
     assert woken == ["C"]
 
 
@@ -97,9 +97,9 @@ def test_a_ring_is_passed_on_by_who_does_not_serve(
     producer.produce_sync("t", b"first")
     client = connection_of(producer).client
     eventually(lambda: client.quiet)
-    ticket = Ticket()
-    ticket.thread = 0  # another thread's
-    assert client.poll_lock.take(ticket)
+    hold = Hold()
+    hold.owner = 0  # another thread's
+    assert client.poll_lock.take(hold)
     handle = producer.produce_async("t", b"x")
     arms: list[object] = []
     armed, client.poll_soon = client.poll_soon, arms.append
@@ -109,7 +109,7 @@ def test_a_ring_is_passed_on_by_who_does_not_serve(
         """It is woken at its second look."""
         look = next(looks, None)
         if look == "in the queue":
-            client.stop_polling(ticket)
+            client.stop_polling(hold)
             assert not arms  # left to this waiter
             if ends == "interrupted":
                 raise KeyboardInterrupt

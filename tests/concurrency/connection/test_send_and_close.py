@@ -12,7 +12,7 @@ from tests.concurrency.support import HookedCount, HookedMarks, connection_of, n
 from tests.doubles import Park, Run, eventually, kafka_failure
 from waterdrop_py._engine.client.pins import Pins
 from waterdrop_py._engine.client.poll_lock import PollLock
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py.errors import ProduceError
 
@@ -215,11 +215,11 @@ def test_two_disconnects_of_one_client(bench: Bench, make: Make) -> None:
     class Overtaken(PollLock):
         """The poll lock, which a disconnect takes before it decides."""
 
-        def take(self, ticket: Ticket) -> bool:
+        def take(self, hold: Hold) -> bool:
             connection.client.poll_lock = PollLock()
             assert Run(producer.disconnect).result()
             Run(partial(producer.produce_sync, "t", b"second")).result()
-            return super().take(ticket)
+            return super().take(hold)
 
     connection.client.poll_lock = Overtaken()
     retirement = disconnect(connection, "requested")
@@ -236,12 +236,12 @@ def test_two_openers(bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch) 
     """
     producer = make.quiet()
 
-    def overtaken() -> Ticket:
+    def overtaken() -> Hold:
         monkeypatch.undo()
         Run(partial(producer.produce_async, "t", b"faster")).result()
-        return Ticket()
+        return Hold()
 
-    monkeypatch.setattr("waterdrop_py._engine.connection.opening.Ticket", overtaken)
+    monkeypatch.setattr("waterdrop_py._engine.connection.opening.Hold", overtaken)
     producer.produce_sync("t", b"slower")
     assert len(bench.clients) == 1
     assert [payload for _, payload in bench.sent] == [b"faster", b"slower"]

@@ -12,11 +12,9 @@ import pytest
 from tests.concurrency.support import connection_of, named
 from tests.doubles import Park, Run, eventually
 from waterdrop_py._engine.concurrency import threads
-from waterdrop_py._engine.concurrency.locks import Ticket
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import teardown
 from waterdrop_py._engine.connection.disconnecting import disconnect
-from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.reaper import RELIEF
 from waterdrop_py._engine.process.runtime import RUNTIME
@@ -265,22 +263,6 @@ def test_an_interrupted_begin_is_begun_again(
     assert len(bench.clients) == 2
     eventually(lambda: not bench.open_clients)
     eventually(lambda: not workers.waiting())
-
-
-def test_an_interrupted_poll_holds_no_close_up(
-    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An exception came before the poll lock was released, and the poller does not know
-    the client: the close that waits for the lock finds that no thread holds it."""
-    monkeypatch.setattr(teardown, "RETRY", 0.0)
-    producer = make.quiet(close_timeout=3_000)
-    producer.produce_sync("t", b"x")
-    assert producer.disconnect()
-    client = open_noted(connection_of(producer), None)
-    assert Run(lambda: client.poll_lock.take(Ticket())).result()
-    assert producer.disconnect()
-    assert not bench.open_clients
-    assert producer.produce_sync("t", b"y", timeout=2).offset == 0
 
 
 def test_disconnect_returns_when_it_was_told(bench: Bench, make: Make) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE, reap
 from tests.doubles import Bench
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py.testing import FakeClock
@@ -112,10 +112,10 @@ def test_a_close_waits_for_the_poll() -> None:
     producer = StillProducer(bench)
     client = open_noted(producer.connection, None)
     assert disconnect(producer.connection, "requested").teardown is not None
-    ticket = Ticket()
-    assert client.poll_lock.take(ticket)
+    hold = Hold()
+    assert client.poll_lock.take(hold)
     producer.runtime.run_jobs()
     assert bench.open_clients
-    client.stop_polling(ticket)
+    client.stop_polling(hold)
     producer.runtime.run_jobs()
     assert not bench.open_clients

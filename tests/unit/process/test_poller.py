@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.process.poller import Poller
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def test_a_sweep_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     at the process's end is said when it gets long, and not up to a second later."""
     now, swept = [100.0], list[float]()
     monkeypatch.setattr(clock, "system_now", lambda: now[0])
-    poller, lead = Poller(lambda _: None, lambda _: swept.append(now[0])), Ticket()
+    poller, lead = Poller(lambda _: None, lambda _: swept.append(now[0])), Hold()
     poller._lead.take(lead)  # noqa: SLF001
 
     poller._serve_due(lead)  # noqa: SLF001

@@ -25,6 +25,7 @@ class Arrival:
         self._arrived = arrived
         self._fn = fn
 
+    @no_signal_at_entry
     def __call__(self, argument: Any) -> None:
         """Store it."""
         try:
@@ -45,6 +46,7 @@ class ArrivingLines:
         self._arrived = arrived
         self._log = log
 
+    @no_signal_at_entry
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Store it."""
         try:
@@ -55,7 +57,3 @@ class ArrivingLines:
 
     def _pass_on(self, line: tuple[Any, ...]) -> None:
         self._log(*line)
-
-
-no_signal_at_entry(Arrival.__call__)
-no_signal_at_entry(ArrivingLines.log)

@@ -18,10 +18,9 @@ from waterdrop_py._engine.client.metadata_asking import MetadataAsking
 from waterdrop_py._engine.client.pins import Pins
 from waterdrop_py._engine.client.poll_lock import PollLock
 from waterdrop_py._engine.client.transaction_state import TransactionState
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import clock, signals
 from waterdrop_py._engine.concurrency.call_marks import poller
-from waterdrop_py._engine.concurrency.locks import Ticket
-from waterdrop_py._engine.concurrency.signals import from_signal_handler
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ class Client(MessageCounters):
         try:
             self.run(native, timeout)
         except KafkaException as error:
-            if from_signal_handler(error):
+            if signals.from_signal_handler(error):
                 raise
             self.reports.poll_raised(self, error)
 
@@ -211,7 +210,7 @@ class Client(MessageCounters):
                     arrived.popleft()
 
     def notify_later(self, handle: Pending) -> None:
-        """Have the poller call what watches `handle`: this call was interrupted."""
+        """Have the poller call what watches `handle`: it was interrupted."""
         self.arrived.append((handle, None, None))
         self.poll_soon(self)
 
@@ -220,29 +219,30 @@ class Client(MessageCounters):
         self.reports.callback_raised("done_callback", error)
 
     @ends_step
+    @signals.no_signal_at_entry
     def stop_polling(
         self,
-        ticket: Ticket,
+        hold: Hold,
         again: Callable[[Client], None] | None = None,
         *,
         settled: bool = False,
     ) -> None:
-        """Release the poll lock, and have what is left served.
+        """Release the poll lock if `hold` has it, and have what is left served.
 
         The next waiting thread serves it, else the poller, which `again` tells
         (`poll_soon` by default). `settled`: the caller has looked, and nothing is left.
         The look at the client comes before the release: later it may be closed.
         """
-        if not self.poll_lock.held_by(ticket):
-            return
         try:
-            settled = settled or self.check_quiet()
+            if not settled and self.poll_lock.held_by(hold):
+                settled = self.check_quiet()
         finally:
             # Also when a signal handler raises: no other thread could serve.
-            self.poll_lock.release(ticket)
-        self.poll_lock.run_jobs()
-        if not self.poll_lock.wake_next() and not settled:
-            (again or self.poll_soon)(self)
+            released = self.poll_lock.release(hold)
+        if released:
+            self.poll_lock.run_jobs()
+            if not self.poll_lock.wake_next() and not settled:
+                (again or self.poll_soon)(self)
 
     def when_not_polled(self, job: Callable[[], None]) -> None:
         """Run `job` as soon as no thread polls, at once if none does.
@@ -251,11 +251,11 @@ class Client(MessageCounters):
         tries the lock. One of the two sees the other, and `pop` decides.
         """
         self.poll_lock.add_job(job)
-        ticket = Ticket()
+        hold = Hold()
         try:
-            self.poll_lock.take(ticket)
+            self.poll_lock.take(hold)
         finally:
-            self.stop_polling(ticket)
+            self.stop_polling(hold)
 
     def pass_on_polling(self) -> None:
         """Wake the next waiting thread, or the poller: this one will not poll."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from waterdrop_py._engine.concurrency.locks import Claim
+from waterdrop_py._engine.concurrency.locks import OwnedLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ SLICE: Final = 0.15
 confluent-kafka keeps polling after it has served a report."""
 
 
-class PollLock(Claim):
+class PollLock(OwnedLock):
     """Held by the one thread that polls a client; only ever tried.
 
     A thread that finds it held adds its wake-up to `waiters` and then looks again. The
@@ -29,11 +29,6 @@ class PollLock(Claim):
         super().__init__()
         self.waiters: list[Callable[[], None]] = []
         self._jobs: list[Callable[[], None]] = []
-
-    @property
-    def held_here(self) -> bool:
-        """Whether the calling thread holds it, further down its own stack."""
-        return self.mine and not self.heal()
 
     def add_job(self, job: Callable[[], None]) -> None:
         """Keep `job` for the next `run_jobs`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.poll_lock import SLICE
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.errors import ReentrantCallError
 
@@ -71,9 +71,9 @@ def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
     Raises:
         ReentrantCallError: this thread polls it, further down its stack.
     """
-    ticket = Ticket()
+    hold = Hold()
     try:
-        if not client.poll_lock.take(ticket):
+        if not client.poll_lock.take(hold):
             if client.poll_lock.held_here:
                 raise ReentrantCallError(
                     "a call that waits for delivery reports was made inside a "
@@ -91,7 +91,7 @@ def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
                 client.check_quiet()  # its report may never come
         return True
     finally:
-        client.stop_polling(ticket)
+        client.stop_polling(hold)
 
 
 def serve_arrived(client: Client) -> None:
@@ -134,9 +134,9 @@ def _queue_up(
         watchers.add_wakeup(client, handle, wakeup)
     client.poll_lock.waiters.append(wakeup)
     try:
-        busy = client.poll_lock.taken or client.native is None
-        if busy and not done() and not wakeup.wait(min(wait, _RECHECK)):
-            client.poll_lock.heal()
+        busy = client.poll_lock.locked or client.native is None
+        if busy and not done():
+            wakeup.wait(min(wait, _RECHECK))
     except BaseException:
         if _take_down(client, handle, wakeup):
             client.pass_on_polling()

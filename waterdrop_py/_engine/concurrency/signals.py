@@ -13,16 +13,17 @@ from functools import partial
 from itertools import pairwise
 from threading import current_thread, main_thread
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import CodeType, FrameType, TracebackType
 
+_F = TypeVar("_F", bound="Callable[..., Any]")
 _AFTER_YIELD_FROM: Final = 2
 
 
-def no_signal_at_entry(function: Callable[..., Any]) -> None:
+def no_signal_at_entry(function: _F) -> _F:
     """Let no signal handler run between the call of `function` and its first line.
 
     A handler runs at the first bytecode that checks for one. For a signal during a
@@ -41,7 +42,8 @@ def no_signal_at_entry(function: Callable[..., Any]) -> None:
             changed = bytearray(code.co_code)
             changed[instruction.offset + 1] = _AFTER_YIELD_FROM
             function.__code__ = code.replace(co_code=bytes(changed))
-            return
+            break
+    return function
 
 
 def from_signal_handler(error: BaseException) -> bool:

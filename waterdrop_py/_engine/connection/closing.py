@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.states import ConnectionState
 from waterdrop_py.errors import DeliveryTimeoutError, ReentrantCallError
@@ -28,9 +28,9 @@ def begin_closing(
     does, further down its stack.
     """
     while connection.shutdown is None:
-        ticket = Ticket()
+        hold = Hold()
         try:
-            if connection.lock.take(ticket):
+            if connection.lock.take(hold):
                 if connection.shutdown is None:
                     # A signal handler may raise behind each step. So all can be
                     # repeated, and the client is taken from the ledger.
@@ -40,7 +40,7 @@ def begin_closing(
                     connection.shutdown = make(connection.ledger.book[1])
                 break
         finally:
-            connection.release(ticket)
+            connection.release(hold)
         try:
             connection.lock.wait(deadline, connection.reports.checklist)
         except (ReentrantCallError, DeliveryTimeoutError):
@@ -63,13 +63,13 @@ def reopen(connection: Connection) -> bool:
     if closing is None or closing.must_not_wait():
         return False
     closing.wait(clock.system_now() + connection.close_timeout)
-    ticket = Ticket()
+    hold = Hold()
     try:
-        if connection.lock.take(ticket) and connection.state is ConnectionState.CLOSED:
+        if connection.lock.take(hold) and connection.state is ConnectionState.CLOSED:
             connection.shutdown = None
             connection.reports.stop_accounting()
             connection.hooks.reset()
             connection.state = ConnectionState.EMPTY  # no move: as in a forked child
     finally:
-        connection.release(ticket)
+        connection.release(hold)
     return not connection.is_closing

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from waterdrop_py._engine.client.borrow_marks import ends_step
 from waterdrop_py._engine.client.client import Client
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
+from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.hooks import Hooks
 from waterdrop_py._engine.connection.ledger import Ledger
@@ -206,9 +207,18 @@ class Connection:
         self.state = state
 
     @ends_step
-    def release(self, ticket: Ticket) -> None:
-        """Release the lock, and run what `when_free` has added."""
-        if self.lock.release(ticket):
+    @no_signal_at_entry
+    def release(self, hold: Hold) -> None:
+        """Release the lock, wake who waits for it, and run what `when_free` has added.
+
+        Does nothing without a hold of it.
+        """
+        try:
+            released = self.lock.release(hold)
+        finally:
+            pass
+        if released:
+            self.lock.wake()
             self.lock.run_deferred()
 
     def when_free(self, job: Callable[[], None]) -> None:
@@ -218,11 +228,11 @@ class Connection:
         looks for jobs. One of the two sees the other.
         """
         self.lock.defer(job)
-        ticket = Ticket()
+        hold = Hold()
         try:
-            self.lock.take(ticket)
+            self.lock.take(hold)
         finally:
-            self.release(ticket)
+            self.release(hold)
 
     # -- deadlines ---------------------------------------------------------
 

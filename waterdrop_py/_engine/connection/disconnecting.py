@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.states import ConnectionState, Refusal
@@ -173,9 +173,9 @@ def _gone(connection: Connection, teardown: Teardown) -> None:
 def _detach_if_safe(
     connection: Connection, client: Client, reason: str, batch: TeardownBatch | None
 ) -> Disconnection:
-    ticket = Ticket()
+    hold = Hold()
     try:
-        if not connection.lock.take_or_heal(ticket) or connection.client is not client:
+        if not connection.lock.take(hold) or connection.client is not client:
             return Disconnection(None, [Refusal("call")])
         refusals = _detach(connection, client, reason)
         if refusals:
@@ -187,9 +187,11 @@ def _detach_if_safe(
         connection.move(ConnectionState.EMPTY)
         return Disconnection(teardown, [])
     finally:
-        if connection.lock.held_by(ticket) and connection.client is NO_CLIENT:
-            _put_back_if_torn(connection, client)
-        connection.release(ticket)
+        try:
+            if connection.lock.held_by(hold) and connection.client is NO_CLIENT:
+                _put_back_if_torn(connection, client)
+        finally:
+            connection.release(hold)
 
 
 def _put_back_if_torn(connection: Connection, client: Client) -> None:
@@ -227,10 +229,10 @@ def _detach(connection: Connection, client: Client, reason: str) -> list[Refusal
 
 
 def _detach_lost(connection: Connection, client: Client) -> Teardown | None:
-    ticket = Ticket()
+    hold = Hold()
     while connection.client is client:
         try:
-            if connection.lock.take(ticket) and connection.client is client:
+            if connection.lock.take(hold) and connection.client is client:
                 connection.client = NO_CLIENT
                 teardown = teardown_of(connection, client, "reload")
                 connection.ledger.closed(client, "reload")
@@ -238,8 +240,8 @@ def _detach_lost(connection: Connection, client: Client) -> Teardown | None:
                 connection.move(ConnectionState.EMPTY)
                 return teardown
         finally:
-            connection.release(ticket)
-        ticket = Ticket()
+            connection.release(hold)
+        hold = Hold()
         connection.lock.wait(None, connection.reports.checklist)
     return None
 
@@ -247,12 +249,12 @@ def _detach_lost(connection: Connection, client: Client) -> Teardown | None:
 def _poll_before_deciding(client: Client) -> None:
     """Serve what has arrived: a report that was not polled counts as in flight."""
     for _ in range(3):
-        ticket = Ticket()
+        hold = Hold()
         try:
-            if not client.poll_lock.take(ticket):
+            if not client.poll_lock.take(hold):
                 return
             if client.native is None or not (client.arrived or len(client.native)):
                 return
             client.serve(0.0)
         finally:
-            client.stop_polling(ticket)
+            client.stop_polling(hold)

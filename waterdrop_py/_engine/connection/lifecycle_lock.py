@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Claim, Ticket
+from waterdrop_py._engine.concurrency.locks import OwnedLock
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.errors import DeliveryTimeoutError, ReentrantCallError
 
@@ -16,8 +16,8 @@ _RECHECK: Final = 0.5
 """Seconds of one wait: an exception may keep the holder from waking this thread."""
 
 
-class LifecycleLock(Claim):
-    """A `Claim` that a thread can wait for, and leave jobs to.
+class LifecycleLock(OwnedLock):
+    """A `OwnedLock` that a thread can wait for, and leave jobs to.
 
     `Connection.release` releases it. A thread never waits for itself: see `wait`.
     """
@@ -28,23 +28,6 @@ class LifecycleLock(Claim):
         super().__init__()
         self._wakeups: list[Wakeup] = []
         self._deferred: list[Callable[[], None]] = []
-
-    @property
-    def held_here(self) -> bool:
-        """Whether the calling thread holds it, further down its own stack."""
-        return self.mine and not self.heal()
-
-    def take_or_heal(self, ticket: Ticket) -> bool:
-        """Take it, also where an exception kept its holder from releasing it."""
-        return self.take(ticket) or (self.heal() and self.take(ticket))
-
-    def release(self, ticket: Ticket) -> bool:
-        """Release it and wake the waiting threads; False if `ticket` does not hold
-        it."""
-        if not super().release(ticket):
-            return False
-        self.wake()
-        return True
 
     def wake(self) -> None:
         """Wake the threads that wait; each tries again."""
@@ -92,7 +75,7 @@ class LifecycleLock(Claim):
         wakeup = Wakeup()
         try:
             self._wakeups.append(wakeup)
-            if self.taken and not wakeup.wait(wait):
-                self.heal()
+            if self.locked:
+                wakeup.wait(wait)
         finally:
             self._wakeups.remove(wakeup)

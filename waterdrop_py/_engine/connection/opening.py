@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.kafka_errors import produce_error, refusal_of
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection import discovery
 from waterdrop_py._engine.connection.connection import NO_CLIENT
@@ -62,14 +62,14 @@ def open_client(connection: Connection, deadline: float | None) -> Client:
                 return client
             continue
         connection.refuse_closed()
-        ticket = Ticket()
+        hold = Hold()
         try:
-            if connection.lock.take(ticket):
+            if connection.lock.take(hold):
                 if connection.state is ConnectionState.EMPTY:
                     return _open(connection, deadline)
                 continue
         finally:
-            connection.release(ticket)
+            connection.release(hold)
         connection.lock.wait(deadline, connection.reports.checklist)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Claim, Ticket
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.disconnecting import discard
 from waterdrop_py._settings.librdkafka import SERVERS
@@ -72,14 +72,14 @@ class Recovery:
         self._by_reports = by_reports
         self._replaced: Client | None = None
         self._attempts = 0
-        self._claim = Claim()
+        self._claim = OwnedLock()
         connection.hooks.decide_final_by(self.is_final)
         connection.hooks.on_reset(self._reset)
 
     def _reset(self) -> None:
         """Be as if just made: this is a forked child."""
         self._attempts = 0
-        self._claim = Claim()
+        self._claim = OwnedLock()
 
     def succeeded(self) -> None:
         """A replacement has helped: count the attempts anew."""
@@ -108,16 +108,16 @@ class Recovery:
         """
         connection = self._connection
         while connection.client is client:
-            ticket = Ticket()
+            hold = Hold()
             try:
-                if self._claim.take(ticket):
+                if self._claim.take(hold):
                     return connection.client is not client or self._replace(
                         client, error, kind
                     )
-                if self._claim.mine or client.poll_lock.held_here:
+                if self._claim.held_here or client.poll_lock.held_here:
                     return False
             finally:
-                self._claim.release(ticket)
+                self._claim.release(hold)
             sleep(_TICK)
         return True
 

@@ -13,8 +13,11 @@ from confluent_kafka import KafkaException
 from waterdrop_py._engine.client.foreign import identities_of
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Ticket
-from waterdrop_py._engine.concurrency.signals import from_signal_handler
+from waterdrop_py._engine.concurrency.locks import Hold
+from waterdrop_py._engine.concurrency.signals import (
+    from_signal_handler,
+    no_signal_at_entry,
+)
 from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.process.reaper import RELIEF
@@ -49,9 +52,9 @@ warnings.filterwarnings(
 
 def destroy_unready(client: Client) -> None:
     """Destroy a client that could not be made ready, here and now."""
-    ticket = Ticket()
+    hold = Hold()
     try:
-        while not client.poll_lock.take(ticket):  # the poller has it
+        while not client.poll_lock.take(hold):  # the poller has it
             sleep(INSIDE)
         with suppress(SystemError, KafkaException):
             # confluent-kafka warns that there was nothing to abort, which raises a
@@ -59,17 +62,18 @@ def destroy_unready(client: Client) -> None:
             # again. The client is destroyed by then.
             _destroy(client)
     finally:
-        _drop(client, ticket)
+        _drop(client, hold)
 
 
-def _drop(client: Client, ticket: Ticket) -> None:
+@no_signal_at_entry
+def _drop(client: Client, hold: Hold) -> None:
     """Forget the native client, then release the poll lock: no thread polls or counts
     a destroyed one."""
     try:
         client.drop_native()
         client.drain()
     finally:
-        client.stop_polling(ticket)
+        client.stop_polling(hold)
 
 
 def _destroy(client: Client) -> None:
@@ -160,9 +164,6 @@ class Teardown:
         if workers.waiting():
             workers.start_if_needed()
             return
-        # The poller frees the poll locks of the clients that it knows. It may not know
-        # this one (test_an_interrupted_poll_holds_no_close_up).
-        self.client.poll_lock.heal()
         self.begin()
 
     def _submit(self) -> None:
@@ -175,11 +176,11 @@ class Teardown:
         aborts the process (test_close_waits_for_a_native_call,
         test_a_close_waits_for_a_metadata_request).
         """
-        ticket = Ticket()
+        hold = Hold()
         client = self.client
         while client.borrows or (client.pins and self.reason == "reload"):
             sleep(INSIDE)
-        if not client.poll_lock.take(ticket):
+        if not client.poll_lock.take(hold):
             client.when_not_polled(self._submit)
             return
         error: Exception | None = None
@@ -200,7 +201,7 @@ class Teardown:
             if native is not None and native.fatal():
                 client.note_fatal(native)
         finally:
-            _drop(client, ticket)
+            _drop(client, hold)
         self.finish(error)
         self._runtime.leak_check.closed(self._emitter, identities)
 

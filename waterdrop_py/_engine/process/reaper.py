@@ -8,7 +8,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, Final, Protocol
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Claim, Ticket
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.threads import OnDemandThread
 from waterdrop_py._engine.concurrency.wakeup import Inbox
 
@@ -101,7 +101,7 @@ class Reaper:
         self._check = check
         self._inbox: Inbox[Reapable | None] = Inbox()
         self._schedule = Schedule()
-        self._running = Claim()
+        self._running = OwnedLock()
         self._post = OnDemandThread("reaper", self._run)
         self._ending = False
         clock.on_jump(self.wake)
@@ -109,7 +109,7 @@ class Reaper:
     def reschedule(self, connection: Reapable) -> None:
         """The deadline of `connection` has changed: take it over, on the thread."""
         self._inbox.put(connection)
-        if not self._running.taken:
+        if not self._running.locked:
             self._post.ensure_started()
 
     def wake(self) -> None:
@@ -126,12 +126,12 @@ class Reaper:
         self._inbox.put(None)
 
     def _run(self) -> None:
-        while self._running.take(ticket := Ticket()):
+        while self._running.take(hold := Hold()):
             try:
                 while self._step():
                     pass
             finally:
-                self._running.release(ticket)
+                self._running.release(hold)
             if not self._inbox:
                 return
 

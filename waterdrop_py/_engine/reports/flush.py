@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.poll_lock import SLICE
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +53,9 @@ def wait_until(
 
 
 def _push(client: Client) -> None:
-    ticket = Ticket()
+    hold = Hold()
     try:
-        if client.poll_lock.take(ticket) and client.native is not None:
+        if client.poll_lock.take(hold) and client.native is not None:
             client.serve_with(client.native.flush, PUSH)
     finally:
-        client.stop_polling(ticket)
+        client.stop_polling(hold)

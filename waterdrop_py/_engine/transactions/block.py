@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.transactions.consumed import Consumed
 from waterdrop_py.errors import ProduceError, WaterdropError
 
@@ -50,19 +50,19 @@ class Transaction:
         "consumed",
         "deadline",
         "failure",
+        "hold",
         "last",
         "manager",
         "open",
         "owner",
         "started",
-        "ticket",
     )
 
     def __init__(self, manager: Manager, deadline: float, *, last: bool) -> None:
         self.manager = manager
         self.deadline = deadline
         self.last = last
-        self.ticket = Ticket()
+        self.hold = Hold()
         self.client: Client | None = None
         self.owner = threading.current_thread().name
         self.started = clock.now()

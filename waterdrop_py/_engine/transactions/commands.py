@@ -11,7 +11,7 @@ from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.fatal import refusal_error
 from waterdrop_py._engine.client.kafka_errors import code_name, refusal_of
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Ticket
+from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py.errors import ProduceError, ReentrantCallError
 
@@ -105,10 +105,10 @@ def _in_slices(
     and one thread at a time may do that."""
     give_up = min(deadline, clock.system_now() + ATTEMPT)
     while True:
-        ticket = Ticket()
+        hold = Hold()
         try:
             client.borrows.append(None)
-            _take_poll_lock(client, ticket, give_up)
+            _take_poll_lock(client, hold, give_up)
             client.opened_native()  # raises if the client was closed meanwhile
             try:
                 left = give_up - clock.system_now()
@@ -122,12 +122,14 @@ def _in_slices(
             finally:
                 client.touch()
         finally:
-            client.borrows.pop()
-            client.stop_polling(ticket)
+            try:
+                client.borrows.pop()
+            finally:
+                client.stop_polling(hold)
 
 
-def _take_poll_lock(client: Client, ticket: Ticket, give_up: float) -> None:
-    while not client.poll_lock.take(ticket):
+def _take_poll_lock(client: Client, hold: Hold, give_up: float) -> None:
+    while not client.poll_lock.take(hold):
         if client.poll_lock.held_here:
             raise ReentrantCallError(
                 "a transaction's command was given inside a callback of its client"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client.borrow_marks import ends_step
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Claim, Ticket
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
+from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py._engine.connection.disconnecting import discard
@@ -75,7 +76,7 @@ class Transactions:
         self._max_wait = config.max_wait_timeout / 1000
         self._commands = Commands(config, emitter)
         self._end = TransactionEnd(config, emitter, recovery, self._commands)
-        self._lock = Claim()
+        self._lock = OwnedLock()
         self._wakeups: list[Wakeup] = []
         self._running: Transaction | None = None
         self._waiting_jobs: list[Callable[[], None]] = []
@@ -119,14 +120,14 @@ class Transactions:
         return Block(self, deadline, last=last)
 
     def _locked_by_this_thread(self) -> bool:
-        return self._lock.mine
+        return self._lock.held_here
 
     def reset(self) -> None:
         """Start afresh in a forked child, which is in no transaction."""
         if self._running is not None:
             self._running.open = False
         self._shut = False
-        self._lock = Claim()
+        self._lock = OwnedLock()
         self._wakeups = []
         self._running = None
         self._waiting_jobs = []
@@ -145,7 +146,7 @@ class Transactions:
                 "which holds up the reports that it would wait for"
             )
         until = min(transaction.deadline, clock.system_now() + self._max_wait)
-        self._acquire(transaction.ticket, until)
+        self._acquire(transaction.hold, until)
         self._refuse_closed(transaction)  # closed while this one waited
         try:
             client = self._ready(transaction, until)
@@ -212,9 +213,9 @@ class Transactions:
                 return client
             self._running = None
 
-    def _acquire(self, ticket: Ticket, deadline: float) -> None:
-        while not self._lock.take(ticket):
-            if self._lock.mine:
+    def _acquire(self, hold: Hold, deadline: float) -> None:
+        while not self._lock.take(hold):
+            if self._lock.held_here:
                 raise ReentrantCallError(
                     "this thread is inside a transaction that the running context "
                     "(an asyncio task, or a signal handler) does not belong to"
@@ -227,7 +228,7 @@ class Transactions:
             wakeup = Wakeup()
             self._wakeups.append(wakeup)
             try:
-                if self._lock.taken:
+                if self._lock.locked:
                     wakeup.wait(min(left, _RECHECK))
             finally:
                 self._wakeups.remove(wakeup)
@@ -246,7 +247,7 @@ class Transactions:
         transaction.open = False
         if self._running is transaction:
             self._running = None
-        self._release_lock(transaction.ticket)
+        self._release_lock(transaction.hold)
         self._connection.reschedule()
 
     def after_transaction(self, job: Callable[[], None]) -> None:
@@ -256,16 +257,21 @@ class Transactions:
         looks for jobs. One of the two sees the other.
         """
         self._waiting_jobs.append(job)
-        ticket = Ticket()
+        hold = Hold()
         try:
-            self._lock.take(ticket)
+            self._lock.take(hold)
         finally:
-            self._release_lock(ticket)
+            self._release_lock(hold)
 
     @ends_step
-    def _release_lock(self, ticket: Ticket) -> None:
+    @no_signal_at_entry
+    def _release_lock(self, hold: Hold) -> None:
         """Release the lock, wake the threads that wait for it, and start the jobs."""
-        if not self._lock.release(ticket):
+        try:
+            released = self._lock.release(hold)
+        finally:
+            pass
+        if not released:
             return
         for wakeup in tuple(self._wakeups):
             wakeup()
@@ -282,16 +288,16 @@ class Transactions:
         Blocks until `deadline` at most.
         """
         self._shut = True
-        ticket = Ticket()
+        hold = Hold()
         try:
-            self._acquire(ticket, deadline)
+            self._acquire(hold, deadline)
         except DeliveryTimeoutError:
             return
         except BaseException:
             self._shut = False  # the close was interrupted
             raise
         finally:
-            self._release_lock(ticket)
+            self._release_lock(hold)
 
     def end(self, transaction: Transaction, error: BaseException | None) -> bool:
         """Commit, or abort; whether `error` is swallowed. See `TransactionEnd`."""
