@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tests.doubles import Bench
 from waterdrop_py import Config
+from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.factory import Factory
 from waterdrop_py._engine.connection.connection import Connection
 from waterdrop_py._engine.connection.idle_policy import IdlePolicy
@@ -22,7 +23,6 @@ from waterdrop_py.monitor import Monitor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.process.runtime import Runtime
     from waterdrop_py.delivery import DeliveryHandle
 
@@ -46,8 +46,9 @@ class StillRuntime:
         """No registry."""
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Keep it for `run_jobs`, or run it at once."""
-        if self.prompt:
+        """Keep it for `run_jobs`, or run it at once; what has arrived is settled at
+        once."""
+        if self.prompt or isinstance(getattr(job, "__self__", None), Client):
             job()
         else:
             self.jobs.append(job)
@@ -55,6 +56,10 @@ class StillRuntime:
     def do(self, job: Callable[[], None]) -> None:
         """What the poller would do, at once."""
         job()
+
+    def waiting(self) -> bool:
+        """Whether a job has not begun."""
+        return bool(self.jobs)
 
     def start_if_needed(self) -> None:
         """No threads."""

@@ -201,7 +201,7 @@ class Components:
         teardown = disconnect(connection, "requested").teardown
         if teardown is None:
             return False
-        if not client.poll_lock.held_here:
+        if not client.served_here:
             teardown.wait(self.config.close_timeout / 1000)
         return True
 

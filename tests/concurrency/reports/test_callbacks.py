@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
 from collections import deque
+from threading import current_thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.concurrency.support import connection_of, named
-from tests.doubles import BOUND, Park, Run, eventually
-from waterdrop_py._engine.concurrency.locks import Hold
-from waterdrop_py._engine.connection.connection import NO_CLIENT
+from tests.doubles import BOUND, Park, eventually
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.process import poller
 from waterdrop_py._engine.process.runtime import RUNTIME
@@ -120,7 +121,9 @@ def test_send_in_a_callback_with_a_full_queue(bench: Bench, make: Make) -> None:
     assert done == [handles[1]]
 
 
-def test_second_poller_takes_over(bench: Bench, make: Make) -> None:
+def test_a_callback_that_takes_long_delays_no_other_producer(
+    bench: Bench, make: Make
+) -> None:
     """A subscriber that sleeps delays its own reports, and no other producer's."""
     slow, other = make(), None
     events = make.events
@@ -140,37 +143,7 @@ def test_second_poller_takes_over(bench: Bench, make: Make) -> None:
     stuck.result(5)
     again = slow.produce_async("t", b"z")
     again.add_done_callback(heard.append)
-    eventually(lambda: len(heard) == 4, "the slow one's reports, by the new leader")
-
-
-def test_the_deputy_wakes_for_a_slow_callback(
-    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It dozes while no client is served, and then watches the one that is."""
-    monkeypatch.setattr(poller, "LINGER", 60.0)
-    slow, other = make(), make.quiet()
-    slow.produce_async("t", b"first").add_done_callback(lambda _: None)
-    eventually(lambda: RUNTIME.poller._dozing, "a deputy that dozes")  # noqa: SLF001
-    park = Park()
-    slow.monitor.subscribe("message.acknowledged", lambda _: park())
-    stuck = slow.produce_async("t", b"x")
-    park.entered()
-    heard: list[DeliveryHandle] = []
-    other.produce_async("t", b"y").add_done_callback(heard.append)
-    eventually(lambda: heard, "the other producer's report")
-    assert not stuck.done()  # no other call has ended meanwhile
-    park.go()
-
-
-def test_no_deputy_dozes_while_a_client_is_served(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The leader began too early to see that the deputy dozes, and does not wake it."""
-    monkeypatch.setattr(poller, "LINGER", 60.0)
-    ours, lead = poller.Poller(lambda _: None), Hold()
-    assert ours._lead.take(lead)  # noqa: SLF001
-    ours._serving.append(poller._Serving(NO_CLIENT, 0.0, lead))  # noqa: SLF001
-    Run(ours._doze).result()  # noqa: SLF001
+    eventually(lambda: len(heard) == 4, "the slow one's reports")
 
 
 def quiet_life(make: Make, monkeypatch: pytest.MonkeyPatch) -> Client:
@@ -281,31 +254,53 @@ def test_raising_callbacks_change_nothing(bench: Bench, make: Make) -> None:
     assert producer.stats().acknowledged == 1
 
 
-def test_interrupt_inside_the_report_callback(bench: Bench, make: Make) -> None:
-    """A Ctrl-C while subscribers hear of a report leaves the message its outcome.
-
-    librdkafka hands a report over once. The signal's exception comes out of the verb;
-    those who have not heard of the report yet still do, and the outcome is there.
-    (That the report is not lost is test_no_report_is_lost_to_a_raising_handler.)
-    """
+def test_a_ctrl_c_while_subscribers_hear_of_a_report(bench: Bench, make: Make) -> None:
+    """It ends the wait of the main thread, and nothing else: a worker runs them."""
     producer = make()
-    interrupts: list[BaseException] = [KeyboardInterrupt()]
-    heard: list[str] = []
+    heard: list[tuple[str, str]] = []
 
     def interrupt(_: object) -> None:
-        heard.append("first")
-        if interrupts:
-            raise interrupts.pop()
+        _thread.interrupt_main()
+        heard.append(("first", current_thread().name))
 
     producer.monitor.subscribe("message.acknowledged", interrupt)
-    producer.monitor.subscribe("message.acknowledged", lambda _: heard.append("next"))
+    producer.monitor.subscribe(
+        "message.acknowledged",
+        lambda _: heard.append(("next", current_thread().name)),
+    )
     with pytest.raises(KeyboardInterrupt):
         producer.produce_sync("t", b"x")
-    assert not interrupts
     eventually(lambda: producer.stats().acknowledged == 1)
-    assert heard == ["first", "next"]
-    assert producer.stats().in_flight == 0
-    assert producer.disconnect()
+    assert [name for name, _ in heard] == ["first", "next"]
+    assert all(thread.startswith("waterdrop-") for _, thread in heard)
+    eventually(producer.disconnect)
+
+
+def test_a_report_that_comes_as_the_worker_ends(bench: Bench, make: Make) -> None:
+    """The worker has settled what there was, and another report arrives before it
+    releases the lock: the poll's thread leaves it to the worker, which looks again."""
+    producer = make.quiet()
+    bench.auto = False
+    handles = [producer.produce_async("t", b"x") for _ in range(2)]
+    client = connection_of(producer).client
+    heard: list[DeliveryHandle] = []
+    for handle in handles:
+        handle.add_done_callback(heard.append)
+    late = [None]
+
+    class Lock(OwnedLock):
+        """Before whose release by the worker the second report arrives."""
+
+        def release(self, hold: Hold) -> bool:
+            if heard and late:
+                late.clear()
+                bench.client.ack()
+                eventually(lambda: client.arrived, "the second report")
+            return super().release(hold)
+
+    client.settle_lock = Lock()
+    bench.client.ack(1)
+    eventually(lambda: heard == handles, "the second report's callback")
 
 
 def test_a_deferred_message_is_not_waited_for_as_it_is_sent(

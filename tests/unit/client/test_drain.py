@@ -146,7 +146,7 @@ def test_an_interrupted_drain_is_continued_by_the_next(
     producer.connection.refresh()
     for handle in handles:
         handle.add_done_callback(heard.append)
-    notify, left = watchers.notify, [Limit(), Limit()]
+    notify, left = watchers.notify, [KeyboardInterrupt(), KeyboardInterrupt()]
 
     def interrupted(client: Client, handle: DeliveryHandle) -> None:
         if left:
@@ -157,7 +157,7 @@ def test_an_interrupted_drain_is_continued_by_the_next(
         "waterdrop_py._engine.reports.handler.watchers.notify", interrupted
     )
     for _ in range(2):
-        with pytest.raises(Limit):
+        with pytest.raises(KeyboardInterrupt):
             client.serve(0.0)
     assert heard == []
     client.serve(0.0)
@@ -352,6 +352,6 @@ def test_a_forked_child_runs_nothing_of_its_parents(producer: Still) -> None:
     assert client.arrived
     native = client.native
     _leak(client)
-    client.drain()
+    client.settle()
     assert getattr(handle.exception(0), "code", "") == "forked"
     native.close()

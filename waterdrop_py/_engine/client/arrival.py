@@ -1,4 +1,4 @@
-"""Callbacks for librdkafka that only store what they get, for `Client.drain`."""
+"""Callbacks for librdkafka that only store what they get, for `Settling` to settle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Arrival:
-    """A callback with one argument, which it stores for `Client.drain`.
+    """A callback with one argument, which it stores for `Settling` to settle.
 
     As with `PendingMessage.__call__`, no signal handler runs in here.
     """
@@ -36,7 +36,7 @@ class Arrival:
 
 
 class ArrivingLines:
-    """A logger that stores librdkafka's lines for `Client.drain`."""
+    """A logger that stores librdkafka's lines for `Settling` to settle."""
 
     __slots__ = ("_arrived", "_log")
 

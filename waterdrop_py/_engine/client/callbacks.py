@@ -1,6 +1,6 @@
 """A client's callbacks other than reports: errors, log lines, statistics, throttling.
 
-librdkafka calls objects that only store (`arrival.py`). `Client.drain` calls what is
+librdkafka calls objects that only store (`arrival.py`). `Settling` calls what is
 here, after the native call. The user's callbacks run beside the library's, and what
 they raise is contained.
 """

@@ -1,4 +1,4 @@
-"""`Client`: one librdkafka client, how it is polled, and how reports are settled."""
+"""`Client`: one librdkafka client, and how it is polled."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.borrow_marks import ends_step
-from waterdrop_py._engine.client.counters import MessageCounters
 from waterdrop_py._engine.client.fatal import Fatal
 from waterdrop_py._engine.client.foreign import has_answered
 from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py._engine.client.kafka_errors import code_name
-from waterdrop_py._engine.client.metadata_asking import MetadataAsking
 from waterdrop_py._engine.client.pins import Pins
-from waterdrop_py._engine.client.poll_lock import PollLock
+from waterdrop_py._engine.client.settling import Settling
 from waterdrop_py._engine.client.transaction_state import TransactionState
-from waterdrop_py._engine.concurrency import clock, signals
+from waterdrop_py._engine.concurrency import background, clock, signals
 from waterdrop_py._engine.concurrency.call_marks import poller
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py.errors import ProduceError
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from waterdrop_py.typing import KafkaClient
 
 
-class Client(MessageCounters):
+class Client(Settling):
     """What is known of one librdkafka client, and the only way to it. Without a lock.
 
     A sender appends to `borrows`, looks again whether this is still the connection's
@@ -42,77 +39,60 @@ class Client(MessageCounters):
     Attributes:
         quiet: nothing is in flight, and the poller seldom looks. The next send checks
             how long the client was idle, and has the poller serve its report.
-        unobserved: a successful report concerns its handle alone.
         deadline_noted: the reaper knows when the client falls due.
-        last_activity: seconds on the clock, written by the thread that serves reports.
         reached: a broker has answered.
-        arrived: what librdkafka has called back with, in its order, until `drain` has
-            settled it: (handle, error, message) for a report, (handle, None, None) for
-            what watches a handle that has its outcome, and (None, function, argument)
-            for any other callback.
-        announcement: how far the report in front is announced.
+        poll_calls_users_code: a poll may ask the user's token provider.
         fatal: the error that has ended the client, once it is known.
         refusals: the reasons for which a due close was refused.
         blocked: set where the client only stands for the one that a deferred message
             will get: whether the calling thread is what the message waits for.
-        between_polls: the thread that polls is between two native polls.
     """
 
     __slots__ = (
         "__weakref__",
-        "announcement",
         "answers_before",
-        "arrived",
-        "asking",
-        "between_polls",
         "blocked",
         "borrows",
         "deadline_noted",
         "fatal",
-        "last_activity",
         "native",
         "on_settled",
         "opened_at",
         "pins",
         "poll_at",
-        "poll_lock",
+        "poll_calls_users_code",
         "poll_soon",
         "produce",
-        "progress_at",
         "quiet",
         "reached",
         "refusals",
-        "reports",
         "statistics",
         "transaction",
-        "unobserved",
     )
 
     def __init__(
-        self, reports: ReportSink[Client], poll_soon: Callable[[Client], None]
+        self,
+        reports: ReportSink[Client],
+        poll_soon: Callable[[Client], None],
+        submit: Callable[[Callable[[], None]], None] = background.submit,
     ) -> None:
-        super().__init__()
+        """`poll_soon` has the poller serve a client, `submit` a worker run a job."""
+        super().__init__(reports, submit)
         self.native: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
-        self.reports = reports
-        self.arrived: deque[tuple[Any, Any, Any]] = deque()
-        self.announcement: Any = None
         self.poll_soon = poll_soon
-        self.between_polls = False
-        self.asking = MetadataAsking()
         self.transaction = TransactionState()
         self.on_settled: Callable[[], None] | None = None
         # A deque: a list frees its memory with its last mark and allocates it with the
         # next one, which is a tenth of the library's work for a message.
         self.borrows: deque[None] = deque()
-        self.poll_lock = PollLock()
         self.quiet = True
         self.reached = False
-        self.unobserved = False
         self.statistics = False
         self.deadline_noted = False
-        self.opened_at = self.last_activity = clock.now()
-        self.poll_at = self.progress_at = 0.0
+        self.opened_at = self.last_activity
+        self.poll_at = 0.0
+        self.poll_calls_users_code = False
         self.answers_before = 0
         self.fatal: Fatal | None = None
         self.refusals: set[str] = set()
@@ -126,7 +106,7 @@ class Client(MessageCounters):
             if not self.reached and not self.quiet:
                 self.reached = self.acknowledged > 0 or has_answered(self.native)
         elif self.arrived:
-            self.drain()
+            self.settle_here()
 
     def serve_with(self, native: Callable[[float], object], timeout: float) -> None:
         """`serve` by another native call than the poll."""
@@ -141,34 +121,19 @@ class Client(MessageCounters):
     def run(self, native: Callable[[float], object], timeout: float) -> None:
         """Make a native call that may call back, and settle what it has stored.
 
-        What an interrupted `drain` has left goes first, so reports keep their order.
+        What calls the user's code is settled by a worker, and perhaps later.
         """
         before = self.acknowledged + self.failed
         try:
-            if self.arrived:
-                self.drain()
-            try:
-                native(timeout)
-            except BaseException as error:
-                self.counters_uncertain = True
-                raise_interruption(error)
-                raise
-            finally:
-                if self.arrived:
-                    self.drain()
+            native(timeout)
+        except BaseException as error:
+            self.counters_uncertain = True
+            raise_interruption(error)
+            raise
         finally:
-            if self.reports.resending.waiting:
-                self._resend()
             self.note_reports(before)
-
-    def note_reports(self, before: int) -> None:
-        """Count as activity that there are more outcomes than `before`."""
-        if self.acknowledged + self.failed != before:
-            self.last_activity = clock.now()
-            self.progress_at = clock.system_now()
-            asking = self.asking
-            if self.last_activity >= asking.ask_at and asking.ask is not None:
-                asking.ask(self)
+            if self.arrived:
+                self.settle_here()
 
     def note_fatal(self, native: Any) -> None:
         """Note the fatal error; the first one that says more than `_FATAL` stays."""
@@ -177,46 +142,10 @@ class Client(MessageCounters):
             transaction = self.transaction
             self.fatal = Fatal(native, transaction.registration, transaction.age())
 
-    def _resend(self) -> None:
-        """Have messages produced again; at once where no thread starts."""
-        self.between_polls = True
-        try:
-            self.reports.resending.begin()
-        finally:
-            self.between_polls = False
-
-    @poller
-    def drain(self) -> None:
-        """Settle what has arrived, in its order.
-
-        A signal handler may raise anywhere in here, and its exception comes out at
-        once. So a report stays in front until it is settled, and the next drain, as a
-        rule the poller's, goes on with it.
-        """
-        arrived, notify = self.arrived, watchers.notify
-        while arrived:
-            front = arrived[0]
-            handle, first, second = front
-            if handle is None:
-                arrived.popleft()
-                first(second)
-            else:
-                if first is second:
-                    notify(self, handle)
-                else:
-                    self.reports.settle(self, handle, first, second)
-                # A subscriber may have forked: the child has nothing to settle.
-                if arrived and arrived[0] is front:
-                    arrived.popleft()
-
     def notify_later(self, handle: Pending) -> None:
-        """Have the poller call what watches `handle`: it was interrupted."""
+        """Have what watches `handle` called again: this call was interrupted."""
         self.arrived.append((handle, None, None))
         self.poll_soon(self)
-
-    def done_callback_raised(self, error: BaseException) -> None:
-        """Report what a user's callback of a handle raised."""
-        self.reports.callback_raised("done_callback", error)
 
     @ends_step
     @signals.no_signal_at_entry
@@ -230,7 +159,9 @@ class Client(MessageCounters):
         """Release the poll lock if `hold` has it, and have what is left served.
 
         The next waiting thread serves it, else the poller, which `again` tells
-        (`poll_soon` by default). `settled`: the caller has looked, and nothing is left.
+        (`poll_soon` by default). While something is unsettled it is the poller, and the
+        worker that settles it wakes the next waiting thread. `settled`: the caller has
+        looked, and nothing is left.
         The look at the client comes before the release: later it may be closed.
         """
         try:
@@ -241,7 +172,8 @@ class Client(MessageCounters):
             released = self.poll_lock.release(hold)
         if released:
             self.poll_lock.run_jobs()
-            if not self.poll_lock.wake_next() and not settled:
+            woken = not self.unsettled and self.poll_lock.wake_next()
+            if not woken and not settled:
                 (again or self.poll_soon)(self)
 
     def when_not_polled(self, job: Callable[[], None]) -> None:
@@ -273,7 +205,7 @@ class Client(MessageCounters):
         second look sees one of them (test_quiet_is_taken_back_when_a_send_meets_it).
         """
         if self.native is None:  # destroyed: no thread comes to it any more
-            return not self.arrived
+            return not self.unsettled
         if self.busy():
             self.quiet = False
             return False
@@ -289,7 +221,7 @@ class Client(MessageCounters):
 
     def busy(self) -> bool:
         """Whether a send is in progress, or anything is in flight or unsettled."""
-        if self.borrows or self.arrived:
+        if self.borrows or self.unsettled:
             return True
         native = self.native
         return native is not None and len(native) > 0

@@ -177,12 +177,13 @@ class Factory:
         )
         if tokens is not None:
             conf["oauth_cb"] = tokens
+            client.poll_calls_users_code = True
         for look in _BEFORE_OPEN:
             look()
         try:
             native = self._construct(conf, tokens, reports)
         finally:
-            client.drain()
+            client.settle_here()
         self._take(native, kafka, conf, client, reports)
 
     def _take(

@@ -76,7 +76,7 @@ class PendingMessage:
     def __call__(self, error: Any, native: Any) -> None:
         """Take the delivery report: librdkafka calls it, on the thread that polls.
 
-        It only stores; `Client.drain` does the rest behind the native call. No signal
+        It only stores; `Settling` does the rest behind the native call. No signal
         handler runs in here, so none can raise: not on entering
         (`no_signal_at_entry`), and not between statements that call nothing. That is
         why it says `+=`, which is one call of C: `append` would let handlers run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.poll_lock import SLICE
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import clock, threads
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.errors import ReentrantCallError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.client.watchers import Pending
 
+SETTLED: Final = 0.05
+"""Seconds to wait for a worker that settles what has arrived."""
 _RECHECK: Final = 0.5
 """Seconds after which a waiting thread looks again although it was not woken."""
 
@@ -66,42 +68,65 @@ def wait_once(
 def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bool:
     """Serve the reports of `client` until `done()` or `deadline`.
 
-    False when another thread polls it.
+    False when another thread polls it, or a worker settles what has arrived.
 
     Raises:
-        ReentrantCallError: this thread polls it, further down its stack.
+        ReentrantCallError: this thread polls it, or settles what has arrived, further
+            down its stack.
     """
     hold = Hold()
     try:
-        if not client.poll_lock.take(hold):
-            if client.poll_lock.held_here:
-                raise ReentrantCallError(
-                    "a call that waits for delivery reports was made inside a "
-                    "callback or subscriber of the same client, which holds them up"
-                )
+        if client.served_here:
+            raise ReentrantCallError(
+                "a call that waits for delivery reports was made inside a "
+                "callback or subscriber of the same client, which holds them up"
+            )
+        if client.unsettled:
+            client.settle_here()
+        if _left_to_a_worker(client) or not client.poll_lock.take(hold):
             return False
         if client.native is None:
             return False
-        while not done():
-            wait = min(SLICE, max(0.0, deadline - clock.system_now()))
-            client.serve(wait)
-            if wait <= 0 or client.native is None:
-                break
-            if client.reports.foreign and not done():
-                client.check_quiet()  # its report may never come
-        return True
+        return _poll_until(client, done, deadline)
     finally:
         client.stop_polling(hold)
 
 
+def _poll_until(client: Client, done: Callable[[], bool], deadline: float) -> bool:
+    while not done():
+        wait = min(SLICE, max(0.0, deadline - clock.system_now()))
+        client.serve(wait)
+        if client.unsettled and not done():
+            return False
+        if wait <= 0 or client.native is None:
+            break
+        if client.reports.foreign and not done():
+            client.check_quiet()  # its report may never come
+    return True
+
+
+def _left_to_a_worker(client: Client) -> bool:
+    """Whether the caller must wait for a worker: it settles what has arrived, or polls
+    what may call the user's token provider."""
+    if client.unsettled:
+        return True
+    if not client.poll_calls_users_code or threads.forbidden():
+        return False
+    client.poll_soon(client)
+    return True
+
+
 def serve_arrived(client: Client) -> None:
-    """Serve what has arrived, unless another thread does. Does not wait.
+    """Serve what has arrived, unless another thread does; waits at most SETTLED.
 
     The cause of a failed metadata request comes through `error_cb`, not with its
     exception.
     """
-    if not client.poll_lock.held_here:
-        serve_until(client, lambda: False, clock.system_now())
+    if client.served_here:
+        return
+    serve_until(client, lambda: False, clock.system_now())
+    if client.unsettled:
+        _queue_up(client, None, lambda: not client.unsettled, SETTLED)
 
 
 def wait_serving(
@@ -134,7 +159,11 @@ def _queue_up(
         watchers.add_wakeup(client, handle, wakeup)
     client.poll_lock.waiters.append(wakeup)
     try:
-        busy = client.poll_lock.locked or client.native is None
+        busy = (
+            client.poll_lock.locked
+            or client.native is None
+            or _left_to_a_worker(client)
+        )
         if busy and not done():
             wakeup.wait(min(wait, _RECHECK))
     except BaseException:

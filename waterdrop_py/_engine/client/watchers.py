@@ -68,6 +68,12 @@ def add_wakeup(client: Owner, handle: Pending, fn: Watcher) -> None:
         _late(client, handle, entry)
 
 
+def has_callbacks(handle: Pending) -> bool:
+    """Whether the user's callbacks watch it."""
+    entry = WATCHED.get(handle)
+    return entry is not None and bool(entry[1])
+
+
 def remove_wakeup(handle: Pending, fn: Watcher) -> None:
     """Remove a wake-up, and with the last one the entry of a handle that is done.
 

@@ -258,3 +258,4 @@ def _poll_before_deciding(client: Client) -> None:
             client.serve(0.0)
         finally:
             client.stop_polling(hold)
+        client.settle()

@@ -165,7 +165,7 @@ class Request:
     def _refuse_inside_a_poll(self) -> None:
         """Raise inside a callback of the client, where no thread can start: a native
         call inside the client's own poll would end the process."""
-        if self.client.poll_lock.held_here and not self.client.between_polls:
+        if self.client.served_here and not self.client.between_polls:
             raise ReentrantCallError(
                 "metadata was asked for inside a callback of the same client, and no "
                 "thread can be started any more to ask for it"

@@ -101,7 +101,7 @@ def _deliver_now(connection: Connection) -> None:
     this message too.
     """
     client, runtime = connection.client, connection.runtime
-    if client.poll_lock.held_here:
+    if client.served_here:
         return
     late = connection.late
     if late is None:
@@ -123,7 +123,9 @@ def _open(connection: Connection, deadline: float | None) -> Client:
     ledger, runtime = connection.ledger, connection.runtime
     reopened = ledger.opens > 0
     started = clock.system_now()
-    client = Client(connection.reports, runtime.poller.poll_soon)
+    client = Client(
+        connection.reports, runtime.poller.poll_soon, runtime.workers.submit
+    )
     connection.move(ConnectionState.OPENING)
     try:
         runtime.register(connection)

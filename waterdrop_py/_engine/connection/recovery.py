@@ -114,7 +114,7 @@ class Recovery:
                     return connection.client is not client or self._replace(
                         client, error, kind
                     )
-                if self._claim.held_here or client.poll_lock.held_here:
+                if self._claim.held_here or client.served_here:
                     return False
             finally:
                 self._claim.release(hold)
@@ -125,7 +125,7 @@ class Recovery:
         if self.is_final(client, error.code):
             self._connection.keep_fatal_error(client)
             return False
-        if client.poll_lock.held_here:
+        if client.served_here:
             return False
         started = clock.system_now()
         self._replaced = client

@@ -63,6 +63,7 @@ def destroy_unready(client: Client) -> None:
             _destroy(client)
     finally:
         _drop(client, hold)
+        client.settle_here()
 
 
 @no_signal_at_entry
@@ -71,7 +72,6 @@ def _drop(client: Client, hold: Hold) -> None:
     a destroyed one."""
     try:
         client.drop_native()
-        client.drain()
     finally:
         client.stop_polling(hold)
 
@@ -202,6 +202,7 @@ class Teardown:
                 client.note_fatal(native)
         finally:
             _drop(client, hold)
+        client.settle()
         self.finish(error)
         self._runtime.leak_check.closed(self._emitter, identities)
 

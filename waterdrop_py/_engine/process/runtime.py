@@ -11,7 +11,7 @@ from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py._engine.process.closes import Closes
 from waterdrop_py._engine.process.fork_guard import ForkGuard
 from waterdrop_py._engine.process.leak_check import SECONDARY, LeakCheck
-from waterdrop_py._engine.process.poller import Poller, SlowCallbackError
+from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.reaper import Reapable, Reaper
 from waterdrop_py._engine.process.workers import Workers
 from waterdrop_py.monitor import on_shared_change
@@ -90,7 +90,7 @@ class Runtime:
         self.closes = Closes(self._submit)
         self.leak_check = LeakCheck(self.closes, self._holds_clients, self._submit)
         self.workers = Workers(self._run_on_poller)
-        self.poller = Poller(self._report_slow, self._every_second, LOG.has_due)
+        self.poller = Poller(self._submit, self._every_second, LOG.has_due)
         self.reaper = Reaper(self._close, self._check)
 
     def add_part(self, part: Part) -> None:
@@ -206,12 +206,6 @@ class Runtime:
         self.workers.start_if_needed()
         closing = self.closes.check()
         return closing or self.workers.waiting()
-
-    def _report_slow(self, client: Client) -> None:
-        error = SlowCallbackError(
-            "a callback or subscriber held the thread that serves delivery reports"
-        )
-        self.workers.submit(lambda: client.reports.poller_slow(error))
 
 
 def _nothing() -> None:

@@ -62,7 +62,7 @@ def _inside(connection: Connection) -> bool:
     return (
         connection.hooks.inside()
         or connection.locked_here
-        or connection.client.poll_lock.held_here
+        or connection.client.served_here
         or in_deferred(connection)
     )
 

@@ -117,7 +117,7 @@ class Dispatch:
         Raises:
             ReentrantCallError: this thread is inside a callback of the same client.
         """
-        if self.connection.client.poll_lock.held_here:
+        if self.connection.client.served_here:
             raise ReentrantCallError(
                 "a verb that waits was called inside a callback or subscriber of the "
                 "same client, which holds up its reports; nothing was sent"

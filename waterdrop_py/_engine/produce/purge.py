@@ -27,7 +27,7 @@ def purge(connection: Connection, buffer: Buffer) -> None:
     client = connection.client
     if client is not NO_CLIENT and client.in_flight():
         borrowing.borrow(connection, _purge, None)
-        if not client.poll_lock.held_here:
+        if not client.served_here:
             # Bounded, because other threads may go on sending.
             until = clock.system_now() + GIVE_UP
             waiting.wait_serving(client, lambda: not client.in_flight(), until)

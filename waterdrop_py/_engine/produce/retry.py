@@ -90,7 +90,7 @@ class Retry:
         )
         if not self._config.wait_on_queue_full or now >= give_up:
             raise error
-        if client.poll_lock.held_here:
+        if client.served_here:
             raise ReentrantCallError(
                 "the client's queue is full, and the callback that sends holds up "
                 "the reports that would make room"
@@ -168,7 +168,7 @@ class Retry:
         error: Any = refusal_of(refused)
         lost = code_name(error) == "fatal"
         if lost:
-            if client.fatal is None and not client.poll_lock.held_here:
+            if client.fatal is None and not client.served_here:
                 # A poll reports the fatal error once, with its real code.
                 waiting.wait_serving(
                     client, lambda: client.fatal is not None, clock.system_now() + 0.2

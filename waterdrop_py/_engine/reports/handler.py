@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -259,22 +260,24 @@ class ReportHandler:
         reconcile(client, self.accounting, transactional=self.transactional)
 
     def poll_raised(self, client: Client, error: Exception) -> None:
-        """Report an error that came out of the poll; usually a fatal one."""
+        """Have an error that came out of the poll reported; usually a fatal one."""
         kafka_error = kafka_error_of(error)
         if kafka_error is not None and kafka_error.fatal():
             # It comes once, and not through `error_cb`. From now on `produce` only
             # raises `_FATAL`.
             client.note_fatal(kafka_error)
-            self.client_error(kafka_error, client)
+            told = partial(self.client_error, client=client)
+            client.arrived.append((None, told, kafka_error))
         else:
-            self.emitter.error("poller.error", error)
+            client.arrived.append((None, self.thread_raised, error))
+        client.settle_here()
 
     def poller_slow(self, error: BaseException) -> None:
         """Report that a callback of this producer delays the reports of others."""
         self.emitter.error("poller.slow", error)
 
     def thread_raised(self, error: BaseException) -> None:
-        """Report what a callback on the poller raised, beyond `Exception`."""
+        """Report what came out of a poll, or out of settling what it stored."""
         self.emitter.error("poller.error", error)
 
     def client_error(self, error: Any, client: Client | None = None) -> None:

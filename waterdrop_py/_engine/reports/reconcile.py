@@ -58,4 +58,4 @@ def _resolve_lost(
             client.transaction.lost_message()
         resolve(client, handle, None, error, accounting, given_up=False)
         client.arrived.append((handle, None, None))
-    client.drain()
+    client.settle_here()

@@ -123,7 +123,7 @@ def _inside(connection: Connection) -> bool:
     return (
         connection.hooks.inside()
         or connection.locked_here
-        or client.poll_lock.held_here
+        or client.served_here
         or borrows_here(client) > 0
     )
 
@@ -200,7 +200,7 @@ class Shutdown:
         me = get_ident()
         if teardown is not None:
             teardown.retry_if_stuck()
-            if teardown.thread == me or teardown.client.poll_lock.held_here:
+            if teardown.thread == me or teardown.client.served_here:
                 return True
         if self._report is not None:
             return False
@@ -209,7 +209,7 @@ class Shutdown:
         if client is None:
             return False
         pinned = any(pin.thread == me for pin in tuple(client.pins))
-        return client.poll_lock.held_here or pinned or borrows_here(client) > 0
+        return client.served_here or pinned or borrows_here(client) > 0
 
     def progress(self) -> DrainReport:
         """What is known so far; the whole report once the producer is closed."""

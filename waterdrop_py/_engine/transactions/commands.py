@@ -130,7 +130,7 @@ def _in_slices(
 
 def _take_poll_lock(client: Client, hold: Hold, give_up: float) -> None:
     while not client.poll_lock.take(hold):
-        if client.poll_lock.held_here:
+        if client.served_here:
             raise ReentrantCallError(
                 "a transaction's command was given inside a callback of its client"
             )

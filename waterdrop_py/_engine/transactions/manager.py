@@ -140,7 +140,7 @@ class Transactions:
         Blocks for `max_wait_timeout` at most. If it raises, the caller calls `abandon`.
         """
         self._refuse_closed(transaction)
-        if self._connection.client.poll_lock.held_here or self._connection.locked_here:
+        if self._connection.client.served_here or self._connection.locked_here:
             raise ReentrantCallError(
                 "a transaction cannot begin inside a callback of its own client, "
                 "which holds up the reports that it would wait for"

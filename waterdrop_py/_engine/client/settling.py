@@ -1,0 +1,201 @@
+"""How what librdkafka called back with is settled: outcomes, wake-ups, users' code."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client.counters import MessageCounters
+from waterdrop_py._engine.client.metadata_asking import MetadataAsking
+from waterdrop_py._engine.client.poll_lock import PollLock
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.client.report_sink import ReportSink
+
+    Arrived: TypeAlias = tuple[Any, Any, Any]
+
+
+class Settling(MessageCounters):
+    """Settles what has arrived, in its order, one thread at a time. Without a lock.
+
+    A native call only stores. The thread that made it settles what calls no code of
+    the user's, wake-ups of waiting threads included. A worker settles the rest. So
+    user code holds up neither the poll nor the caller of a verb, and no signal handler
+    interrupts it.
+
+    A native call adds to `arrived`, and its thread then looks whether `settle_lock` is
+    held. Whoever holds that lock releases it, and then looks at `arrived`. One of the
+    two sees the other (test_a_report_that_comes_as_the_worker_ends).
+
+    Attributes:
+        arrived: what librdkafka has called back with, in its order, until it is
+            settled: (handle, error, message) for a report, (handle, None, None) for
+            what watches a handle that has its outcome, and (None, function, argument)
+            for any other callback.
+        settling: the entry that is being settled, if one is.
+        announcement: how far the report in front is announced.
+        unobserved: a successful report concerns its handle alone.
+        last_activity: seconds on the clock, written by the thread that settles.
+        between_polls: this thread serves the client, and no native call is below it.
+    """
+
+    __slots__ = (
+        "_seen",
+        "_submit",
+        "announcement",
+        "arrived",
+        "asking",
+        "between_polls",
+        "last_activity",
+        "poll_lock",
+        "progress_at",
+        "reports",
+        "settle_lock",
+        "settling",
+        "unobserved",
+    )
+
+    def __init__(
+        self, reports: ReportSink[Any], submit: Callable[[Callable[[], None]], None]
+    ) -> None:
+        super().__init__()
+        self.reports = reports
+        self._submit = submit
+        self.arrived: deque[Arrived] = deque()
+        self.settling: Arrived | None = None
+        self._seen: tuple[Arrived | None, float] = (None, inf)
+        self.settle_lock = OwnedLock()
+        self.poll_lock = PollLock()
+        self.announcement: Any = None
+        self.asking = MetadataAsking()
+        self.between_polls = False
+        self.unobserved = False
+        self.last_activity = clock.now()
+        self.progress_at = 0.0
+
+    @property
+    def served_here(self) -> bool:
+        """Whether the calling thread polls this client, or settles what has arrived,
+        further down its stack."""
+        return self.poll_lock.held_here or self.settle_lock.held_here
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something that has arrived is not settled yet."""
+        return bool(self.arrived) or self.settling is not None
+
+    def is_held_up(self, now: float, longer: float) -> bool:
+        """Whether one entry has been settled for more than `longer` seconds.
+
+        True once for each. `now` is on the real clock. Without a clock for each report:
+        the poller asks, and compares with what it has seen before.
+        """
+        entry, since = self._seen
+        if self.settling is None or self.settling is not entry:
+            self._seen = (self.settling, now)
+            return False
+        if now - since <= longer:
+            return False
+        self._seen = (entry, inf)
+        return True
+
+    def settle_here(self) -> None:
+        """Settle what calls no code of the user's; a worker settles the rest."""
+        hold = Hold()
+        try:
+            if self.settle_lock.take(hold):
+                self._settle(users_code=False)
+        finally:
+            self.settle_lock.release(hold)
+        if self.arrived and not self.settle_lock.locked:
+            self._submit(self.settle)
+
+    def settle(self) -> None:
+        """Settle everything, the user's code included. A worker's job."""
+        while self.arrived:
+            hold = Hold()
+            try:
+                if not self.settle_lock.take(hold):
+                    return
+                self._settle(users_code=True)
+            except BaseException as error:
+                if from_signal_handler(error):  # where no worker can start
+                    raise
+                self.reports.thread_raised(error)
+                return
+            finally:
+                self.settle_lock.release(hold)
+        self.poll_lock.wake_next()
+
+    def _settle(self, *, users_code: bool) -> None:
+        """Settle what has arrived; without `users_code`, as far as none is called.
+
+        A signal handler may raise anywhere in here, and its exception comes out at
+        once. So a report stays in front until it is settled, and the next call
+        continues with it.
+        """
+        arrived, before = self.arrived, self.acknowledged + self.failed
+        try:
+            while arrived:
+                front = arrived[0]
+                if not (users_code or self._concerns_waiters_alone(front)):
+                    break
+                self.settling = front
+                handle, first, second = front
+                if handle is None:
+                    arrived.popleft()
+                    first(second)
+                    continue
+                if first is second:
+                    watchers.notify(self, handle)
+                else:
+                    self.reports.settle(self, handle, first, second)
+                # A subscriber may have forked: the child has nothing to settle.
+                if arrived and arrived[0] is front:
+                    arrived.popleft()
+        finally:
+            self.settling = None
+            self.note_reports(before)
+            if self.reports.resending.waiting:
+                self._resend()
+
+    def _concerns_waiters_alone(self, entry: Arrived) -> bool:
+        handle, error, _ = entry
+        return (
+            handle is not None
+            and error is None
+            and self.unobserved
+            and not watchers.has_callbacks(handle)
+        )
+
+    def note_reports(self, before: int) -> None:
+        """Count as activity that there are more outcomes than `before`."""
+        if self.acknowledged + self.failed != before:
+            self.last_activity = clock.now()
+            self.progress_at = clock.system_now()
+            asking = self.asking
+            if self.last_activity >= asking.ask_at and asking.ask is not None:
+                asking.ask(self)
+
+    def _resend(self) -> None:
+        """Have messages produced again; at once where no thread starts."""
+        self.between_polls = True
+        try:
+            self.reports.resending.begin()
+        finally:
+            self.between_polls = False
+
+    def notify_later(self, handle: watchers.Pending) -> None:
+        """Have what watches `handle` called again: this call was interrupted."""
+        raise NotImplementedError
+
+    def done_callback_raised(self, error: BaseException) -> None:
+        """Report what a user's callback of a handle raised."""
+        self.reports.callback_raised("done_callback", error)
