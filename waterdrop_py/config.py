@@ -24,10 +24,10 @@ from waterdrop_py._settings.option_types import (
     duration,
     error_names,
     flag,
-    function,
     labels,
     optional_count,
     optional_duration,
+    optional_function,
     optional_text,
     positional,
     properties,
@@ -125,7 +125,7 @@ class Config(OptionTable):
     wait_timeout_on_queue_full: Duration = duration(10_000)
     instrument_on_wait_queue_full: Flag = flag(True)
     close_timeout: Duration = duration(30_000)
-    oauth_token_provider: _OptionalProvider = function(None, contract="f(config)")
+    oauth_token_provider: _OptionalProvider = optional_function(contract="f(config)")
     wait_backoff_on_transaction_command: Duration = duration(500)
     max_attempts_on_transaction_command: Count = count(5, minimum=1, unit="attempts")
     reload_on_transaction_fatal_error: Flag = flag(True)
@@ -141,7 +141,7 @@ class Config(OptionTable):
     deliver: Flag = flag(True)
     middleware: Steps = steps()
     tags: Labels = labels()
-    client_factory: _OptionalFactory = function(None, contract="f(dict)")
+    client_factory: _OptionalFactory = optional_function(contract="f(dict)")
 
     def _built(self) -> None:
         warn_about(

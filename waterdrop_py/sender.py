@@ -12,8 +12,12 @@ from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.produce import hot_path, purge
 from waterdrop_py._engine.produce.validation import as_message
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.foreign_names import PRODUCER, Answering, answering
-from waterdrop_py._settings.keywords import implemented_by
+from waterdrop_py._settings.foreign_names import (
+    PRODUCER,
+    Answering,
+    answering,
+    implemented_by,
+)
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 
@@ -37,11 +41,8 @@ class Sender(metaclass=Answering, answers=PRODUCER):
     def __setattr__(self, name: str, value: object) -> None:
         # The instance has a `__dict__` so that tests can patch its methods.
         if not hasattr(type(self), name):
-            raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r} to set",
-                name=name,
-                obj=self,
-            )
+            text = f"{type(self).__name__!r} object has no attribute {name!r} to set"
+            raise AttributeError(text, name=name, obj=self)
         object.__setattr__(self, name, value)
 
     def __reduce__(self) -> NoReturn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABCMeta
-from functools import wraps
+from functools import update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Answering(ABCMeta):
         ]
 
 
-def refuse(function: Callable[..., Any], *given: Any, **named: Any) -> NoReturn:
+def refuse(function: Callable[..., Any], /, *given: Any, **named: Any) -> NoReturn:
     """Raise the `TypeError` of a call whose arguments do not fit `function`."""
     parameters = inspect.signature(function).parameters
     verb = f"{function.__name__}()"
@@ -168,6 +168,9 @@ def refuse(function: Callable[..., Any], *given: Any, **named: Any) -> NoReturn:
     positional = [
         each.name for each in parameters.values() if each.kind is not each.KEYWORD_ONLY
     ]
+    for name in positional[: len(given)]:
+        if name in named:
+            raise TypeError(f"{verb} got multiple values for argument {name!r}")
     for name, parameter in parameters.items():
         place = positional.index(name) if name in positional else len(given)
         required = parameter.default is parameter.empty and name not in named
@@ -204,3 +207,18 @@ def answering(function: _F) -> _F:
         refuse(function, *given, **named)
 
     return verb  # type: ignore[return-value]
+
+
+def implemented_by(fast: Callable[..., Any]) -> Callable[[_F], _F]:
+    """Run `fast` in place of the decorated function, which shows what callers see.
+
+    For the one verb whose every call counts, because `answering` doubles the calls.
+    `fast` collects what does not fit in `*extra` and `**wrong`, and calls `refuse`.
+    """
+
+    def decorate(function: _F) -> _F:
+        update_wrapper(fast, function)
+        fast.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        return fast  # type: ignore[return-value]
+
+    return decorate

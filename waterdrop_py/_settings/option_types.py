@@ -13,18 +13,18 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from pydantic_core import PydanticCustomError
-from pydantic_core import core_schema as schemas
-
 from waterdrop_py._settings.durations import connection_milliseconds, milliseconds
 from waterdrop_py._settings.plain import plain, whole
 from waterdrop_py._settings.properties import Properties, copied
 from waterdrop_py._settings.redact import kind, shown
 from waterdrop_py._settings.rejected import RefusedError
+from waterdrop_py.errors import ConfigurationInvalidError
 
 Given_contra = TypeVar("Given_contra", contravariant=True)
 Kept_co = TypeVar("Kept_co", covariant=True)
 FromText: TypeAlias = Callable[[str], object]
+Check: TypeAlias = Callable[[Any], object]
+"""Converts what the user gave to what is kept; raises `RefusedError`."""
 REQUIRED: Any = object()
 
 
@@ -36,16 +36,10 @@ class Option(Generic[Given_contra, Kept_co]):
     """
 
     def __init__(
-        self,
-        default: Any,
-        schema: schemas.CoreSchema,
-        *,
-        expects: str = "",
-        from_text: FromText | None = None,
+        self, default: Any, check: Check, *, from_text: FromText | None = None
     ) -> None:
         self.default = default
-        self.schema = schema
-        self.expects = expects
+        self.check = check
         self.from_text = from_text
 
     def __get__(self, config: object, owner: type | None = None) -> Kept_co:
@@ -69,72 +63,67 @@ KafkaProperties: TypeAlias = Option[Mapping[str, Any], Mapping[str, Any]]
 
 def duration(default: int) -> Any:
     """Milliseconds, at least 0."""
-    return Option(default, _checked(milliseconds), from_text=str)
+    return Option(default, milliseconds, from_text=str)
 
 
 def optional_duration(default: int | None) -> Any:
     """Milliseconds, at least 0, or None."""
-    schema = schemas.nullable_schema(_checked(milliseconds))
-    return Option(default, schema, from_text=_none_or(str))
+    return Option(default, _none_or(milliseconds), from_text=_none_or_text(str))
 
 
 def connection_duration(default: int) -> Any:
     """Milliseconds after which a client is closed; 0 is never."""
-    return Option(default, _checked(connection_milliseconds), from_text=str)
+    return Option(default, connection_milliseconds, from_text=str)
 
 
 def optional_count(default: int | None, *, minimum: int, unit: str) -> Any:
     """An int of `unit`, or None."""
-    schema = schemas.nullable_schema(_int_schema(minimum))
-    expects = f"an int of {unit}, at least {minimum}, or None"
-    return Option(default, schema, expects=expects, from_text=_none_or(_count))
+    check = _none_or(_whole_number(minimum, f"{unit}, at least {minimum}, or None"))
+    return Option(default, check, from_text=_none_or_text(_count))
 
 
 def count(default: int, *, minimum: int, unit: str) -> Any:
     """An int of `unit`."""
-    expects = f"an int of {unit}, at least {minimum}"
-    schema = _int_schema(minimum)
-    return Option(default, schema, expects=expects, from_text=_count)
+    check = _whole_number(minimum, f"{unit}, at least {minimum}")
+    return Option(default, check, from_text=_count)
 
 
 def error_names(default: tuple[str, ...]) -> Any:
     """A tuple or list of lower-case error names; as text, separated by commas."""
-    return Option(default, _checked(_error_names), from_text=_names_of_text)
+    return Option(default, _error_names, from_text=_names_of_text)
 
 
 def steps() -> Any:
     """A sequence of callables; cannot be given as text."""
-    return Option((), _checked(_steps))
+    return Option((), _steps)
 
 
 def flag(default: bool) -> Any:
     """True or False, and no value that merely counts as one."""
-    schema = schemas.bool_schema(strict=True)
-    return Option(default, schema, expects="True or False", from_text=_flag)
+    return Option(default, _flag, from_text=_flag_of_text)
 
 
 def optional_text(default: str | None) -> Any:
     """A non-empty str, or None."""
-    schema = schemas.no_info_before_validator_function(
-        plain,
-        schemas.nullable_schema(schemas.str_schema(strict=True, min_length=1)),
-    )
-    expects = "a non-empty str, or None"
-    return Option(default, schema, expects=expects, from_text=str)
+    return Option(default, _optional_text, from_text=str)
 
 
 def labels() -> Any:
     """A mapping of str to str, copied and read-only."""
-    return Option(MappingProxyType({}), _checked(_labels), from_text=_labels_of_text)
+    return Option(MappingProxyType({}), _labels, from_text=_labels_of_text)
 
 
-def function(default: Any, *, contract: str) -> Any:
-    """A callable; cannot be given as text."""
-    schema: schemas.CoreSchema = schemas.callable_schema()
-    if default is None:
-        schema = schemas.nullable_schema(schema)
-        contract = f"{contract}, or None"
-    return Option(default, schema, expects=f"callable as {contract}")
+def optional_function(*, contract: str) -> Any:
+    """A callable, or None, which is the default; cannot be given as text."""
+
+    def check(value: object) -> object:
+        if value is None or callable(value):
+            return value
+        raise RefusedError(
+            f"must be callable as {contract}, or None, got {shown(value)}"
+        )
+
+    return Option(None, check)
 
 
 def positional(*, default: Any, kw_only: bool) -> Any:
@@ -144,19 +133,48 @@ def positional(*, default: Any, kw_only: bool) -> Any:
 
 def properties(*, default: Any) -> Any:
     """librdkafka's properties, copied and read-only."""
-    return Option(default, schemas.no_info_plain_validator_function(_properties))
+    return Option(default, _properties)
 
 
-def _int_schema(minimum: int) -> schemas.CoreSchema:
-    return schemas.no_info_before_validator_function(
-        _as_int, schemas.int_schema(strict=True, ge=minimum)
-    )
+def _none_or(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
 
 
-def _as_int(value: Any) -> Any:
-    """The int that the value stands for (numpy's, an enum's), else the value itself."""
-    number = whole(value)
-    return value if number is None else number
+def _whole_number(minimum: int, of: str) -> Check:
+    def check(value: object) -> int:
+        number = whole(value)
+        if number is None:
+            raise RefusedError(f"must be an int of {of}, got {shown(value)}")
+        if number < minimum:
+            raise RefusedError(
+                f"must be an int of {of}, got {shown(number)}; "
+                f"the nearest legal value is {minimum}"
+            )
+        return number
+
+    return check
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise RefusedError(f"must be True or False, got {shown(value)}")
+    return value
+
+
+def _optional_text(value: object) -> str | None:
+    text = plain(value)
+    if text is None or (isinstance(text, str) and text and _is_unicode(text)):
+        return text
+    raise RefusedError(f"must be a non-empty str, or None, got {shown(text)}")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no lone surrogate, which no log or event could encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _ERROR_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -187,23 +205,10 @@ def _steps(value: object) -> tuple[Callable[..., Any], ...]:
     return tuple(value)
 
 
-def _checked(check: Callable[[Any], object]) -> schemas.CoreSchema:
-    """A schema that calls `check`, which raises `RefusedError` with a sentence."""
-
-    def validate(value: Any) -> object:
-        try:
-            return check(value)
-        except RefusedError as error:
-            sentence = str(error)
-        raise PydanticCustomError("rule", "{sentence}", {"sentence": sentence})
-
-    return schemas.no_info_plain_validator_function(validate)
-
-
 def _properties(value: object) -> Properties:
     items, errors = copied(value)
     if errors:
-        raise PydanticCustomError("kafka", "see ctx", {"sentences": errors})
+        raise ConfigurationInvalidError(errors)
     return items
 
 
@@ -226,7 +231,7 @@ def _labels_of_text(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _flag(text: str) -> bool:
+def _flag_of_text(text: str) -> bool:
     if text not in {"true", "false"}:
         raise RefusedError(f"must be true or false, got {shown(text)}")
     return text == "true"
@@ -239,5 +244,5 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _none_or(read: FromText) -> FromText:
+def _none_or_text(read: FromText) -> FromText:
     return lambda text: None if text == "none" else read(text)

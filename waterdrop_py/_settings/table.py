@@ -1,26 +1,29 @@
-"""Turns the options that a class body declares into a checked, immutable class.
-
-pydantic-core checks the options, on a schema that is built from the table. It gives
-strict types (a bool is not an int), unknown names, and all violations in one pass. A
-pydantic model would also bring `model_dump`, `model_copy` and pickling, which print
-secrets or avoid the rules. Its error texts echo the input.
-"""
+"""Turns the options that a class body declares into a checked, immutable class."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from types import MappingProxyType
-from typing import Any, ClassVar, NoReturn
-
-from pydantic_core import SchemaValidator, ValidationError
-from pydantic_core import core_schema as schemas
-from typing_extensions import dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from waterdrop_py._settings import librdkafka
 from waterdrop_py._settings.option_types import REQUIRED, Option, positional, properties
 from waterdrop_py._settings.properties import Properties
 from waterdrop_py._settings.redact import shown, shown_property
+from waterdrop_py._settings.rejected import RefusedError
 from waterdrop_py.errors import ConfigurationInvalidError
+
+if TYPE_CHECKING:
+    # Part of every type checker, and of `typing` from Python 3.11 on.
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_: Any) -> Any:
+        """Leave the class as it is."""
+        return lambda cls: cls
+
+
+_MISSING = "is required: a non-empty mapping of librdkafka properties"
 
 
 @dataclass_transform(
@@ -36,7 +39,7 @@ class OptionTable:
     """
 
     OPTIONS: ClassVar[Mapping[str, Option[Any, Any]]] = {}
-    _validator: ClassVar[SchemaValidator]
+    _REQUIRED: ClassVar[Set[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
         rows = {k: v for k, v in vars(cls).items() if isinstance(v, Option)}
@@ -46,14 +49,7 @@ class OptionTable:
             else:
                 setattr(cls, name, option.default)
         cls.OPTIONS = MappingProxyType(rows)
-        fields = {
-            name: schemas.typed_dict_field(
-                option.schema, required=option.default is REQUIRED
-            )
-            for name, option in rows.items()
-        }
-        schema = schemas.typed_dict_schema(fields, extra_behavior="forbid")
-        cls._validator = SchemaValidator(schema)
+        cls._REQUIRED = {k for k, v in rows.items() if v.default is REQUIRED}
 
     def __init__(self, source: object = None, /, **options: Any) -> None:
         if source is not None:
@@ -76,16 +72,28 @@ class OptionTable:
     def checked(
         cls, options: Mapping[str, Any]
     ) -> tuple[dict[str, Any], dict[str, str]]:
-        """Check the options: what differs from the defaults, and errors by path."""
-        try:
-            values = cls._validator.validate_python(options)
-        except ValidationError as invalid:
-            # The exception holds every input, secrets too, so it is not passed on.
-            return {}, _sentences(cls.OPTIONS, invalid)
-        for name in list(values):
-            if _is_default(values[name], cls.OPTIONS[name].default):
-                del values[name]
-        return values, {}
+        """Check the options: what differs from the defaults, and errors by path.
+
+        Both are in the order of the table; a missing option comes first, unknown ones
+        last.
+        """
+        values: dict[str, Any] = {}
+        errors = dict.fromkeys(cls._REQUIRED - options.keys(), _MISSING)
+        for name, option in cls.OPTIONS.items():
+            if name not in options:
+                continue
+            try:
+                value = option.check(options[name])
+            except RefusedError as refused:
+                errors[name] = str(refused)
+            except ConfigurationInvalidError as invalid:
+                errors.update(invalid.errors)
+            else:
+                if not _is_default(value, option.default):
+                    values[name] = value
+        if unknown := [name for name in options if name not in cls.OPTIONS]:
+            _add_unknown(unknown, cls.OPTIONS, errors)
+        return ({}, errors) if errors else (values, {})
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(
@@ -121,39 +129,16 @@ class OptionTable:
         )
 
 
-def _sentences(
-    rows: Mapping[str, Option[Any, Any]], invalid: ValidationError
-) -> dict[str, str]:
-    errors: dict[str, str] = {}
-    property_as_option = False
-    for error in invalid.errors(include_url=False):
-        name, context = str(error["loc"][0]), error.get("ctx", {})
-        if "sentences" in context:
-            errors.update(context["sentences"])
-        elif "sentence" in context:
-            errors[name] = context["sentence"]
-        elif error["type"] == "extra_forbidden":
-            errors[name] = _unknown(name, rows)
-            property_as_option = property_as_option or _property(name) is not None
-        elif error["type"] == "missing":
-            errors[name] = "is required: a non-empty mapping of librdkafka properties"
-        else:
-            errors[name] = _expected(rows[name], error["input"], context)
-    if property_as_option and "kafka" in errors:
+def _add_unknown(
+    names: Iterable[str], rows: Iterable[str], errors: dict[str, str]
+) -> None:
+    for name in names:
+        errors[name] = _unknown(name, rows)
+    if "kafka" in errors and any(_property(name) is not None for name in names):
         errors["kafka"] += "; did you mean kafka={...}?"
-    return errors
 
 
-def _expected(
-    option: Option[Any, Any], value: object, context: Mapping[str, Any]
-) -> str:
-    sentence = f"must be {option.expects}, got {shown(value)}"
-    if "ge" in context:
-        sentence += f"; the nearest legal value is {context['ge']}"
-    return sentence
-
-
-def _unknown(name: str, rows: Mapping[str, Option[Any, Any]]) -> str:
+def _unknown(name: str, rows: Iterable[str]) -> str:
     dotted = name.lower().replace("_", ".").replace("-", ".")
     if dotted.endswith("serializer"):
         return (

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, TypeAlias
 
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.listeners._base import EventLogger, fields_of
 from waterdrop_py.monitor import Event
+
+if TYPE_CHECKING:
+    _Adapter: TypeAlias = logging.LoggerAdapter[logging.Logger]
+else:
+    _Adapter = logging.LoggerAdapter  # takes no type argument on Python 3.10
 
 
 class LoggingListener(EventLogger):
@@ -32,9 +38,7 @@ class LoggingListener(EventLogger):
 
     def __init__(
         self,
-        logger: str | logging.Logger | logging.LoggerAdapter[logging.Logger] = (
-            "waterdrop_py"
-        ),
+        logger: str | logging.Logger | _Adapter = "waterdrop_py",
         *,
         messages: bool = False,
     ) -> None:

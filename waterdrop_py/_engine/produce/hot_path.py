@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from confluent_kafka import KafkaException
 
@@ -17,7 +17,6 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME
 from waterdrop_py._engine.produce.validation import KNOWN_TOPICS, plain_headers
 from waterdrop_py._settings.foreign_names import refuse
-from waterdrop_py._settings.keywords import BY_KEYWORD, ByKeyword
 from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.message import Message
 
@@ -53,29 +52,35 @@ not be sent again then, and the client counts anew once its queue is empty
 (`Client.counters_uncertain`).
 """
 
+_ABSENT: Final[Any] = object()
+"""Stands for a required argument that is missing."""
+
 
 @borrower
 def produce_async(  # noqa: PLR0913, PLR0915 - the fields, and one piece
     self: SenderFields,
-    topic: Any = BY_KEYWORD,
-    payload: Any = BY_KEYWORD,
-    _: ByKeyword = BY_KEYWORD,
+    topic: Any = _ABSENT,
+    payload: Any = _ABSENT,
+    *extra: object,
     key: Key = None,
     partition: int | None = None,
     partition_key: Key = None,
     timestamp: int | datetime | None = None,
     headers: HeadersInput = None,
     label: Any = None,
-    **wrong: Any,
+    **wrong: object,
 ) -> DeliveryHandle:
     """Run as `Sender.produce_async`, which documents it.
 
     A message that is plainly legal, on a client that is open and busy, is produced
     here. All others go on to `Verbs.produce_async`. The docstrings of `Connection` and
     `send_one` say what the steps protect.
+
+    `extra` and `wrong` are arguments that do not fit. They are collected because
+    Python's own `TypeError` would not name ours.
     """
     if (
-        _ is BY_KEYWORD
+        not extra
         and not wrong
         and type(payload) is bytes
         and type(topic) is str
@@ -125,15 +130,24 @@ def produce_async(  # noqa: PLR0913, PLR0915 - the fields, and one piece
             raise
         finally:
             borrows.pop()
-    if _ is not BY_KEYWORD or wrong or topic is BY_KEYWORD or payload is BY_KEYWORD:
-        given = (each for each in (self, topic, payload) if each is not BY_KEYWORD)
-        extra = () if _ is BY_KEYWORD else (_,)
-        refuse(produce_async, *given, *extra, **wrong)
+    if extra or wrong or topic is _ABSENT or payload is _ABSENT:
+        _refuse_call(self, topic, payload, extra, wrong)
     return self._verbs.produce_async(
         Message(
             topic, payload, key, partition, partition_key, timestamp, headers, label
         )
     )
+
+
+def _refuse_call(
+    sender: object, topic: Any, payload: Any, extra: Any, wrong: Any
+) -> NoReturn:
+    """Raise the `TypeError` of a call of `produce_async` that does not fit."""
+    if extra:
+        refuse(produce_async, sender, topic, payload, *extra, **wrong)
+    both = {"topic": topic, "payload": payload}
+    given = {name: value for name, value in both.items() if value is not _ABSENT}
+    refuse(produce_async, sender, **given, **wrong)
 
 
 @borrower
