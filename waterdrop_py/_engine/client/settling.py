@@ -11,6 +11,7 @@ from waterdrop_py._engine.client.counters import MessageCounters
 from waterdrop_py._engine.client.metadata_asking import MetadataAsking
 from waterdrop_py._engine.client.poll_lock import PollLock
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.call_marks import poller
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 
@@ -91,6 +92,11 @@ class Settling(MessageCounters):
         """Whether something that has arrived is not settled yet."""
         return bool(self.arrived) or self.settling is not None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether each message has its outcome, and all that watches it was called."""
+        return not (self.in_flight() or self.unsettled)
+
     def is_held_up(self, now: float, longer: float) -> bool:
         """Whether one entry has been settled for more than `longer` seconds.
 
@@ -134,6 +140,7 @@ class Settling(MessageCounters):
                 self.settle_lock.release(hold)
         self.poll_lock.wake_next()
 
+    @poller
     def _settle(self, *, users_code: bool) -> None:
         """Settle what has arrived; without `users_code`, as far as none is called.
 

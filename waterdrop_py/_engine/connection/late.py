@@ -38,12 +38,12 @@ class LateDelivery:
 
         `push`: cut `linger.ms` short, see `flush.wait_until`.
         """
-        if not client.in_flight():
+        if client.is_settled:
             return
         started = clock.system_now()
         flush.wait_until(
             client,
-            lambda: not client.in_flight(),
+            lambda: client.is_settled,
             started + self._left,
             push=push,
         )

@@ -30,7 +30,7 @@ def purge(connection: Connection, buffer: Buffer) -> None:
         if not client.served_here:
             # Bounded, because other threads may go on sending.
             until = clock.system_now() + GIVE_UP
-            waiting.wait_serving(client, lambda: not client.in_flight(), until)
+            waiting.wait_serving(client, lambda: client.is_settled, until)
     took_ms = (clock.system_now() - started) * 1000
     connection.emitter.emit("buffer.purged", duration_ms=took_ms)
     connection.reschedule()

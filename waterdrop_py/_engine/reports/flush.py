@@ -24,12 +24,14 @@ PAUSE: Final = 0.05
 def flush(client: Client, timeout: float | None, *, lingers: bool) -> int:
     """Wait at most `timeout` seconds until nothing is in flight; how much still is.
 
+    And until the callbacks and subscribers of what was have been called.
+
     That includes what other threads send meanwhile. Reports come in any order, so a
     count of them would not say which messages they are about.
     """
     deadline = math.inf if timeout is None else clock.system_now() + timeout
-    if client.in_flight():
-        wait_until(client, lambda: not client.in_flight(), deadline, push=lingers)
+    if client.in_flight() or not (client.is_settled or client.served_here):
+        wait_until(client, lambda: client.is_settled, deadline, push=lingers)
     return client.in_flight()
 
 

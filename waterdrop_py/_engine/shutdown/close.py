@@ -329,5 +329,8 @@ class Shutdown:
 
 def _nothing_left(client: Client) -> bool:
     return not (
-        client.borrows or client.pins or client.in_flight() or client.users_in_flight()
+        client.borrows
+        or client.pins
+        or not client.is_settled
+        or client.users_in_flight()
     )

@@ -98,7 +98,7 @@ class TransactionEnd:
         # among them would interrupt it.
         flush.wait_until(
             client,
-            lambda: not client.in_flight() or client.fatal is not None,
+            lambda: client.is_settled or client.fatal is not None,
             min(started + self._patience, transaction.deadline),
             push=True,
         )
@@ -143,7 +143,7 @@ class TransactionEnd:
         started = clock.system_now()
         if self._abort_wait > 0 and not isinstance(cause, ProduceError):
             until = min(started + self._abort_wait, transaction.deadline)
-            flush.wait_until(client, lambda: not client.in_flight(), until, push=True)
+            flush.wait_until(client, lambda: client.is_settled, until, push=True)
         try:
             self._command(
                 transaction,
@@ -162,7 +162,7 @@ class TransactionEnd:
         # librdkafka has purged what was left. A report that a slow callback delays is
         # served later: the client stays open.
         until = clock.system_now() + GIVE_UP
-        waiting.wait_serving(client, lambda: not client.in_flight(), until, idle=0.01)
+        waiting.wait_serving(client, lambda: client.is_settled, until, idle=0.01)
         took_ms = (clock.system_now() - started) * 1000
         self._emitter.emit("transaction.aborted", duration_ms=took_ms)
 
