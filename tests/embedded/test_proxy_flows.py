@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 import struct
 import sys
 import termios
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +52,7 @@ def wire() -> Iterator[Wire]:
     """A connection that is open at both ends."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, len(CHUNK))
         listener.settimeout(BOUND)
         port = listener.getsockname()[1]
         proxy = stack.enter_context(DroppingProxy(f"127.0.0.1:{port}"))
@@ -162,12 +165,44 @@ def test_a_black_hole_outlives_the_broker(wire: Wire, how: str) -> None:
     assert wire.proxy.open == 0
 
 
+def test_a_black_hole_lets_the_broker_go(wire: Wire) -> None:
+    """A broker that closes its side gets the end of the other; the client does not."""
+    wire.proxy.black_hole()
+    wire.broker.shutdown(socket.SHUT_WR)
+    assert wire.broker.recv(1) == b""
+    assert is_silent(wire.client)
+    assert wire.proxy.open == 1
+
+
 def test_the_client_of_a_black_hole_takes_the_broker_with_it(wire: Wire) -> None:
     """The broker's connection ends when the client closes its own."""
     wire.proxy.black_hole()
     wire.client.close()
     assert wire.broker.recv(1) == b""
     assert wire.proxy.open == 0
+
+
+def test_commands_come_after_what_was_sent_before(wire: Wire) -> None:
+    """What reached the proxy first is passed on first, on a new connection too."""
+    os.kill(wire.proxy.pid, signal.SIGSTOP)
+    with (
+        ThreadPoolExecutor(1) as executor,
+        socket.create_connection(wire.proxy.brokers[0][1:], BOUND) as client,
+    ):
+        for sock in (wire.client, client):
+            sock.sendall(b"before")
+        lost = executor.submit(wire.proxy.black_hole)
+        assert not wait([lost], 0.2).done
+        os.kill(wire.proxy.pid, signal.SIGCONT)
+        assert lost.result(BOUND) == 2
+        for sock in (wire.client, client):
+            sock.sendall(b"after")
+        broker, _ = wire.listener.accept()
+        with broker:
+            for sock in (wire.broker, broker):
+                sock.settimeout(BOUND)
+                assert read(sock, 6) == b"before"
+                assert is_silent(sock)
 
 
 def test_a_flow_that_is_stuck_is_counted_exactly(wire: Wire) -> None:
@@ -252,6 +287,16 @@ def test_a_proxy_that_was_killed_is_reported(wire: Wire) -> None:
     with pytest.raises(RuntimeError, match=r"the proxy's process ended \(exit code -9"):
         _ = wire.proxy.open
     wire.proxy.close()
+
+
+def test_a_proxy_that_fails_is_reported(wire: Wire) -> None:
+    """Without descriptors it cannot accept: it ends, and the next command says why."""
+    resource.prlimit(wire.proxy.pid, resource.RLIMIT_NOFILE, (4, 4))
+    with socket.create_connection(wire.proxy.brokers[0][1:], BOUND) as client:
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+        with pytest.raises(RuntimeError, match="Too many open files"):
+            _ = wire.proxy.open
 
 
 def test_close_is_prompt(wire: Wire) -> None:
