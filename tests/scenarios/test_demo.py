@@ -102,11 +102,16 @@ def test_all_figures_are_said_without_a_terminal() -> None:
     pairs = re.search(r"n = (\d+) each, in turns, linger\.ms=0", out)
     assert pairs is not None, out
     assert 10 <= int(pairs[1]) <= 100  # a slow machine gets fewer, not more time
-    # Each row of a table of connected producers has figures of its own.
-    assert re.search(
-        r"^invoices +connected +[1-9] +[1-9] +[1-9]\d* +\d+ +\d+$", out, re.MULTILINE
+    # The tables: a row for each producer, and a line for the process.
+    assert re.search(r"^invoices +connected +\d+ +\d+$", out, re.MULTILINE)
+    assert re.search(r"^invoices +disconnected +- +\d+$", out, re.MULTILINE)
+    held = re.findall(
+        r"^process +sockets (\d+), .* (\d+), .* (\d+)$", out, re.MULTILINE
     )
-    assert re.search(r"^invoices +disconnected +0 +0 +0 +- +\d+$", out, re.MULTILINE)
+    assert held[0] == held[3] == held[-1] == ("0", "0", "0"), out
+    sockets, threads, descriptors = map(int, held[1])
+    assert 6 <= sockets < descriptors
+    assert threads >= 6
 
 
 def test_interrupted_it_ends_cleanly(tmp_path: Path) -> None:
