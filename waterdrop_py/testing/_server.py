@@ -68,7 +68,13 @@ class Server(ABC):
     @property
     def brokers(self) -> list[Broker]:
         """The address of every broker, those that are down included; ids from 1."""
-        return brokers_of(self.bootstrap_servers)
+        servers = self.bootstrap_servers.split(",")
+        return [
+            Broker(number, host, int(port))
+            for number, (host, _, port) in enumerate(
+                (server.rpartition(":") for server in servers), start=1
+            )
+        ]
 
     @property
     def pid(self) -> int:
@@ -88,13 +94,3 @@ class Server(ABC):
 
 
 S = TypeVar("S", bound=Server)
-
-
-def brokers_of(servers: str) -> list[Broker]:
-    """Every broker of `host:port,...`."""
-    return [
-        Broker(number, host, int(port))
-        for number, (host, _, port) in enumerate(
-            (server.strip().rpartition(":") for server in servers.split(",")), start=1
-        )
-    ]

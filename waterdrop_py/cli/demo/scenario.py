@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaException
 
+from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py.cli.demo import baseline
 from waterdrop_py.cli.demo.cluster import MESSAGE_SECONDS, Target, open_target
 from waterdrop_py.cli.demo.producers import DemoProducer, EventQueue
@@ -56,6 +57,9 @@ def demo(bootstrap_servers: str | None) -> int:
     except (WaterdropError, KafkaException, TimeoutError, RuntimeError) as error:
         print(f"waterdrop: {error}", file=sys.stderr)
         return 1
+    except (TypeError, SystemError) as error:
+        raise_interruption(error)  # Ctrl-C inside a bare client
+        raise
     found = problems(outcome)
     say(console, "\n".join(["", *report(outcome)]))
     say(console, conclusion(outcome), "bold red" if found else "bold green")
