@@ -3,7 +3,7 @@
 Usage: `python -I -S _proxy_server.py <parent pid> <host:port,...>`. It needs nothing
 but the standard library. Commands and answers are those of `_mock_server.py`:
 `{"id": 7, "do": "reset", "args": []}` is answered with `{"id": 7, "code": 3}`, where
-`code` is how many flows there were. It ends when stdin or its parent does.
+`code` is what the command returned. It ends when stdin or its parent does.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ LENGTH_BYTES = 4  # every frame of the protocol starts with its length
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST
 PEER_CLOSED = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 TURNS = 8
-"""Turns of the loop before each command: a connection that has just come is accepted,
-connected to its broker, and what it has sent is passed on."""
+"""Turns of the loop before each command. In these, a connection that has just come is
+accepted and connected to its broker, and what it has sent is passed on."""
 
 
 class Responses:
@@ -103,8 +103,8 @@ class Flow:
         for sock in (self._client, self._broker):
             if sock.fileno() < 0:
                 continue
-            # Now: the cancelled tasks would do it in the next turn, when the descriptor
-            # may be another flow's.
+            # The cancelled tasks would do it in the next turn, when the descriptor may
+            # be another flow's (test_a_reset_ends_a_flow_that_is_stuck).
             self._loop.remove_reader(sock)
             self._loop.remove_writer(sock)
             if reset:
