@@ -280,8 +280,9 @@ def test_a_host_that_was_killed_is_reported() -> None:
 
 PARENT = """
 import os, sys, time
-from waterdrop_py.testing.cluster import EmbeddedCluster
+from waterdrop_py.testing import DroppingProxy, EmbeddedCluster
 cluster = EmbeddedCluster(brokers=1).start()
+proxy = DroppingProxy(cluster).start()
 if "fork" in sys.argv:
     child = os.fork()
     if not child:  # keeps the parent's end of every pipe open
@@ -292,29 +293,30 @@ if "fork" in sys.argv:
             time.sleep(30)
         os._exit(1)
     print(child)
-print(cluster.pid, flush=True)
+print(cluster.pid)
+print(proxy.pid, flush=True)
 cluster.set_rtt(0)
 time.sleep(30)
 """
 
 
 @pytest.mark.parametrize("mode", ["plain", "fork"])
-def test_the_host_dies_with_its_parent(mode: str) -> None:
+def test_a_server_dies_with_its_parent(mode: str) -> None:
     """After SIGKILL of the parent too, and with its pipes alive in a forked child."""
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, mode], stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
-        pids = [int(parent.stdout.readline()) for _ in range(1 + (mode == "fork"))]
+        pids = [int(parent.stdout.readline()) for _ in range(2 + (mode == "fork"))]
         try:
             assert all(is_alive(pid) for pid in pids)
             parent.kill()
             parent.wait(BOUND)
-            assert eventually(lambda: not is_alive(pids[-1]), within=2)
-            assert all(is_alive(pid) for pid in pids[:-1])
+            assert eventually(lambda: not any(map(is_alive, pids[-2:])), within=2)
+            assert all(is_alive(pid) for pid in pids[:-2])
         finally:
             parent.kill()
-            for pid in pids[:-1]:
+            for pid in pids[:-2]:
                 os.kill(pid, signal.SIGKILL)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Producer
 
-from waterdrop_py.testing._proxy_flow import Responses
+from waterdrop_py.testing._proxy_server import Responses
 from waterdrop_py.testing.cluster import EmbeddedCluster
 from waterdrop_py.testing.proxy import DroppingProxy
 from waterdrop_py.testing.reading import read_topic
@@ -276,29 +276,3 @@ def test_close_ends_the_thread_and_every_socket(cluster: EmbeddedCluster) -> Non
             socket.create_connection(address, BOUND)
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert set(threading.enumerate()) <= threads
-
-
-class LateWaker:
-    """A socket whose `send` comes after everything that it woke has happened."""
-
-    def __init__(self, loop: Any) -> None:
-        self._loop, self._waker = loop, loop._waker  # noqa: SLF001 - the race is there
-
-    def send(self, data: bytes) -> int:
-        """Wake the thread, let it end, and find the socket closed."""
-        self._waker.send(data)
-        self._loop._thread.join(BOUND)  # noqa: SLF001
-        raise OSError("Bad file descriptor")
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._waker.close()
-
-
-def test_a_thread_that_ends_before_it_is_woken(cluster: EmbeddedCluster) -> None:
-    """The last command may be obeyed before its byte is sent: it was obeyed."""
-    proxy = DroppingProxy(cluster).start()
-    loop: Any = proxy._loop  # noqa: SLF001
-    loop._waker = LateWaker(loop)  # noqa: SLF001
-    proxy.close()
-    assert not loop._thread.is_alive()  # noqa: SLF001

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from typing import IO, TYPE_CHECKING
 
@@ -27,6 +30,7 @@ UNREACHABLE_S = 10.0
 END_S = 5.0
 LIMIT_S = 60.0
 CTRL_C = b"\x03"
+TERMINAL = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
 
 WELL = Outcome(
     sent=[b"a", b"b", b"c"],
@@ -43,7 +47,11 @@ WELL = Outcome(
 
 
 def start(
-    command: list[str], stdin: int, stdout: IO[str] | int, stderr: IO[str] | int
+    command: list[str],
+    stdin: int,
+    stdout: IO[str] | int,
+    stderr: IO[str] | int,
+    **environment: str,
 ) -> subprocess.Popen[bytes]:
     """Start it in a session of its own, so that a terminal can be its own too."""
     with default_sigint():
@@ -52,7 +60,7 @@ def start(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
+            env={**os.environ, **TERMINAL, **environment},
             start_new_session=True,
         )
 
@@ -102,11 +110,16 @@ def test_all_figures_are_said_without_a_terminal() -> None:
     pairs = re.search(r"n = (\d+) each, in turns, linger\.ms=0", out)
     assert pairs is not None, out
     assert 10 <= int(pairs[1]) <= 100  # a slow machine gets fewer, not more time
-    # Each row of a table of connected producers has figures of its own.
-    assert re.search(
-        r"^invoices +connected +[1-9] +[1-9] +[1-9]\d* +\d+ +\d+$", out, re.MULTILINE
+    # The tables: a row for each producer, and a line for the process.
+    assert re.search(r"^invoices +connected +\d+ +\d+$", out, re.MULTILINE)
+    assert re.search(r"^invoices +disconnected +- +\d+$", out, re.MULTILINE)
+    held = re.findall(
+        r"^process +sockets (\d+), .* (\d+), .* (\d+)$", out, re.MULTILINE
     )
-    assert re.search(r"^invoices +disconnected +0 +0 +0 +- +\d+$", out, re.MULTILINE)
+    assert held[0] == held[3] == held[-1] == ("0", "0", "0"), out
+    sockets, threads, descriptors = map(int, held[1])
+    assert 6 <= sockets < descriptors
+    assert threads >= 6
 
 
 def test_interrupted_it_ends_cleanly(tmp_path: Path) -> None:
@@ -118,6 +131,36 @@ def test_interrupted_it_ends_cleanly(tmp_path: Path) -> None:
         wait_for(out, "all send")
         process.send_signal(signal.SIGINT)
         assert process.wait(END_S) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert err.read_text() == "waterdrop: interrupted\n"
+
+
+INSIDE_A_BARE_CLIENT = """
+import os, signal, sys
+from waterdrop_py.cli import main
+from waterdrop_py.cli.demo import baseline, scenario
+
+class Interrupts:
+    def __str__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        return "0"
+
+baseline.QUIET = {"log_level": Interrupts()}
+scenario.Scenario.run = lambda self: baseline.first_delivery_ms(self._target)
+sys.exit(main(["demo"]))
+"""
+
+
+def test_interrupted_inside_a_bare_client(tmp_path: Path) -> None:
+    """confluent-kafka makes a TypeError of Ctrl-C there; the exit code is 130."""
+    err = tmp_path / "err"
+    with err.open("w") as stderr:
+        command = [sys.executable, "-c", INSIDE_A_BARE_CLIENT]
+        process = start(command, subprocess.DEVNULL, subprocess.DEVNULL, stderr)
+    try:
+        assert process.wait(LIMIT_S) == 130, err.read_text()
     finally:
         process.kill()
         process.wait()
@@ -137,15 +180,17 @@ def read_terminal(terminal: int, until: bytes = b"") -> bytes:
     return drawn
 
 
-def test_ctrl_c_on_a_terminal_gives_the_terminal_back() -> None:
-    """The live view ends with exit code 130, no traceback, and a visible cursor."""
+def drawn_until_ctrl_c(columns: int = 80, **environment: str) -> bytes:
+    """What the command draws on a terminal, which gets Ctrl-C in the middle."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     try:
         # A session of its own has no terminal until it opens one: script that.
         takes_it = "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); "
         runs_it = "from waterdrop_py.cli import main; sys.exit(main(['demo']))"
         command = [sys.executable, "-c", takes_it + runs_it]
-        process = start(command, theirs, theirs, theirs)
+        environment["COLUMNS"] = str(columns)
+        process = start(command, theirs, theirs, theirs, **environment)
         os.close(theirs)
         try:
             drawn = read_terminal(ours, until=b"all send")
@@ -159,8 +204,32 @@ def test_ctrl_c_on_a_terminal_gives_the_terminal_back() -> None:
         os.close(ours)
     assert b"waterdrop: interrupted" in drawn
     assert b"Traceback" not in drawn
+    return drawn
+
+
+@pytest.mark.parametrize(
+    ("columns", "environment"), [(60, {}), (80, {"NO_COLOR": "1"}), (120, {})]
+)
+def test_ctrl_c_on_a_terminal_gives_the_terminal_back(
+    columns: int, environment: dict[str, str]
+) -> None:
+    """The live table ends with exit code 130, no traceback, and a visible cursor."""
+    drawn = drawn_until_ctrl_c(columns, **environment)
     hidden, shown = drawn.rfind(b"\x1b[?25l"), drawn.rfind(b"\x1b[?25h")
     assert 0 <= hidden < shown
+    coloured = re.search(rb"\x1b\[[0-9;]*3[0-7]m", drawn) is not None
+    assert coloured is not bool(environment)
+    # Without control codes, and without what the terminal itself shows for Ctrl-C.
+    plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]|\^C", b"", drawn).decode()
+    assert max(map(len, plain.replace("\r", "\n").split("\n"))) <= columns
+    assert re.search(r"process   sockets \d+, librdkafka threads \d+, desc", plain)
+
+
+def test_a_terminal_without_a_cursor_gets_plain_lines() -> None:
+    """TERM=dumb: no control codes, and a printed table for each step."""
+    drawn = drawn_until_ctrl_c(TERM="dumb")
+    assert b"\x1b" not in drawn
+    assert drawn.count(b"producer  status") == 2
 
 
 def test_a_broker_that_is_not_there_is_explained() -> None:

@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from waterdrop_py.testing._server import Broker
     from waterdrop_py.testing.clock import FakeClock
-    from waterdrop_py.testing.cluster import Broker, EmbeddedCluster
+    from waterdrop_py.testing.cluster import EmbeddedCluster
     from waterdrop_py.testing.doubles import BufferedClient, FakeClient
     from waterdrop_py.testing.fatal import trigger_fatal_error
     from waterdrop_py.testing.limits import allow_short_idle_timeouts
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Broker": "cluster",
+    "Broker": "_server",
     "BufferedClient": "doubles",
     "DroppingProxy": "proxy",
     "EmbeddedCluster": "cluster",

@@ -1,6 +1,6 @@
 """The process that hosts librdkafka's mock cluster; run as a script, never imported.
 
-Usage: `python -I -S _mock_server.py <library> <brokers> <parent pid>`. It needs nothing
+Usage: `python -I -S _mock_server.py <parent pid> <library> <brokers>`. It needs nothing
 but the standard library and the shared object that carries librdkafka's symbols, so
 that it is up in a few hundredths of a second and shares no code with its clients.
 
@@ -154,7 +154,7 @@ def answer(cluster: MockCluster, line: bytes) -> dict[str, Any]:
         return {"id": command["id"], "error": repr(problem)}
 
 
-def main(library: str, brokers: int, parent: int) -> None:
+def main(parent: int, library: str, brokers: int) -> None:
     """Host the cluster until stdin or the parent ends."""
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     # Output of the C library must not mix with the answers.
@@ -171,4 +171,4 @@ def main(library: str, brokers: int, parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
-from types import TracebackType
-from typing import NamedTuple
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, cimpl
 
-from waterdrop_py.testing._mock_process import HostProcess
 from waterdrop_py.testing._mock_protocol import (
     API_KEYS,
     MAX_BROKERS,
@@ -20,20 +16,15 @@ from waterdrop_py.testing._mock_protocol import (
     topic_name,
     whole_number,
 )
+from waterdrop_py.testing._server import Server
+from waterdrop_py.testing._server_process import ServerProcess
 from waterdrop_py.testing.reading import read_topic
 
 MAX_REPLICAS = 3
+SCRIPT = "_mock_server.py"
 
 
-class Broker(NamedTuple):
-    """Where a broker listens."""
-
-    id: int
-    host: str
-    port: int
-
-
-class EmbeddedCluster:
+class EmbeddedCluster(Server):
     """A mock cluster that outlives the clients connected to it.
 
     It runs in a subprocess and starts in well under a second. It ends with `close()`,
@@ -48,64 +39,11 @@ class EmbeddedCluster:
     can connect to the cluster, but neither command nor close it.
     """
 
+    _what = "mock cluster"
+
     def __init__(self, brokers: int = 3) -> None:
+        super().__init__()
         self._size = whole_number(brokers, "brokers", 1, MAX_BROKERS)
-        self._lock = threading.Lock()  # protects `_host`, so that only one is started
-        self._host: HostProcess | None = None
-
-    def start(self) -> EmbeddedCluster:
-        """Start the cluster, empty, and wait until it listens; returns self.
-
-        Does nothing when it is running.
-        """
-        with self._lock:
-            if self._host is None:
-                self._host = HostProcess(self._size)
-        return self
-
-    def close(self) -> None:
-        """End the cluster and its topics within about 2 s. Idempotent."""
-        with self._lock:
-            host, self._host = self._host, None
-        if host is not None:
-            host.end()
-
-    def __enter__(self) -> EmbeddedCluster:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        host = self._host
-        where = host.bootstrap_servers if host is not None else "not running"
-        return f"<EmbeddedCluster {where}>"
-
-    @property
-    def bootstrap_servers(self) -> str:
-        """`host:port` of each broker, for a client's configuration."""
-        return self._running().bootstrap_servers
-
-    @property
-    def brokers(self) -> list[Broker]:
-        """Every broker, including those that are down; ids count from 1."""
-        servers = self.bootstrap_servers.split(",")
-        return [
-            Broker(number, host, int(port))
-            for number, (host, _, port) in enumerate(
-                (server.rpartition(":") for server in servers), start=1
-            )
-        ]
-
-    @property
-    def pid(self) -> int:
-        """The process that hosts the cluster."""
-        return self._running().pid
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
         """Create a topic; `ValueError` if the name is taken.
@@ -123,21 +61,21 @@ class EmbeddedCluster:
     def set_rtt(self, rtt_ms: int, broker: int | None = None) -> None:
         """Delay every response of a broker, or of all of them, by milliseconds."""
         whole_number(rtt_ms, "rtt_ms", 0, MAX_RTT_MS)
-        host = self._running()
+        process = self._running()
         for each in self._ids(broker):
-            _check(host.ask("set_rtt", each, rtt_ms), f"set_rtt of broker {each}")
+            _check(process.ask("set_rtt", each, rtt_ms), f"set_rtt of broker {each}")
 
     def broker_down(self, broker: int) -> None:
         """Have a broker refuse connections, and close those it has."""
-        host = self._running()
+        process = self._running()
         for each in self._ids(broker):
-            _check(host.ask("broker_down", each), f"broker_down({each})")
+            _check(process.ask("broker_down", each), f"broker_down({each})")
 
     def broker_up(self, broker: int) -> None:
         """Have a broker listen again, on the same port."""
-        host = self._running()
+        process = self._running()
         for each in self._ids(broker):
-            _check(host.ask("broker_up", each), f"broker_up({each})")
+            _check(process.ask("broker_up", each), f"broker_up({each})")
 
     def push_errors(self, api_name: str, *codes: int | str) -> None:
         """Answer the next requests of this kind with these errors, one each, in order.
@@ -152,8 +90,8 @@ class EmbeddedCluster:
 
     def heal(self) -> None:
         """Undo every fault: brokers up, no delay, no pushed errors."""
-        host = self._running()
-        host.ask("clear_errors", sorted(API_KEYS.values()))
+        process = self._running()
+        process.ask("clear_errors", sorted(API_KEYS.values()))
         self.set_rtt(0)
         for broker in self._ids(None):
             self.broker_up(broker)
@@ -175,11 +113,10 @@ class EmbeddedCluster:
                 )
         return messages
 
-    def _running(self) -> HostProcess:
-        host = self._host
-        if host is None:
-            raise RuntimeError("the cluster is not running; use `with` or start()")
-        return host
+    def _launch(self) -> ServerProcess:
+        # The extension module resolves librdkafka's symbols on every platform, however
+        # librdkafka is linked.
+        return ServerProcess(self._what, SCRIPT, cimpl.__file__, self._size)
 
     def _ids(self, broker: int | None) -> list[int]:
         if broker is None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaException
 
+from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py.cli.demo import baseline
 from waterdrop_py.cli.demo.cluster import MESSAGE_SECONDS, Target, open_target
-from waterdrop_py.cli.demo.interrupts import Interrupts
 from waterdrop_py.cli.demo.producers import DemoProducer, EventQueue
-from waterdrop_py.cli.demo.screen import Screen, View, has_terminal, open_screen
+from waterdrop_py.cli.demo.screen import Screen, open_console, say
 from waterdrop_py.cli.demo.summary import Outcome, conclusion, problems, report
 from waterdrop_py.cli.demo.usage import Resources, Usage
 from waterdrop_py.errors import WaterdropError
@@ -21,6 +21,8 @@ from waterdrop_py.testing import read_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rich.console import Console
 
 NAMES: Final = ("orders", "payments", "emails", "audit", "clicks", "invoices")
 IDLE_MS: Final = 1_500
@@ -46,55 +48,45 @@ def demo(bootstrap_servers: str | None) -> int:
     Blocks for 12 to 15 s. For the main thread of a process in which nothing else opens
     sockets meanwhile. Ctrl-C closes everything, and raises `KeyboardInterrupt`.
     """
-    news = EventQueue()
+    console = open_console()
     try:
         with ExitStack() as stack:
             target = stack.enter_context(open_target(bootstrap_servers, _note))
-            print(f"on {target.what}\ntopic {target.topic}", flush=True)
-            interrupts = stack.enter_context(Interrupts())
-            outcome = Scenario(target, news, interrupts, stack).run()
+            say(console, f"on {target.what}\ntopic {target.topic}")
+            outcome = Scenario(target, console, stack).run()
     except (WaterdropError, KafkaException, TimeoutError, RuntimeError) as error:
         print(f"waterdrop: {error}", file=sys.stderr)
         return 1
-    _print_outcome(outcome)
-    return 1 if problems(outcome) else 0
+    except (TypeError, SystemError) as error:
+        raise_interruption(error)  # Ctrl-C inside a bare client
+        raise
+    found = problems(outcome)
+    say(console, "\n".join(["", *report(outcome)]))
+    say(console, conclusion(outcome), "bold red" if found else "bold green")
+    return 1 if found else 0
 
 
 def _note(sentence: str) -> None:
     print(f"waterdrop: {sentence}", file=sys.stderr, flush=True)
 
 
-def _print_outcome(outcome: Outcome) -> None:
-    print()
-    for line in report(outcome):
-        print(line)
-    verdict = conclusion(outcome)
-    if has_terminal():
-        from rich.console import Console
-
-        style = "bold red" if problems(outcome) else "bold green"
-        Console(highlight=False).print(verdict, style=style)
-    else:
-        print(verdict)
-
-
 class Scenario:
     """The steps of the demo. They run in the calling thread."""
 
-    def __init__(
-        self, target: Target, news: EventQueue, interrupts: Interrupts, stack: ExitStack
-    ) -> None:
+    def __init__(self, target: Target, console: Console, stack: ExitStack) -> None:
         self._target = target
-        self._interrupts = interrupts
-        self._news = news
+        self._news = EventQueue()
         self._usage = Usage()
-        self._producers = [DemoProducer(name, target, IDLE_MS, news) for name in NAMES]
+        self._producers = [
+            DemoProducer(name, target, IDLE_MS, self._news) for name in NAMES
+        ]
         # Its events are not shown: it is measured, and has too many of them.
         self._woken = DemoProducer("wake-up", target, WOKEN_IDLE_MS, news=None)
         for each in (*self._producers, self._woken):
             stack.enter_context(each.producer)
-        view = View(self._producers, self._usage, news)
-        self._screen: Screen = stack.enter_context(open_screen(view))
+        self._screen = Screen(console, self._producers, self._usage, self._news)
+        stack.callback(self._screen.stop)
+        self._screen.start()
         self._idle: list[Resources] = []
 
     def run(self) -> Outcome:
@@ -128,7 +120,7 @@ class Scenario:
         )
 
     def _open_one_by_one(self, title: str) -> None:
-        """Each producer sends alone, so that what is opened meanwhile belongs to it."""
+        """Each producer in turn sends to every partition, and so connects."""
         self._screen.title(title)
         for count, each in enumerate(self._producers):
             for partition in range(self._target.partitions):
@@ -136,7 +128,6 @@ class Scenario:
             for earlier in self._producers[:count]:
                 earlier.send(1)  # so that none becomes idle before the last is open
             self._wait(0.12)
-            self._usage.assign_new_to(each.name)
         self._screen.snapshot()
 
     def _send_together(self, title: str, seconds: float) -> None:
@@ -210,7 +201,6 @@ class Scenario:
         """Refresh the screen for `seconds`, or until `until()`; returns the latter."""
         stop = time.monotonic() + seconds
         while not (met := until()) and time.monotonic() < stop:
-            self._interrupts.check()
             self._screen.refresh()
             time.sleep(min(TICK, max(0.0, stop - time.monotonic())))
         return met

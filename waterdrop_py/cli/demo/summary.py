@@ -6,6 +6,8 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from waterdrop_py.cli.demo.usage import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -74,8 +76,8 @@ def report(outcome: Outcome) -> list[str]:
         f"messages      sent {len(outcome.sent)}, acknowledged {outcome.acknowledged}, "
         f"read back {len(outcome.read_back)}, "
         f"lost {outcome.lost}, duplicated {outcome.duplicated}",
-        f"while idle    {n} producers: {_shown(outcome.idle)}",
-        f"              {n} bare clients: {_shown(outcome.bare)}",
+        f"while idle    {n} producers: {shown(outcome.idle)}",
+        f"              {n} bare clients: {shown(outcome.bare)}",
         f"disconnects   {len(outcome.late_ms)} for idleness, {_range(outcome.late_ms)} "
         "after the deadline",
         f"wake-up       {_latencies(outcome.wake_up_ms)}  send to report, disconnected",
@@ -99,10 +101,6 @@ def percentile(values: Iterable[float], percent: int) -> float:
     """The value that `percent` % of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
-
-
-def _shown(holding: Resources | None) -> str:
-    return "not counted (no /proc)" if holding is None else str(holding)
 
 
 def _range(values: Sequence[float]) -> str:

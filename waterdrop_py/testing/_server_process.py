@@ -1,4 +1,4 @@
-"""The parent's side of the mock cluster's process: start, command, end."""
+"""The parent's side of a server's process: start, command, end."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from confluent_kafka import cimpl
-
-SCRIPT = Path(__file__).with_name("_mock_server.py")
 ANSWER_SECONDS = 10.0
-END_SECONDS = 2.0
+POST_MORTEM_SECONDS = 2.0
+"""Seconds to wait for the exit code of a server that ended by itself."""
 POST_MORTEM_CHARS = 2_000
 READ_BYTES = 65_536
 
 
-def _require_interpreter() -> None:
+def _require_interpreter(what: str, script: Path) -> None:
     """Refuse to start anything but a Python interpreter.
 
     `sys.executable` of a frozen application is the application itself, and that of a
@@ -43,38 +41,38 @@ def _require_interpreter() -> None:
             "Python is embedded in another program: sys.executable must be an "
             f"interpreter, got {sys.executable!r}"
         )
-    elif not SCRIPT.is_file():
-        reason = f"waterdrop_py must be installed as files, got {str(SCRIPT)!r}"
+    elif not script.is_file():
+        reason = f"waterdrop_py must be installed as files, got {str(script)!r}"
     if reason is not None:
         raise RuntimeError(
-            f"EmbeddedCluster runs in a Python process of its own, and {reason}. Start "
-            "the cluster from a Python script, and give the application its "
-            "bootstrap_servers; nothing was started"
+            f"the {what} runs in a Python process of its own, and {reason}. Start it "
+            "from a Python script, and give the application its bootstrap_servers; "
+            "nothing was started"
         )
 
 
-class HostProcess:
-    """One running host; commands are thread-safe, one at a time.
+class ServerProcess:
+    """One running server; commands are thread-safe, one at a time.
 
     It belongs to the process that started it: a forked child can neither command nor
     end it.
     """
 
-    def __init__(self, brokers: int) -> None:
-        _require_interpreter()
+    def __init__(self, what: str, script: str, *arguments: object) -> None:
+        """`what` names it in errors; `script` is a file beside this one."""
+        path = Path(__file__).with_name(script)
+        _require_interpreter(what, path)
+        self._what = what
         self._owner = os.getpid()
         self._lock = threading.Lock()  # protects the pipes, `_last_id` and `_unread`
         self._last_id = 0
         self._unread = b""
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        # -I -S: the standard library alone, whatever the user's environment says. The
-        # extension module resolves librdkafka's symbols on every platform, however
-        # librdkafka is linked.
-        command = [sys.executable, "-I", "-S", str(SCRIPT)]
-        arguments = [str(cimpl.__file__), str(brokers), str(self._owner)]
+        # -I -S: the standard library alone, whatever the user's environment says.
+        command = [sys.executable, "-I", "-S", str(path), str(self._owner)]
         # A session of its own keeps the terminal's Ctrl-C away from it.
         self._process = subprocess.Popen(
-            command + arguments,
+            [*command, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -89,28 +87,30 @@ class HostProcess:
 
     @property
     def pid(self) -> int:
-        """The host's process id."""
+        """The server's process id."""
         return self._process.pid
 
     def ask(self, what: str, *args: Any) -> int:
-        """Have a command executed; returns librdkafka's error code, 0 for success.
+        """Have a command executed; returns the number that it answers.
 
         Raises `TimeoutError` without an answer within 10 s, and `RuntimeError`, with
-        what the host wrote to stderr, when it has ended.
+        what the server wrote to stderr, when it has ended.
         """
         if os.getpid() != self._owner:
-            raise RuntimeError("the cluster belongs to the process that started it")
+            raise RuntimeError(
+                f"the {self._what} belongs to the process that started it"
+            )
         with self._lock:
             self._last_id += 1
             command = {"id": self._last_id, "do": what, "args": args}
             self._send(json.dumps(command).encode() + b"\n")
             answer = self._answer(self._last_id)
         if "error" in answer:
-            raise RuntimeError(f"the mock cluster refused {what}: {answer['error']}")
+            raise RuntimeError(f"the {self._what} refused {what}: {answer['error']}")
         return int(answer["code"])
 
     def end(self) -> None:
-        """End the host within about 2 s; idempotent."""
+        """End the server; idempotent. It has nothing to save, so it is killed."""
         if os.getpid() != self._owner:
             return
         with self._lock:
@@ -118,17 +118,14 @@ class HostProcess:
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
-            try:
-                self._process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            self._process.kill()
+            self._process.wait()
             self._stderr.close()
 
     def _send(self, line: bytes) -> None:
         pipe = self._process.stdin
         if pipe is None or pipe.closed:
-            raise RuntimeError("the cluster is closed")
+            raise RuntimeError(f"the {self._what} is closed")
         try:
             pipe.write(line)
         except OSError as error:
@@ -150,7 +147,7 @@ class HostProcess:
             while b"\n" not in self._unread:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     raise TimeoutError(
-                        f"the mock cluster did not answer within {ANSWER_SECONDS:g} s"
+                        f"the {self._what} did not answer within {ANSWER_SECONDS:g} s"
                     )
                 chunk = os.read(descriptor, READ_BYTES)
                 if not chunk:
@@ -161,10 +158,10 @@ class HostProcess:
 
     def _gone(self) -> RuntimeError:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_SECONDS)
+            self._process.wait(POST_MORTEM_SECONDS)
         self._stderr.seek(0)
         said = self._stderr.read().decode(errors="replace").strip()
         return RuntimeError(
-            f"the mock cluster's process ended (exit code {self._process.returncode}): "
+            f"the {self._what}'s process ended (exit code {self._process.returncode}): "
             f"{said[-POST_MORTEM_CHARS:] or 'it said nothing'}"
         )
