@@ -14,6 +14,7 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.call_marks import poller
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,7 @@ class Settling(MessageCounters):
     """
 
     __slots__ = (
+        "_on_settled",
         "_seen",
         "_submit",
         "announcement",
@@ -71,6 +73,7 @@ class Settling(MessageCounters):
         self._submit = submit
         self.arrived: deque[Arrived] = deque()
         self.settling: Arrived | None = None
+        self._on_settled: Wakeup | None = None
         self._seen: tuple[Arrived | None, float] = (None, inf)
         self.settle_lock = OwnedLock()
         self.poll_lock = PollLock()
@@ -138,7 +141,21 @@ class Settling(MessageCounters):
                 return
             finally:
                 self.settle_lock.release(hold)
-        self.poll_lock.wake_next()
+        polling = self._on_settled
+        if polling is not None:
+            polling()
+        else:
+            self.poll_lock.wake_next()
+
+    def wait_settled(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds for the worker; whether all is settled. Poll
+        lock held."""
+        wakeup = Wakeup()
+        self._on_settled = wakeup
+        try:
+            return not self.unsettled or (wakeup.wait(timeout) and not self.unsettled)
+        finally:
+            self._on_settled = None
 
     @poller
     def _settle(self, *, users_code: bool) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.client.watchers import Pending
 
+BRIEF: Final = 0.002
+"""Seconds that the thread which polls waits for the worker, before the poller polls
+instead. To wake that too takes as long as most callbacks do."""
 SETTLED: Final = 0.05
 """Seconds to wait for a worker that settles what has arrived."""
 _RECHECK: Final = 0.5
@@ -96,7 +99,7 @@ def _poll_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
     while not done():
         wait = min(SLICE, max(0.0, deadline - clock.system_now()))
         client.serve(wait)
-        if client.unsettled and not done():
+        if client.unsettled and not (done() or client.wait_settled(BRIEF)):
             return False
         if wait <= 0 or client.native is None:
             break
