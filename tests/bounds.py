@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
 import threading
 import traceback
+from _thread import allocate_lock, start_new_thread
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ def bounded(seconds: float) -> Iterator[None]:
     Ctrl-C's handler interrupts it: one of our own is what the library would look at.
     The thread that waits is not one of `threading`'s, whose number tests count.
     """
-    over = _thread.allocate_lock()
+    over = allocate_lock()
     over.acquire()
     stacks: list[str] = []
 
@@ -34,7 +34,7 @@ def bounded(seconds: float) -> Iterator[None]:
             stacks.extend(_stacks())
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    _thread.start_new_thread(watch, ())
+    start_new_thread(watch, ())
     try:
         with default_sigint():
             yield
