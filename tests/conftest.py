@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
 GRACE_S = 2.0
-TEST_S = 120.0
-"""A scenario's own bound is at most 90 s. Where this one does not help, pytest ends the
-process after 180 s (faulthandler_timeout)."""
+TEST_S = 150.0
+"""Seconds until a test has hung. A scenario's own bound is at most 90 s; pytest ends the
+process after 180 s (faulthandler_timeout), of which up to 30 s start what tests share."""
 # Shared by every producer of the process; they end by themselves when nothing needs
 # them any more, and a bound for that is a test of its own.
 SHARED_THREADS = (
