@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 2.0
 TEST_S = 150.0
-"""Seconds until a test has hung. A scenario's own bound is at most 90 s; pytest ends the
-process after 180 s (faulthandler_timeout), of which up to 30 s start what tests share."""
+"""Seconds until a test has hung. A scenario has 90 s at most. pytest ends the process
+after 180 s (faulthandler_timeout), with the start of what tests share in it."""
 # Shared by every producer of the process; they end by themselves when nothing needs
 # them any more, and a bound for that is a test of its own.
 SHARED_THREADS = (
