@@ -54,18 +54,18 @@ export NATIVE_BUILD
 demo: $(BASE) ## Watch idle producers disconnect and wake up, on an embedded cluster
 	$(VENV)/bin/waterdrop demo $(ARGS)
 
-# Side by side, because most tests wait; then, alone, those that measure time. ARGS may
-# choose tests of one part only: exit code 5 says that the other part had none. A test
-# that hangs ends its worker, and with that the run.
-WORKERS ?= 3
+# Side by side, because most tests wait; then those that measure time, two at a time, so
+# that each has a core. ARGS may choose tests of one part only: exit code 5 says that the
+# other part had none. A test that hangs ends its worker, and with that the run.
+WORKERS ?= 4
+SIDE_BY_SIDE := $(PY) -m pytest --dist worksteal --max-worker-restart=0
 # The tests start hundreds of interpreters, which read each other's bytecode.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(STAMP) ## Run every test that needs no broker (ARGS="-x -k reaper", WORKERS=3)
-	@$(PY) -m pytest -n $(WORKERS) --dist worksteal --max-worker-restart=0 \
-	  -m 'not serial' $(ARGS); side=$$?; \
-	case $$side in 0|5) ;; *) exit $$side;; esac; \
-	$(PY) -m pytest -m serial $(ARGS); alone=$$?; \
-	[ $$alone -eq 5 ] && exit $$side; exit $$alone
+test: $(STAMP) ## Run every test that needs no broker (ARGS="-x -k reaper", WORKERS=4)
+	@$(SIDE_BY_SIDE) -n $(WORKERS) -m 'not timed' $(ARGS); first=$$?; \
+	case $$first in 0|5) ;; *) exit $$first;; esac; \
+	$(SIDE_BY_SIDE) -n $(if $(filter 0 1,$(WORKERS)),0,2) -m timed $(ARGS); timed=$$?; \
+	[ $$timed -eq 5 ] && exit $$first; exit $$timed
 
 test-kafka: $(STAMP) ## Start a real Apache Kafka (needs Java 17 and Maven) and test on it
 	$(PY) -m pytest tests/kafka $(ARGS)

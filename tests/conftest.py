@@ -1,4 +1,4 @@
-"""What holds for every test: it leaves no library thread and no process behind.
+"""What holds for every test: it ends, and leaves no library thread and no process.
 
 And `own_process`, for a test of what a whole process holds.
 """
@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import doubles
+from tests.bounds import bounded
 from tests.scenarios.harness import run_scenario
 from waterdrop_py._engine.client import foreign
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 GRACE_S = 2.0
+TEST_S = 150.0
+"""Seconds until a test has hung. A scenario has 90 s at most. pytest ends the process
+after 180 s (faulthandler_timeout), with the start of what tests share in it."""
 # Shared by every producer of the process; they end by themselves when nothing needs
 # them any more, and a bound for that is a test of its own.
 SHARED_THREADS = (
@@ -66,6 +70,20 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     outcome = run_scenario(_RUN, f"{pyfuncitem.path}::{name}", timeout=60)
     assert outcome.code == 0, str(outcome)
     return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Fail a test that hangs, with the stacks of its threads; the others still run."""
+    with bounded(TEST_S):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    """The same for the ends of its fixtures, which close producers."""
+    with bounded(TEST_S):
+        return (yield)
 
 
 def _library_threads() -> set[threading.Thread]:

@@ -117,7 +117,7 @@ def test_flush_hands_the_buffer_over(
     assert payloads(cluster, topic) == [b"buffered"]
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_flush_is_bounded_with_a_full_queue(
     make_producer: MakeProducer, dead: str
 ) -> None:
@@ -290,7 +290,7 @@ def test_appends_and_flushes_from_8_threads(
     assert all(handle.exception(0) is None for handle in load.handles)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("way", ["flush", "purge"])
 def test_a_buffer_refuses_the_idle_disconnect(
     make_producer: MakeProducer, topic: str, log: EventLog, way: str
@@ -373,7 +373,7 @@ def test_a_raising_step_does_not_stop_the_close(
     assert payloads(cluster, topic) == [b"0", b"2"]
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_the_drain_report_is_in_order(
     make_producer: MakeProducer, dead: str, topic: str
 ) -> None:

@@ -39,7 +39,7 @@ def test_close_delivers_what_is_on_its_way(
     assert producer.status is Status.CLOSED
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_close_does_not_wait_for_the_linger(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
@@ -54,7 +54,7 @@ def test_close_does_not_wait_for_the_linger(
     assert len(cluster.read(topic)) == 10
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("fault", ["refused", "black hole", "down"])
 def test_close_is_bounded_with_the_brokers_gone(
     cluster: EmbeddedCluster,
@@ -90,7 +90,7 @@ def test_close_is_bounded_with_the_brokers_gone(
     assert producer.stats().failed == 90
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_force_purges_at_once(
     make_producer: MakeProducer, dead: str, log: EventLog
 ) -> None:
@@ -268,7 +268,7 @@ def test_delivery_errors_of_their_own_are_counted_as_failed(
     assert error.code == "msg_size_too_large"
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "event", ["producer.closing", "producer.disconnecting", "producer.disconnected"]
 )
@@ -287,7 +287,7 @@ def test_close_inside_an_event_of_the_close_does_not_wait_for_itself(
         assert [report.complete for report in inner] == [False]
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_close_inside_a_callback_of_a_client_that_was_let_go(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:

@@ -95,7 +95,7 @@ def test_retries_are_told_of_with_growing_intervals(
     assert time.monotonic() - started < 3 * 2 + 1  # a try takes at most 2 s
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_the_timeout_cuts_an_interval_short(
     make_producer: MakeProducer, dead: str
 ) -> None:
@@ -169,7 +169,7 @@ def test_a_shallow_health_check_opens_nothing(make_producer: MakeProducer) -> No
     assert producer.health().status is Status.CLOSED
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_deep_health_check_asks_the_cluster(
     make_producer: MakeProducer, dead: str
 ) -> None:

@@ -90,7 +90,7 @@ def test_an_async_failure_is_on_the_handle(
     assert "msg_timed_out" in repr(handle)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_wait_that_times_out_leaves_the_delivery_alone(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
@@ -112,7 +112,7 @@ def test_a_wait_that_times_out_leaves_the_delivery_alone(
     assert handle.result(BOUND).error is None
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_sync_call_gives_up_at_its_timeout(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
@@ -230,7 +230,7 @@ def test_copies_and_pickles_are_refused(
     handle.result(BOUND)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_many_threads_may_wait_for_one_handle(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
@@ -244,7 +244,7 @@ def test_many_threads_may_wait_for_one_handle(
     assert time.monotonic() - started < 1
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_flush_waits_for_all_and_counts_what_is_left(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
@@ -280,7 +280,7 @@ def test_flush_is_not_deceived_by_reports_of_later_messages(
     assert stuck.result(BOUND).error is None
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_linger_is_cut_short_by_flush(make_producer: MakeProducer, topic: str) -> None:
     """What waits for company is sent now."""
     producer = make_producer(kafka={"linger.ms": 20_000})
@@ -291,7 +291,7 @@ def test_linger_is_cut_short_by_flush(make_producer: MakeProducer, topic: str) -
     assert handle.done()
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_partition_key_look_up_keeps_to_the_calls_timeout(
     make_producer: MakeProducer, dead: str
 ) -> None:
@@ -304,6 +304,7 @@ def test_a_partition_key_look_up_keeps_to_the_calls_timeout(
     assert producer.stats().produced == 0
 
 
+@pytest.mark.long
 def test_a_partition_key_look_up_ends_after_five_seconds(
     make_producer: MakeProducer, dead: str
 ) -> None:

@@ -179,7 +179,7 @@ def test_a_subscriber_may_send(
     assert len(cluster.read(topic)) == 10
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_slow_callback_delays_no_other_producer(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:

@@ -68,7 +68,8 @@ class Sender:
         self.sent.append(payload)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
+@pytest.mark.long
 def test_sent_is_acknowledged_is_read_back(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:

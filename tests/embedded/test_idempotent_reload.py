@@ -119,7 +119,7 @@ def test_reloads_are_capped_and_counted_afresh_by_a_success(
     assert [e["attempt"] for e in log.all("producer.reload")] == [1, 1, 1, 1, 2]
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "options",
     [

@@ -33,7 +33,7 @@ def codes(producer: Producer) -> list[str]:
     return [reason.code for reason in producer.explain_idle().reasons]
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_never_early_and_hardly_late(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
@@ -106,7 +106,7 @@ def look_at(producer: Producer) -> None:
     assert str(producer.status)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_being_looked_at_is_no_activity(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
@@ -141,7 +141,7 @@ def test_sends_keep_it_open(
     log.wait("producer.disconnected")
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_connect_is_activity(make_producer: MakeProducer, log: EventLog) -> None:
     """A client that was opened ahead is closed too, one timeout later."""
     started = time.monotonic()
@@ -155,7 +155,7 @@ def test_connect_is_activity(make_producer: MakeProducer, log: EventLog) -> None
     assert gone - connected < 2
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_client_with_work_is_not_closed(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:
@@ -175,7 +175,7 @@ def test_a_client_with_work_is_not_closed(
     assert reasons.count("in_flight") == 1
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.own_process
 def test_disconnect_on_demand(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str, log: EventLog
@@ -265,7 +265,7 @@ def test_a_client_that_is_too_old_is_replaced(
     assert len(cluster.read(topic)) == sent
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("verb", ["produce_sync", "produce_async"])
 def test_flows_lost_while_idle_cost_nothing(
     make_producer: MakeProducer,
@@ -306,7 +306,7 @@ def test_many_due_together_are_all_closed(
     assert all(each["threads"] >= 0 for each in counted)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_the_native_client_is_pinned_while_it_is_lent(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:

@@ -239,7 +239,7 @@ def test_another_cluster_is_told_of(
     assert len(log.errors("librdkafka.error")) == 1
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_slow_answer_delays_no_idle_close(
     cluster: EmbeddedCluster, topic: str, make_producer: MakeProducer, log: EventLog
 ) -> None:
@@ -264,7 +264,7 @@ def test_a_slow_answer_delays_no_idle_close(
     assert spy.asked[0][1] <= IDLE_MS / 1000
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_stale_ones_cost_little(
     cluster: EmbeddedCluster, topic: str, make_producer: MakeProducer
 ) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from waterdrop_py.testing import EmbeddedCluster
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_handles_resolve(make_producer: MakeProducer, dead: str, log: EventLog) -> None:
     """Queued messages resolve with `purge_queue`, and the buffer is empty."""
     producer = make_producer(dead)

@@ -44,7 +44,7 @@ def fill(producer: Any) -> list[DeliveryHandle]:
     return [producer.produce_async("any", b"x") for _ in range(10)]
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_the_wait_ends_at_its_deadline(
     make_producer: MakeProducer, dead: str, log: EventLog
 ) -> None:
@@ -84,7 +84,7 @@ def test_the_wait_can_be_kept_out_of_the_events(
     assert len(log.errors("message.produce_async")) == 1
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_without_the_policy_it_raises_at_once(
     make_producer: MakeProducer, dead: str, log: EventLog
 ) -> None:
@@ -101,7 +101,7 @@ def test_without_the_policy_it_raises_at_once(
     assert len(log.errors("message.produce_sync")) == 1
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_sync_call_waits_no_longer_than_its_timeout(
     make_producer: MakeProducer, dead: str
 ) -> None:

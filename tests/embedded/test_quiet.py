@@ -61,6 +61,7 @@ def test_librdkafkas_lines_go_to_logging(
         assert lines()[0].producer_id == producer.id  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 def test_brokers_that_go_and_come_back(
     cluster: EmbeddedCluster,
     make_producer: MakeProducer,

@@ -50,7 +50,7 @@ class Recorder(confluent_kafka.Producer):
 CLIENTS: list[Recorder] = []
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_connect_waits_for_a_slow_answer(
     slow: EmbeddedCluster, make_producer: MakeProducer, log: EventLog
 ) -> None:
@@ -69,7 +69,7 @@ def test_connect_waits_for_a_slow_answer(
     assert "producer.disconnect_refused" in log.names()
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_deep_check_takes_one_round_trip(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
@@ -94,7 +94,7 @@ def test_a_first_look_up_waits_for_a_slow_answer(
     assert producer.partition_count(topic) == 3
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_look_up_that_was_left_is_learned_from(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
@@ -139,7 +139,7 @@ def test_one_broker_of_three_that_is_down_ends_no_try(
         cluster.heal()
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_try_ends_with_what_is_reported(
     make_producer: MakeProducer, dead: str
 ) -> None:

@@ -125,7 +125,7 @@ def test_reloads_are_capped_and_counted_afresh_by_a_commit(
     assert producer.close(5).complete
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_without_reload_the_client_stays_lost(
     make: Make, cluster: EmbeddedCluster, topic: str, log: EventLog
 ) -> None:
@@ -254,7 +254,7 @@ def given_back(before: ResourceCount | None) -> bool:
     return now.threads == 0 and now.fds <= before.fds
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.own_process
 def test_a_failed_introduction_leaves_nothing(
     make_producer: MakeProducer, dead: str
@@ -289,7 +289,7 @@ def test_a_failed_introduction_does_not_hold_up_others(
     assert time.monotonic() - started < 3
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_every_broker_down_inside_a_transaction(
     make: Make, cluster: EmbeddedCluster, topic: str, log: EventLog
 ) -> None:

@@ -497,7 +497,7 @@ def test_two_transactions_in_one_thread(make: Make, topic: str, log: EventLog) -
     assert [e["producer_id"] for e in log.all("transaction.aborted")] == ["first"]
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_thread_that_waits_for_its_turn_gives_up(make: Make, topic: str) -> None:
     """A send of another thread waits for its own bound at most, and raises then."""
     producer = make()
@@ -837,7 +837,7 @@ def test_close_flushes_the_buffer_in_a_transaction(
     assert values(cluster, topic) == [b"0", b"1", b"2"]
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_close_with_every_broker_down_in_a_transaction(
     make: Make, cluster: EmbeddedCluster, topic: str, log: EventLog
 ) -> None:

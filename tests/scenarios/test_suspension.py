@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from waterdrop_py.testing import EmbeddedCluster
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_first_send_after_a_suspension(
     cluster: EmbeddedCluster, topic: str, arrived: Arrived
 ) -> None:

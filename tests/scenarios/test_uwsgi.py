@@ -105,7 +105,7 @@ def running(options: list[str], servers: str, topic: str) -> Iterator[Uwsgi]:
             kill_group(process)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("mode", MODES)
 def test_uwsgi(mode: str, servers: str, topic: str, arrived: Arrived) -> None:
     """The master sends as it loads the application and holds no socket afterwards.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.scenarios.conftest import Arrived
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_jumps_of_the_wall_clock_change_nothing(
     servers: str, topic: str, dead: str, arrived: Arrived
 ) -> None:

@@ -124,7 +124,7 @@ def test_a_ring_is_passed_on_by_who_does_not_serve(
     handle.result(5)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_timed_out_wait_changes_nothing(bench: Bench, make: Make) -> None:
     """result() gives up at its bound; a later one has the report."""
     producer = make.quiet()
@@ -171,7 +171,7 @@ def test_full_queue_ends_at_its_deadline(
     assert len(bench.sent) == 1
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_zero_backoff_serves_reports(bench: Bench, make: Make) -> None:
     """Without a backoff, the sender that waits for room serves the reports itself."""
     producer = make.quiet(wait_backoff_on_queue_full=0)

@@ -39,7 +39,7 @@ def test_a_close_waits_for_the_question(bench: Bench, make: Make) -> None:
     eventually(lambda: bench.clients[0].closed, "it was destroyed")
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 @pytest.mark.parametrize("timeout", [0.1, 30.0])
 def test_a_question_that_hangs_holds_no_close_up(
     bench: Bench, make: Make, timeout: float

@@ -62,7 +62,7 @@ def test_a_caller_with_more_time_goes_on(bench: Bench, make: Make) -> None:
     assert bench.calls["list_topics"] == 1
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_close_waits_for_a_metadata_request(bench: Bench, make: Make) -> None:
     """A request that no caller waits for does not keep the client from being closed,
     and no `disconnect()` for more than a second; the client is destroyed behind it."""
@@ -84,7 +84,7 @@ def test_a_close_waits_for_a_metadata_request(bench: Bench, make: Make) -> None:
     eventually(lambda: not bench.open_clients)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_close_meets_a_caller_that_waits(bench: Bench, make: Make) -> None:
     """`close(timeout)` is in time while another thread connects, which is told."""
     producer = make()
@@ -202,7 +202,7 @@ def test_an_interrupted_request_is_submitted_by_the_next(
     assert bench.calls["list_topics"] == 1
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_slow_brokers_of_many_producers_hold_up_no_close(
     bench: Bench, make: Make
 ) -> None:

@@ -51,7 +51,7 @@ def test_send_meets_a_closing_client(bench: Bench, make: Make) -> None:
     assert producer.disconnect()
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_hung_close_delays_no_other_producer(bench: Bench, make: Make) -> None:
     """Twelve hung closes leave room for the thirteenth, which does not hang."""
     hung = [make.quiet() for _ in range(12)]
@@ -70,7 +70,7 @@ def test_hung_close_delays_no_other_producer(bench: Bench, make: Make) -> None:
     assert all(run.result() for run in stuck)
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_close_is_bounded_when_the_native_close_hangs(bench: Bench, make: Make) -> None:
     """close(timeout) returns in time, and says that it abandoned the client."""
     producer = make()
@@ -86,7 +86,7 @@ def test_close_is_bounded_when_the_native_close_hangs(bench: Bench, make: Make) 
     assert len(named(make.events, "producer.disconnected")) == 1
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_close_waits_for_a_native_call(bench: Bench, make: Make) -> None:
     """A client with a thread inside is not destroyed, however short the bound."""
     producer = make()
@@ -313,7 +313,7 @@ def test_a_close_without_any_thread(
     assert str(producer.status) == "closed"
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_close_from_a_disconnecting_subscriber(bench: Bench, make: Make) -> None:
     """close() there does not wait for the disconnect that is about to begin."""
     producer = make()

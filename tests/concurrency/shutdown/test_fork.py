@@ -51,7 +51,7 @@ def test_a_fork_waits_for_a_request_of_the_librarys_own(
         assert not bench.open_clients
 
 
-@pytest.mark.serial
+@pytest.mark.timed
 def test_a_fork_waits_for_no_answer_for_ever(bench: Bench, make: Make) -> None:
     """A broker that does not answer costs a fork its budget, and the client stays."""
     with bench.park("list_topics") as park:

@@ -133,7 +133,7 @@ def main() -> None:
     """Fork with a client open and in use, and let both sides end as programs do."""
     slow: Producer | None = None
     if WAY in {"handle", "done", "nothing", "drop", "close", "figures"}:
-        slow = make_producer(SERVERS, kafka={"linger.ms": 3_000})
+        slow = make_producer(SERVERS, kafka={"linger.ms": 30_000})
         HELD.append(slow.produce_async(TOPIC, b"slow"))
     PRODUCER.produce_sync(TOPIC, b"parent-first")
     if WAY != "transactional":
@@ -146,7 +146,7 @@ def main() -> None:
     say(child_code=wait_for_child(pid, 15), gone=time.monotonic())
     PRODUCER.produce_sync(TOPIC, b"parent-last")
     if slow is not None:
-        HELD[0].result(10)
+        assert slow.flush(10) == 0
         slow.close(5)
     say(parent_opens=PRODUCER.stats().opens)
     say(parent_complete=PRODUCER.close(5).complete)

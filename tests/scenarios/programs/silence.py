@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from functools import partial
@@ -29,6 +30,17 @@ WAY, *REST = WORDS
 def broken(*_: object) -> NoReturn:
     """Fail, as code of the user's."""
     raise LookupError("the user's own")
+
+
+def said() -> bytes:
+    """What is on standard error, which is a file."""
+    return os.pread(2, 100_000, 0)
+
+
+def counted() -> int:
+    """How many errors are said there, or counted."""
+    more = re.findall(rb"; and (\d+) more\n", said())
+    return said().count(b" subscriber.error:") + sum(map(int, more))
 
 
 def heard_by(event: Event) -> None:
@@ -68,7 +80,7 @@ def no_client() -> None:
     monitor.subscribe("producer.created", broken)
     for _ in range(20):
         make_producer(id="odd")
-    time.sleep(2.5)
+    eventually(lambda: counted() >= 20)
     os._exit(0)
 
 
@@ -97,10 +109,12 @@ def middleware() -> None:
 
 
 def dead() -> None:
-    """No broker, for as long as is asked for."""
+    """No broker, until that is said, which may take as long as is asked for; and for
+    one more check of the poller's."""
     producer = make_producer(SERVERS, id="lonely", close_timeout=200)
     producer.produce_async("orders", b"x")
-    time.sleep(float(REST[0]))
+    assert eventually(lambda: bool(said()), float(REST[0]))
+    time.sleep(1.2)
 
 
 def connecting() -> None:
