@@ -59,6 +59,10 @@ class StillRuntime:
     def start_if_needed(self) -> None:
         """No threads."""
 
+    def waiting(self) -> bool:
+        """Whether a job has not begun."""
+        return bool(self.jobs)
+
     def closed(self, connection: object, client: object) -> None:
         """Nothing checks what stayed behind."""
 

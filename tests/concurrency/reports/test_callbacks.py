@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.concurrency.support import connection_of, named
-from tests.doubles import BOUND, Park, Run, eventually
+from tests.doubles import Park, Run, eventually
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.process import poller
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py._engine.reports.handler import ReportHandler
-from waterdrop_py.errors import DeliveryTimeoutError, ReentrantCallError
+from waterdrop_py.errors import ReentrantCallError
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
@@ -306,30 +305,3 @@ def test_interrupt_inside_the_report_callback(bench: Bench, make: Make) -> None:
     assert heard == ["first", "next"]
     assert producer.stats().in_flight == 0
     assert producer.disconnect()
-
-
-def test_a_deferred_message_is_not_waited_for_as_it_is_sent(
-    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A signal handler sends while the client opens, and another one waits for that
-    message while the same thread is about to hand it over: it would wait for itself."""
-    producer = make()
-    deferred: list[DeliveryHandle] = []
-    refused: list[BaseException] = []
-
-    def wait(*_: object) -> None:
-        monkeypatch.undo()
-        try:
-            deferred[0].result(0.5)
-        except (ReentrantCallError, DeliveryTimeoutError) as error:
-            refused.append(error)
-
-    def send() -> None:
-        bench.parks.pop("open", None)
-        deferred.append(producer.produce_async("t", b"from a handler"))
-        monkeypatch.setattr(ReportHandler, "note_topic", wait)
-
-    bench.parks["open"] = send
-    producer.produce_sync("t", b"x")
-    assert [type(error) for error in refused] == [ReentrantCallError]
-    assert deferred[0].result(BOUND).topic == "t"

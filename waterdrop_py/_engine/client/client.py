@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client import watchers
-from waterdrop_py._engine.client.borrow_marks import ends_step
 from waterdrop_py._engine.client.counters import MessageCounters
 from waterdrop_py._engine.client.fatal import Fatal
 from waterdrop_py._engine.client.foreign import has_answered
@@ -53,8 +52,6 @@ class Client(MessageCounters):
         announcement: how far the report in front is announced.
         fatal: the error that has ended the client, once it is known.
         refusals: the reasons for which a due close was refused.
-        blocked: set where the client only stands for the one that a deferred message
-            will get: whether the calling thread is what the message waits for.
         between_polls: the thread that polls is between two native polls.
     """
 
@@ -65,7 +62,6 @@ class Client(MessageCounters):
         "arrived",
         "asking",
         "between_polls",
-        "blocked",
         "borrows",
         "deadline_noted",
         "fatal",
@@ -117,7 +113,6 @@ class Client(MessageCounters):
         self.fatal: Fatal | None = None
         self.refusals: set[str] = set()
         self.pins = Pins()
-        self.blocked: Callable[[], bool] | None = None
 
     def serve(self, timeout: float) -> None:
         """Serve reports and callbacks for at most `timeout` seconds. Poll lock held."""
@@ -218,7 +213,6 @@ class Client(MessageCounters):
         """Report what a user's callback of a handle raised."""
         self.reports.callback_raised("done_callback", error)
 
-    @ends_step
     @signals.no_signal_at_entry
     def stop_polling(
         self,
