@@ -78,14 +78,15 @@ def test_a_message_that_is_deferred_as_the_job_ends(bench: Bench, make: Make) ->
     assert handles[0].result(BOUND).error is None
     deferred = connection_of(producer).deferred
     assert isinstance(deferred, Deferred)
+    add = deferred.add
 
     class Hooked(OwnedLock):
-        """Another thread defers a message as it is released."""
+        """A message is deferred before it is released."""
 
         def release(self, hold: Hold) -> bool:
             if self.held_by(hold) and len(handles) == 1:
                 handles.append(_filled())
-                deferred.add(handles[1], "message.produce_async")
+                add(handles[1], "message.produce_async")
             return super().release(hold)
 
     eventually(lambda: not deferred._sending.locked)  # noqa: SLF001
