@@ -100,7 +100,9 @@ def _filled() -> DeliveryHandle:
     return fill(Message("t", LATER), None)
 
 
-def test_many_in_a_long_transaction_take_one_thread() -> None:
+def test_many_in_a_long_transaction_take_one_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """They wait for its end, beyond every bound, and are sent in their order."""
     sent: list[bytes] = []
 
@@ -119,10 +121,17 @@ def test_many_in_a_long_transaction_take_one_thread() -> None:
     payloads = [str(number).encode() for number in range(30)]
     with producer.transaction():
         producer.produce_async("t", b"inside")
-        handles = [
-            Context().run(producer.produce_async, "t", payload) for payload in payloads
+        handles = [Context().run(producer.produce_async, "t", payloads[0])]
+        eventually(lambda: RUNTIME.workers._busy, "a worker that waits")  # noqa: SLF001
+        submitted: list[object] = []
+        monkeypatch.setattr(RUNTIME.workers, "submit", submitted.append)
+        handles += [
+            Context().run(producer.produce_async, "t", payload)
+            for payload in payloads[1:]
         ]
-        time.sleep(0.2)
+        monkeypatch.undo()
+        assert submitted == []
+        time.sleep(0.1)
         assert len(RUNTIME.workers._busy) == 1  # noqa: SLF001
         assert sent == [b"inside"]
         with pytest.raises(ReentrantCallError):
@@ -259,6 +268,56 @@ def test_a_close_sends_them_first(bench: Bench, make: Make) -> None:
     assert [payload for _, payload in bench.sent] == [b"outer", b"fills", LATER]
 
 
+def test_a_close_waits_for_the_transaction_before_them() -> None:
+    """The close refuses new transactions, and still lets theirs begin."""
+    producer = Producer(kafka=dict(TRANSACTIONAL), client_factory=FakeClient)
+    park, inside = Park(), Park()
+
+    def transact() -> DeliveryHandle:
+        with producer.transaction():
+            producer.produce_async("t", b"inside")
+            later = Context().run(producer.produce_async, "t", LATER)
+            inside()
+            park()
+        return later
+
+    inside.go()
+    run = Run(transact)
+    park.entered()
+    closing = Run(lambda: producer.close(BOUND))
+    transactions = producer._components.transactions  # noqa: SLF001
+    assert transactions is not None
+    eventually(lambda: transactions._shut, "a close that waits")  # noqa: SLF001
+    park.go()
+    assert run.result().exception(BOUND) is None
+    assert closing.result().undelivered == []
+
+
+def test_a_subscriber_on_the_worker_may_close(bench: Bench, make: Make) -> None:
+    """In the background, and the messages behind that one are still sent."""
+    producer = make()
+    producer.produce_sync("t", b"outer")
+    deferred = connection_of(producer).deferring(
+        lambda: Deferred(_dispatch(producer), None)
+    )
+    reports: list[bool] = []
+
+    @producer.monitor.on("error.occurred")
+    def close(_: object) -> None:
+        if not reports:
+            behind.append(_filled())
+            deferred.add(behind[0], "message.produce_async")
+            reports.append(producer.close(BOUND).complete)
+
+    behind: list[DeliveryHandle] = []
+    bench.fail("produce", ValueError("refused"))
+    deferred.add(_filled(), "message.produce_async")
+    eventually(lambda: bool(reports))
+    assert reports == [False]
+    assert behind[0].exception(BOUND) is None
+    eventually(lambda: str(producer.status) == "closed")
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_a_close_gives_the_rest_up(bench: Bench, make: Make, *, force: bool) -> None:
     """What finds no room within the bound has an outcome, and is in the report once."""
@@ -343,19 +402,22 @@ def test_without_threads_it_is_sent_as_the_open_ends(
 
     producer.monitor.subscribe(event, send)
     producer.produce_async("t", b"outer")
-    assert [handle.exception(0) for handle in handles] == [None]
+    assert [handle.done() for handle in handles] == [True]
     assert sorted(payload for _, payload in bench.sent) == [LATER, b"outer"]
 
 
 @pytest.mark.usefixtures("no_threads")
+@pytest.mark.parametrize("ended", [False, True])
 def test_without_threads_it_is_sent_when_there_is_room(
-    bench: Bench, make: Make
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch, *, ended: bool
 ) -> None:
-    """Behind the poll that the callback was in, before the call returns."""
+    """Behind the poll that the callback was in, before the call returns: in uWSGI's
+    master, which closes the client then, and at the exit, which does not."""
+    monkeypatch.setattr(RUNTIME, "ended", ended)
     producer = make()
     handles = full_in_a_callback(producer, bench)
     producer.produce_async("t", b"outer")
-    assert handles[0].exception(0) is None
+    assert handles[0].done()
     assert [payload for _, payload in bench.sent] == [b"outer", b"fills", LATER]
 
 
@@ -367,6 +429,7 @@ def test_without_threads_it_is_sent_behind_the_transaction() -> None:
         producer.produce_async("t", b"inside")
         handle = Context().run(producer.produce_async, "t", LATER)
         assert not handle.done()
+    assert handle.done()
     assert handle.exception(0) is None
     producer.close()
 

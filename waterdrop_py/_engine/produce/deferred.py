@@ -219,14 +219,21 @@ class Deferred:
         except IndexError:
             return  # a close has given it up
         failure: BaseException | None = None
-        try:
-            if client_of(handle) is self:  # else an exception came after it was sent
+        if client_of(handle) is self:
+            try:
                 self._send(handle, verb, deadline)
-        except BaseException as error:
-            if from_signal_handler(error):
-                self._after_interruption(item)
-                raise
-            failure = error.with_traceback(None)  # its frames have the handle
+            except BaseException as error:
+                if from_signal_handler(error):
+                    raise  # it stays in front
+                failure = error.with_traceback(None)  # its frames have the handle
+        else:
+            # A signal handler raised as it was sent, where no thread could start. It
+            # may be queued, so it is not sent again.
+            failure = ProduceError(
+                "a signal handler raised as this message was handed over: whether it "
+                "was sent is not known (report_lost)",
+                code="report_lost",
+            )
         if self._take_out(item) and failure is not None and not handle.done():
             self._fail(handle, verb, failure)
 
@@ -266,21 +273,3 @@ class Deferred:
             accounting.unsent.append((inf, handle.message))
             emitter.emit_error(verb, error, message=handle.message)
         fail(handle, error)
-
-    def _after_interruption(self, item: tuple[DeliveryHandle, str]) -> None:
-        """A signal handler raised, where no thread could start.
-
-        A message that has a client may be queued already. It is not sent again then,
-        and its outcome is `report_lost`.
-        """
-        handle, _ = item
-        if client_of(handle) is self or not self._take_out(item) or handle.done():
-            return
-        fail(
-            handle,
-            ProduceError(
-                "a signal handler raised as this message was handed over: whether it "
-                "was sent is not known (report_lost)",
-                code="report_lost",
-            ),
-        )
