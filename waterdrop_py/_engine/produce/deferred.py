@@ -143,8 +143,6 @@ class Deferred:
         """Send what waits, here or on the worker, until `deadline`; for a close."""
         while self._waiting and clock.system_now() < deadline:
             self._send_all(deadline)
-            if self._sending.held_here:
-                return
             if self._sending.locked:
                 sleep(_TICK)
 
