@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,11 @@ from waterdrop_py._engine.produce import deferred as module
 from waterdrop_py._engine.produce.deferred import Deferred
 from waterdrop_py._engine.produce.validation import fill
 from waterdrop_py._engine.reports.handler import ReportHandler
-from waterdrop_py.errors import ProduceError, ReentrantCallError
+from waterdrop_py.errors import (
+    ProduceError,
+    ProducerClosedError,
+    ReentrantCallError,
+)
 from waterdrop_py.message import Message
 from waterdrop_py.testing import FakeClient
 
@@ -122,7 +127,10 @@ def test_many_in_a_long_transaction_take_one_thread(
     with producer.transaction():
         producer.produce_async("t", b"inside")
         handles = [Context().run(producer.produce_async, "t", payloads[0])]
-        eventually(lambda: RUNTIME.workers._busy, "a worker that waits")  # noqa: SLF001
+        deferred = connection_of(producer).deferred
+        assert isinstance(deferred, Deferred)
+        sending = deferred._sending  # noqa: SLF001
+        eventually(lambda: sending.locked, "a worker that waits")
         submitted: list[object] = []
         monkeypatch.setattr(RUNTIME.workers, "submit", submitted.append)
         handles += [
@@ -132,7 +140,7 @@ def test_many_in_a_long_transaction_take_one_thread(
         monkeypatch.undo()
         assert submitted == []
         time.sleep(0.1)
-        assert len(RUNTIME.workers._busy) == 1  # noqa: SLF001
+        assert sending.locked
         assert sent == [b"inside"]
         with pytest.raises(ReentrantCallError):
             handles[0].result(1)
@@ -240,7 +248,8 @@ def test_the_worker_does_not_wait_for_what_it_sends(
         "producer.connecting",
         lambda _: handles.append(producer.produce_async("t", LATER)),
     )
-    producer.produce_async("t", b"outer")
+    with suppress(ProducerClosedError):
+        producer.produce_async("t", b"outer")
     eventually(lambda: bool(answers))
     assert answers == [False]
     assert handles[0].exception(BOUND) is None or bench.sent
