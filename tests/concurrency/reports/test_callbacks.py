@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.concurrency.support import connection_of, named
-from tests.doubles import BOUND, Park, eventually
+from tests.doubles import Park, eventually
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.process import poller
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py._engine.reports.handler import ReportHandler
-from waterdrop_py.errors import DeliveryTimeoutError, ReentrantCallError
+from waterdrop_py.errors import ReentrantCallError
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
@@ -301,30 +300,3 @@ def test_a_report_that_comes_as_the_worker_ends(bench: Bench, make: Make) -> Non
     client.settle_lock = Lock()
     bench.client.ack(1)
     eventually(lambda: heard == handles, "the second report's callback")
-
-
-def test_a_deferred_message_is_not_waited_for_as_it_is_sent(
-    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A signal handler sends while the client opens, and another one waits for that
-    message while the same thread is about to hand it over: it would wait for itself."""
-    producer = make()
-    deferred: list[DeliveryHandle] = []
-    refused: list[BaseException] = []
-
-    def wait(*_: object) -> None:
-        monkeypatch.undo()
-        try:
-            deferred[0].result(0.5)
-        except (ReentrantCallError, DeliveryTimeoutError) as error:
-            refused.append(error)
-
-    def send() -> None:
-        bench.parks.pop("open", None)
-        deferred.append(producer.produce_async("t", b"from a handler"))
-        monkeypatch.setattr(ReportHandler, "note_topic", wait)
-
-    bench.parks["open"] = send
-    producer.produce_sync("t", b"x")
-    assert [type(error) for error in refused] == [ReentrantCallError]
-    assert deferred[0].result(BOUND).topic == "t"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine.client.borrow_marks import ends_step
 from waterdrop_py._engine.client.fatal import Fatal
 from waterdrop_py._engine.client.foreign import has_answered
 from waterdrop_py._engine.client.interruption import raise_interruption
@@ -44,14 +43,11 @@ class Client(Settling):
         poll_calls_users_code: a poll may ask the user's token provider.
         fatal: the error that has ended the client, once it is known.
         refusals: the reasons for which a due close was refused.
-        blocked: set where the client only stands for the one that a deferred message
-            will get: whether the calling thread is what the message waits for.
     """
 
     __slots__ = (
         "__weakref__",
         "answers_before",
-        "blocked",
         "borrows",
         "deadline_noted",
         "fatal",
@@ -97,7 +93,6 @@ class Client(Settling):
         self.fatal: Fatal | None = None
         self.refusals: set[str] = set()
         self.pins = Pins()
-        self.blocked: Callable[[], bool] | None = None
 
     def serve(self, timeout: float) -> None:
         """Serve reports and callbacks for at most `timeout` seconds. Poll lock held."""
@@ -147,7 +142,6 @@ class Client(Settling):
         self.arrived.append((handle, None, None))
         self.poll_soon(self)
 
-    @ends_step
     @signals.no_signal_at_entry
     def stop_polling(
         self,

@@ -59,6 +59,14 @@ def produce_error(
     return raised
 
 
+def forked_error() -> ProduceError:
+    """The error that a message of the parent has in a forked child."""
+    return ProduceError(
+        "the process forked; the parent delivers this message (forked)",
+        code="forked",
+    )
+
+
 def queue_full_error(cause: BaseException, subject: str, limit: str) -> ProduceError:
     """The error of a full queue, for which confluent-kafka raises `BufferError`."""
     raised = ProduceError(

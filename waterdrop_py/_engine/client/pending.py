@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from waterdrop_py._engine.client import waiting, watchers
@@ -125,6 +124,20 @@ no_signal_at_entry(PendingMessage.__call__)
 _Handle = TypeVar("_Handle", bound=PendingMessage)
 
 
+class Waiting(Protocol):
+    """What a handle holds in place of a client while its message is deferred. It has
+    those attributes of a client that a handle without a report asks for."""
+
+    given_up: BaseException | None
+
+    def wait(self, handle: watchers.Pending, deadline: float) -> None:
+        """Wait for a while, at most until `deadline`, for its outcome.
+
+        Raises:
+            ReentrantCallError: it depends on a call that this one interrupted.
+        """
+
+
 class Accounting(Protocol):
     """What a closing producer counts outcomes with."""
 
@@ -144,10 +157,7 @@ def topic_of(handle: PendingMessage) -> str:
 
 
 def sequence_of(handle: PendingMessage) -> int:
-    """The number of the message on its client; messages were sent in its order.
-
-    Negative while the message is deferred.
-    """
+    """The number of the message on its client; messages were sent in its order."""
     return handle._seq
 
 
@@ -174,11 +184,11 @@ def wait_until(handle: PendingMessage, deadline: float) -> bool:
     woken: Client | None = None
     check()
     while not handle.done():
-        client = handle._client  # another one, once a deferred message was sent
-        if handle._seq < 0:
-            waiting.wait_deferred(client, handle, -handle._seq, deadline)
-        else:
+        client: Client | Waiting = handle._client
+        if isinstance(client, Client):
             woken = waiting.wait_once(client, handle, deadline, woken)
+        else:
+            client.wait(handle, deadline)
         if clock.system_now() >= deadline:
             break
     if woken is not None:
@@ -191,10 +201,11 @@ def overdue(
 ) -> DeliveryTimeoutError:
     """The error of a wait for `handle` of `bound` seconds, which `limit` names."""
     client = handle._client
+    sent_on = client if isinstance(client, Client) else None
     return DeliveryTimeoutError(
         f"no delivery report for {subject_of(handle)} within {bound:.3g} s "
         f"({limit}); delivery goes on",
-        checklist=client.reports.checklist(client, handle._topic),
+        checklist=client.reports.checklist(sent_on, handle._topic),
     )
 
 
@@ -250,13 +261,9 @@ def move(handle: PendingMessage, place: Place) -> None:
     handle._place = place
 
 
-def wait_in(handle: PendingMessage, waiting_room: Client) -> None:
-    """Have waits for `handle` wait in `waiting_room` until the message is sent.
-
-    The calling thread is noted as the one that has to return before that.
-    """
-    handle._client = waiting_room
-    handle._seq = -get_ident()
+def wait_in(handle: PendingMessage, deferred: Waiting) -> None:
+    """Have `handle` hold `deferred` until a client has the message."""
+    handle._client = deferred  # type: ignore[assignment]
 
 
 def payload_size(handle: PendingMessage) -> int:

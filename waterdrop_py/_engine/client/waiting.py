@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
@@ -25,30 +24,6 @@ SETTLED: Final = 0.05
 """Seconds to wait for a worker that settles what has arrived."""
 _RECHECK: Final = 0.5
 """Seconds after which a waiting thread looks again although it was not woken."""
-
-
-def wait_deferred(
-    client: Client, handle: Pending, thread: int, deadline: float
-) -> None:
-    """Wait at most SLICE for the outcome of a message that is not sent yet.
-
-    `thread` deferred it, because its call had interrupted another one.
-
-    Raises:
-        ReentrantCallError: this call is inside the one that was interrupted.
-    """
-    blocked = client.blocked
-    if thread == get_ident() and blocked is not None and blocked():
-        raise ReentrantCallError(
-            "this message is sent when the interrupted call ends; its report cannot "
-            "be waited for inside it"
-        )
-    wakeup = Wakeup()
-    watchers.add_wakeup(client, handle, wakeup)
-    try:
-        wakeup.wait(min(deadline - clock.system_now(), SLICE))
-    finally:
-        watchers.remove_wakeup(handle, wakeup)
 
 
 def wait_once(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from waterdrop_py._engine.client.borrow_marks import ends_step
 from waterdrop_py._engine.client.client import Client
+from waterdrop_py._engine.client.kafka_errors import forked_error
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py._engine.concurrency.unhooked_forks import check
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.factory import Factory
-    from waterdrop_py._engine.connection.hooks import Closing
+    from waterdrop_py._engine.connection.hooks import Closing, DeferredMessages
     from waterdrop_py._engine.connection.idle_policy import IdlePolicy
     from waterdrop_py._engine.connection.late import LateDelivery
     from waterdrop_py._engine.connection.teardown import Teardown
@@ -84,6 +84,7 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "_deferred",
         "_make_resending",
         "client",
         "close_before_fork",
@@ -137,6 +138,7 @@ class Connection:
         self.topic: str | None = None
         self.shutdown: Closing | None = None
         self.late: LateDelivery | None = None
+        self._deferred: list[DeferredMessages] = []
 
     def _new_reports(self) -> ReportHandler:
         factory = self.factory
@@ -206,10 +208,9 @@ class Connection:
             raise WaterdropError(f"a connection cannot go from {self.state} to {state}")
         self.state = state
 
-    @ends_step
     @no_signal_at_entry
     def release(self, hold: Hold) -> None:
-        """Release the lock, wake who waits for it, and run what `when_free` has added.
+        """Release the lock, and wake the threads that wait for it.
 
         Does nothing without a hold of it.
         """
@@ -219,20 +220,28 @@ class Connection:
             pass
         if released:
             self.lock.wake()
-            self.lock.run_deferred()
+            self.send_deferred()
 
-    def when_free(self, job: Callable[[], None]) -> None:
-        """Run `job` when the lock is released; now if it is free.
+    # -- deferred messages -------------------------------------------------
 
-        This adds the job and then tries the lock; `release` releases the lock and then
-        looks for jobs. One of the two sees the other.
+    @property
+    def deferred(self) -> DeferredMessages | None:
+        """The deferred messages, once there was one."""
+        return self._deferred[0] if self._deferred else None
+
+    def deferring(self, make: Callable[[], DeferredMessages]) -> DeferredMessages:
+        """The deferred messages, made at the first one: few producers have any.
+
+        Two threads may add what they made at the same time; both use the first.
         """
-        self.lock.defer(job)
-        hold = Hold()
-        try:
-            self.lock.take(hold)
-        finally:
-            self.release(hold)
+        if not self._deferred:
+            self._deferred.append(make())
+        return self._deferred[0]
+
+    def send_deferred(self) -> None:
+        """A call has ended that deferred messages may wait for. Does not wait."""
+        if self._deferred:
+            self._deferred[0].begin()
 
     # -- deadlines ---------------------------------------------------------
 
@@ -329,6 +338,9 @@ class Connection:
         if transactional:
             self.reports.for_transactions()
         self.lock = LifecycleLock()
+        for deferred in self._deferred:
+            deferred.forget(forked_error())
+        self._deferred = []
         self.hooks.reset()
         if self.is_closing:
             self.state = ConnectionState.CLOSED

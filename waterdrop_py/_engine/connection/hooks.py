@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.states import Refusal
     from waterdrop_py._engine.reports.accounting import DrainReport, Placed
+    from waterdrop_py.delivery import DeliveryHandle
 
 
 class BeforeClose(Protocol):
@@ -36,6 +37,28 @@ class Closing(Protocol):
 
     def run(self, *, force: bool) -> bool:
         """Close, here and now; False when another thread does or did."""
+
+
+class DeferredMessages(Protocol):
+    """Messages that are sent once the call that they interrupted has ended."""
+
+    def add(self, handle: DeliveryHandle, verb: str) -> None:
+        """Have `handle` sent."""
+
+    def begin(self) -> None:
+        """Have them sent, if they are not being sent. Does not wait."""
+
+    def inside(self) -> bool:
+        """Whether the calling thread is inside a call that one may wait for."""
+
+    def flush(self, deadline: float) -> None:
+        """Send them until `deadline`; for a close."""
+
+    def give_up(self) -> None:
+        """Give up the rest: the producer closes, and its senders are refused."""
+
+    def forget(self, error: BaseException) -> None:
+        """Give them `error`: this is a forked child."""
 
 
 class Hooks:

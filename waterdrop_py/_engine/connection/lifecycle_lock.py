@@ -17,35 +17,21 @@ _RECHECK: Final = 0.5
 
 
 class LifecycleLock(OwnedLock):
-    """A `OwnedLock` that a thread can wait for, and leave jobs to.
+    """An `OwnedLock` that a thread can wait for.
 
     `Connection.release` releases it. A thread never waits for itself: see `wait`.
     """
 
-    __slots__ = ("_deferred", "_wakeups")
+    __slots__ = ("_wakeups",)
 
     def __init__(self) -> None:
         super().__init__()
         self._wakeups: list[Wakeup] = []
-        self._deferred: list[Callable[[], None]] = []
 
     def wake(self) -> None:
         """Wake the threads that wait; each tries again."""
         for wakeup in tuple(self._wakeups):
             wakeup()
-
-    def defer(self, job: Callable[[], None]) -> None:
-        """Add a job for `run_deferred`."""
-        self._deferred.append(job)
-
-    def run_deferred(self) -> None:
-        """Run the jobs that were added meanwhile."""
-        while self._deferred:
-            try:
-                job = self._deferred.pop(0)
-            except IndexError:
-                return
-            job()
 
     def wait(
         self, deadline: float | None, checklist: Callable[[], tuple[str, ...]]

@@ -110,6 +110,7 @@ def _deliver_now(connection: Connection) -> None:
         )
     try:
         late.deliver(client, push=connection.factory.lingers)
+        connection.send_deferred()
         # No reaper closes it, and a child forked in C would inherit its sockets.
         if not runtime.ended and connection.close_before_fork is not None:
             disconnect(connection, "fork")

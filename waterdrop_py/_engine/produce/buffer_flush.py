@@ -157,6 +157,21 @@ class Flusher:
             )
 
     def _before_close(self, deadline: float, *, force: bool) -> list[Placed]:
+        """Send the buffer and the deferred messages as the producer closes.
+
+        Returns those of the buffer that could not be sent. Once senders are refused,
+        the deferred messages that are left are given up.
+        """
+        unsent = self._send_before_close(deadline, force=force)
+        deferred = self._connection.deferred
+        if deferred is not None:
+            if self._connection.is_closing:
+                deferred.give_up()
+            elif not force:
+                deferred.flush(deadline)
+        return unsent
+
+    def _send_before_close(self, deadline: float, *, force: bool) -> list[Placed]:
         """Send the buffer as the producer closes. Returns what could not be sent.
 
         An invalid message, or one that finds no room, does not stop the close.

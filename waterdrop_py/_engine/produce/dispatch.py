@@ -20,7 +20,7 @@ from waterdrop_py.errors import ProduceError, ReentrantCallError, about, shared
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
-    from waterdrop_py._engine.client.pending import Place
+    from waterdrop_py._engine.client.pending import Place, Waiting
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.recovery import Recovery
     from waterdrop_py.config import Config
@@ -48,6 +48,7 @@ class Dispatch:
         deadline: float | None = None,
         *,
         serves: bool = False,
+        deferred: Waiting | None = None,
     ) -> None:
         """Have librdkafka queue a filled `handle`. Opens a client if need be.
 
@@ -56,6 +57,8 @@ class Dispatch:
 
         `serves`: the caller serves the report, and then calls `introduce`, also if this
         raises. Without the poller, p50 of `produce_sync` is 1.25 of bare, not 1.4.
+
+        `deferred`: what the handle holds until a client has the message.
 
         Raises:
             ProduceError, ProducerClosedError, ReentrantCallError: nothing was sent.
@@ -68,7 +71,14 @@ class Dispatch:
             while True:
                 client = self._ready(handle, deadline)
                 try:
-                    if send_one(connection, handle, client, partition, serves=serves):
+                    if send_one(
+                        connection,
+                        handle,
+                        client,
+                        partition,
+                        serves=serves,
+                        deferred=deferred,
+                    ):
                         return
                 except BufferError as full:
                     self._retry.wait_for_room(handle, client, verb, full, give_up)

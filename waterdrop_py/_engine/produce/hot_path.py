@@ -158,6 +158,7 @@ def send_one(  # noqa: PLR0915 - no step may move across a `try`
     partition: int,
     *,
     serves: bool,
+    deferred: Any = None,
 ) -> bool:
     """Queue one message on `client`. False: the connection has another client by now.
 
@@ -169,6 +170,9 @@ def send_one(  # noqa: PLR0915 - no step may move across a `try`
        (test_a_refusal_on_a_quiet_client_arms).
 
     `serves`: the caller serves the report, so that no poller is needed.
+
+    `deferred`: what the handle holds while no client has the message. Other threads may
+    wait for the handle meanwhile.
     """
     woken = sent = False
     place = handle._place
@@ -198,7 +202,10 @@ def send_one(  # noqa: PLR0915 - no step may move across a `try`
             )
         except REFUSED:
             next(client.refused)
-            del handle._client  # no client has it
+            if deferred is None:
+                del handle._client  # no client has it
+            else:
+                handle._client = deferred
             raise
         except BaseException as error:
             client.counters_uncertain = True

@@ -16,7 +16,7 @@ from waterdrop_py._engine.client.poll_lock import SLICE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.produce.buffer import Ready, message_of
-from waterdrop_py._engine.produce.deferred import defer, send_or_defer
+from waterdrop_py._engine.produce.deferred import send_or_defer
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.validation import (
     as_messages,
@@ -31,7 +31,6 @@ from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
     ProduceManyError,
-    ReentrantCallError,
 )
 from waterdrop_py.errors import about as about_message
 
@@ -106,31 +105,13 @@ class Verbs:
         message = self._middleware.run(message)
         handle = fill(message, self._limit)
         try:
-            self._send_one(handle, verb)
+            send_or_defer(self._dispatch, handle, verb, self._transactions)
         except ProduceError as error:
             self._emitter.error(verb, error, message=message)
             raise
         if self._emitter.listens("message.produced_async"):
             self._emitter.emit("message.produced_async", about(handle.message))
         return handle
-
-    def _send_one(self, handle: DeliveryHandle, verb: str) -> None:
-        if self._transactions is None:
-            send_or_defer(self._dispatch, handle, verb)
-            return
-        try:
-            with self._transactions.block():
-                self._dispatch.send(handle, verb)
-        except ReentrantCallError:
-            # Inside a callback, or in a context outside of the running transaction.
-            # The message gets its own transaction when that one has ended.
-            defer(
-                self._dispatch,
-                handle,
-                verb,
-                self._transactions.after_transaction,
-                self._transactions.block,
-            )
 
     def produce_sync(self, message: Message, timeout: float | None) -> DeliveryReport:
         """Send one message, and wait for its report."""
@@ -293,7 +274,7 @@ class Verbs:
             handle = handles[count]
             try:
                 if deadline is None:
-                    send_or_defer(self._dispatch, handle, verb)
+                    send_or_defer(self._dispatch, handle, verb, self._transactions)
                 else:
                     self._dispatch.send(handle, verb, deadline)
             except ProduceError as failure:

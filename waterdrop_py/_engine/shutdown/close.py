@@ -93,8 +93,8 @@ def close(connection: Connection, timeout: float, *, force: bool) -> DrainReport
     shutdown = connection.shutdown or _begin(connection, deadline)
     if shutdown is None:
         # This thread, or one that takes longer than `timeout`, is opening the client.
-        # It closes the producer after that.
-        connection.when_free(lambda: _close_elsewhere(connection, timeout, force=force))
+        # A worker waits for that, and then closes the producer.
+        _close_elsewhere(connection, max(timeout, GRACE), force=force)
         return DrainReport(complete=False)
     shutdown.shorten(clock.system_now() if force else deadline)
     if shutdown.must_not_wait():
@@ -120,6 +120,8 @@ def _inside(connection: Connection) -> bool:
     client, accounting = connection.client, connection.reports.accounting
     if accounting is not None and accounting.runner == get_ident():
         return True  # the call interrupted the hand-over of the buffer
+    if connection.deferred is not None and connection.deferred.inside():
+        return True
     return (
         connection.hooks.inside()
         or connection.locked_here

@@ -13,13 +13,13 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client.kafka_errors import forked_error
 from waterdrop_py._engine.concurrency import clock, threads, unhooked_forks
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.connection.connection import every_connection
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,12 +127,7 @@ def _leak(client: Client) -> None:
     client.observe_reports()
     client.arrived.clear()  # the parent settles that
     client.drop_native()
-    client.give_up(
-        ProduceError(
-            "the process forked; the parent delivers this message (forked)",
-            code="forked",
-        )
-    )
+    client.give_up(forked_error())
 
 
 FORK: Final = Fork()

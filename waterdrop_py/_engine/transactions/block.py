@@ -38,7 +38,7 @@ class Transaction:
 
     Attributes:
         deadline: bounds each of its waits; `inf` leaves each wait its own bound.
-        last: it is the transaction of a close, which refuses all others.
+        last: it may begin although a close waits, which refuses all others.
         open: whether what is sent now belongs to it. Its end begins by clearing this,
             so that a message of a subscriber gets a transaction of its own.
         failure: the first error inside it, for which it is aborted.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from waterdrop_py._engine.client.borrow_marks import ends_step
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
@@ -59,7 +58,6 @@ class Transactions:
         "_recovery",
         "_running",
         "_shut",
-        "_waiting_jobs",
         "_wakeups",
     )
 
@@ -79,7 +77,6 @@ class Transactions:
         self._lock = OwnedLock()
         self._wakeups: list[Wakeup] = []
         self._running: Transaction | None = None
-        self._waiting_jobs: list[Callable[[], None]] = []
         self._shut = False
         connection.hooks.keep_client_while(self.refusal)
         connection.hooks.inside_while(self._locked_by_this_thread)
@@ -115,7 +112,7 @@ class Transactions:
     def block(self, deadline: float = inf, *, last: bool = False) -> Block:
         """A `with` block: a new transaction, or part of the one around it.
 
-        `last`: the transaction of a close.
+        `last`: it may begin although a close waits.
         """
         return Block(self, deadline, last=last)
 
@@ -130,7 +127,6 @@ class Transactions:
         self._lock = OwnedLock()
         self._wakeups = []
         self._running = None
-        self._waiting_jobs = []
 
     # -- begin -------------------------------------------------------------
 
@@ -225,13 +221,27 @@ class Transactions:
                 raise DeliveryTimeoutError(
                     "another transaction of the producer did not end in time"
                 )
-            wakeup = Wakeup()
-            self._wakeups.append(wakeup)
-            try:
-                if self._lock.locked:
-                    wakeup.wait(min(left, _RECHECK))
-            finally:
-                self._wakeups.remove(wakeup)
+            self._wait(min(left, _RECHECK))
+
+    def wait_for_end(self, wanted: Callable[[], bool]) -> None:
+        """Wait until no transaction runs, however long that takes, or until `wanted()`
+        is false. The next one may begin at once."""
+        while self._lock.locked and wanted():
+            self._wait(_RECHECK)
+
+    def _wait(self, timeout: float) -> None:
+        """Wait until the lock is released, or `timeout` seconds.
+
+        This adds a wake-up and then looks at the lock. `_release_lock` releases it and
+        then wakes. One of the two sees the other.
+        """
+        wakeup = Wakeup()
+        self._wakeups.append(wakeup)
+        try:
+            if self._lock.locked:
+                wakeup.wait(timeout)
+        finally:
+            self._wakeups.remove(wakeup)
 
     def abandon(self, transaction: Transaction, error: BaseException) -> None:
         """Abort and release a transaction whose begin raised `error`."""
@@ -250,23 +260,9 @@ class Transactions:
         self._release_lock(transaction.hold)
         self._connection.reschedule()
 
-    def after_transaction(self, job: Callable[[], None]) -> None:
-        """Run `job` on another thread when no transaction is running.
-
-        The job is added before the lock is tried. A release frees the lock before it
-        looks for jobs. One of the two sees the other.
-        """
-        self._waiting_jobs.append(job)
-        hold = Hold()
-        try:
-            self._lock.take(hold)
-        finally:
-            self._release_lock(hold)
-
-    @ends_step
     @no_signal_at_entry
     def _release_lock(self, hold: Hold) -> None:
-        """Release the lock, wake the threads that wait for it, and start the jobs."""
+        """Release the lock, and wake the threads that wait for it."""
         try:
             released = self._lock.release(hold)
         finally:
@@ -275,12 +271,7 @@ class Transactions:
             return
         for wakeup in tuple(self._wakeups):
             wakeup()
-        while self._waiting_jobs:
-            try:
-                job = self._waiting_jobs.pop(0)
-            except IndexError:
-                return  # another thread took the last one
-            self._connection.runtime.workers.submit(job)
+        self._connection.send_deferred()
 
     def shut(self, deadline: float) -> None:
         """Refuse new transactions, and wait for the running one; for `close`.
