@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from contextlib import suppress
 from threading import get_ident
@@ -133,32 +135,62 @@ def test_second_close_waits_for_the_first(bench: Bench, make: Make) -> None:
     assert producer.close() == reports[0]
 
 
+class Interrupting:
+    """A subscriber on a worker that presses Ctrl-C, and stays until `caller` got it."""
+
+    def __init__(self) -> None:
+        self._pressed = False
+        self.got_it = Park()
+
+    def __call__(self, _: object) -> None:
+        """Once: later events pass."""
+        if not self._pressed:
+            self._pressed = True
+            assert threading.current_thread() is not threading.main_thread()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            self.got_it()
+
+    def caller(self, call: Callable[[], object]) -> None:
+        """Make the call, whose wait Ctrl-C ends."""
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        self.got_it.go()
+
+
 @pytest.mark.parametrize(
     "event", ["producer.closing", "producer.disconnecting", "producer.closed"]
 )
 def test_interrupted_close_ends_in_the_background(
     bench: Bench, make: Make, event: str
 ) -> None:
-    """A Ctrl-C inside close() is the caller's; the close goes on, and happens once."""
+    """A Ctrl-C inside close() is the caller's, at once. The close goes on, and happens
+    once."""
     producer = make()
     producer.produce_sync("t", b"x")
-    interrupts: list[BaseException] = [KeyboardInterrupt()]
-
-    def interrupt(_: object) -> None:
-        if interrupts:
-            raise interrupts.pop()
-
-    producer.monitor.subscribe(event, interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        producer.close(2)
+    interrupting = Interrupting()
+    producer.monitor.subscribe(event, interrupting)
+    interrupting.caller(lambda: producer.close(2))
+    eventually(lambda: str(producer.status) == "closed")
     assert producer.close(2).complete
-    assert str(producer.status) == "closed"
     assert producer.stats().disconnects == {"close": 1}
     assert producer.stats().produced == 1
-    eventually(lambda: named(make.events, "producer.disconnected"))
+    ends = ["producer.closing", "producer.disconnecting", "producer.disconnected"]
+    ends.append("producer.closed")
     eventually(lambda: named(make.events, "producer.closed"))
-    assert len(named(make.events, "producer.disconnected")) == 1
-    assert len(named(make.events, "producer.closed")) == 1
+    assert [each.name for each in make.events if each.name in ends] == ends
+
+
+def test_interrupted_close_closes_the_variants(bench: Bench, make: Make) -> None:
+    """They are closed in the background too, and no variant is made meanwhile."""
+    producer = make()
+    variant = producer.variant(topic_config={"acks": 1})
+    producer.produce_sync("t", b"x")
+    variant.produce_sync("t", b"x")
+    interrupting = Interrupting()
+    producer.monitor.subscribe("producer.closing", interrupting)
+    interrupting.caller(lambda: producer.close(2))
+    eventually(lambda: not bench.open_clients)
+    eventually(lambda: len(named(make.events, "producer.closed")) == 2)
 
 
 def test_interrupted_wait_for_the_native_close(bench: Bench, make: Make) -> None:
@@ -166,18 +198,17 @@ def test_interrupted_wait_for_the_native_close(bench: Bench, make: Make) -> None
     producer = make()
     producer.produce_sync("t", b"x")
     client = connection_of(producer).client
+    interrupting = Interrupting()
     with bench.park("close") as park:
 
-        def interrupt_the_wait(_: Any) -> None:
-            raise KeyboardInterrupt
+        def pressed_and_parked() -> None:
+            interrupting(None)
+            park()
 
-        unsubscribe = producer.monitor.subscribe(
-            "producer.disconnecting", interrupt_the_wait
-        )
-        with pytest.raises(KeyboardInterrupt):
-            producer.close(3)
-        unsubscribe()
+        bench.parks["close"] = pressed_and_parked
+        interrupting.caller(lambda: producer.close(3))
         park.entered()
+        park.go()
     assert producer.close(3).complete
     assert client.native is None
     assert bench.calls["close"] == 1
@@ -188,19 +219,47 @@ def test_interrupted_disconnect_lets_go_all_the_same(bench: Bench, make: Make) -
     """A Ctrl-C while a disconnect is told of neither leaks nor loses the client."""
     producer = make()
     producer.produce_sync("t", b"x")
-    interrupts: list[BaseException] = [KeyboardInterrupt()]
-
-    def interrupt(_: object) -> None:
-        if interrupts:
-            raise interrupts.pop()
-
-    producer.monitor.subscribe("producer.disconnecting", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        producer.disconnect()
+    interrupting = Interrupting()
+    producer.monitor.subscribe("producer.disconnecting", interrupting)
+    interrupting.caller(producer.disconnect)
     eventually(lambda: not bench.open_clients)
     eventually(lambda: named(make.events, "producer.disconnected"))
     producer.produce_sync("t", b"x")
     assert producer.disconnect()
+
+
+def test_an_interrupted_request_is_taken_back(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Ctrl-C before a worker has taken a disconnect() leaves the client open, and a
+    close() is continued by the next one."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    workers = Workers(lambda _: None)
+    monkeypatch.setattr(RUNTIME, "workers", workers)
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            producer.disconnect()
+    assert producer.is_connected
+    ran = Park()
+    workers.submit(ran.go)
+    eventually(lambda: not workers.waiting())
+    ran()
+    assert producer.is_connected
+    assert producer.disconnect()
+    workers.end_if_idle()
+    eventually(lambda: not workers._threads)  # noqa: SLF001
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            producer.close(2)
+    assert producer.close(2).complete
+    assert len(named(make.events, "producer.closed")) == 1
 
 
 def test_interrupt_while_the_client_is_detached(bench: Bench, make: Make) -> None:
@@ -257,7 +316,7 @@ def test_an_interrupted_begin_is_begun_again(
         else:
             patch.setattr(threads, "start", raising_here(threads.start))
         with pytest.raises(KeyboardInterrupt):
-            producer.disconnect()
+            disconnect(connection_of(producer), "requested")
     producer.produce_sync("t", b"y")
     eventually(producer.disconnect)
     assert len(bench.clients) == 2

@@ -47,6 +47,9 @@ NO_CLIENT: Final = _no_client()
 """What a connection without a client holds: quiet, so every send takes the long way."""
 
 
+_ONLY: Final = 0
+
+
 def every_connection() -> list[Connection]:
     """Every connection that has opened a client and is still referenced."""
     return cast("list[Connection]", RUNTIME.registered())
@@ -78,13 +81,13 @@ class Connection:
         topic: the topic of the last message that did not take the fast path.
         teardown: the close of the previous client, while it is in progress.
         fatal_client: the client whose fatal error stays, if there is one.
-        shutdown: the close of the producer, from its beginning on.
         late: delivers what is sent where no thread can run.
     """
 
     __slots__ = (
         "__weakref__",
         "_make_resending",
+        "_shutdown",
         "client",
         "close_before_fork",
         "close_timeout",
@@ -99,7 +102,6 @@ class Connection:
         "policy",
         "reports",
         "runtime",
-        "shutdown",
         "state",
         "teardown",
         "topic",
@@ -135,7 +137,7 @@ class Connection:
         self.partitions = Partitions()
         self.reports = self._new_reports()
         self.topic: str | None = None
-        self.shutdown: Closing | None = None
+        self._shutdown: dict[int, Closing] = {}
         self.late: LateDelivery | None = None
 
     def _new_reports(self) -> ReportHandler:
@@ -164,6 +166,23 @@ class Connection:
         """Whether the producer is closed, or its close has begun."""
         state = self.state
         return state is ConnectionState.CLOSING or state is ConnectionState.CLOSED
+
+    @property
+    def shutdown(self) -> Closing | None:
+        """The close of the producer, from its beginning on."""
+        return self._shutdown.get(_ONLY)
+
+    def close_by(self, shutdown: Closing) -> Closing:
+        """Have `shutdown` close the producer, unless another one does; which does.
+
+        One atomic `dict.setdefault`: the thread may hold the lock, further down its
+        stack.
+        """
+        return self._shutdown.setdefault(_ONLY, shutdown)
+
+    def drop_shutdown(self) -> None:
+        """The producer opens again."""
+        self._shutdown.clear()
 
     @property
     def current_client(self) -> Client | None:
@@ -330,8 +349,11 @@ class Connection:
             self.reports.for_transactions()
         self.lock = LifecycleLock()
         self.hooks.reset()
-        if self.is_closing:
+        shutdown = self.shutdown
+        if shutdown is not None and self.is_closing:
             self.state = ConnectionState.CLOSED
+            shutdown.forked()
         else:
+            self.drop_shutdown()
             self.ledger = Ledger()
             self.state = ConnectionState.EMPTY

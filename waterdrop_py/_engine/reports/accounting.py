@@ -38,19 +38,17 @@ class DrainReport:
 class CloseAccounting:
     """Collects outcomes while a producer closes.
 
-    Without a lock: one thread at a time serves the reports and writes here, and
-    `right.pop` decides which thread flushes the buffer.
+    Without a lock: one thread at a time serves the reports and writes here, and one
+    hands the buffer over.
     """
 
-    __slots__ = ("delivered", "failed", "right", "runner", "undelivered", "unsent")
+    __slots__ = ("delivered", "failed", "undelivered", "unsent")
 
     def __init__(self) -> None:
         self.delivered = 0
         self.failed = 0
         self.undelivered: list[DeliveryHandle] = []
         self.unsent: list[Placed] = []
-        self.right: list[None] = [None]
-        self.runner: int | None = None
 
     def take_back(self, delivered: int) -> None:
         """Subtract messages whose transaction was rolled back."""
