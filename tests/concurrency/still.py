@@ -40,6 +40,7 @@ class StillRuntime:
         self.workers = self.poller = self.reaper = self.leak_check = self
         self.reschedule = self.schedule.add
         self.prompt = False
+        self.none_starts = self.polls_here = False
         self.ended = self.without_threads = False
         self.poll_soon = self.armed.append
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.concurrency.support import Make
     from tests.doubles import Bench
-    from waterdrop_py import Event
+    from waterdrop_py import Event, Producer
     from waterdrop_py._engine.reports.accounting import DrainReport
 
 
@@ -439,3 +440,121 @@ def test_a_job_that_waits_for_the_poll_of_the_close(bench: Bench, make: Make) ->
         client.when_not_polled(ran)
     closing.result()
     ran.entered()
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("hangs", ["broker", "close"])
+def test_many_closes_at_once(bench: Bench, make: Make, hangs: str) -> None:
+    """Twenty against a broker that answers nothing, or whose native close hangs: each
+    ends within its bound, on a thread of its own."""
+    producers = [make.quiet() for _ in range(20)]
+    bench.auto = hangs != "broker"
+    for producer in producers:
+        producer.produce_async("t", b"x")
+
+    def close(producer: Producer) -> tuple[float, DrainReport]:
+        started = time.monotonic()
+        report = producer.close(0.3)
+        return time.monotonic() - started, report
+
+    with bench.park("close") if hangs == "close" else nullcontext():
+        runs = [Run(partial(close, producer)) for producer in producers]
+        ends = [run.result() for run in runs]
+    assert max(took for took, _ in ends) < 0.3 + 0.5
+    assert all(report.complete for _, report in ends)
+    assert sum(len(report.undelivered) for _, report in ends) == 20 * (not bench.auto)
+    eventually(lambda: not bench.open_clients)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_closes_that_close_one_another(bench: Bench, make: Make, at_once: bool) -> None:
+    """A subscriber of each producer's events closes all producers. No close waits for
+    one that waits for it, on whichever threads they run."""
+    producers = [make.quiet() for _ in range(3)]
+    both = threading.Barrier(len(producers))
+
+    def close_all(_: object) -> None:
+        if at_once:
+            with suppress(threading.BrokenBarrierError):
+                both.wait(1)
+        for producer in producers:
+            producer.close(20)
+
+    for producer in producers:
+        producer.produce_sync("t", b"x")
+        producer.monitor.subscribe("producer.closing", close_all)
+    started = time.monotonic()
+    closing = producers if at_once else producers[:1]
+    runs = [Run(partial(producer.close, 20)) for producer in closing]
+    assert all(run.result().complete for run in runs)
+    assert time.monotonic() - started < 4
+    eventually(lambda: {str(each.status) for each in producers} == {"closed"})
+
+
+def test_disconnect_inside_a_callback_does_not_wait_for_subscribers(
+    bench: Bench, make: Make
+) -> None:
+    """It returns the decision. A subscriber of `producer.disconnecting` that waits for
+    a report waits for the callback to end."""
+    producer = make()
+    took: list[float] = []
+    decided: list[bool] = []
+
+    def disconnect_here(_: object) -> None:
+        started = time.monotonic()
+        decided.append(producer.disconnect())
+        took.append(time.monotonic() - started)
+
+    producer.monitor.subscribe(
+        "producer.disconnecting", lambda _: producer.produce_sync("t", b"y", timeout=4)
+    )
+    producer.produce_async("t", b"x").add_done_callback(disconnect_here)
+    eventually(lambda: took)
+    assert took[0] < 2
+    eventually(lambda: producer.stats().acknowledged == 1 + decided[0])
+
+
+def test_a_close_on_the_poller_at_the_exit(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread starts any more, and a callback on the poller closes: what that submits
+    is left to this very thread, which runs it."""
+    workers = Workers(RUNTIME.poller.do)
+    monkeypatch.setattr(RUNTIME, "workers", workers)
+    producer = make()
+    producer.produce_sync("t", b"x")
+    start = threads.start
+    ran = Park()
+
+    def none_starts(name: str, run: Callable[[], None]) -> bool:
+        return name != "closer" and start(name, run)
+
+    monkeypatch.setattr(threads, "start", none_starts)
+    began = time.monotonic()
+
+    def callback() -> None:
+        producer.close(4)
+        ran.go()
+
+    RUNTIME.poller.do(callback)
+    ran()
+    assert str(producer.status) == "closed"
+    assert time.monotonic() - began < 2
+    assert not named(make.events, "error.occurred")
+    assert producer.close().complete
+
+
+@pytest.mark.serial
+def test_a_close_that_gives_up_much_on_a_busy_machine(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller waits for the whole report, where the worker needs longer for the
+    messages than an idle machine would."""
+    producer = make.quiet()
+    bench.auto = False
+    for _ in range(10_000):
+        producer.produce_async("t", b"x")
+    bench.parks["purge"] = lambda: sleep(0.6)
+    report = producer.close(0)
+    assert report.complete
+    assert len(report.undelivered) == 10_000

@@ -31,6 +31,9 @@ class Workers:
 
     A job that a caller waits for is a `Future`. It may wait for other jobs, such as the
     close of a client. So it counts as held up from its beginning.
+
+    Attributes:
+        none_starts: the last attempt to start a thread failed.
     """
 
     def __init__(self, elsewhere: Callable[[Callable[[], None]], None]) -> None:
@@ -39,6 +42,7 @@ class Workers:
         self._jobs: Inbox[Callable[[], None]] = Inbox()
         self._threads: list[object] = []
         self._busy: list[tuple[object, float]] = []
+        self.none_starts = False
 
     def submit(self, job: Callable[[], None]) -> None:
         """Run `job` soon, on another thread. `job` must not raise.
@@ -114,6 +118,7 @@ class Workers:
             # thread more does no harm (test_an_interrupted_start_takes_no_place).
             if not started:
                 self._forget(me)
+        self.none_starts = not started
         # A thread that is blocked on this job, or on one queued behind it, cannot
         # run it (test_a_thread_that_is_held_up_runs_nothing).
         return started or len(self._threads) > held_up
