@@ -19,7 +19,7 @@ from tests.doubles import Park, Run, eventually, kafka_failure
 from waterdrop_py import Message
 from waterdrop_py._engine.connection.closing import refuse_senders
 from waterdrop_py._engine.produce.buffer import Buffer
-from waterdrop_py._engine.shutdown import close
+from waterdrop_py._engine.shutdown import steps
 from waterdrop_py.errors import (
     ProduceError,
     ProduceManyError,
@@ -186,7 +186,7 @@ def test_a_message_buffered_as_the_producer_closes(
         producer.buffer("t", b"late")
         return refuse(*arguments)
 
-    monkeypatch.setattr(close, "refuse_senders", overtaken)
+    monkeypatch.setattr(steps, "refuse_senders", overtaken)
     report = producer.close(2)
     assert [message.payload for message in report.undelivered] == [b"late"]
     assert producer.buffer_size == 0
@@ -264,7 +264,7 @@ def test_a_hand_over_that_raises(
     error: BaseException, bench: Bench, make: Make
 ) -> None:
     """What a middleware step raises stops no close: the rest is in its report."""
-    producer = make.quiet()
+    producer = make()
     producer.produce_sync("t", b"open")
 
     def step(message: Message) -> Message:
@@ -278,6 +278,7 @@ def test_a_hand_over_that_raises(
     assert report.complete
     assert b"1" in [message.payload for message in report.undelivered]
     assert report.delivered + len(report.undelivered) == 3
+    assert [each["error"] for each in named(make.events, "error.occurred")] == [error]
 
 
 def test_a_shorter_close_while_another_hands_over(bench: Bench, make: Make) -> None:

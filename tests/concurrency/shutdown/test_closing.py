@@ -22,6 +22,7 @@ from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.reaper import RELIEF
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.process.workers import Workers
+from waterdrop_py._engine.shutdown import steps
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -552,7 +553,8 @@ def test_a_close_that_gives_up_much_on_a_busy_machine(
     bench.auto = False
     for _ in range(10_000):
         producer.produce_async("t", b"x")
-    bench.parks["purge"] = lambda: sleep(0.6)
-    report = producer.close(0)
+    monkeypatch.setattr(steps, "SLOWEST", 0.001)
+    bench.parks["purge"] = lambda: sleep(0.9)
+    report = producer.close(0.5)
     assert report.complete
     assert len(report.undelivered) == 10_000

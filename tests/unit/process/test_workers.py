@@ -270,6 +270,8 @@ def test_a_thread_that_takes_such_a_job_starts_the_next_one(
         ours.run(each)
     assert len(started) == USUAL
     started[0]()
+    for each in jobs:
+        each.result()
     assert len(parked) == 100
 
 

@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold
-from waterdrop_py._engine.connection.connection import NO_CLIENT
+from waterdrop_py._engine.connection.connection import NO_CLIENT, ONLY
 from waterdrop_py._engine.connection.states import ConnectionState
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.connection.hooks import Closing
+
+
+def close_by(connection: Connection, shutdown: Closing) -> Closing:
+    """Have `shutdown` close the producer, unless another one does; the one that does.
+
+    Without the lifecycle lock, which the calling thread may hold further down its
+    stack: one atomic `dict.setdefault`.
+    """
+    return connection.shutdowns.setdefault(ONLY, shutdown)
 
 
 def refuse_senders(connection: Connection) -> Client | None:
@@ -51,7 +61,7 @@ def reopen(connection: Connection) -> bool:
     hold = Hold()
     try:
         if connection.lock.take(hold) and connection.state is ConnectionState.CLOSED:
-            connection.drop_shutdown()
+            connection.shutdowns.clear()
             connection.reports.stop_accounting()
             connection.hooks.reset()
             connection.state = ConnectionState.EMPTY  # no move: as in a forked child

@@ -46,8 +46,7 @@ def _no_client() -> Client:
 NO_CLIENT: Final = _no_client()
 """What a connection without a client holds: quiet, so every send takes the long way."""
 
-
-_ONLY: Final = 0
+ONLY: Final = 0
 
 
 def every_connection() -> list[Connection]:
@@ -81,13 +80,13 @@ class Connection:
         topic: the topic of the last message that did not take the fast path.
         teardown: the close of the previous client, while it is in progress.
         fatal_client: the client whose fatal error stays, if there is one.
+        shutdowns: at ONLY the close of the producer, from its beginning on.
         late: delivers what is sent where no thread can run.
     """
 
     __slots__ = (
         "__weakref__",
         "_make_resending",
-        "_shutdown",
         "client",
         "close_before_fork",
         "close_timeout",
@@ -102,6 +101,7 @@ class Connection:
         "policy",
         "reports",
         "runtime",
+        "shutdowns",
         "state",
         "teardown",
         "topic",
@@ -137,7 +137,7 @@ class Connection:
         self.partitions = Partitions()
         self.reports = self._new_reports()
         self.topic: str | None = None
-        self._shutdown: dict[int, Closing] = {}
+        self.shutdowns: dict[int, Closing] = {}
         self.late: LateDelivery | None = None
 
     def _new_reports(self) -> ReportHandler:
@@ -169,20 +169,8 @@ class Connection:
 
     @property
     def shutdown(self) -> Closing | None:
-        """The close of the producer, from its beginning on."""
-        return self._shutdown.get(_ONLY)
-
-    def close_by(self, shutdown: Closing) -> Closing:
-        """Have `shutdown` close the producer, unless another one does; which does.
-
-        One atomic `dict.setdefault`: the thread may hold the lock, further down its
-        stack.
-        """
-        return self._shutdown.setdefault(_ONLY, shutdown)
-
-    def drop_shutdown(self) -> None:
-        """The producer opens again."""
-        self._shutdown.clear()
+        """The close of the producer, once there is one."""
+        return self.shutdowns.get(ONLY)
 
     @property
     def current_client(self) -> Client | None:
@@ -354,6 +342,6 @@ class Connection:
             self.state = ConnectionState.CLOSED
             shutdown.forked()
         else:
-            self.drop_shutdown()
+            self.shutdowns.clear()
             self.ledger = Ledger()
             self.state = ConnectionState.EMPTY
