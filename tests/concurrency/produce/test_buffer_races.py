@@ -17,9 +17,11 @@ from confluent_kafka import KafkaError
 from tests.concurrency.support import connection_of, named
 from tests.doubles import Park, Run, eventually, kafka_failure
 from waterdrop_py import Message
+from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.connection.closing import refuse_senders
 from waterdrop_py._engine.produce.buffer import Buffer
 from waterdrop_py._engine.shutdown import steps
+from waterdrop_py._engine.shutdown.close import start
 from waterdrop_py.errors import (
     ProduceError,
     ProduceManyError,
@@ -230,6 +232,26 @@ def test_a_second_close_while_the_first_hands_over(bench: Bench, make: Make) -> 
         assert str(producer.status) == "connected"
     reports = [first.result(), second.result()]
     assert {(each.delivered, each.complete) for each in reports} == {(5, True)}
+    assert sent(bench) == [b"open", *(b"%d" % n for n in range(5))]
+
+
+def test_a_close_meets_the_exit_that_hands_over(bench: Bench, make: Make) -> None:
+    """The exit handler hands the buffer over on the main thread, and another thread
+    closes. That refuses no sender before, and the exit handler closes."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"open")
+    producer.buffer_many(numbered(5))
+    shutdown = start(connection_of(producer), clock.system_now() + 4)
+    with bench.park("produce") as park:
+        exiting = Run(shutdown.begin_here)
+        park.entered()
+        closing = Run(partial(producer.close, 4))
+        closing.join(0.1)
+        assert str(producer.status) == "connected"
+    exiting.result()
+    shutdown.run_here()
+    report = closing.result()
+    assert (report.delivered, report.complete) == (5, True)
     assert sent(bench) == [b"open", *(b"%d" % n for n in range(5))]
 
 

@@ -297,11 +297,13 @@ def test_a_job_that_ends_holds_up_no_caller(
     ours = Workers(elsewhere)
 
     def job() -> None:
-        now[0] += 10
+        now[0] += 10.0
         since = now[0]
         assert not ours.held_up(0.02, since)
         now[0] += 0.03
         assert ours.held_up(0.02, since)
 
-    ours.run(Future(job))
+    ended = Future(job)
+    ours.run(ended)
     started[0]()
+    ended.result()
