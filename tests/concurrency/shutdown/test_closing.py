@@ -22,6 +22,7 @@ from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.reaper import RELIEF
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.process.workers import Workers
+from waterdrop_py._engine.reports.giving_up import give_up
 from waterdrop_py._engine.shutdown import steps
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
@@ -554,7 +555,6 @@ def test_a_close_that_gives_up_much_on_a_busy_machine(
     for _ in range(10_000):
         producer.produce_async("t", b"x")
     monkeypatch.setattr(steps, "SLOWEST", 0.001)
-    give_up = steps.give_up
 
     def slowly(*arguments: Any) -> Any:
         lost = give_up(*arguments)
