@@ -514,6 +514,25 @@ def test_disconnect_inside_a_callback_does_not_wait_for_subscribers(
     eventually(lambda: not bench.open_clients)
 
 
+def test_close_inside_the_native_close(bench: Bench, make: Make) -> None:
+    """A callback that librdkafka calls there does not wait for the close around it."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    inner: list[DrainReport] = []
+    took: list[float] = []
+
+    def callback() -> None:
+        started = time.monotonic()
+        inner.append(producer.close(3))
+        took.append(time.monotonic() - started)
+
+    bench.parks["close"] = callback
+    assert producer.close(3).complete
+    assert [report.complete for report in inner] == [False]
+    assert took[0] < 1
+    assert not named(make.events, "error.occurred")
+
+
 def test_a_close_on_the_poller_at_the_exit(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

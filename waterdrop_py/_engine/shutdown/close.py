@@ -178,7 +178,8 @@ class Shutdown:
     def must_not_wait(self) -> bool:
         """Whether the calling thread would wait for the call that it interrupted."""
         connection, me = self._connection, get_ident()
-        client, teardown = connection.ledger.book[1], connection.teardown
+        client = self._steps.client or connection.ledger.book[1]
+        teardown = connection.teardown
         if teardown is not None:
             teardown.retry_if_stuck()
             if teardown.thread == me or teardown.client.poll_lock.held_here:

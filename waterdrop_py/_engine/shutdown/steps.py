@@ -43,6 +43,7 @@ class Steps:
     and does then what was not done yet.
 
     Attributes:
+        client: what is closed, until it is destroyed.
         deadline: when the rest is given up, in seconds on the real clock.
         force: give it up at once.
         accounting: what became of the messages so far.
@@ -60,9 +61,9 @@ class Steps:
         self._connection = connection
         self._then = then
         self._started = clock.system_now()
-        self._client: Client | None = None
         self._teardown: Teardown | None = None
         self._told: list[Callable[..., object]] = []
+        self.client: Client | None = None
         self.deadline = deadline
         self.force = False
         self.accounting = CloseAccounting()
@@ -95,9 +96,9 @@ class Steps:
 
     def refuse(self) -> None:
         """Refuse senders from now on. Waits for an open, however long it takes."""
-        self._client = refuse_senders(self._connection)
-        if self._client is not None:
-            self._client.observe_reports()
+        self.client = refuse_senders(self._connection)
+        if self.client is not None:
+            self.client.observe_reports()
         if self._then is not None:
             self._then()
 
@@ -109,10 +110,10 @@ class Steps:
         # A thread that was appending as senders were refused has done so by now, or
         # checks again (test_a_message_buffered_as_the_producer_closes).
         self._take_buffer(clock.system_now(), force=True)
-        if self._client is not None:
-            self._flush(self._client)
-            self._give_up_the_rest(self._client)
-            self._destroy(self._client)
+        if self.client is not None:
+            self._flush(self.client)
+            self._give_up_the_rest(self.client)
+            self._destroy(self.client)
         teardown = connection.teardown
         if teardown is not None:
             teardown.wait(max(0.0, self.deadline - clock.system_now()) + GRACE)
@@ -166,7 +167,7 @@ class Steps:
             finally:
                 self._begin(teardown)
         teardown.wait(max(0.0, self.deadline - clock.system_now()) + GRACE)
-        self._client = None
+        self.client = None
 
     def _begin(self, teardown: Teardown) -> None:
         client, workers = teardown.client, self._connection.runtime.workers
