@@ -11,9 +11,11 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import KafkaError
 
 from tests.concurrency.support import connection_of, named
 from tests.doubles import Park, Run, eventually
+from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import teardown
@@ -22,7 +24,7 @@ from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.reaper import RELIEF
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.process.workers import Workers
-from waterdrop_py._engine.reports.giving_up import give_up
+from waterdrop_py._engine.reports.giving_up import give_up, open_handles
 from waterdrop_py._engine.shutdown import steps
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
     from tests.concurrency.support import Make
     from tests.doubles import Bench
-    from waterdrop_py import Event, Producer
+    from waterdrop_py import DeliveryHandle, Event, Producer
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.reports.accounting import DrainReport
 
 
@@ -584,3 +587,25 @@ def test_a_close_that_gives_up_much_on_a_busy_machine(
     report = producer.close(0.5)
     assert report.complete
     assert len(report.undelivered) == 10_000
+
+
+def test_a_report_that_comes_as_it_is_given_up(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poller serves it while the close lists what it gives up: it counts once."""
+    producer = make.quiet()
+    bench.auto = False
+    for number in range(4):
+        producer.produce_async("t", b"%d" % number)
+
+    def overtaken(client: Client, _: float) -> list[DeliveryHandle]:
+        lost = open_handles(client)
+        bench.client.ack(1)
+        bench.client.fail(KafkaError._PURGE_QUEUE)  # noqa: SLF001 - librdkafka's name
+        waiting.serve_arrived(client)
+        return lost
+
+    monkeypatch.setattr(steps, "give_up", overtaken)
+    report = producer.close(0)
+    assert report.delivered == 1
+    assert [message.payload for message in report.undelivered] == [b"1", b"2", b"3"]

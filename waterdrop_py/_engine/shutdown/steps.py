@@ -154,7 +154,7 @@ class Steps:
         grace = GRACE + max(0, left - FREE) * PER_MESSAGE
         deadline = max(self.deadline, clock.system_now()) + grace
         self.over_by = deadline + GRACE + left * SLOWEST
-        self.accounting.undelivered += give_up(client, deadline)
+        self.accounting.lost += give_up(client, deadline)
         waiting.wait_serving(client, lambda: _nothing_left(client), deadline, idle=0.01)
 
     def _destroy(self, client: Client) -> None:
