@@ -68,6 +68,11 @@ class Park:
         """Let everybody go, from now on too."""
         self._open.set()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether they may go."""
+        return self._open.is_set()
+
 
 class Bench:
     """Builds clients and plays the broker. Thread-safe.

@@ -148,8 +148,8 @@ class Producer(Sender):
 
         Never waits for a send in progress. Blocks for at most `close_timeout`, until
         the client is destroyed and the subscribers of `producer.disconnected` have
-        returned (0.2 s for them at most); not at all inside a callback of the client.
-        Thread-safe.
+        returned (0.2 s for them at most); inside a callback of the client only until it
+        is decided. Ctrl-C ends the wait. Runs on a library thread. Thread-safe.
         """
         return self._components.disconnect()
 
@@ -183,8 +183,10 @@ class Producer(Sender):
         Every handle is resolved when it returns. `force=True` gives everything up at
         once. Blocks for at most `timeout` seconds (None: `close_timeout`) and 0.5 s
         more, also with every broker down; 5 us more for each message beyond 100 000.
-        Idempotent and thread-safe. Called inside one of the producer's own callbacks or
-        verbs, it closes in the background and returns `complete=False`.
+        Runs on a library thread, and so do the subscribers of its events; Ctrl-C ends
+        the wait at once, and the close continues. Idempotent and thread-safe. Called
+        inside one of the producer's own callbacks or verbs, it closes in the background
+        and returns `complete=False`.
 
         Raises:
             InvalidArgumentError: `timeout` is not a duration.

@@ -12,6 +12,7 @@ from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE, reap
 from tests.doubles import Bench, kafka_failure
 from waterdrop_py._engine.client import waiting
+from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import blockers, disconnect
 from waterdrop_py._engine.connection.states import STATUS_MOVES, ConnectionState
@@ -158,7 +159,8 @@ class EngineMachine(RuleBasedStateMachine):
         """With workers that lose no time."""
         self.runtime.run_jobs()
         self.runtime.prompt = True
-        close.close(self.connection, 0.0, force=force)
+        now = clock.system_now()
+        close.start(self.connection, now, force=force).wait(now, force=force)
 
     # -- what always holds -------------------------------------------------
 

@@ -132,3 +132,27 @@ def test_fork_in_the_middle_of_an_import(servers: str, topic: str) -> None:
     assert outcome.one("child") == 3
     assert outcome.one("child_code") == 0
     assert outcome.one("parent") == 3
+
+
+@pytest.mark.parametrize("phase", ["closing", "handing over"])
+def test_a_fork_in_the_middle_of_a_close(phase: str, python: str, dead: str) -> None:
+    """The child waits for no thread of its parent's. While senders were not refused
+    yet, it can use the producer, and closes it by itself."""
+    outcome = run_scenario(
+        "fork_closing.py", dead, "topic", phase, python=python
+    ).assert_clean()
+
+    assert outcome.one("code") == 0
+    assert outcome.one("complete")
+    assert outcome.one("after") == "closed"
+    if phase == "closing":
+        assert outcome.one("status") == "closed"
+        assert outcome.one("refused") is True
+        assert outcome.one("child_s") < 1
+        assert outcome.one("left") == 0
+    else:
+        assert outcome.one("status") == "configured"
+        assert outcome.one("left") == 1
+        assert outcome.one("child_s") < 2.8
+    assert outcome.one("parent") == 1
+    assert outcome.one("parents_status") == "closed"

@@ -12,7 +12,7 @@ from waterdrop_py._engine.client.factory import Factory
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.connection import Connection
-from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.disconnecting import disconnect_on_worker
 from waterdrop_py._engine.connection.idle_policy import IdlePolicy
 from waterdrop_py._engine.connection.recovery import Recovery, ReloadPolicy
 from waterdrop_py._engine.connection.resending import Resending
@@ -196,14 +196,7 @@ class Components:
 
     def disconnect(self) -> bool:
         """Close the client if that is safe now; see `Producer.disconnect`."""
-        connection = self.connection
-        client = connection.client
-        teardown = disconnect(connection, "requested").teardown
-        if teardown is None:
-            return False
-        if not client.served_here:
-            teardown.wait(self.config.close_timeout / 1000)
-        return True
+        return disconnect_on_worker(self.connection, self.config.close_timeout / 1000)
 
     def close(self, bound: float | None, *, force: bool) -> DrainReport:
         """Close all clients for good, within `bound` seconds; see `Producer.close`."""
@@ -215,18 +208,23 @@ class Components:
         if bound is None:
             bound = self.config.close_timeout / 1000
         deadline = clock.system_now() + bound
-        # The producer first, so that no variant can be made from then on.
-        close.begin(self.connection, bound, force=force)
-        connections = [each.connection for each in self.with_variants]
-        for connection in connections:
+
+        def start_others() -> list[close.Shutdown]:
+            return [start(each.connection) for each in self.variants.values()]
+
+        def start(connection: Connection) -> close.Shutdown:
             connection.hooks.reopen_with(None)  # closed for good
-        for connection in connections[1:]:
-            left = max(0.0, deadline - clock.system_now())
-            close.begin(connection, left, force=force)
-        reports = []
-        for connection in connections:
-            left = max(0.0, deadline - clock.system_now())
-            reports.append(close.close(connection, left, force=force))
+            # The producer refuses first, so that no variant can be made from then on.
+            then = begin_others if connection is self.connection else None
+            return close.start(connection, deadline, force=force, then=then)
+
+        def begin_others() -> None:
+            for each in start_others():
+                each.run_later()
+
+        shutdowns = [start(self.connection)]
+        reports = [shutdowns[0].wait(deadline, force=force)]
+        reports += [each.wait(deadline, force=force) for each in start_others()]
         self.connection.runtime.end_threads_if_unused()
         return close.combined(reports)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
+import threading
 import time
 from collections import Counter
 from functools import partial
@@ -15,9 +17,11 @@ from confluent_kafka import KafkaError
 from tests.concurrency.support import connection_of, named
 from tests.doubles import Park, Run, eventually, kafka_failure
 from waterdrop_py import Message
-from waterdrop_py._engine.connection.closing import begin_closing
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.connection.closing import refuse_senders
 from waterdrop_py._engine.produce.buffer import Buffer
-from waterdrop_py._engine.shutdown import close
+from waterdrop_py._engine.shutdown import steps
+from waterdrop_py._engine.shutdown.close import start
 from waterdrop_py.errors import (
     ProduceError,
     ProduceManyError,
@@ -176,15 +180,15 @@ def test_a_message_buffered_as_the_producer_closes(
     refused, is in the report."""
     producer = make.quiet()
     producer.produce_sync("t", b"open")
-    begin = begin_closing
+    refuse = refuse_senders
 
     def overtaken(*arguments: Any) -> Any:
         """Buffer a message just before the senders are refused."""
         monkeypatch.undo()
         producer.buffer("t", b"late")
-        return begin(*arguments)
+        return refuse(*arguments)
 
-    monkeypatch.setattr(close, "begin_closing", overtaken)
+    monkeypatch.setattr(steps, "refuse_senders", overtaken)
     report = producer.close(2)
     assert [message.payload for message in report.undelivered] == [b"late"]
     assert producer.buffer_size == 0
@@ -231,28 +235,87 @@ def test_a_second_close_while_the_first_hands_over(bench: Bench, make: Make) -> 
     assert sent(bench) == [b"open", *(b"%d" % n for n in range(5))]
 
 
+def test_a_close_meets_the_exit_that_hands_over(bench: Bench, make: Make) -> None:
+    """The exit handler hands the buffer over on the main thread, and another thread
+    closes. That refuses no sender before, and the exit handler closes."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"open")
+    producer.buffer_many(numbered(5))
+    shutdown = start(connection_of(producer), clock.system_now() + 4)
+    with bench.park("produce") as park:
+        exiting = Run(shutdown.begin_here)
+        park.entered()
+        closing = Run(partial(producer.close, 4))
+        closing.join(0.1)
+        assert str(producer.status) == "connected"
+    exiting.result()
+    shutdown.run_here()
+    report = closing.result()
+    assert (report.delivered, report.complete) == (5, True)
+    assert sent(bench) == [b"open", *(b"%d" % n for n in range(5))]
+
+
 def test_an_interrupted_hand_over_goes_on(bench: Bench, make: Make) -> None:
-    """Ctrl-C while close() sends the buffer is raised to its caller. The next close
-    finds the rest."""
+    """Ctrl-C while close() sends the buffer is raised to its caller at once. The worker
+    sends the rest."""
     producer = make()
     producer.produce_sync("t", b"open")
     producer.buffer_many(numbered(2))
     producer.buffer("not a topic", b"x")
     producer.buffer_many(numbered(2, 2))
-    interrupts = [KeyboardInterrupt()]
+    caller_has_it = Park()
 
     def interrupt(_: object) -> None:
-        if interrupts:
-            raise interrupts.pop()
+        if not caller_has_it.is_open:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            caller_has_it()
 
     producer.monitor.subscribe("error.occurred", interrupt)
     with pytest.raises(KeyboardInterrupt):
         producer.close(2)
+    caller_has_it.go()
     report = producer.close(2)
     assert report.complete
     assert sent(bench) == [b"open", b"0", b"1", b"2", b"3"]
     assert [message.payload for message in report.undelivered] == [b"x"]
     assert len(named(make.events, "producer.closed")) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit(), GeneratorExit(), MemoryError()])
+def test_a_hand_over_that_raises(
+    error: BaseException, bench: Bench, make: Make
+) -> None:
+    """What a middleware step raises stops no close: the rest is in its report."""
+    producer = make()
+    producer.produce_sync("t", b"open")
+
+    def step(message: Message) -> Message:
+        if message.payload == b"1":
+            raise error
+        return message
+
+    producer.middleware.append(step)
+    producer.buffer_many(numbered(3))
+    report = producer.close(3)
+    assert report.complete
+    assert b"1" in [message.payload for message in report.undelivered]
+    assert report.delivered + len(report.undelivered) == 3
+    assert [each["error"] for each in named(make.events, "error.occurred")] == [error]
+
+
+def test_a_shorter_close_while_another_hands_over(bench: Bench, make: Make) -> None:
+    """It ends at its own bound, and so does the close that it overtakes."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"open")
+    bench.auto, bench.limit = False, 2
+    producer.buffer_many(numbered(5))
+    first = Run(partial(producer.close, 30))
+    eventually(lambda: len(sent(bench)) == 3)
+    started = time.monotonic()
+    report = producer.close(0.1)
+    assert time.monotonic() - started < 0.1 + 0.5
+    assert report.complete
+    assert first.result().complete
 
 
 def test_close_inside_the_hand_over(bench: Bench, make: Make) -> None:

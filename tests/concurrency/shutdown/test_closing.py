@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import KafkaError
 
 from tests.concurrency.support import connection_of, named
 from tests.doubles import Park, Run, eventually
+from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import teardown
@@ -19,6 +24,8 @@ from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.reaper import RELIEF
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.process.workers import Workers
+from waterdrop_py._engine.reports.giving_up import give_up, open_handles
+from waterdrop_py._engine.shutdown import steps
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -26,7 +33,8 @@ if TYPE_CHECKING:
 
     from tests.concurrency.support import Make
     from tests.doubles import Bench
-    from waterdrop_py import Event
+    from waterdrop_py import DeliveryHandle, Event, Producer
+    from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.reports.accounting import DrainReport
 
 
@@ -133,32 +141,62 @@ def test_second_close_waits_for_the_first(bench: Bench, make: Make) -> None:
     assert producer.close() == reports[0]
 
 
+class Interrupting:
+    """A subscriber on a worker that presses Ctrl-C, and stays until `caller` got it."""
+
+    def __init__(self) -> None:
+        self._pressed = False
+        self.got_it = Park()
+
+    def __call__(self, _: object) -> None:
+        """Once: later events pass."""
+        if not self._pressed:
+            self._pressed = True
+            assert threading.current_thread() is not threading.main_thread()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            self.got_it()
+
+    def caller(self, call: Callable[[], object]) -> None:
+        """Make the call, whose wait Ctrl-C ends."""
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        self.got_it.go()
+
+
 @pytest.mark.parametrize(
     "event", ["producer.closing", "producer.disconnecting", "producer.closed"]
 )
 def test_interrupted_close_ends_in_the_background(
     bench: Bench, make: Make, event: str
 ) -> None:
-    """A Ctrl-C inside close() is the caller's; the close goes on, and happens once."""
+    """A Ctrl-C inside close() is the caller's, at once. The close goes on, and happens
+    once."""
     producer = make()
     producer.produce_sync("t", b"x")
-    interrupts: list[BaseException] = [KeyboardInterrupt()]
-
-    def interrupt(_: object) -> None:
-        if interrupts:
-            raise interrupts.pop()
-
-    producer.monitor.subscribe(event, interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        producer.close(2)
+    interrupting = Interrupting()
+    producer.monitor.subscribe(event, interrupting)
+    interrupting.caller(lambda: producer.close(2))
+    eventually(lambda: str(producer.status) == "closed")
     assert producer.close(2).complete
-    assert str(producer.status) == "closed"
     assert producer.stats().disconnects == {"close": 1}
     assert producer.stats().produced == 1
-    eventually(lambda: named(make.events, "producer.disconnected"))
+    ends = ["producer.closing", "producer.disconnecting", "producer.disconnected"]
+    ends.append("producer.closed")
     eventually(lambda: named(make.events, "producer.closed"))
-    assert len(named(make.events, "producer.disconnected")) == 1
-    assert len(named(make.events, "producer.closed")) == 1
+    assert [each.name for each in make.events if each.name in ends] == ends
+
+
+def test_interrupted_close_closes_the_variants(bench: Bench, make: Make) -> None:
+    """They are closed in the background too, and no variant is made meanwhile."""
+    producer = make()
+    variant = producer.variant(topic_config={"acks": 1})
+    producer.produce_sync("t", b"x")
+    variant.produce_sync("t", b"x")
+    interrupting = Interrupting()
+    producer.monitor.subscribe("producer.closing", interrupting)
+    interrupting.caller(lambda: producer.close(2))
+    eventually(lambda: not bench.open_clients)
+    eventually(lambda: len(named(make.events, "producer.closed")) == 2)
 
 
 def test_interrupted_wait_for_the_native_close(bench: Bench, make: Make) -> None:
@@ -166,18 +204,17 @@ def test_interrupted_wait_for_the_native_close(bench: Bench, make: Make) -> None
     producer = make()
     producer.produce_sync("t", b"x")
     client = connection_of(producer).client
+    interrupting = Interrupting()
     with bench.park("close") as park:
 
-        def interrupt_the_wait(_: Any) -> None:
-            raise KeyboardInterrupt
+        def pressed_and_parked() -> None:
+            interrupting(None)
+            park()
 
-        unsubscribe = producer.monitor.subscribe(
-            "producer.disconnecting", interrupt_the_wait
-        )
-        with pytest.raises(KeyboardInterrupt):
-            producer.close(3)
-        unsubscribe()
+        bench.parks["close"] = pressed_and_parked
+        interrupting.caller(lambda: producer.close(3))
         park.entered()
+        park.go()
     assert producer.close(3).complete
     assert client.native is None
     assert bench.calls["close"] == 1
@@ -188,19 +225,47 @@ def test_interrupted_disconnect_lets_go_all_the_same(bench: Bench, make: Make) -
     """A Ctrl-C while a disconnect is told of neither leaks nor loses the client."""
     producer = make()
     producer.produce_sync("t", b"x")
-    interrupts: list[BaseException] = [KeyboardInterrupt()]
-
-    def interrupt(_: object) -> None:
-        if interrupts:
-            raise interrupts.pop()
-
-    producer.monitor.subscribe("producer.disconnecting", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        producer.disconnect()
+    interrupting = Interrupting()
+    producer.monitor.subscribe("producer.disconnecting", interrupting)
+    interrupting.caller(producer.disconnect)
     eventually(lambda: not bench.open_clients)
     eventually(lambda: named(make.events, "producer.disconnected"))
     producer.produce_sync("t", b"x")
     assert producer.disconnect()
+
+
+def test_an_interrupted_request_is_taken_back(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Ctrl-C before a worker has taken a disconnect() leaves the client open, and a
+    close() is continued by the next one."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    workers = Workers(lambda _: None)
+    monkeypatch.setattr(RUNTIME, "workers", workers)
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            producer.disconnect()
+    assert producer.is_connected
+    ran = Park()
+    workers.submit(ran.go)
+    eventually(lambda: not workers.waiting())
+    ran()
+    assert producer.is_connected
+    assert producer.disconnect()
+    workers.end_if_idle()
+    eventually(lambda: not workers._threads)  # noqa: SLF001
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            producer.close(2)
+    assert producer.close(2).complete
+    assert len(named(make.events, "producer.closed")) == 1
 
 
 def test_interrupt_while_the_client_is_detached(bench: Bench, make: Make) -> None:
@@ -257,7 +322,7 @@ def test_an_interrupted_begin_is_begun_again(
         else:
             patch.setattr(threads, "start", raising_here(threads.start))
         with pytest.raises(KeyboardInterrupt):
-            producer.disconnect()
+            disconnect(connection_of(producer), "requested")
     producer.produce_sync("t", b"y")
     eventually(producer.disconnect)
     assert len(bench.clients) == 2
@@ -380,3 +445,167 @@ def test_a_job_that_waits_for_the_poll_of_the_close(bench: Bench, make: Make) ->
         client.when_not_polled(ran)
     closing.result()
     ran.entered()
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("hangs", ["broker", "close"])
+def test_many_closes_at_once(bench: Bench, make: Make, hangs: str) -> None:
+    """Twenty against a broker that answers nothing, or whose native close hangs: each
+    ends within its bound, on a thread of its own."""
+    producers = [make.quiet() for _ in range(20)]
+    bench.auto = hangs != "broker"
+    for producer in producers:
+        producer.produce_async("t", b"x")
+
+    def close(producer: Producer) -> tuple[float, DrainReport]:
+        started = time.monotonic()
+        report = producer.close(0.3)
+        return time.monotonic() - started, report
+
+    with bench.park("close") if hangs == "close" else nullcontext():
+        runs = [Run(partial(close, producer)) for producer in producers]
+        ends = [run.result() for run in runs]
+    assert max(took for took, _ in ends) < 0.3 + 0.5
+    assert all(report.complete for _, report in ends)
+    assert sum(len(report.undelivered) for _, report in ends) == 20 * (not bench.auto)
+    eventually(lambda: not bench.open_clients)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_closes_that_close_one_another(bench: Bench, make: Make, at_once: bool) -> None:
+    """A subscriber of each producer's events closes all producers. No close waits for
+    one that waits for it, on whichever threads they run."""
+    producers = [make.quiet() for _ in range(3)]
+    both = threading.Barrier(len(producers))
+
+    def close_all(_: object) -> None:
+        if at_once:
+            with suppress(threading.BrokenBarrierError):
+                both.wait(1)
+        for producer in producers:
+            producer.close(20)
+
+    for producer in producers:
+        producer.produce_sync("t", b"x")
+        producer.monitor.subscribe("producer.closing", close_all)
+    started = time.monotonic()
+    closing = producers if at_once else producers[:1]
+    runs = [Run(partial(producer.close, 20)) for producer in closing]
+    assert all(run.result().complete for run in runs)
+    assert time.monotonic() - started < 4
+    eventually(lambda: {str(each.status) for each in producers} == {"closed"})
+
+
+def test_disconnect_inside_a_callback_does_not_wait_for_subscribers(
+    bench: Bench, make: Make
+) -> None:
+    """It returns once that is decided. A subscriber may wait for the callback."""
+    producer = make()
+    took: list[float] = []
+    callback_ended = Park()
+
+    def disconnect_here(_: object) -> None:
+        started = time.monotonic()
+        assert producer.disconnect()
+        took.append(time.monotonic() - started)
+        callback_ended.go()
+
+    producer.monitor.subscribe("producer.disconnecting", lambda _: callback_ended())
+    producer.produce_async("t", b"x").add_done_callback(disconnect_here)
+    eventually(lambda: took)
+    assert took[0] < 2
+    eventually(lambda: not bench.open_clients)
+
+
+def test_close_inside_the_native_close(bench: Bench, make: Make) -> None:
+    """A callback that librdkafka calls there does not wait for the close around it."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    inner: list[DrainReport] = []
+    took: list[float] = []
+
+    def callback() -> None:
+        started = time.monotonic()
+        inner.append(producer.close(3))
+        took.append(time.monotonic() - started)
+
+    bench.parks["close"] = callback
+    assert producer.close(3).complete
+    assert [report.complete for report in inner] == [False]
+    assert took[0] < 1
+    assert not named(make.events, "error.occurred")
+
+
+def test_a_close_on_the_poller_at_the_exit(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread starts any more, and a callback on the poller closes: what that submits
+    is left to this very thread, which runs it."""
+    workers = Workers(RUNTIME.poller.do)
+    monkeypatch.setattr(RUNTIME, "workers", workers)
+    producer = make()
+    producer.produce_sync("t", b"x")
+    start = threads.start
+    ran = Park()
+
+    def none_starts(name: str, run: Callable[[], None]) -> bool:
+        return name != "closer" and start(name, run)
+
+    monkeypatch.setattr(threads, "start", none_starts)
+    began = time.monotonic()
+
+    def callback() -> None:
+        producer.close(4)
+        ran.go()
+
+    RUNTIME.poller.do(callback)
+    ran()
+    assert str(producer.status) == "closed"
+    assert time.monotonic() - began < 2
+    assert not named(make.events, "error.occurred")
+    assert producer.close().complete
+
+
+@pytest.mark.timed
+def test_a_close_that_gives_up_much_on_a_busy_machine(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller waits for the whole report, where the worker needs longer for the
+    messages than an idle machine would."""
+    producer = make.quiet()
+    bench.auto = False
+    for _ in range(10_000):
+        producer.produce_async("t", b"x")
+    monkeypatch.setattr(steps, "SLOWEST", 0.001)
+
+    def slowly(*arguments: Any) -> Any:
+        lost = give_up(*arguments)
+        sleep(0.9)
+        return lost
+
+    monkeypatch.setattr(steps, "give_up", slowly)
+    report = producer.close(0.5)
+    assert report.complete
+    assert len(report.undelivered) == 10_000
+
+
+def test_a_report_that_comes_as_it_is_given_up(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poller serves it while the close lists what it gives up: it counts once."""
+    producer = make.quiet()
+    bench.auto = False
+    for number in range(4):
+        producer.produce_async("t", b"%d" % number)
+
+    def overtaken(client: Client, _: float) -> list[DeliveryHandle]:
+        lost = open_handles(client)
+        bench.client.ack(1)
+        bench.client.fail(KafkaError._PURGE_QUEUE)  # noqa: SLF001 - librdkafka's name
+        waiting.serve_arrived(client)
+        return lost
+
+    monkeypatch.setattr(steps, "give_up", overtaken)
+    report = producer.close(0)
+    assert report.delivered == 1
+    assert [message.payload for message in report.undelivered] == [b"1", b"2", b"3"]

@@ -17,6 +17,7 @@ from tests.scenarios.kit import TOPIC, WORDS, make_producer, say  # noqa: E402
 from waterdrop_py.errors import ProducerClosedError  # noqa: E402
 
 MESSAGES = 1_000
+ERRORS = {"exception": LookupError("the user's own"), "sys.exit": SystemExit(3)}
 PRODUCER = make_producer(kafka={"linger.ms": 50})
 
 
@@ -54,12 +55,12 @@ def main() -> None:
     way = WORDS[0]
     if way == "return":
         send()
-    elif way == "exception":
+    elif way in ERRORS:
         send()
-        raise LookupError("the user's own")
-    elif way == "sys.exit":
+        raise ERRORS[way]
+    elif way == "atexit-close":
+        atexit.register(lambda: say(handler=PRODUCER.close().complete))
         send()
-        sys.exit(3)
     elif way.startswith("sigterm"):
         by_signal()
     elif way == "daemon":

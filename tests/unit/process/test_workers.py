@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.doubles import Park, Run
 from waterdrop_py._engine.concurrency import clock, threads
+from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.process import workers
 from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.workers import STUCK, USUAL, Workers
@@ -199,3 +201,109 @@ def test_a_job_that_ended_holds_nothing_up(
     for _ in range(100):
         ours.submit(nothing)
     assert len(started) == USUAL
+
+
+def test_a_job_that_is_waited_for_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can start. It goes nowhere else: the caller may be the thread
+    that runs what goes there."""
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    ours, job = Workers(elsewhere), Future(lambda: "here")
+    assert ours.wait(job, clock.system_now() + 1)
+    assert job.result() == "here"
+    ours.start_if_needed()
+    assert not ours.waiting()
+    assert ours.none_starts
+
+
+def test_a_job_that_is_waited_for_is_taken_from_a_thread_that_is_held_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was left to a thread that is busy. That is held up, and no other one starts:
+    the caller runs the job."""
+    ours, park = Workers(elsewhere), Park()
+    ours.submit(park)
+    park.entered()
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    job = Future(lambda: "here")
+    assert ours.wait(job, clock.system_now() + 5)
+    park.go()
+
+
+def test_each_job_that_is_waited_for_gets_a_thread(
+    started: list[Callable[[], None]],
+) -> None:
+    """At once, and not when the one before it counts as held up: it may wait for
+    another job."""
+    ours = Workers(elsewhere)
+
+    def waits(depth: int) -> int:
+        if depth:
+            inner = Future(lambda: waits(depth - 1))
+            begun = len(started)
+            ours.run(inner)
+            assert len(started) == begun + 1
+            started[-1]()
+            assert inner.done
+        return depth
+
+    outer = Future(lambda: waits(3 * USUAL))
+    ours.run(outer)
+    started[0]()
+    assert outer.result() == 3 * USUAL
+
+
+def test_a_thread_that_takes_such_a_job_starts_the_next_one(
+    started: list[Callable[[], None]],
+) -> None:
+    """A hundred come at once: each gets its thread although no more are submitted."""
+    ours, parked = Workers(elsewhere), list[int]()
+
+    def job() -> None:
+        parked.append(1)
+        begun = len(started)
+        if len(parked) < 100:
+            assert begun > len(parked)
+            started[len(parked)]()
+
+    jobs = [Future(job) for _ in range(100)]
+    for each in jobs:
+        ours.run(each)
+    assert len(started) == USUAL
+    started[0]()
+    for each in jobs:
+        each.result()
+    assert len(parked) == 100
+
+
+def test_the_caller_waits_for_another_end(started: list[Callable[[], None]]) -> None:
+    """Such as a part of the job."""
+    ours = Workers(elsewhere)
+    end = Future(lambda: "end")
+    job = Future(end)
+    waiting = Run(lambda: ours.wait(job, clock.system_now() + 5, end))
+    while not started:
+        pass
+    started[0]()
+    assert waiting.result()
+    assert not ours.wait(Future(lambda: None), clock.system_now() - 1, Future(end))
+
+
+def test_a_job_that_ends_holds_up_no_caller(
+    started: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job has woken the caller, who then asks: what it took before is no sign."""
+    now = [100.0]
+    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    ours = Workers(elsewhere)
+
+    def job() -> None:
+        now[0] += 10.0
+        since = now[0]
+        assert not ours.held_up(0.02, since)
+        now[0] += 0.03
+        assert ours.held_up(0.02, since)
+
+    ended = Future(job)
+    ours.run(ended)
+    started[0]()
+    ended.result()

@@ -251,6 +251,11 @@ def undelivered(handles: Iterable[_Handle]) -> list[_Handle]:
     return [handle for handle in handles if handle._native is None]
 
 
+def was_reported(handle: PendingMessage) -> bool:
+    """Whether it has an outcome of its own, and was not merely given up."""
+    return handle._native is not None or handle._error is not None
+
+
 def place_of(handle: PendingMessage) -> Place | None:
     """Where its message goes, if the user said so."""
     return handle._place

@@ -6,46 +6,41 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold
-from waterdrop_py._engine.connection.connection import NO_CLIENT
+from waterdrop_py._engine.connection.connection import NO_CLIENT, ONLY
 from waterdrop_py._engine.connection.states import ConnectionState
-from waterdrop_py.errors import DeliveryTimeoutError, ReentrantCallError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.hooks import Closing
 
 
-def begin_closing(
-    connection: Connection, make: Callable[[Client | None], Closing], deadline: float
-) -> Closing | None:
-    """Refuse senders from now on, and return the close of the producer.
+def close_by(connection: Connection, shutdown: Closing) -> Closing:
+    """Have `shutdown` close the producer, unless another one does; the one that does.
 
-    `make(client)` makes it, of the client that is to be closed; once, with the lock
-    held. None if another thread holds the lock until `deadline`, or this very thread
-    does, further down its stack.
+    Without the lifecycle lock, which the calling thread may hold further down its
+    stack: one atomic `dict.setdefault`.
     """
-    while connection.shutdown is None:
+    return connection.shutdowns.setdefault(ONLY, shutdown)
+
+
+def refuse_senders(connection: Connection) -> Client | None:
+    """Refuse senders from now on, and return the client that is to be closed.
+
+    Waits for an open in progress, however long it takes. Again does no harm: a signal
+    handler may raise behind each step, so the client is taken from the ledger.
+    """
+    while True:
         hold = Hold()
         try:
             if connection.lock.take(hold):
-                if connection.shutdown is None:
-                    # A signal handler may raise behind each step. So all can be
-                    # repeated, and the client is taken from the ledger.
-                    if not connection.is_closing:
-                        connection.move(ConnectionState.CLOSING)
-                    connection.client = NO_CLIENT
-                    connection.shutdown = make(connection.ledger.book[1])
-                break
+                if not connection.is_closing:
+                    connection.move(ConnectionState.CLOSING)
+                connection.client = NO_CLIENT
+                return connection.ledger.book[1]
         finally:
             connection.release(hold)
-        try:
-            connection.lock.wait(deadline, connection.reports.checklist)
-        except (ReentrantCallError, DeliveryTimeoutError):
-            return None
-    return connection.shutdown
+        connection.lock.wait(None, connection.reports.checklist)
 
 
 def finish_closing(connection: Connection) -> None:
@@ -66,7 +61,7 @@ def reopen(connection: Connection) -> bool:
     hold = Hold()
     try:
         if connection.lock.take(hold) and connection.state is ConnectionState.CLOSED:
-            connection.shutdown = None
+            connection.shutdowns.clear()
             connection.reports.stop_accounting()
             connection.hooks.reset()
             connection.state = ConnectionState.EMPTY  # no move: as in a forked child

@@ -46,6 +46,8 @@ def _no_client() -> Client:
 NO_CLIENT: Final = _no_client()
 """What a connection without a client holds: quiet, so every send takes the long way."""
 
+ONLY: Final = 0
+
 
 def every_connection() -> list[Connection]:
     """Every connection that has opened a client and is still referenced."""
@@ -78,7 +80,7 @@ class Connection:
         topic: the topic of the last message that did not take the fast path.
         teardown: the close of the previous client, while it is in progress.
         fatal_client: the client whose fatal error stays, if there is one.
-        shutdown: the close of the producer, from its beginning on.
+        shutdowns: at ONLY the close of the producer, from its beginning on.
         late: delivers what is sent where no thread can run.
     """
 
@@ -100,7 +102,7 @@ class Connection:
         "policy",
         "reports",
         "runtime",
-        "shutdown",
+        "shutdowns",
         "state",
         "teardown",
         "topic",
@@ -136,7 +138,7 @@ class Connection:
         self.partitions = Partitions()
         self.reports = self._new_reports()
         self.topic: str | None = None
-        self.shutdown: Closing | None = None
+        self.shutdowns: dict[int, Closing] = {}
         self.late: LateDelivery | None = None
         self._deferred: list[DeferredMessages] = []
 
@@ -166,6 +168,11 @@ class Connection:
         """Whether the producer is closed, or its close has begun."""
         state = self.state
         return state is ConnectionState.CLOSING or state is ConnectionState.CLOSED
+
+    @property
+    def shutdown(self) -> Closing | None:
+        """The close of the producer, once there is one."""
+        return self.shutdowns.get(ONLY)
 
     @property
     def current_client(self) -> Client | None:
@@ -342,8 +349,11 @@ class Connection:
             deferred.forget(forked_error())
         self._deferred = []
         self.hooks.reset()
-        if self.is_closing:
+        shutdown = self.shutdown
+        if shutdown is not None and self.is_closing:
             self.state = ConnectionState.CLOSED
+            shutdown.forked()
         else:
+            self.shutdowns.clear()
             self.ledger = Ledger()
             self.state = ConnectionState.EMPTY

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.connection import NO_CLIENT
@@ -14,6 +15,8 @@ from waterdrop_py._engine.connection.teardown import Teardown
 from waterdrop_py._engine.reports.giving_up import GIVE_UP, give_up
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.batch import TeardownBatch
     from waterdrop_py._engine.connection.connection import Connection
@@ -26,12 +29,47 @@ class Disconnection(NamedTuple):
     refusals: list[Refusal]
 
 
+def disconnect_on_worker(connection: Connection, timeout: float) -> bool:
+    """Disconnect on request, on a worker; whether the client is closed.
+
+    Waits for that for at most `timeout` seconds; inside a callback of the client only
+    for the decision, which waits for no other thread.
+    """
+    check()
+    client = connection.client
+    if client is NO_CLIENT:
+        return False
+    deadline = clock.system_now() + timeout
+    decided: Future[Disconnection] = Future(
+        lambda: disconnect(connection, "requested", decided=decided.resolve)
+    )
+    try:
+        connection.runtime.workers.wait(decided, deadline)
+    finally:
+        # Not later, when the caller does not expect it any more
+        # (test_an_interrupted_request_is_taken_back).
+        decided.cancel()
+    if not decided.done:
+        return False
+    teardown = decided.result().teardown
+    if teardown is None:
+        return False
+    if not client.served_here:
+        teardown.wait(deadline - clock.system_now())
+    return True
+
+
 def disconnect(
-    connection: Connection, reason: str, batch: TeardownBatch | None = None
+    connection: Connection,
+    reason: str,
+    batch: TeardownBatch | None = None,
+    *,
+    decided: Callable[[Disconnection], None] | None = None,
 ) -> Disconnection:
     """Detach the client and have a worker close it, if that is safe; else say why not.
 
-    Returns at once, while the close is in progress.
+    Returns at once, while the close is in progress. `decided` is told before any
+    subscriber is.
     """
     check()
     client = connection.client
@@ -40,6 +78,8 @@ def disconnect(
         return Disconnection(None, [Refusal(code, 0)])
     _poll_before_deciding(client)
     disconnection = _detach_if_safe(connection, client, reason, batch)
+    if decided is not None:
+        decided(disconnection)
     teardown = disconnection.teardown
     if teardown is None:
         if batch is None or batch.silent:
@@ -173,40 +213,6 @@ def _gone(connection: Connection, teardown: Teardown) -> None:
 def _detach_if_safe(
     connection: Connection, client: Client, reason: str, batch: TeardownBatch | None
 ) -> Disconnection:
-    hold = Hold()
-    try:
-        if not connection.lock.take(hold) or connection.client is not client:
-            return Disconnection(None, [Refusal("call")])
-        refusals = _detach(connection, client, reason)
-        if refusals:
-            return Disconnection(None, refusals)
-        teardown = teardown_of(connection, client, reason, batch)
-        connection.ledger.closed(client, reason)
-        connection.teardown = teardown
-        connection.keep_fatal_error_if_final(client)
-        connection.move(ConnectionState.EMPTY)
-        return Disconnection(teardown, [])
-    finally:
-        try:
-            if connection.lock.held_by(hold) and connection.client is NO_CLIENT:
-                _put_back_if_torn(connection, client)
-        finally:
-            connection.release(hold)
-
-
-def _put_back_if_torn(connection: Connection, client: Client) -> None:
-    """Undo the first step where a signal handler raised before the last one.
-
-    An OPEN connection without its client would keep every send waiting for good.
-    """
-    if connection.state is ConnectionState.OPEN:
-        teardown = connection.teardown
-        if teardown is not None and teardown.client is client:
-            connection.teardown = None
-        connection.client = client
-
-
-def _detach(connection: Connection, client: Client, reason: str) -> list[Refusal]:
     """Take the client out of the connection; put it back when that is not safe.
 
     1. A sender has read `connection.client`, and adds its mark to `borrows`.
@@ -214,18 +220,50 @@ def _detach(connection: Connection, client: Client, reason: str) -> list[Refusal
     If the mark came first, this sees it. If not, the sender reads `client` again after
     its mark, finds another one, and begins anew
     (test_send_between_the_look_and_the_close).
+
+    It is put back wherever the last step was not reached. A signal handler may have
+    raised, and an OPEN connection without its client would keep every send waiting for
+    good (test_interrupt_while_the_client_is_detached).
     """
-    connection.client = NO_CLIENT
+    hold = Hold()
+    try:
+        if not connection.lock.take(hold) or connection.client is not client:
+            return Disconnection(None, [Refusal("call")])
+        connection.client = NO_CLIENT
+        refusals = _refusals(connection, client, reason)
+        if refusals:
+            return Disconnection(None, refusals)
+        teardown = teardown_of(connection, client, reason, batch)
+        connection.ledger.closed(client, reason)
+        connection.keep_fatal_error_if_final(client)
+        connection.teardown = teardown
+        connection.move(ConnectionState.EMPTY)
+        return Disconnection(teardown, [])
+    finally:
+        try:
+            if connection.lock.held_by(hold):
+                _put_back_if_open(connection, client)
+        finally:
+            connection.release(hold)
+
+
+def _refusals(connection: Connection, client: Client, reason: str) -> list[Refusal]:
     refusals = blockers(connection, client)
     # The lock is held, so no other thread can destroy the client meanwhile.
     if not refusals and (theirs := client.users_in_flight()):
         refusals.append(Refusal("in_flight", theirs))
     if not refusals and connection.policy.is_premature(client, reason):
         refusals.append(Refusal("not_due", 0))
-    if refusals:
+    return refusals
+
+
+def _put_back_if_open(connection: Connection, client: Client) -> None:
+    if connection.state is ConnectionState.OPEN and connection.client is NO_CLIENT:
+        teardown = connection.teardown
+        if teardown is not None and teardown.client is client:
+            connection.teardown = None
         connection.client = client
         connection.refresh()
-    return refusals
 
 
 def _detach_lost(connection: Connection, client: Client) -> Teardown | None:

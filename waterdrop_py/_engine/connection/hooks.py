@@ -23,20 +23,14 @@ class BeforeClose(Protocol):
 class Closing(Protocol):
     """The close of a producer, in progress or done."""
 
-    def shorten(self, deadline: float) -> None:
-        """End no later than at `deadline`."""
-
     def must_not_wait(self) -> bool:
         """Whether the calling thread would wait for the call that it interrupted."""
 
-    def progress(self) -> DrainReport:
-        """What is known so far; the whole report once the producer is closed."""
-
     def wait(self, deadline: float) -> DrainReport:
-        """Wait for the thread that closes, but not beyond `deadline`."""
+        """Wait until it has ended, and not long beyond `deadline`."""
 
-    def run(self, *, force: bool) -> bool:
-        """Close, here and now; False when another thread does or did."""
+    def forked(self) -> None:
+        """This is a child, where no thread continues it."""
 
 
 class DeferredMessages(Protocol):

@@ -134,7 +134,8 @@ class Runtime:
         if SECONDARY:
             threads.wait(END, lambda: False)
         else:
-            threads.wait(REST, lambda: LOG.has_due() or self.workers.held_up(HELD_UP))
+            now, held_up = clock.system_now(), self.workers.held_up
+            threads.wait(REST, lambda: LOG.has_due() or held_up(HELD_UP, now))
 
     def _end_threads(self) -> None:
         for part in (self.reaper, self.poller, self.workers):

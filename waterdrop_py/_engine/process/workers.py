@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 from queue import Empty
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.concurrency import clock, threads
+from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.wakeup import Inbox
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ class Workers:
 
     A close that hangs, or a subscriber that sleeps, holds up its own thread and no
     other job. No lock: an inbox, and lists used with atomic operations.
+
+    A job that a caller waits for is a `Future`. It may wait for other jobs, such as the
+    close of a client. So it counts as held up from its beginning.
+
+    Attributes:
+        none_starts: the last attempt to start a thread failed.
     """
 
     def __init__(self, elsewhere: Callable[[Callable[[], None]], None]) -> None:
@@ -34,21 +42,55 @@ class Workers:
         self._jobs: Inbox[Callable[[], None]] = Inbox()
         self._threads: list[object] = []
         self._busy: list[tuple[object, float]] = []
+        self.none_starts = False
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Run `job` soon, on another thread. `job` must not raise."""
+        """Run `job` soon, on another thread. `job` must not raise.
+
+        Where no thread can start, it is run elsewhere, and perhaps before this returns.
+        """
         self._jobs.put(job)
         self.start_if_needed()
+
+    def run(self, job: Future[Any]) -> None:
+        """Have a thread run `job`; run it here where no thread can.
+
+        Not elsewhere then: the caller, who waits, may be the one that runs what goes
+        there (test_a_job_that_is_waited_for_runs_here).
+        """
+        self._jobs.put(job)
+        if not self._ensure_thread():
+            job()
+
+    def wait(
+        self, job: Future[Any], deadline: float, end: Future[Any] | None = None
+    ) -> bool:
+        """Run `job`, and wait for its end until `deadline`; whether it has ended.
+
+        Looks again while jobs wait for a thread: those that are busy may be held up.
+
+        Args:
+            job: what is run, unless it has begun.
+            deadline: seconds on the real clock.
+            end: what to wait for, if that is not the result of `job`.
+        """
+        end = end or job
+        while not end.done and (left := deadline - clock.system_now()) > 0:
+            if not job.begun:
+                self.run(job)
+            end.wait(min(left, STUCK) if self._jobs else left)
+        return end.done
 
     def end_if_idle(self) -> None:
         """End the threads now instead of after LINGER."""
         for _ in tuple(self._threads):
             self._jobs.put(_end)
 
-    def held_up(self, longer: float) -> bool:
-        """Whether a thread has been at one job for more than `longer` seconds."""
+    def held_up(self, longer: float, since: float) -> bool:
+        """Whether a thread has been at one job for more than `longer` seconds, not
+        counting those before `since`: a job that ends may have woken the caller."""
         now = clock.system_now()
-        return any(now - since > longer for _, since in tuple(self._busy))
+        return any(now - max(began, since) > longer for _, began in tuple(self._busy))
 
     def waiting(self) -> bool:
         """Whether a job has not begun; then call `start_if_needed` again soon."""
@@ -56,27 +98,34 @@ class Workers:
 
     def start_if_needed(self) -> None:
         """Start a thread if jobs wait, and the threads are held up or too few."""
-        if not self._jobs:
-            return
-        now = clock.system_now()
-        held_up = sum(now - since > STUCK for _, since in tuple(self._busy))
+        if self._jobs and not self._ensure_thread():
+            self._hand_over()
+
+    def _ensure_thread(self) -> bool:
+        """Start a thread if one is needed; False when no thread will run what waits."""
+        held_up = self._held_up()
         wanted = min(USUAL, len(self._jobs) + len(self._busy) - held_up)
-        if len(self._threads) - held_up < wanted:
-            me = object()
-            started = False
-            try:
-                self._threads.append(me)
-                started = threads.start("closer", lambda: self._run(me))
-            finally:
-                # A signal handler may have raised before the thread began, or after. A
-                # place without a thread would leave the jobs waiting for good; one
-                # thread more does no harm (test_an_interrupted_start_takes_no_place).
-                if not started:
-                    self._forget(me)
-            # A thread that is blocked on this job, or on one queued behind it, cannot
-            # run it (test_a_thread_that_is_held_up_runs_nothing).
-            if not started and len(self._threads) <= held_up:
-                self._hand_over()
+        if len(self._threads) - held_up >= wanted:
+            return True
+        me = object()
+        started = False
+        try:
+            self._threads.append(me)
+            started = threads.start("closer", lambda: self._run(me))
+        finally:
+            # A signal handler may have raised before the thread began, or after. A
+            # place without a thread would leave the jobs waiting for good; one
+            # thread more does no harm (test_an_interrupted_start_takes_no_place).
+            if not started:
+                self._forget(me)
+        self.none_starts = not started
+        # A thread that is blocked on this job, or on one queued behind it, cannot
+        # run it (test_a_thread_that_is_held_up_runs_nothing).
+        return started or len(self._threads) > held_up
+
+    def _held_up(self) -> int:
+        now = clock.system_now()
+        return sum(now - since > STUCK for _, since in tuple(self._busy))
 
     def _forget(self, me: object) -> None:
         with suppress(ValueError):
@@ -86,11 +135,14 @@ class Workers:
         """No thread can start: at interpreter exit, from Python 3.12 on.
 
         All jobs go elsewhere. One that was left to a thread that is not held up yet
-        might wait for good (test_all_that_waits_is_handed_over).
+        might wait for good (test_all_that_waits_is_handed_over). The caller that waits
+        for a `Future` runs it.
         """
         with suppress(Empty):
             while True:
-                self._elsewhere(self._jobs.get(0))
+                job = self._jobs.get(0)
+                if not isinstance(job, Future):
+                    self._elsewhere(job)
 
     def _run(self, me: object) -> None:
         try:
@@ -110,9 +162,12 @@ class Workers:
             return False
         if job is _end:
             return False
-        entry = (me, clock.system_now())
+        awaited = isinstance(job, Future)
+        entry = (me, -inf if awaited else clock.system_now())
         self._busy.append(entry)
         try:
+            if awaited:
+                self.start_if_needed()  # for the next one
             job()
         finally:
             self._busy.remove(entry)

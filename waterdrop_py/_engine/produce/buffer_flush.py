@@ -97,7 +97,7 @@ class Flusher:
         self._connection.runtime.register(self._connection)
         watch_exit()
         entries = self._buffer.add(messages)
-        if self._connection.shutdown is not None and self._buffer.withdraw(entries):
+        if self._connection.is_closing and self._buffer.withdraw(entries):
             self._connection.refuse_closed()
             self._buffer.put_back(entries)  # a send after the exit handler's close
         if self._connection.runtime.ended:
@@ -250,8 +250,9 @@ class Flusher:
     ) -> list[Entry]:
         """Entries without a report, and those whose delivery the abort undid."""
         failed = set(map(id, undelivered(handles)))
-        drain = self._connection.reports.start_accounting()
-        drain.take_back(len(handles) - len(failed))
+        accounting = self._connection.reports.accounting
+        if accounting is not None:
+            accounting.take_back(len(handles) - len(failed))
         return [
             entry
             for entry, handle in zip(entries, handles, strict=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
-from waterdrop_py._engine.client.pending import sequence_of
+from waterdrop_py._engine.client.pending import sequence_of, was_reported
 from waterdrop_py.message import Message
 
 if TYPE_CHECKING:
@@ -38,19 +38,23 @@ class DrainReport:
 class CloseAccounting:
     """Collects outcomes while a producer closes.
 
-    Without a lock: one thread at a time serves the reports and writes here, and
-    `right.pop` decides which thread flushes the buffer.
+    Without a lock: one thread at a time serves the reports and writes here, and one
+    hands the buffer over.
+
+    Attributes:
+        lost: handles that were given up without a report. One may have been served
+            meanwhile: it has an outcome, and is counted by that
+            (test_a_report_that_comes_as_it_is_given_up).
     """
 
-    __slots__ = ("delivered", "failed", "right", "runner", "undelivered", "unsent")
+    __slots__ = ("delivered", "failed", "lost", "undelivered", "unsent")
 
     def __init__(self) -> None:
         self.delivered = 0
         self.failed = 0
         self.undelivered: list[DeliveryHandle] = []
+        self.lost: list[DeliveryHandle] = []
         self.unsent: list[Placed] = []
-        self.right: list[None] = [None]
-        self.runner: int | None = None
 
     def take_back(self, delivered: int) -> None:
         """Subtract messages whose transaction was rolled back."""
@@ -58,7 +62,8 @@ class CloseAccounting:
 
     def report(self, *, complete: bool = True) -> DrainReport:
         """What was collected so far."""
-        handles = sorted(self.undelivered, key=sequence_of)
+        lost = (handle for handle in self.lost if not was_reported(handle))
+        handles = sorted([*self.undelivered, *lost], key=sequence_of)
         messages = [handle.message for handle in handles]
         if self.unsent:
             sent = zip(map(sequence_of, handles), messages, strict=True)

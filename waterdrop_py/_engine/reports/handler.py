@@ -133,11 +133,9 @@ class ReportHandler:
         """Stop counting: the close has ended, or the producer opens again."""
         self.accounting = None
 
-    def start_accounting(self) -> CloseAccounting:
+    def start_accounting(self, accounting: CloseAccounting) -> None:
         """Count outcomes from now on: the producer closes."""
-        if self.accounting is None:
-            self.accounting = CloseAccounting()
-        return self.accounting
+        self.accounting = accounting
 
     def log_together(self, once: bool) -> bool:
         """Whether to log messages that are given up one by one; what it was before.

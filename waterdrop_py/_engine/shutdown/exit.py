@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 from functools import partial
 
+from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.closing import reopen
 from waterdrop_py._engine.connection.connection import every_connection
@@ -32,16 +33,18 @@ def _close_each() -> None:
         connection for connection in every_connection() if not connection.is_closed
     ]
     EXIT.begin(connections)
+    closes = []
     for connection in connections:
         if connection.shutdown is None:  # otherwise the user closes it, for good
             connection.hooks.reopen_with(partial(reopen, connection))
-        close.begin(connection, connection.close_timeout)
-    for connection in connections:
+        deadline = clock.system_now() + connection.close_timeout
+        shutdown = close.start(connection, deadline)
+        shutdown.begin_here()
+        closes.append((connection, shutdown, deadline))
+    for connection, shutdown, deadline in closes:
         try:
-            EXIT.gave_up(
-                connection,
-                close.close(connection, connection.close_timeout, force=False),
-            )
+            shutdown.run_here()
+            EXIT.gave_up(connection, shutdown.wait(deadline))
         except Exception as error:  # noqa: BLE001 - the others are closed all the same
             connection.emitter.error("producer.disconnect.error", error)
     EXIT.end()
