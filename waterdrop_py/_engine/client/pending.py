@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from waterdrop_py._engine.client import waiting, watchers
 from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.subjects import subject
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._settings.foreign_names import HANDLE, no_attribute
@@ -256,7 +256,7 @@ def wait_in(handle: PendingMessage, waiting_room: Client) -> None:
     The calling thread is noted as the one that has to return before that.
     """
     handle._client = waiting_room
-    handle._seq = -get_ident()
+    handle._seq = -caller_id()
 
 
 def payload_size(handle: PendingMessage) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.poll_lock import SLICE
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import clock, cooperative, threads
 from waterdrop_py._engine.concurrency.locks import Hold
-from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.concurrency.native import caller_id
+from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 from waterdrop_py.errors import ReentrantCallError
 
 if TYPE_CHECKING:
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 _RECHECK: Final = 0.5
 """Seconds after which a waiting thread looks again although it was not woken."""
+_SHARE: Final = 0.06
+_SHORTEST: Final = 0.000_5
+"""A greenlet that waits for no single message looks again after this share of the time
+that it has waited, and not before these seconds."""
+
+
+def leaves_polling() -> bool:
+    """Whether the poller serves what the caller waits for, as under gevent.
+
+    A native poll would stop the hub, and all greenlets of the thread with it.
+    """
+    return cooperative.hub_of_thread() is not None and threads.can_start()
 
 
 def wait_deferred(
@@ -33,7 +45,7 @@ def wait_deferred(
         ReentrantCallError: this call is inside the one that was interrupted.
     """
     blocked = client.blocked
-    if thread == get_ident() and blocked is not None and blocked():
+    if thread == caller_id() and blocked is not None and blocked():
         raise ReentrantCallError(
             "this message is sent when the interrupted call ends; its report cannot "
             "be waited for inside it"
@@ -56,6 +68,9 @@ def wait_once(
     that stops then wakes the next thread.
     """
     left = deadline - clock.system_now()
+    if leaves_polling():
+        _wait_for_poller(client, handle, left)
+        return woken
     if serve_until(client, handle.done, deadline):
         return None
     if _queue_up(client, handle, handle.done, left):
@@ -74,11 +89,7 @@ def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
     hold = Hold()
     try:
         if not client.poll_lock.take(hold):
-            if client.poll_lock.held_here:
-                raise ReentrantCallError(
-                    "a call that waits for delivery reports was made inside a "
-                    "callback or subscriber of the same client, which holds them up"
-                )
+            _refuse_inside_a_poll(client)
             return False
         if client.native is None:
             return False
@@ -94,13 +105,23 @@ def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
         client.stop_polling(hold)
 
 
+def _refuse_inside_a_poll(client: Client) -> None:
+    if client.poll_lock.held_here:
+        raise ReentrantCallError(
+            "a call that waits for delivery reports was made inside a "
+            "callback or subscriber of the same client, which holds them up"
+        )
+
+
 def serve_arrived(client: Client) -> None:
     """Serve what has arrived, unless another thread does. Does not wait.
 
     The cause of a failed metadata request comes through `error_cb`, not with its
     exception.
     """
-    if not client.poll_lock.held_here:
+    if leaves_polling():
+        client.poll_soon(client)
+    elif not client.poll_lock.held_here:
         serve_until(client, lambda: False, clock.system_now())
 
 
@@ -108,6 +129,8 @@ def wait_serving(
     client: Client, done: Callable[[], bool], deadline: float, idle: float = SLICE
 ) -> bool:
     """Wait until `done()` or `deadline`, and serve while no other thread does."""
+    if leaves_polling():
+        _leave_to_poller(client, done, deadline)
     woken = False
     while not done() and clock.system_now() < deadline:
         if serve_until(client, done, deadline):
@@ -118,6 +141,35 @@ def wait_serving(
     if woken:
         client.pass_on_polling()
     return done()
+
+
+def _wait_for_poller(client: Client, handle: Pending, wait: float) -> None:
+    """Wait until the poller has served the report of `handle`.
+
+    It looks at quiet clients once a second only. So it is told of this one, should the
+    report not have come in time (test_a_report_that_the_poller_did_not_expect).
+    """
+    _refuse_inside_a_poll(client)
+    wakeup = Wakeup()
+    watchers.add_wakeup(client, handle, wakeup)
+    try:
+        if not wakeup.wait(min(wait, _RECHECK)):
+            client.poll_soon(client)
+    finally:
+        watchers.remove_wakeup(handle, wakeup)
+
+
+def _leave_to_poller(client: Client, done: Callable[[], bool], deadline: float) -> None:
+    """Wait until `done()` or `deadline`, or until no thread can poll."""
+    _refuse_inside_a_poll(client)
+    began = clock.system_now()
+    client.poll_soon(client)
+    while leaves_polling() and not done():
+        now = clock.system_now()
+        if now >= deadline:
+            break
+        pause = min(SLICE, max(_SHORTEST, _SHARE * (now - began)))
+        sleep(min(pause, deadline - now))
 
 
 def _queue_up(

@@ -11,9 +11,10 @@ import dis
 import signal
 from functools import partial
 from itertools import pairwise
-from threading import current_thread, main_thread
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from waterdrop_py._engine.concurrency.native import on_main_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,11 +63,6 @@ def from_signal_handler(error: BaseException) -> bool:
         frame.f_code in codes or _called_as_handler(frame)
         for frame in _frames(error.__traceback__)
     )
-
-
-def on_main_thread() -> bool:
-    """Whether signal handlers run on this thread."""
-    return current_thread() is main_thread()
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:

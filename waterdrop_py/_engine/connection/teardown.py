@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import nullcontext, suppress
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
@@ -14,6 +13,7 @@ from waterdrop_py._engine.client.foreign import identities_of
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.signals import (
     from_signal_handler,
     no_signal_at_entry,
@@ -137,7 +137,7 @@ class Teardown:
         self.reason = reason
         self.idle_ms = (now - client.last_activity) * 1000
         self.closed = Wakeup()
-        self.thread: int | None = get_ident()  # the thread that has to begin it
+        self.thread: int | None = caller_id()  # the thread that has to begin it
         self.started = self._begun = clock.system_now()
         self._batch = batch if batch is not None else batch_of(runtime, [emitter])
         self._unfinished: list[None] = [None]

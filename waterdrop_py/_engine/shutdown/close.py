@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.borrow_marks import borrows_here
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 from waterdrop_py._engine.connection.closing import begin_closing, finish_closing
@@ -75,7 +75,7 @@ def _hand_over(connection: Connection, deadline: float, *, force: bool) -> None:
             sleep(INSIDE)
         return
     try:
-        accounting.runner = get_ident()
+        accounting.runner = caller_id()
         accounting.unsent += connection.hooks.before_close(deadline, force=force)
     finally:
         accounting.runner = None
@@ -118,7 +118,7 @@ def combined(reports: list[DrainReport]) -> DrainReport:
 def _inside(connection: Connection) -> bool:
     """Whether this thread is inside a callback or a step of the connection."""
     client, accounting = connection.client, connection.reports.accounting
-    if accounting is not None and accounting.runner == get_ident():
+    if accounting is not None and accounting.runner == caller_id():
         return True  # the call interrupted the hand-over of the buffer
     return (
         connection.hooks.inside()
@@ -152,12 +152,12 @@ def abandon(connection: Connection) -> None:
 
 
 def _close_elsewhere(connection: Connection, timeout: float, *, force: bool) -> None:
-    me = get_ident()
+    me = caller_id()
 
     def job() -> None:
         # Where no thread can start, this runs inside the very call that has to end
         # first. It is left to the next call (test_a_close_without_any_thread).
-        if get_ident() == me and _inside(connection):
+        if caller_id() == me and _inside(connection):
             connection.runtime.poller.do_next(job)
         else:
             close(connection, timeout, force=force)
@@ -197,7 +197,7 @@ class Shutdown:
     def must_not_wait(self) -> bool:
         """Whether the calling thread would wait for the call that it interrupted."""
         client, teardown = self._client, self._connection.teardown
-        me = get_ident()
+        me = caller_id()
         if teardown is not None:
             teardown.retry_if_stuck()
             if teardown.thread == me or teardown.client.poll_lock.held_here:
@@ -230,7 +230,7 @@ class Shutdown:
         except IndexError:
             return False
         try:
-            self._runner = get_ident()
+            self._runner = caller_id()
             self._close(force=force)
         except BaseException:
             if self._report is None:

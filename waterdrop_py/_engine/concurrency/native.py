@@ -1,0 +1,77 @@
+"""Threads, locks and identities of the system, also where gevent has replaced them.
+
+`gevent.monkey` puts greenlets in the place of what `_thread` and `threading` have. It
+does so before this library is imported, or after; so does eventlet. A library thread is
+a thread of the system all the same, and what wakes it is a lock of the system.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _original(name: str) -> Any:
+    if "gevent.monkey" in sys.modules:
+        return sys.modules["gevent.monkey"].get_original("_thread", name)
+    if "eventlet.patcher" in sys.modules:
+        return getattr(sys.modules["eventlet.patcher"].original("_thread"), name)
+    return getattr(_thread, name)
+
+
+allocate_lock: Final[Callable[[], _thread.LockType]] = _original("allocate_lock")
+start_new_thread: Final[Callable[..., int]] = _original("start_new_thread")
+thread_id: Final[Callable[[], int]] = _original("get_ident")
+"""The calling thread; all greenlets of one thread have the same."""
+
+_main: Final[list[int]] = []
+"""The id of the main thread in a forked child, as the only entry."""
+
+LIBRARY: Final[set[int]] = set()
+"""The ids of the library's threads that run."""
+
+
+def caller_id() -> int:
+    """Whose call this is: the id of the thread, or of the greenlet under gevent.
+
+    Looked up anew each time: gevent replaces `threading.get_ident` by a function that
+    tells greenlets apart.
+    """
+    return threading.get_ident()
+
+
+def replaced_by() -> str | None:
+    """What has replaced threads by greenlets: "gevent", "eventlet", or None."""
+    if _thread.start_new_thread is start_new_thread:
+        return None
+    for name, module, patched, threads in _PATCHERS:
+        # Without that function, it is being imported on another thread.
+        asked = getattr(sys.modules.get(module), patched, None)
+        if asked is not None and asked(threads):
+            return name
+    return None
+
+
+_PATCHERS: Final = (
+    ("gevent", "gevent.monkey", "is_module_patched", "threading"),
+    ("eventlet", "eventlet.patcher", "is_monkey_patched", "thread"),
+)
+
+
+def on_main_thread() -> bool:
+    """Whether signal handlers run on this thread, in whichever greenlet."""
+    if replaced_by() != "gevent":
+        return threading.current_thread() is threading.main_thread()
+    main = _main[0] if _main else sys.modules["gevent.hub"].MAIN_THREAD_IDENT
+    return bool(thread_id() == main)
+
+
+def note_fork() -> None:
+    """The calling thread is the only one, and the main one: this is a forked child."""
+    LIBRARY.clear()
+    _main[:] = [thread_id()]
