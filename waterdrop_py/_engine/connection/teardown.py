@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client.foreign import identities_of
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.signals import (
@@ -60,7 +60,7 @@ def destroy_unready(client: Client) -> None:
             # confluent-kafka warns that there was nothing to abort, which raises a
             # SystemError where warnings are errors. After a fatal error it raises that
             # again. The client is destroyed by then.
-            _destroy(client)
+            background.call(lambda: _destroy(client))
     finally:
         _drop(client, hold)
 
