@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.concurrency import clock, native
@@ -18,6 +18,8 @@ from waterdrop_py.errors import TuningWarning
 
 if TYPE_CHECKING:
     import _thread
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 _LONGEST: Final = 3600.0
 """Seconds of one timer. A hub that has none left ends a wait without a bound."""
@@ -60,20 +62,30 @@ def _warn_of(replaced_by: str) -> None:
         )
 
 
+_around_blocked: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def surround_blocked(around: Callable[[], AbstractContextManager[None]]) -> None:
+    """Enter `around()` while a wait stops a hub."""
+    global _around_blocked  # noqa: PLW0603
+    _around_blocked = around
+
+
 def wait(
     flag: _thread.LockType, sleepers: list[Sleeper], timeout: float | None
 ) -> bool | None:
-    """Wait for `flag` at most `timeout` seconds; None: the thread has to wait itself.
+    """Wait for `flag` at most `timeout` seconds; None: there is no hub to wait in.
 
-    That is a thread without a hub, and the hub itself, on which a signal handler may
-    run. What gevent raises in the greenlet (`Timeout`, `GreenletExit`) comes out.
+    A signal handler may run on top of the hub itself. It stops the hub while it waits.
+    What gevent raises in the greenlet (`Timeout`, `GreenletExit`) comes out.
     """
     hub = hub_of_thread()
     if hub is None or not hub.loop:
         return None
     greenlet = sys.modules["gevent"].getcurrent()
     if greenlet is hub:
-        return None
+        with _around_blocked():
+            return native.acquire(flag, timeout)
     until = None if timeout is None else clock.system_now() + timeout
     sleeper = Sleeper(hub, greenlet)
     try:

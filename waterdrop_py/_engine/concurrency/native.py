@@ -36,6 +36,13 @@ LIBRARY: Final[set[int]] = set()
 """The ids of the library's threads that run."""
 
 
+def acquire(flag: _thread.LockType, timeout: float | None) -> bool:
+    """Wait for `flag` at most `timeout` seconds (None: forever); whether it came."""
+    if timeout is None:
+        return flag.acquire()
+    return flag.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+
+
 def caller_id() -> int:
     """Whose call this is: the id of the thread, or of the greenlet under gevent.
 

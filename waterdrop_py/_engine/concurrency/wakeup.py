@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from queue import Empty
-from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from waterdrop_py._engine.concurrency import clock, cooperative, native
@@ -59,11 +58,7 @@ class Wakeup:
         A greenlet of gevent lets others run meanwhile.
         """
         woken = cooperative.wait(self._flag, self._sleepers, timeout)
-        if woken is not None:
-            return woken
-        if timeout is None:
-            return self._flag.acquire()
-        return self._flag.acquire(timeout=min(max(timeout, 0.0), TIMEOUT_MAX))
+        return native.acquire(self._flag, timeout) if woken is None else woken
 
 
 class Inbox(Generic[_Item]):

@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from waterdrop_py._engine.client.reachability import REACH
-from waterdrop_py._engine.concurrency import background, clock, threads
+from waterdrop_py._engine.concurrency import background, clock, threads, users_code
 from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py._engine.process.closes import Closes
 from waterdrop_py._engine.process.fork_guard import ForkGuard
@@ -80,6 +80,7 @@ class Runtime:
         """Start afresh, with nothing running: at import, and in a forked child."""
         LOG.reset()
         REACH.reset()
+        users_code.HOME.reset()
         for part in self._parts:
             part.reset()
         self._registry: dict[int, _Reference] = {}
