@@ -13,7 +13,9 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client.factory import before_each_open
 from waterdrop_py._engine.concurrency import clock, threads, unhooked_forks
+from waterdrop_py._engine.concurrency.cooperative import hub_of_thread
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.connection.connection import every_connection
@@ -52,8 +54,7 @@ class Fork:
         # The child may not be able to import any more. If a library thread is in the
         # middle of such an import, this waits for its end. Otherwise the child has a
         # part of the module for good (test_fork_in_the_middle_of_an_import).
-        for name in _IMPORTS:
-            importlib.import_module(name)
+        _import()
         RUNTIME.fork_guard.begin_fork(deadline)
         due = _due(connections, deadline)
         if not due:
@@ -90,6 +91,21 @@ class Fork:
         for connection in connections:
             connection.start_afresh()
         unhooked_forks.stamp()
+
+
+def _import() -> None:
+    for name in _IMPORTS:
+        importlib.import_module(name)
+
+
+def import_in_greenlet() -> None:
+    """Under gevent, import before a client opens what library threads would import.
+
+    A lock of an import is one of gevent's then. A greenlet that waits for it while a
+    library thread imports gets a `LoopExit` (test_the_end_of_a_process).
+    """
+    if hub_of_thread() is not None:
+        _import()
 
 
 def _due(connections: Sequence[Connection], deadline: float) -> list[Connection]:
@@ -141,6 +157,7 @@ FORK: Final = Fork()
 def install() -> None:
     """Register the hooks; once, when the library is imported."""
     unhooked_forks.on_fork(FORK.after_in_child)
+    before_each_open(import_in_greenlet)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=FORK.before,

@@ -1,0 +1,118 @@
+"""Producers under gevent, whose monkey patching comes before the import or after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.scenarios.harness import run_scenario
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Arrived
+    from waterdrop_py.testing import EmbeddedCluster
+
+ROUND_TRIP_MS = 50
+LAG_MS = 20.0
+"""How late the hub may be, for 99 of 100 beats."""
+ORDERS = pytest.mark.parametrize("order", ["before", "after"])
+
+
+@pytest.mark.serial
+@ORDERS
+def test_what_waits_lets_the_hub_run(
+    order: str, cluster: EmbeddedCluster, servers: str, topic: str
+) -> None:
+    """100 greenlets with five sync sends each take five round trips, and not 500; no
+    verb stops the hub while it waits."""
+    cluster.set_rtt(ROUND_TRIP_MS)
+    outcome = run_scenario("green_waits.py", servers, topic, order).assert_clean()
+
+    told: dict[str, Any] = {
+        fact["what"]: fact for fact in outcome.facts if "what" in fact
+    }
+    assert told["sync"]["took"] < 1.0, str(outcome)
+    assert told["result"]["took"] < 0.5, str(outcome)
+    assert told["flush"]["took"] < 0.5, str(outcome)
+    assert told["linger"]["took"] < 0.5, str(outcome)
+    late = {what: fact["p99"] for what, fact in told.items() if fact["p99"] > LAG_MS}
+    assert not late, str(outcome)
+    assert outcome.one("healthy")
+    assert outcome.all("left") == [0, 0]
+    assert outcome.one("disconnected")
+    assert outcome.all("complete") == [True] * 4
+
+
+@ORDERS
+def test_each_greenlet_has_its_own_transaction(
+    order: str, servers: str, topic: str, arrived: Arrived
+) -> None:
+    """Greenlets take turns; a spawned one is inside the block that spawned it."""
+    outcome = run_scenario("green_contexts.py", servers, topic, order).assert_clean()
+
+    assert outcome.one("most") == 1
+    assert outcome.one("inside") == [False] * 6
+    assert outcome.one("here")
+    assert outcome.one("complete")
+    assert {f"sync-{number}" for number in (0, 2, 4)} <= arrived("sync").keys()
+
+
+@ORDERS
+def test_a_wait_that_is_given_up(
+    order: str, cluster: EmbeddedCluster, dead: str, topic: str
+) -> None:
+    """`gevent.Timeout` and `kill` end every wait at once, and no greenlet stays."""
+    outcome = run_scenario(
+        "green_interrupted.py", dead, topic, order, "give_up"
+    ).assert_clean()
+
+    assert len(outcome.all("timed_out")) == len(outcome.all("killed")) == 4
+    assert all(outcome.all("dead"))
+    assert max(outcome.all("took")) < 1.0, str(outcome)
+
+
+@ORDERS
+def test_a_signal_handler_that_raises(order: str, servers: str, topic: str) -> None:
+    """It comes out of the greenlet that it interrupted; every report arrives. gevent
+    prints those that interrupt its hub."""
+    outcome = run_scenario("green_interrupted.py", servers, topic, order, "alarm")
+
+    assert outcome.code == 0, str(outcome)
+    assert outcome.one("raised") > 0, str(outcome)
+    assert 0 < outcome.one("came") <= outcome.one("raised"), str(outcome)
+    assert outcome.one("closed")
+    assert outcome.one("in_flight") == 0
+
+
+@ORDERS
+def test_a_sigterm_handler_that_closes(order: str, servers: str, topic: str) -> None:
+    """It closes fully, also where it runs on top of the hub, which then stands still
+    with all greenlets."""
+    outcome = run_scenario(
+        "green_interrupted.py", servers, topic, order, "terminate"
+    ).assert_clean()
+    assert outcome.one("closed")
+    assert outcome.one("acknowledged") == 12
+
+    outcome = run_scenario(
+        "green_interrupted.py", servers, topic, order, "terminate_in_hub"
+    ).assert_clean()
+    assert outcome.one("said") == [True, True, True, True]
+    assert outcome.one("acknowledged") == 3
+
+
+@ORDERS
+@pytest.mark.parametrize("way", ["plain", "early", "thread", "pool", "fork"])
+def test_the_end_of_a_process(
+    way: str, order: str, servers: str, topic: str, arrived: Arrived
+) -> None:
+    """What was accepted is delivered once, at the end and in a forked child."""
+    outcome = run_scenario("green_exit.py", servers, topic, order, way)
+
+    assert outcome.code == 0, str(outcome)
+    assert "Traceback" not in outcome.err.replace("SystemExit", ""), str(outcome)
+    assert arrived("m-") == {f"m-{number}": 1 for number in range(100)}, str(outcome)
+    if way == "fork":
+        # The fork waits until a client has settled, by when the report may be there.
+        assert outcome.one("inherited") in {"forked", "resolved"}
+        assert outcome.one("child") == 7
