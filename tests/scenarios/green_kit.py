@@ -24,6 +24,8 @@ if "after" in sys.argv:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+__all__ = ["WORDS", "all_of", "kit", "measured", "monkey"]
+
 BEAT = 0.001
 
 _, *WORDS = kit.WORDS

@@ -116,3 +116,18 @@ def test_the_end_of_a_process(
         # The fork waits until a client has settled, by when the report may be there.
         assert outcome.one("inherited") in {"forked", "resolved"}
         assert outcome.one("child") == 7
+
+
+@ORDERS
+def test_users_code_runs_in_greenlets_of_the_hub(
+    order: str, servers: str, topic: str
+) -> None:
+    """It may yield, and use sockets and queues that belong to the hub. While a signal
+    handler waits on top of the hub, a library thread runs it."""
+    outcome = run_scenario("green_users_code.py", servers, topic, order).assert_clean()
+
+    names = ("one", "two", "child")
+    assert outcome.all("ran") == [[name, True, False] for name in names], str(outcome)
+    assert outcome.one("slow")
+    assert outcome.one("blocked") == [True, True, True]
+    assert outcome.one("child") == 0
