@@ -72,6 +72,33 @@ def test_a_wait_that_is_given_up(
 
 
 @ORDERS
+def test_a_timeout_inside_a_subscriber(order: str, servers: str, topic: str) -> None:
+    """It comes out of the verb, and is no error of the subscriber's."""
+    outcome = run_scenario(
+        "green_interrupted.py", servers, topic, order, "give_up_in_subscriber"
+    ).assert_clean()
+
+    assert outcome.one("took") < 1.0, str(outcome)
+    assert outcome.one("dead")
+    assert outcome.one("errors") == 0
+    assert outcome.one("closed")
+
+
+def test_a_transaction_that_is_killed(
+    cluster: EmbeddedCluster, servers: str, topic: str
+) -> None:
+    """Whenever a greenlet is killed, the next transaction commits."""
+    cluster.set_rtt(ROUND_TRIP_MS)
+    outcome = run_scenario(
+        "green_interrupted.py", servers, topic, "before", "kill_transaction"
+    ).assert_clean()
+
+    assert all(outcome.all("dead"))
+    assert not any(outcome.all("inside"))
+    assert outcome.one("closed")
+
+
+@ORDERS
 def test_a_signal_handler_that_raises(order: str, servers: str, topic: str) -> None:
     """It comes out of the greenlet that it interrupted; every report arrives. gevent
     prints those that interrupt its hub."""

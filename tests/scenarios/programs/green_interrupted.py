@@ -48,6 +48,50 @@ def give_up(producer: Producer) -> None:
     kit.say(closed=producer.close(0.2).complete)
 
 
+def give_up_in_subscriber(producer: Producer) -> None:
+    """A subscriber that yields while it runs in the verb's own greenlet does not take
+    its timeout away."""
+    said: list[object] = []
+    producer.produce_sync(TOPIC, b"first")
+    producer.monitor.subscribe("error.occurred", said.append)
+    producer.monitor.subscribe("message.produced_async", lambda _: gevent.sleep(5))
+    began = time.monotonic()
+    try:
+        with gevent.Timeout(0.2):
+            producer.produce_async(TOPIC, b"x")
+    except gevent.Timeout:
+        kit.say(timed_out="produce_async", took=time.monotonic() - began)
+    greenlet = gevent.spawn(producer.produce_async, TOPIC, b"x")
+    gevent.sleep(0.1)
+    greenlet.kill(timeout=5)
+    kit.say(dead=greenlet.dead, errors=len(said))
+    kit.say(closed=producer.close(10).complete)
+
+
+def kill_transaction(_: Producer) -> None:
+    """A greenlet that is killed while it commits has ended its native call by then."""
+    producer = kit.make_producer(kafka={"transactional.id": f"{TOPIC}-id"})
+    with producer.transaction():
+        producer.produce_sync(TOPIC, b"first")
+
+    def transact() -> None:
+        with producer.transaction():
+            producer.produce_sync(TOPIC, b"second")
+            ready.append(1)
+
+    for wait in range(0, 150, 10):
+        ready: list[int] = []
+        greenlet = gevent.spawn(transact)
+        while not ready:
+            gevent.sleep(0.001)
+        gevent.sleep(wait / 1000)
+        greenlet.kill(timeout=5)
+        kit.say(dead=greenlet.dead, inside=producer.in_transaction)
+    with producer.transaction():
+        producer.produce_sync(TOPIC, b"last")
+    kit.say(closed=producer.close(10).complete)
+
+
 def alarm(producer: Producer) -> None:
     """A handler that raises costs no other greenlet its report.
 
@@ -134,6 +178,8 @@ def terminate_in_hub(producer: Producer) -> None:
 
 WAYS: dict[str, Callable[[Producer], None]] = {
     "give_up": give_up,
+    "give_up_in_subscriber": give_up_in_subscriber,
+    "kill_transaction": kill_transaction,
     "alarm": alarm,
     "terminate": terminate,
     "terminate_in_hub": terminate_in_hub,

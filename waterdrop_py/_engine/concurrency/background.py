@@ -37,7 +37,8 @@ def call(step: Callable[[], _T]) -> _T:
     """The result of `step`, which makes a native call that may take long.
 
     It runs here. For a greenlet it runs on a library thread, and the greenlet yields
-    meanwhile. If that wait is interrupted, `step` still runs to its end.
+    meanwhile. What interrupts that wait is raised when `step` has ended: the caller
+    releases what it uses (test_a_transaction_that_is_killed).
     """
     if cooperative.hub_of_thread() is None or not threads.can_start():
         return step()
@@ -54,8 +55,13 @@ def call(step: Callable[[], _T]) -> _T:
             ended()
 
     submit(job)
-    while not (results or errors):
-        ended.wait(None)
+    try:
+        while not (results or errors):
+            ended.wait(None)
+    except BaseException:
+        while not (results or errors):
+            ended.wait(None)
+        raise
     if results:
         return results[0]
     raise errors.pop()

@@ -35,6 +35,9 @@ _main: Final[list[int]] = []
 LIBRARY: Final[set[int]] = set()
 """The ids of the library's threads that run."""
 
+USERS_CODE: Final[set[int]] = set()
+"""The ids of the greenlets that the library has started for users' code."""
+
 
 def acquire(flag: _thread.LockType, timeout: float | None) -> bool:
     """Wait for `flag` at most `timeout` seconds (None: forever); whether it came."""
@@ -81,4 +84,14 @@ def on_main_thread() -> bool:
 def note_fork() -> None:
     """The calling thread is the only one, and the main one: this is a forked child."""
     LIBRARY.clear()
+    USERS_CODE.clear()
     _main[:] = [thread_id()]
+
+
+def ends_greenlet(error: BaseException) -> bool:
+    """Whether `error` is one that gevent raises in a greenlet of the user's: a
+    `gevent.Timeout` that is over, or the `GreenletExit` of a kill."""
+    if replaced_by() != "gevent" or thread_id() in LIBRARY or caller_id() in USERS_CODE:
+        return False
+    gevent = sys.modules["gevent"]
+    return isinstance(error, gevent.Timeout | gevent.GreenletExit)

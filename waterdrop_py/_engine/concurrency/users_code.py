@@ -92,7 +92,7 @@ class Home:
             job = self._jobs.popleft()
         except IndexError:
             return  # a library thread took it
-        sys.modules["gevent"].spawn(job)
+        sys.modules["gevent"].spawn(_run_marked, job)
 
     def _alive(self) -> bool:
         """Whether the hub can run: its thread has not ended."""
@@ -100,6 +100,15 @@ class Home:
         if hub is None or not hub.loop:
             return False
         return self.on_main or hub.thread_ident in sys._current_frames()  # noqa: SLF001
+
+
+def _run_marked(job: Job) -> None:
+    me = native.caller_id()
+    try:
+        native.USERS_CODE.add(me)
+        job()
+    finally:
+        native.USERS_CODE.discard(me)
 
 
 HOME: Final = Home()
