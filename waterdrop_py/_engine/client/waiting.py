@@ -146,8 +146,8 @@ def wait_serving(
 def _wait_for_poller(client: Client, handle: Pending, wait: float) -> None:
     """Wait until the poller has served the report of `handle`.
 
-    It looks at quiet clients once a second only. So it is told of this one, should the
-    report not have come in time (test_a_report_that_the_poller_did_not_expect).
+    It looks at quiet clients once a second only. So it is told of this one where the
+    report takes long.
     """
     _refuse_inside_a_poll(client)
     wakeup = Wakeup()
