@@ -107,8 +107,20 @@ def test_a_signal_handler_that_raises(order: str, servers: str, topic: str) -> N
     assert outcome.code == 0, str(outcome)
     assert outcome.one("raised") > 0, str(outcome)
     assert 0 < outcome.one("came") <= outcome.one("raised"), str(outcome)
+    assert outcome.one("errors") == 0  # none is taken for a subscriber's
     assert outcome.one("closed")
     assert outcome.one("in_flight") == 0
+
+
+def test_a_signal_handler_in_place_of_a_timer(servers: str, topic: str) -> None:
+    """A greenlet that waits for its time alone is resumed all the same."""
+    outcome = run_scenario(
+        "green_interrupted.py", servers, topic, "before", "interrupt_timer"
+    )
+
+    assert outcome.code == 0, str(outcome)
+    assert outcome.one("raised") == 1
+    assert 0.1 <= outcome.one("took") < 2.0, str(outcome)
 
 
 @ORDERS
@@ -158,3 +170,14 @@ def test_users_code_runs_in_greenlets_of_the_hub(
     assert outcome.one("slow")
     assert outcome.one("blocked") == [True, True, True]
     assert outcome.one("child") == 0
+    assert outcome.all("twice") == [False, True]
+
+
+def test_library_threads_leave_no_hub(servers: str, topic: str) -> None:
+    """They are no greenlets of a hub of their own; one that user code has made there
+    ends with its thread, and with it what it holds."""
+    outcome = run_scenario("green_hubs.py", servers, topic, "before").assert_clean()
+
+    assert outcome.all("hubs") == [1, 1, 1], str(outcome)
+    assert outcome.one("made"), str(outcome)
+    assert outcome.one("took") < 0.09, str(outcome)  # it waits for its threads

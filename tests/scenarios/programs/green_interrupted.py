@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from tests.scenarios.green_kit import WORDS, all_of, kit
+from waterdrop_py._engine.concurrency.cooperative import Sleeper
+from waterdrop_py._engine.concurrency.wakeup import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,13 +117,39 @@ def alarm(producer: Producer) -> None:
                 came += 1
         return came
 
+    errors: list[object] = []
     producer.produce_sync(TOPIC, b"first")
+    producer.monitor.subscribe("message.produced_sync", _linger)
+    producer.monitor.subscribe("error.occurred", errors.append)
     signal.signal(signal.SIGALRM, raise_alarm)
     signal.setitimer(signal.ITIMER_REAL, 0.002, 0.0011)
     came = sum(all_of(5, send))
     signal.setitimer(signal.ITIMER_REAL, 0)
-    kit.say(raised=len(raised), came=came)
+    kit.say(raised=len(raised), came=came, errors=len(errors))
     kit.say(closed=producer.close(10).complete, in_flight=producer.stats().in_flight)
+
+
+def _linger(_: object) -> None:
+    until = time.monotonic() + 0.000_5
+    while time.monotonic() < until:
+        pass
+
+
+def interrupt_timer(_: Producer) -> None:
+    """A handler that raises in the hub, in place of a timer, delays the greenlet."""
+    resume = Sleeper._resume  # noqa: SLF001
+    raised: list[int] = []
+
+    def interrupted(sleeper: Sleeper) -> None:
+        if not raised:
+            raised.append(1)
+            raise Alarmed
+        resume(sleeper)
+
+    Sleeper._resume = interrupted  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    began = time.monotonic()
+    sleep(0.1)
+    kit.say(took=time.monotonic() - began, raised=len(raised))
 
 
 def terminate(producer: Producer) -> None:
@@ -181,6 +209,7 @@ WAYS: dict[str, Callable[[Producer], None]] = {
     "give_up_in_subscriber": give_up_in_subscriber,
     "kill_transaction": kill_transaction,
     "alarm": alarm,
+    "interrupt_timer": interrupt_timer,
     "terminate": terminate,
     "terminate_in_hub": terminate_in_hub,
 }

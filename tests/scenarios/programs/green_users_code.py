@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 start_thread = monkey.get_original("_thread", "start_new_thread")
+original_sleep = monkey.get_original("time", "sleep")
 
 
 def from_a_thread(job: Callable[[], None]) -> None:
@@ -27,7 +28,7 @@ def from_a_thread(job: Callable[[], None]) -> None:
 
 def main() -> None:
     """Jobs that yield, with sockets and queues of the main thread's hub."""
-    producer = kit.make_producer()
+    producer = kit.make_producer(close_before_fork=None)
     producer.produce_sync(kit.TOPIC, b"first")
     main_thread = native.thread_id()
     here, there = socket.socketpair()
@@ -43,14 +44,20 @@ def main() -> None:
         from_a_thread(lambda name=name: job(name))  # type: ignore[misc]
         kit.say(ran=ran.get(timeout=5))
     kit.say(slow=_runs_beside_others(), blocked=_runs_beside_a_blocked_hub())
+    waiting: list[int] = []
+    from_a_thread(lambda: waiting.append(1))
+    original_sleep(0.1)  # the hub stands still
     pid = os.fork()
     if pid == 0:
+        gevent.sleep(0.1)
+        kit.say(twice=bool(waiting))
         producer.produce_sync(kit.TOPIC, b"child")
         from_a_thread(lambda: job("child"))
         kit.say(ran=ran.get(timeout=5))
         producer.close(5)
         os._exit(0)
-    kit.say(child=os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    status = os.waitpid(pid, 0)[1]
+    kit.say(child=os.waitstatus_to_exitcode(status), twice=bool(waiting))
     producer.close(5)
 
 
@@ -78,14 +85,12 @@ def _runs_beside_a_blocked_hub() -> list[bool]:
         on_hub = gevent.getcurrent() is gevent.get_hub()
         said.append([on_hub, *(wakeup.wait(5) for wakeup in woken)])
 
-    sleep = monkey.get_original("time", "sleep")
-
     def later(job: Callable[[], None]) -> None:
-        sleep(0.2)
+        original_sleep(0.2)
         users_code.run(job)
 
     def kill_later() -> None:
-        sleep(0.2)
+        original_sleep(0.2)
         os.kill(os.getpid(), signal.SIGUSR1)
 
     signal.signal(signal.SIGUSR1, handler)

@@ -53,7 +53,7 @@ class Home:
     def spawn(self, job: Job) -> bool:
         """Run `job` in a greenlet; False where there is no hub for it."""
         hub = self.hub
-        if hub is None or self.blocked or not self._alive():
+        if hub is None or not self._alive():
             return False
         self._jobs.append(job)
         try:

@@ -171,8 +171,7 @@ class Verbs:
         limit: str,
     ) -> DeliveryReport:
         try:
-            serves = not leaves_polling()
-            self._dispatch.send(handle, verb, deadline, serves=serves)
+            self._dispatch.send(handle, verb, deadline, serves=not leaves_polling())
             if self._dispatch.unnoted:
                 # Threads that start now would delay the report.
                 wait_until(handle, min(clock.system_now() + SLICE, deadline))

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.factory import before_each_open
-from waterdrop_py._engine.concurrency import clock, threads, unhooked_forks
+from waterdrop_py._engine.concurrency import background, clock, threads, unhooked_forks
 from waterdrop_py._engine.concurrency.cooperative import hub_of_thread
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.batch import batch_of
@@ -98,14 +99,16 @@ def _import() -> None:
         importlib.import_module(name)
 
 
-def import_in_greenlet() -> None:
+def import_ahead() -> None:
     """Under gevent, import before a client opens what library threads would import.
 
     A lock of an import is one of gevent's then. A greenlet that waits for it while a
-    library thread imports gets a `LoopExit` (test_the_end_of_a_process).
+    library thread imports gets a `LoopExit` (test_the_end_of_a_process). So this waits.
     """
-    if hub_of_thread() is not None:
-        _import()
+    if hub_of_thread() is not None and not all(
+        name in sys.modules for name in _IMPORTS
+    ):
+        background.call(_import)  # 25 ms
 
 
 def _due(connections: Sequence[Connection], deadline: float) -> list[Connection]:
@@ -157,7 +160,7 @@ FORK: Final = Fork()
 def install() -> None:
     """Register the hooks; once, when the library is imported."""
     unhooked_forks.on_fork(FORK.after_in_child)
-    before_each_open(import_in_greenlet)
+    before_each_open(import_ahead)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=FORK.before,
