@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from tests.scenarios.green_kit import WORDS, all_of, kit
+from tests.scenarios.green_kit import WORDS, all_of, kit, monkey
+from waterdrop_py._engine.concurrency import background
 from waterdrop_py._engine.concurrency.cooperative import Sleeper
 from waterdrop_py._engine.concurrency.wakeup import sleep
 
@@ -81,6 +82,16 @@ def kill_transaction(_: Producer) -> None:
             producer.produce_sync(TOPIC, b"second")
             ready.append(1)
 
+    ended: list[int] = []
+
+    def step() -> None:
+        monkey.get_original("time", "sleep")(0.3)
+        ended.append(1)
+
+    calling = gevent.spawn(background.call, step)
+    gevent.sleep(0.1)
+    calling.kill(timeout=5)
+    kit.say(dead=calling.dead, inside=not ended)
     for wait in range(0, 150, 10):
         ready: list[int] = []
         greenlet = gevent.spawn(transact)
@@ -175,8 +186,6 @@ def terminate(producer: Producer) -> None:
 def terminate_in_hub(producer: Producer) -> None:
     """The same while every greenlet waits, so that the hub itself is interrupted."""
     gevent.spawn_later(0.2, lambda: None)
-    from tests.scenarios.green_kit import monkey
-
     native = monkey.get_original("_thread", "start_new_thread")
     original_sleep = monkey.get_original("time", "sleep")
 
