@@ -17,9 +17,9 @@ from waterdrop_py._engine.client.pending import (
     wait_for,
 )
 from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.concurrency.native import on_main_thread
 from waterdrop_py._engine.concurrency.signals import (
     from_signal_handler,
-    on_main_thread,
 )
 from waterdrop_py._settings.arguments import seconds
 from waterdrop_py._settings.redact import shown

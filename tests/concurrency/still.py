@@ -43,6 +43,7 @@ class StillRuntime:
         self.none_starts = self.polls_here = False
         self.ended = self.without_threads = False
         self.poll_soon = self.armed.append
+        self.run_users_code = self.submit
 
     def register(self, connection: object) -> None:
         """No registry."""

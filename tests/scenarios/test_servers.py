@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from typing import IO
 
     from tests.scenarios.conftest import Arrived
+    from waterdrop_py.testing import EmbeddedCluster
 
 WORKERS = 2
 MODULES = "tests.scenarios.programs"
 KINDS = {
     "sync": ("sync", "gunicorn_app"),
     "gthread": ("gthread", "gunicorn_app"),
+    "gevent": ("gevent", "gunicorn_app"),
     "uvicorn": ("uvicorn_worker.UvicornWorker", "uvicorn_app"),
 }
 WAYS = (
@@ -127,30 +130,30 @@ def scenario(servers: str, topic: str, *, closed: bool) -> dict[str, str]:
     }
 
 
-def gunicorn(kind: str, address: str) -> list[str]:
+def gunicorn(kind: str, address: str, *, preload: bool = True) -> list[str]:
     """The command that serves on a Unix socket with workers of that kind."""
     worker_class, module = KINDS[kind]
     return [
         "gunicorn",
-        "--preload",
-        f"--workers={WORKERS}",
+        *(["--preload"] if preload else []),
+        f"--workers={WORKERS if preload else 1}",
         "--threads=2" if kind == "gthread" else "--threads=1",
         f"--worker-class={worker_class}",
         f"--bind=unix:{address}",
         f"--config={PROGRAMS / 'gunicorn_conf.py'}",
         "--no-control-socket",
-        f"{MODULES}.{module}:application",
+        f"{MODULES}.{module if preload else 'wsgi_app'}:application",
     ]
 
 
-def celery() -> list[str]:
+def celery(pool: str = "prefork", concurrency: int = WORKERS) -> list[str]:
     """The command that works on the tasks that its master calls."""
     return [
         "celery",
         f"--app={MODULES}.celery_app",
         "worker",
-        "--pool=prefork",
-        f"--concurrency={WORKERS}",
+        f"--pool={pool}",
+        f"--concurrency={concurrency}",
         "--without-gossip",
         "--without-mingle",
         "--without-heartbeat",
@@ -247,3 +250,59 @@ def test_celery_prefork(
         assert_served(outcome, arrived())
         assert len(outcome.all("served")) == 20 + WORKERS
         assert slowest_exit(outcome, server) < CELERY_PAUSE_S + EXIT_S
+
+
+@pytest.mark.parametrize("round_trip_ms", [0, 100])
+def test_gunicorn_gevent(
+    round_trip_ms: int,
+    cluster: EmbeddedCluster,
+    servers: str,
+    topic: str,
+    arrived: Arrived,
+) -> None:
+    """One worker of greenlets serves 20 requests at once; what it has accepted when
+    SIGTERM comes is delivered."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"{folder}/s"
+        command = gunicorn("gevent", address, preload=False)
+        with running(command, **scenario(servers, topic, closed=True)) as server:
+            request(address, "first")
+            cluster.set_rtt(round_trip_ms)
+            began = time.monotonic()
+            with ThreadPoolExecutor(20) as users:
+                for answer in [
+                    users.submit(request, address, str(number)) for number in range(20)
+                ]:
+                    answer.result()
+            took = time.monotonic() - began
+            server.stop()
+            outcome = server.outcome()
+
+            assert took < 1.0, took  # one after the other they take 2 s
+            served = outcome.all("served")
+            assert len(served) == 21
+            assert outcome.all("opens") == [[1, 1]] * 21
+            assert arrived() == {
+                f"{kind}-{name}": 1 for kind in ("prompt", "late") for name in served
+            }
+            assert slowest_exit(outcome, server) < EXIT_S
+
+
+def test_celery_gevent(servers: str, topic: str, arrived: Arrived) -> None:
+    """A Celery worker of greenlets delivers what its tasks send, also at its end."""
+    command = celery("gevent", 20)
+    with running(command, **scenario(servers, topic, closed=True)) as server:
+        deadline = time.monotonic() + START_S
+        while len(server.served_by()) < 20:
+            assert time.monotonic() < deadline, "the tasks are not done"
+            time.sleep(0.01)
+        server.stop()
+        outcome = server.outcome()
+
+        assert set(arrived().values()) == {1}
+        wanted = {
+            f"{kind}-{name}"
+            for kind in ("prompt", "late")
+            for name in outcome.all("served")
+        }
+        assert arrived().keys() == wanted | {"master", "master-late"}

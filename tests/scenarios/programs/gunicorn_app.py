@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tests.scenarios.programs import served
+from tests.scenarios.programs.wsgi_app import application
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+__all__ = ["application"]
 
 served.use_in_master()
-
-
-def application(
-    environ: dict[str, Any], start_response: Callable[..., object]
-) -> list[bytes]:
-    """Send what the path says, and answer when it is delivered."""
-    name = environ["PATH_INFO"].lstrip("/")
-    served.accept(name).result(10)
-    served.tell_served(name)
-    start_response("204 No Content", [("Content-Length", "0")])
-    return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
 from types import ModuleType
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from waterdrop_py._engine.concurrency import threads
+from waterdrop_py._engine.concurrency import native, threads
 from waterdrop_py._engine.concurrency.threads import OnDemandThread
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def test_a_thread_that_cannot_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RuntimeError("no more")
 
     monkeypatch.setattr(threads, "Thread", Refused)
-    monkeypatch.setattr(_thread, "start_new_thread", lambda run, args: run(*args))
+    monkeypatch.setattr(native, "start_new_thread", lambda run, args: run(*args))
     ran: list[int] = []
     assert threads.start("any", lambda: ran.append(1))
     assert ran == [1]

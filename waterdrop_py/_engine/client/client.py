@@ -14,7 +14,7 @@ from waterdrop_py._engine.client.kafka_errors import code_name
 from waterdrop_py._engine.client.pins import Pins
 from waterdrop_py._engine.client.settling import Settling
 from waterdrop_py._engine.client.transaction_state import TransactionState
-from waterdrop_py._engine.concurrency import background, clock, signals
+from waterdrop_py._engine.concurrency import clock, signals, users_code
 from waterdrop_py._engine.concurrency.call_marks import poller
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py.errors import ProduceError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.report_sink import ReportSink
+    from waterdrop_py._engine.client.settling import RunUsersCode
     from waterdrop_py._engine.client.watchers import Pending
     from waterdrop_py.typing import KafkaClient
 
@@ -70,10 +71,10 @@ class Client(Settling):
         self,
         reports: ReportSink[Client],
         poll_soon: Callable[[Client], None],
-        submit: Callable[[Callable[[], None]], None] = background.submit,
+        run_users_code: RunUsersCode = users_code.run,
     ) -> None:
-        """`poll_soon` has the poller serve a client, `submit` a worker run a job."""
-        super().__init__(reports, submit)
+        """`poll_soon` has the poller serve a client."""
+        super().__init__(reports, run_users_code)
         self.native: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
         self.poll_soon = poll_soon

@@ -18,6 +18,7 @@ from waterdrop_py._engine.client.interruption import raise_interruption, raise_l
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
 from waterdrop_py._engine.client.learned_brokers import Brokers
 from waterdrop_py._engine.client.oauth import Tokens
+from waterdrop_py._engine.concurrency import background
 from waterdrop_py._settings.defaults import missing_defaults
 from waterdrop_py._settings.reading import decimal_of, number_of, text_of, truth_of
 from waterdrop_py._settings.tuning_warnings import warn_of_parents_id
@@ -143,7 +144,8 @@ class Factory:
 
     def open(self, client: Client, reports: ReportSink[Client]) -> None:
         """Construct the native client. Blocks as long as a token provider does, and
-        one second more, because confluent-kafka looks for the token once a second.
+        one second more, because confluent-kafka looks for the token once a second. A
+        greenlet yields meanwhile.
 
         A forked child with its parent's `transactional.id` is warned, once.
 
@@ -233,7 +235,9 @@ class Factory:
         try:
             if tokens is not None:
                 tokens.prepare(conf)
-            client = self._build(conf)
+                client = background.call(lambda: self._build(conf))
+            else:
+                client = self._build(conf)
             raise_left_over()
         except KafkaException as error:
             refused = kafka_error_of(error)

@@ -7,10 +7,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from waterdrop_py._engine.concurrency.native import on_main_thread
 from waterdrop_py._engine.concurrency.signals import (
     code_of,
     from_signal_handler,
-    on_main_thread,
 )
 
 if TYPE_CHECKING:

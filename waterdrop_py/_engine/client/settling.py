@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.report_sink import ReportSink
 
     Arrived: TypeAlias = tuple[Any, Any, Any]
+    RunUsersCode: TypeAlias = Callable[[Callable[[], None]], None]
 
 
 class Settling(MessageCounters):
@@ -45,13 +46,13 @@ class Settling(MessageCounters):
         announcement: how far the report in front is announced.
         unobserved: a successful report concerns its handle alone.
         last_activity: seconds on the clock, written by the thread that settles.
+        run_users_code: runs a job that calls the user's code, where that may wait.
         between_polls: this thread serves the client, and no native call is below it.
     """
 
     __slots__ = (
         "_on_settled",
         "_seen",
-        "_submit",
         "announcement",
         "arrived",
         "asking",
@@ -60,17 +61,16 @@ class Settling(MessageCounters):
         "poll_lock",
         "progress_at",
         "reports",
+        "run_users_code",
         "settle_lock",
         "settling",
         "unobserved",
     )
 
-    def __init__(
-        self, reports: ReportSink[Any], submit: Callable[[Callable[[], None]], None]
-    ) -> None:
+    def __init__(self, reports: ReportSink[Any], run_users_code: RunUsersCode) -> None:
         super().__init__()
         self.reports = reports
-        self._submit = submit
+        self.run_users_code = run_users_code
         self.arrived: deque[Arrived] = deque()
         self.settling: Arrived | None = None
         self._on_settled: Wakeup | None = None
@@ -124,7 +124,7 @@ class Settling(MessageCounters):
         finally:
             self.settle_lock.release(hold)
         if self.arrived and not self.settle_lock.locked:
-            self._submit(self.settle)
+            self.run_users_code(self.settle)
 
     def settle(self) -> None:
         """Settle everything, the user's code included. A worker's job."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.poll_lock import SLICE
-from waterdrop_py._engine.concurrency import clock, threads
+from waterdrop_py._engine.concurrency import clock, cooperative, threads
 from waterdrop_py._engine.concurrency.locks import Hold
-from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 from waterdrop_py.errors import ReentrantCallError
 
 if TYPE_CHECKING:
@@ -24,6 +24,18 @@ SETTLED: Final = 0.05
 """Seconds to wait for a worker that settles what has arrived."""
 _RECHECK: Final = 0.5
 """Seconds after which a waiting thread looks again although it was not woken."""
+_SHARE: Final = 0.06
+_SHORTEST: Final = 0.000_5
+"""A greenlet that waits for no single message looks again after this share of the time
+that it has waited, and not before these seconds."""
+
+
+def leaves_polling() -> bool:
+    """Whether the poller serves what the caller waits for, as under gevent.
+
+    A native poll would stop the hub, and all greenlets of the thread with it.
+    """
+    return cooperative.hub_of_thread() is not None and threads.can_start()
 
 
 def wait_once(
@@ -36,6 +48,9 @@ def wait_once(
     that stops then wakes the next thread.
     """
     left = deadline - clock.system_now()
+    if leaves_polling():
+        _wait_for_poller(client, handle, left)
+        return woken
     if serve_until(client, handle.done, deadline):
         return None
     if _queue_up(client, handle, handle.done, left):
@@ -54,11 +69,7 @@ def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
     """
     hold = Hold()
     try:
-        if client.served_here:
-            raise ReentrantCallError(
-                "a call that waits for delivery reports was made inside a "
-                "callback or subscriber of the same client, which holds them up"
-            )
+        _refuse_inside_a_poll(client)
         if client.unsettled:
             client.settle_here()
         if _left_to_a_worker(client) or not client.poll_lock.take(hold):
@@ -94,6 +105,14 @@ def _left_to_a_worker(client: Client) -> bool:
     return True
 
 
+def _refuse_inside_a_poll(client: Client) -> None:
+    if client.served_here:
+        raise ReentrantCallError(
+            "a call that waits for delivery reports was made inside a "
+            "callback or subscriber of the same client, which holds them up"
+        )
+
+
 def serve_arrived(client: Client) -> None:
     """Serve what has arrived, unless another thread does; waits at most SETTLED.
 
@@ -102,8 +121,17 @@ def serve_arrived(client: Client) -> None:
     """
     if client.served_here:
         return
+    if leaves_polling():
+        client.poll_soon(client)
+        return
     serve_until(client, lambda: False, clock.system_now())
-    if client.unsettled:
+    wait_settled(client)
+
+
+def wait_settled(client: Client) -> None:
+    """Wait at most SETTLED for the worker that settles what has arrived."""
+    if client.unsettled and not client.served_here:
+        client.settle_here()
         _queue_up(client, None, lambda: not client.unsettled, SETTLED)
 
 
@@ -111,6 +139,8 @@ def wait_serving(
     client: Client, done: Callable[[], bool], deadline: float, idle: float = SLICE
 ) -> bool:
     """Wait until `done()` or `deadline`, and serve while no other thread does."""
+    if leaves_polling():
+        _leave_to_poller(client, done, deadline)
     woken = False
     while not done() and clock.system_now() < deadline:
         if serve_until(client, done, deadline):
@@ -121,6 +151,35 @@ def wait_serving(
     if woken:
         client.pass_on_polling()
     return done()
+
+
+def _wait_for_poller(client: Client, handle: Pending, wait: float) -> None:
+    """Wait until the poller has served the report of `handle`.
+
+    It looks at quiet clients once a second only. So it is told of this one where the
+    report takes long.
+    """
+    _refuse_inside_a_poll(client)
+    wakeup = Wakeup()
+    watchers.add_wakeup(client, handle, wakeup)
+    try:
+        if not wakeup.wait(min(wait, _RECHECK)):
+            client.poll_soon(client)
+    finally:
+        watchers.remove_wakeup(handle, wakeup)
+
+
+def _leave_to_poller(client: Client, done: Callable[[], bool], deadline: float) -> None:
+    """Wait until `done()` or `deadline`, or until no thread can poll."""
+    _refuse_inside_a_poll(client)
+    began = clock.system_now()
+    client.poll_soon(client)
+    while leaves_polling() and not done():
+        now = clock.system_now()
+        if now >= deadline:
+            break
+        pause = min(SLICE, max(_SHORTEST, _SHARE * (now - began)))
+        sleep(min(pause, deadline - now))
 
 
 def _queue_up(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from waterdrop_py._engine.concurrency import cooperative, threads
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Job: TypeAlias = Callable[[], None]
+
+_T = TypeVar("_T")
 
 
 def _here(job: Job) -> None:
@@ -26,3 +31,37 @@ def run_by(submit: Callable[[Job], None]) -> None:
     """Have `submit` run the jobs from now on. The runtime hands its workers in."""
     global _submit  # noqa: PLW0603
     _submit = submit
+
+
+def call(step: Callable[[], _T]) -> _T:
+    """The result of `step`, which makes a native call that may take long.
+
+    It runs here. For a greenlet it runs on a library thread, and the greenlet yields
+    meanwhile. What interrupts that wait is raised when `step` has ended: the caller
+    releases what it uses (test_a_transaction_that_is_killed).
+    """
+    if cooperative.hub_of_thread() is None or not threads.can_start():
+        return step()
+    results: list[_T] = []
+    errors: list[BaseException] = []
+    ended = Wakeup()
+
+    def job() -> None:
+        try:
+            results.append(step())
+        except BaseException as error:  # noqa: BLE001 - raised in the greenlet
+            errors.append(error)
+        finally:
+            ended()
+
+    submit(job)
+    try:
+        while not (results or errors):
+            ended.wait(None)
+    except BaseException:
+        while not (results or errors):
+            ended.wait(None)
+        raise
+    if results:
+        return results[0]
+    raise errors.pop()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Final
 
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 
 _HOLDER: Final = 0
@@ -21,8 +21,7 @@ class Hold:
     __slots__ = ("owner",)
 
     def __init__(self) -> None:
-        # Looked up anew: gevent replaces it, and it tells greenlets apart from then on.
-        self.owner = threading.get_ident()
+        self.owner = caller_id()
 
 
 class OwnedLock:
@@ -73,4 +72,4 @@ class OwnedLock:
     def held_here(self) -> bool:
         """Whether the caller's thread or greenlet holds it, further down its stack."""
         holder = self._holder.get(_HOLDER)
-        return holder is not None and holder.owner == threading.get_ident()
+        return holder is not None and holder.owner == caller_id()

@@ -1,8 +1,8 @@
 """Signal handlers: where none runs, and which exceptions are theirs.
 
 What user code raises in a callback is contained and reported. What a signal handler
-raises belongs to the verb that it interrupted, and comes out of that verb. So each
-place that contains user code asks here.
+raises belongs to the verb that it interrupted, and comes out of that verb. So does what
+gevent raises in a greenlet to end it. So each place that contains user code asks here.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import dis
 import signal
 from functools import partial
 from itertools import pairwise
-from threading import current_thread, main_thread
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from waterdrop_py._engine.concurrency.native import ends_greenlet, on_main_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,12 +48,14 @@ def no_signal_at_entry(function: _F) -> _F:
 
 
 def from_signal_handler(error: BaseException) -> bool:
-    """Whether a signal handler raised `error`.
+    """Whether a signal handler raised `error`, or gevent in a greenlet of the user's.
 
     Handlers run on the main thread only. There a KeyboardInterrupt counts as one's, and
     so does an exception that passed through a handler's frame. That is the frame of an
     installed handler, or of one that was called as such and has replaced itself.
     """
+    if ends_greenlet(error):
+        return True
     if not on_main_thread():
         return False
     if isinstance(error, KeyboardInterrupt):
@@ -62,11 +65,6 @@ def from_signal_handler(error: BaseException) -> bool:
         frame.f_code in codes or _called_as_handler(frame)
         for frame in _frames(error.__traceback__)
     )
-
-
-def on_main_thread() -> bool:
-    """Whether signal handlers run on this thread."""
-    return current_thread() is main_thread()
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:

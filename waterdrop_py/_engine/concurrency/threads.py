@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import _thread
 import importlib
 import sys
 from contextlib import suppress
-from threading import Thread, current_thread, get_ident, main_thread
+from threading import Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.wakeup import sleep
+from waterdrop_py._engine.concurrency import clock, cooperative, native
+from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,13 +38,15 @@ class _Running:
         named: the threads that do the work. One that has ended stays until the next
             one starts.
         over: no thread starts any more; the exit handler has run.
+        refused: the last thread could not start.
         outside: the signals that the last starter outside the library had blocked.
     """
 
     def __init__(self) -> None:
         self.coming: list[None] = []
-        self.named: dict[Thread, None] = {}
+        self.named: dict[Thread | _BareThread, None] = {}
         self.over = False
+        self.refused = False
         self.outside: Iterable[int] = ()
 
 
@@ -67,11 +68,18 @@ def start(name: str, run: Callable[[], None]) -> bool:
         return False
     _RUNNING.coming.append(None)
     try:
-        blocking_signals(lambda: _thread.start_new_thread(_introduce, (name, run)))
+        blocking_signals(lambda: native.start_new_thread(_introduce, (name, run)))
     except RuntimeError:
         _RUNNING.coming.pop()
+        _RUNNING.refused = True
         return False  # no resources, or at interpreter exit, from 3.12 on
+    _RUNNING.refused = False
     return True
+
+
+def can_start() -> bool:
+    """Whether a thread may start, as far as is known: the last one could."""
+    return not (_RUNNING.refused or forbidden())
 
 
 def forbidden() -> bool:
@@ -109,8 +117,7 @@ def blocking_signals(start: Callable[[], object]) -> None:
 
 def _here() -> bool:
     """Whether the calling thread is one of the library's."""
-    me = get_ident()
-    return any(thread.ident == me for thread in list(_RUNNING.named))
+    return native.thread_id() in native.LIBRARY
 
 
 def start_non_daemon(name: str, run: Callable[[], None]) -> None:
@@ -125,20 +132,69 @@ def non_daemons() -> list[Thread]:
     return [each for each in enumerate_threads() if not (each.daemon or each in spared)]
 
 
+class _BareThread:
+    """A thread without a `threading.Thread`, which would start a greenlet."""
+
+    def __init__(self) -> None:
+        self.ident: int | None = None
+        self._ended = Wakeup()
+        self._alive = True
+
+    def run(self, function: Callable[[], None]) -> None:
+        """Call `function` on the calling thread, for which this stands."""
+        self.ident = native.thread_id()
+        try:
+            function()
+        finally:
+            cooperative.leave_thread()
+            self._alive = False
+            self._ended()
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._alive
+
+    def join(self, timeout: float) -> None:
+        """Wait until it has ended, at most `timeout` seconds."""
+        if self._alive:
+            self._ended.wait(timeout)
+
+
 def _introduce(name: str, run: Callable[[], None]) -> None:
     for thread in list(_RUNNING.named):
         if thread.ident is not None and not thread.is_alive():
             _RUNNING.named.pop(thread, None)
-    thread = Thread(target=run, name=f"waterdrop-{name}", daemon=True)
-    _RUNNING.named[thread] = None
+    if native.replaced_by() is not None:
+        bare = _BareThread()
+        _RUNNING.named[bare] = None
+        _arrived()
+        bare.run(lambda: _run_marked(run))
+        return
+    named = Thread(
+        target=lambda: _run_marked(run), name=f"waterdrop-{name}", daemon=True
+    )
+    _RUNNING.named[named] = None
     try:
-        thread.start()
+        named.start()
     except RuntimeError:
-        _RUNNING.named.pop(thread, None)
+        _RUNNING.named.pop(named, None)
         run()  # then in this one, as nameless as it is
     finally:
-        with suppress(IndexError):  # a fork in between, in the child
-            _RUNNING.coming.pop()
+        _arrived()
+
+
+def _arrived() -> None:
+    with suppress(IndexError):  # a fork in between, in the child
+        _RUNNING.coming.pop()
+
+
+def _run_marked(run: Callable[[], None]) -> None:
+    me = native.thread_id()
+    try:
+        native.LIBRARY.add(me)
+        run()
+    finally:
+        native.LIBRARY.discard(me)
 
 
 def end(timeout: float) -> None:
@@ -156,7 +212,7 @@ def wait(timeout: float, give_up: Callable[[], bool]) -> None:
     Stops as soon as `give_up()` is true.
     """
     deadline = clock.system_now() + timeout
-    me = get_ident()
+    me = native.thread_id()
     while clock.system_now() < deadline and not give_up():
         there = [each for each in list(_RUNNING.named) if each.ident not in (None, me)]
         alive = [thread for thread in there if thread.is_alive()]
@@ -177,7 +233,8 @@ def start_afresh() -> None:
     forked_here, outside = _here(), _RUNNING.outside
     _RUNNING.coming.clear()
     _RUNNING.named.clear()
-    _RUNNING.over = False
+    _RUNNING.over = _RUNNING.refused = False
+    native.note_fork()
     if forked_here and _set_mask is not None:
         _set_mask(_SIGNALS.SIG_SETMASK, outside)
 

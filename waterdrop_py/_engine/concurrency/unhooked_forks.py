@@ -10,9 +10,9 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import sleep
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _notice() -> None:
     """Start afresh on one thread, while others wait: a client that one of them opens
     must not be taken for the parent's."""
     pid = os.getpid()
-    if _noticing.setdefault(pid, get_ident()) != get_ident():
+    if _noticing.setdefault(pid, caller_id()) != caller_id():
         for _ in range(int(_PATIENCE / _TICK)):
             if stamped == [pid]:
                 return

@@ -4,6 +4,8 @@
 time is over before it computes what is left. A slow signal handler causes that, and so
 does a preemption: a wait of 1 ms in a fork on a busy machine never ended
 (test_a_signal_handler_that_takes_longer_than_the_wait). A lock's `acquire` checks.
+
+Under gevent, a greenlet waits in `cooperative.wait` instead.
 """
 
 from __future__ import annotations
@@ -11,10 +13,9 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from queue import Empty
-from threading import TIMEOUT_MAX, Lock  # noqa: TID251 - a flag: its release wakes
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import clock, cooperative, native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,27 +29,36 @@ class Wakeup:
     Callable from anywhere, also from signal handlers and finalizers.
     """
 
-    __slots__ = ("_flag",)
+    __slots__ = ("_flag", "_sleepers")
 
     def __init__(self) -> None:
-        self._flag = Lock()
+        self._flag = native.allocate_lock()  # a flag: its release wakes
         self._flag.acquire()
+        self._sleepers: list[cooperative.Sleeper] = []
 
     def __call__(self, _: object = None) -> None:
         """Wake it."""
         if self._flag.locked():
             with suppress(RuntimeError):  # another thread has just done so
                 self._flag.release()
+        if self._sleepers:
+            for sleeper in tuple(self._sleepers):
+                sleeper.wake()
 
     def waker(self) -> Callable[[], None]:
-        """What wakes it by one call of C; raises `RuntimeError` if that was done."""
+        """What wakes it by one call of C; raises `RuntimeError` if that was done.
+
+        It wakes a thread of the library, and no greenlet.
+        """
         return self._flag.release
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait at most `timeout` seconds (None: forever); whether it was woken."""
-        if timeout is None:
-            return self._flag.acquire()
-        return self._flag.acquire(timeout=min(max(timeout, 0.0), TIMEOUT_MAX))
+        """Wait at most `timeout` seconds (None: forever); whether it was woken.
+
+        A greenlet of gevent lets others run meanwhile.
+        """
+        woken = cooperative.wait(self._flag, self._sleepers, timeout)
+        return native.acquire(self._flag, timeout) if woken is None else woken
 
 
 class Inbox(Generic[_Item]):

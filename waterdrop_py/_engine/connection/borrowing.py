@@ -9,6 +9,7 @@ from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.pins import Pin
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py.errors import WaterdropError
 
@@ -37,7 +38,7 @@ class Pinned:
                 "this block is entered already; each `with` takes a native() of its own"
             )
         me = threading.current_thread()
-        self._pin = pin = Pin(threading.get_ident(), me.name, clock.now())
+        self._pin = pin = Pin(caller_id(), me.name, clock.now())
         while True:
             client = open_noted(self._connection, None)
             client.pins.append(pin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.locks import Hold
@@ -296,4 +297,4 @@ def _poll_before_deciding(client: Client) -> None:
             client.serve(0.0)
         finally:
             client.stop_polling(hold)
-        client.settle()
+        waiting.wait_settled(client)

@@ -21,7 +21,6 @@ leaves after 0.3 s (`Teardown.wait_until`).
 from __future__ import annotations
 
 from math import inf
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
@@ -29,6 +28,7 @@ from confluent_kafka import KafkaException
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.kafka_errors import code_name, kafka_error_of
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 from waterdrop_py.errors import ReentrantCallError
 
@@ -262,13 +262,13 @@ def ask_in_background(
     interpreter exit no thread may start, and then nothing is asked: neither the poller
     nor the caller waits for an answer (test_without_a_thread_nothing_is_asked).
     """
-    client, caller = connection.client, get_ident()
+    client, caller = connection.client, caller_id()
     if client.native is None:
         return
     request = joined(connection, client, topic, clock.system_now() + timeout)
 
     def job() -> None:
-        if get_ident() == caller or connection.runtime.poller.polls_here:
+        if caller_id() == caller or connection.runtime.poller.polls_here:
             request.withdraw()
         else:
             request.run()

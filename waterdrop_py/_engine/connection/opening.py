@@ -11,6 +11,7 @@ from waterdrop_py._engine.client.kafka_errors import produce_error, refusal_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.concurrency.users_code import note_caller
 from waterdrop_py._engine.connection import discovery
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import disconnect
@@ -124,8 +125,9 @@ def _open(connection: Connection, deadline: float | None) -> Client:
     ledger, runtime = connection.ledger, connection.runtime
     reopened = ledger.opens > 0
     started = clock.system_now()
+    note_caller()
     client = Client(
-        connection.reports, runtime.poller.poll_soon, runtime.workers.submit
+        connection.reports, runtime.poller.poll_soon, runtime.run_users_code
     )
     connection.move(ConnectionState.OPENING)
     try:

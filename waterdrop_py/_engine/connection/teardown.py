@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import nullcontext, suppress
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client.foreign import identities_of
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.locks import Hold
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.signals import (
     from_signal_handler,
     no_signal_at_entry,
@@ -60,7 +60,7 @@ def destroy_unready(client: Client) -> None:
             # confluent-kafka warns that there was nothing to abort, which raises a
             # SystemError where warnings are errors. After a fatal error it raises that
             # again. The client is destroyed by then.
-            _destroy(client)
+            background.call(lambda: _destroy(client))
     finally:
         _drop(client, hold)
         client.settle_here()
@@ -137,7 +137,7 @@ class Teardown:
         self.reason = reason
         self.idle_ms = (now - client.last_activity) * 1000
         self.closed = Wakeup()
-        self.thread: int | None = get_ident()  # the thread that has to begin it
+        self.thread: int | None = caller_id()  # the thread that has to begin it
         self.started = self._begun = clock.system_now()
         self._batch = batch if batch is not None else batch_of(runtime, [emitter])
         self._unfinished: list[None] = [None]
@@ -202,7 +202,7 @@ class Teardown:
                 client.note_fatal(native)
         finally:
             _drop(client, hold)
-        client.settle()
+        client.settle_here()
         self.finish(error)
         self._runtime.leak_check.closed(self._emitter, identities)
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from waterdrop_py._engine.concurrency import background, clock
+from waterdrop_py._engine.concurrency import clock, users_code
 from waterdrop_py._engine.concurrency.call_marks import polls_here
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.logs.repeats import Repeats
@@ -150,7 +150,7 @@ class Log:
         lines = [_counted(line, more) for line, more in held]
         if lines:
             self._waiting.extend(lines)
-            background.submit(self.write_waiting)
+            users_code.run(self.write_waiting)
 
     def flush(self) -> None:
         """Write all that was held back, on this thread: the process ends."""
@@ -166,7 +166,7 @@ class Log:
         """Write a line, on another thread if this one polls a client."""
         if polls_here():
             self._waiting.append(line)
-            background.submit(self.write_waiting)
+            users_code.run(self.write_waiting)
         else:
             self.write_waiting()
             self._write(line)

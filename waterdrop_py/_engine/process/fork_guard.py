@@ -5,10 +5,10 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
-from threading import get_ident
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class ForkGuard:
 
     def begin_open(self) -> None:
         """An open begins; it waits for a fork by another thread."""
-        self._wait_for_fork(self._opening, get_ident())
+        self._wait_for_fork(self._opening, caller_id())
 
     def end_open(self, client: Client) -> None:
         """The open of `client` has ended."""
         self._opened_at = now = clock.system_now()
         self._young.append((weakref.ref(client), now))
-        self._opening.remove(get_ident())
+        self._opening.remove(caller_id())
 
     @contextmanager
     def closing(self) -> Iterator[None]:
@@ -67,7 +67,7 @@ class ForkGuard:
         Threads that end take an OpenSSL lock. Of 384 forks during a close, one child
         waited for it forever.
         """
-        entry = (get_ident(), clock.system_now())
+        entry = (caller_id(), clock.system_now())
         try:
             self._wait_for_fork(self._closing, entry)
             yield
@@ -77,12 +77,12 @@ class ForkGuard:
 
     def begin_fork(self, deadline: float) -> None:
         """A fork begins: wait for opens, closes and new clients, until `deadline`."""
-        self._forking.append(get_ident())
+        self._forking.append(caller_id())
         while (now := clock.system_now()) < deadline and self._unsettled(now):
             sleep(_TICK)
 
     def _unsettled(self, now: float) -> bool:
-        me = get_ident()
+        me = caller_id()
         return (
             now - self._opened_at < SETTLED
             or any(ident != me for ident in tuple(self._opening))
@@ -100,7 +100,7 @@ class ForkGuard:
         give_up = clock.system_now() + _LONGEST
         while True:
             inside.append(entry)
-            others = [ident for ident in self._forking if ident != get_ident()]
+            others = [ident for ident in self._forking if ident != caller_id()]
             if not others or clock.system_now() >= give_up:
                 return
             inside.remove(entry)
@@ -113,7 +113,7 @@ class ForkGuard:
     def end_fork(self) -> None:
         """The fork is done: waiting opens and closes continue."""
         with suppress(ValueError):
-            self._forking.remove(get_ident())
+            self._forking.remove(caller_id())
         for wakeup in tuple(self._wakeups):
             wakeup()
 

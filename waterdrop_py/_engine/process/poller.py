@@ -52,9 +52,9 @@ class Poller:
         every_second: Callable[[set[Client]], None] | None = None,
         wanted: Callable[[], bool] | None = None,
     ) -> None:
-        """`submit` has a worker run what calls the user's code. `every_second` is
-        called once a second with the clients; also without any, as long as
-        `wanted()`."""
+        """`submit` has a worker poll what may call the user's token provider.
+        `every_second` is called once a second with the clients; also without any, as
+        long as `wanted()`."""
         self._submit = submit
         self._every_second = every_second
         self._wanted = wanted
@@ -238,7 +238,7 @@ class Poller:
                 client.serve(0.0)
         except BaseException as raised:  # noqa: BLE001 - contained, and told of
             error = raised
-            self._submit(lambda: client.reports.thread_raised(error))
+            client.run_users_code(lambda: client.reports.thread_raised(error))
         finally:
             client.stop_polling(hold, again=again)
 
@@ -249,7 +249,7 @@ class Poller:
         error = SlowCallbackError(
             "a callback or subscriber held up the delivery reports of its producer"
         )
-        self._submit(lambda: client.reports.poller_slow(error))
+        client.run_users_code(lambda: client.reports.poller_slow(error))
 
 
 def _needs_polls(client: Client) -> bool:

@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from waterdrop_py._engine.client.reachability import REACH
-from waterdrop_py._engine.concurrency import background, clock, threads
+from waterdrop_py._engine.concurrency import background, clock, threads, users_code
 from waterdrop_py._engine.logs.log import LOG
 from waterdrop_py._engine.process.closes import Closes
 from waterdrop_py._engine.process.fork_guard import ForkGuard
@@ -80,6 +80,7 @@ class Runtime:
         """Start afresh, with nothing running: at import, and in a forked child."""
         LOG.reset()
         REACH.reset()
+        users_code.HOME.reset()
         for part in self._parts:
             part.reset()
         self._registry: dict[int, _Reference] = {}
@@ -103,6 +104,16 @@ class Runtime:
 
     def _submit(self, job: Callable[[], None]) -> None:
         self.workers.submit(job)
+
+    def run_users_code(self, job: Callable[[], None]) -> None:
+        """Have `job`, which calls the user's code, run where that may wait.
+
+        It runs here where no worker can start, and this is the poller: no other thread
+        is left (test_a_close_on_the_poller_at_the_exit). Then it may run twice.
+        """
+        users_code.run(job)
+        if self.workers.none_starts and self.poller.polls_here:
+            job()
 
     def _wake_poller(self) -> None:
         self.poller.do(_nothing)

@@ -13,6 +13,7 @@ from waterdrop_py._engine.client.pending import (
     wait_until,
 )
 from waterdrop_py._engine.client.poll_lock import SLICE
+from waterdrop_py._engine.client.waiting import leaves_polling
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.produce.buffer import Ready, message_of
@@ -151,7 +152,7 @@ class Verbs:
         limit: str,
     ) -> DeliveryReport:
         try:
-            self._dispatch.send(handle, verb, deadline, serves=True)
+            self._dispatch.send(handle, verb, deadline, serves=not leaves_polling())
             if self._dispatch.unnoted:
                 # Threads that start now would delay the report.
                 wait_until(handle, min(clock.system_now() + SLICE, deadline))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.poll_lock import SLICE
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.locks import Hold
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def wait_until(
     while not done() and clock.system_now() < deadline:
         pause = PAUSE if push and client.fatal is None else SLICE
         if push and client.fatal is None:
-            _push(client)
+            background.call(lambda: _push(client))
         until = min(deadline, clock.system_now() + pause)
         waiting.wait_serving(client, done, until)
     return done()

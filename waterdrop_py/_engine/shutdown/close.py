@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from threading import get_ident
 from typing import TYPE_CHECKING, Final, cast
 
 from waterdrop_py._engine.client.borrow_marks import borrows_here
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.call_marks import CallMark
 from waterdrop_py._engine.concurrency.future import Future
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.closing import close_by
 from waterdrop_py._engine.reports.accounting import DrainReport
@@ -177,7 +177,7 @@ class Shutdown:
 
     def must_not_wait(self) -> bool:
         """Whether the calling thread would wait for the call that it interrupted."""
-        connection, me = self._connection, get_ident()
+        connection, me = self._connection, caller_id()
         client = self._steps.client or connection.ledger.book[1]
         teardown = connection.teardown
         if teardown is not None:

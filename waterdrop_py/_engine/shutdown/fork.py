@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client.factory import before_each_open
 from waterdrop_py._engine.client.kafka_errors import forked_error
-from waterdrop_py._engine.concurrency import clock, threads, unhooked_forks
+from waterdrop_py._engine.concurrency import background, clock, threads, unhooked_forks
+from waterdrop_py._engine.concurrency.cooperative import hub_of_thread
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.connection.connection import every_connection
@@ -52,8 +55,7 @@ class Fork:
         # The child may not be able to import any more. If a library thread is in the
         # middle of such an import, this waits for its end. Otherwise the child has a
         # part of the module for good (test_fork_in_the_middle_of_an_import).
-        for name in _IMPORTS:
-            importlib.import_module(name)
+        _import()
         RUNTIME.fork_guard.begin_fork(deadline)
         due = _due(connections, deadline)
         if not due:
@@ -90,6 +92,23 @@ class Fork:
         for connection in connections:
             connection.start_afresh()
         unhooked_forks.stamp()
+
+
+def _import() -> None:
+    for name in _IMPORTS:
+        importlib.import_module(name)
+
+
+def import_ahead() -> None:
+    """Under gevent, import before a client opens what library threads would import.
+
+    A lock of an import is one of gevent's then. A greenlet that waits for it while a
+    library thread imports gets a `LoopExit` (test_the_end_of_a_process). So this waits.
+    """
+    if hub_of_thread() is not None and not all(
+        name in sys.modules for name in _IMPORTS
+    ):
+        background.call(_import)  # 25 ms
 
 
 def _due(connections: Sequence[Connection], deadline: float) -> list[Connection]:
@@ -136,6 +155,7 @@ FORK: Final = Fork()
 def install() -> None:
     """Register the hooks; once, when the library is imported."""
     unhooked_forks.on_fork(FORK.after_in_child)
+    before_each_open(import_ahead)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=FORK.before,

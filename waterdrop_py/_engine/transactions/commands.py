@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.fatal import refusal_error
 from waterdrop_py._engine.client.kafka_errors import code_name, refusal_of
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py.errors import ProduceError, ReentrantCallError
@@ -97,43 +97,54 @@ class Commands:
                 return
 
 
-@borrower
 def _in_slices(
     client: Client, command: Callable[[Client, float], object], deadline: float
 ) -> None:
-    """Make one attempt. It holds the poll lock, because a command may serve reports,
-    and one thread at a time may do that."""
+    """Make one attempt."""
     give_up = min(deadline, clock.system_now() + ATTEMPT)
-    while True:
-        hold = Hold()
+    if client.served_here:
+        raise ReentrantCallError(
+            "a transaction's command was given inside a callback of its client"
+        )
+    while not background.call(lambda: _slice(client, command, give_up)):
+        pass
+
+
+@borrower
+def _slice(
+    client: Client, command: Callable[[Client, float], object], give_up: float
+) -> bool:
+    """Make one native call; whether the command has ended.
+
+    It holds the poll lock, because a command may serve reports, and one thread at a
+    time may do that.
+    """
+    hold = Hold()
+    try:
+        client.borrows.append(None)
+        _take_poll_lock(client, hold, give_up)
+        client.opened_native()  # raises if the client was closed meanwhile
         try:
-            client.borrows.append(None)
-            _take_poll_lock(client, hold, give_up)
-            client.opened_native()  # raises if the client was closed meanwhile
-            try:
-                left = give_up - clock.system_now()
-                client.run(partial(command, client), min(SLICE, max(_TICK, left)))
-            except KafkaException as error:
-                slice_over = code_name(refusal_of(error)) == "timed_out"
-                if not slice_over or clock.system_now() >= give_up:
-                    raise
-            else:
-                return
-            finally:
-                client.touch()
+            left = give_up - clock.system_now()
+            client.run(partial(command, client), min(SLICE, max(_TICK, left)))
+        except KafkaException as error:
+            slice_over = code_name(refusal_of(error)) == "timed_out"
+            if not slice_over or clock.system_now() >= give_up:
+                raise
+            return False
+        else:
+            return True
         finally:
-            try:
-                client.borrows.pop()
-            finally:
-                client.stop_polling(hold)
+            client.touch()
+    finally:
+        try:
+            client.borrows.pop()
+        finally:
+            client.stop_polling(hold)
 
 
 def _take_poll_lock(client: Client, hold: Hold, give_up: float) -> None:
     while not client.poll_lock.take(hold):
-        if client.served_here:
-            raise ReentrantCallError(
-                "a transaction's command was given inside a callback of its client"
-            )
         if clock.system_now() >= give_up:
             raise ProduceError(
                 "a callback holds the client's reports up (timed_out)",

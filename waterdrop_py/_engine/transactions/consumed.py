@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, TopicPartition
 
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.transactions.commands import CommandError
 from waterdrop_py.errors import ProduceError, TransactionalOffsetInvalidError
 
@@ -51,7 +51,7 @@ class Consumed:
         Raises:
             TransactionalOffsetInvalidError: the consumer is closed; nothing was kept.
         """
-        key = get_ident(), id(consumer)
+        key = caller_id(), id(consumer)
         share = self._shares.get(key)
         try:
             if share is None:
