@@ -196,9 +196,7 @@ class Connection:
         found = [self.client, self.ledger.book[1]]
         if self.teardown is not None:
             found.append(self.teardown.client)
-        return [
-            client for client in found if client is not None and client is not NO_CLIENT
-        ]
+        return [each for each in found if each not in {None, NO_CLIENT}]
 
     def refresh(self) -> None:
         """The subscriptions have changed: read again who wants to hear of reports."""
@@ -217,10 +215,7 @@ class Connection:
 
     @no_signal_at_entry
     def release(self, hold: Hold) -> None:
-        """Release the lock, and wake the threads that wait for it.
-
-        Does nothing without a hold of it.
-        """
+        """Release the lock if `hold` has it, and wake the threads that wait for it."""
         try:
             released = self.lock.release(hold)
         finally:
@@ -229,18 +224,13 @@ class Connection:
             self.lock.wake()
             self.send_deferred()
 
-    # -- deferred messages -------------------------------------------------
-
     @property
     def deferred(self) -> DeferredMessages | None:
         """The deferred messages, once there was one."""
         return self._deferred[0] if self._deferred else None
 
     def deferring(self, make: Callable[[], DeferredMessages]) -> DeferredMessages:
-        """The deferred messages, made at the first one: few producers have any.
-
-        Two threads may add what they made at the same time; both use the first.
-        """
+        """The deferred messages. Few producers have any; two threads may make them."""
         if not self._deferred:
             self._deferred.append(make())
         return self._deferred[0]

@@ -235,12 +235,10 @@ class Teardown:
     def wait_until(self, deadline: float) -> None:
         """Wait until the client is destroyed and that was told, but not beyond
         `deadline` (test_disconnect_returns_when_it_was_told)."""
-        workers, poller = self._runtime.workers, self._runtime.poller
+        workers = self._runtime.workers
         while not self._told:
-            if workers.none_starts and poller.polls_here:
-                # What is submitted is left to this very thread
-                # (test_a_close_on_the_poller_at_the_exit).
-                self.run()
+            if workers.left_to_this_thread:
+                self.run()  # (test_a_close_on_the_poller_at_the_exit)
             left = min(deadline, self._over_at + TELLING) - clock.system_now()
             if left <= 0 or self._waits_for_an_answer():
                 return

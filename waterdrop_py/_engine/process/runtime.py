@@ -108,11 +108,10 @@ class Runtime:
     def run_users_code(self, job: Callable[[], None]) -> None:
         """Have `job`, which calls the user's code, run where that may wait.
 
-        It runs here where no worker can start, and this is the poller: no other thread
-        is left (test_a_close_on_the_poller_at_the_exit). Then it may run twice.
+        Perhaps twice, where no thread can start.
         """
         users_code.run(job)
-        if self.workers.none_starts and self.poller.polls_here:
+        if self.workers.left_to_this_thread:
             job()
 
     def _wake_poller(self) -> None:

@@ -7,7 +7,7 @@ from math import inf
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine.concurrency import clock, threads
+from waterdrop_py._engine.concurrency import clock, native, threads
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.wakeup import Inbox
 
@@ -80,6 +80,15 @@ class Workers:
                 self.run(job)
             end.wait(min(left, STUCK) if self._jobs else left)
         return end.done
+
+    @property
+    def left_to_this_thread(self) -> bool:
+        """Whether no thread can start, and the caller's is one of the library's.
+
+        What it submits may be left to itself: it is the poller, which takes over such
+        jobs, or the poller waits for it (test_a_close_on_the_poller_at_the_exit).
+        """
+        return self.none_starts and native.thread_id() in native.LIBRARY
 
     def end_if_idle(self) -> None:
         """End the threads now instead of after LINGER."""
