@@ -153,10 +153,19 @@ def test_a_system_error_of_its_own_stays() -> None:
     assert interruption(error) is error
 
 
-def test_a_lost_exception_is_raised_again() -> None:
-    """A TypeError of a header's name stands for what a handler raised, and is gone."""
+@pytest.mark.parametrize(
+    "instead",
+    [
+        TypeError(LOST),
+        SystemError("<built-in ...> returned NULL without setting an exception"),
+        SystemError("error return without exception set"),
+    ],
+)
+def test_a_lost_exception_is_raised_again(instead: Exception) -> None:
+    """A TypeError of a header's name, or a SystemError, stands for what a handler
+    raised, and is gone."""
     signal.signal(NUMBER, plain)
-    error = interruption(TypeError(LOST))
+    error = interruption(instead)
     assert isinstance(error, Limit)
     assert error.__context__ is None
 

@@ -28,8 +28,12 @@ takes any exception for a wrong type and raises its own, and the handler's is lo
 (2.16.1; with ten headers, in 11 % of the interrupts of `produce_async`).
 """
 
-_NO_EXCEPTION: Final = "returned NULL without setting an exception"
-"""The end of a SystemError that replaces one: a native callback was interrupted."""
+_NO_EXCEPTION: Final = (
+    "returned NULL without setting an exception",
+    "error return without exception set",
+)
+"""Ends of a SystemError that replaces one: a native callback or constructor was
+interrupted. The second: a garbage collection has reported and dropped it (3.13)."""
 
 
 def raise_interruption(error: BaseException) -> None:
