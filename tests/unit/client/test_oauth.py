@@ -35,7 +35,7 @@ class Heard:
 def prepared(expiry: Any, heard: Heard | None = None) -> Tokens:
     """The tokens of a provider with this expiry, the first one fetched."""
     emitter = cast("Emitter", heard or Heard())
-    tokens = Tokens(lambda _: ("token", expiry), emitter, deque())
+    tokens = Tokens(lambda _: ("token", expiry), emitter, deque(), lambda _: None)
     tokens.prepare(CONF)
     return tokens
 
@@ -62,12 +62,16 @@ def test_a_refresh_in_milliseconds() -> None:
     heard = Heard()
     expiries = [clock.wall_now() + 60, (clock.wall_now() + 60) * 1000]
     emitter = cast("Emitter", heard)
-    tokens = Tokens(lambda _: ("token", expiries.pop(0)), emitter, deque())
+    due: list[float] = []
+    tokens = Tokens(lambda _: ("token", expiries.pop(0)), emitter, deque(), due.append)
     tokens.prepare(CONF)
     tokens("")
     with pytest.raises(KafkaException, match="over 100 years away"):
         tokens("")
     assert heard.errors == ["callbacks.oauth_cb.error"]
+    # At 80 % of its life librdkafka asks for the next one; after a failure, any time.
+    assert 40 < due[0] - clock.wall_now() < 48
+    assert due[1] == 0
 
 
 @pytest.mark.parametrize("expiry", [0, -1, 1.5, math.nan, math.inf])

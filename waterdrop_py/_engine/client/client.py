@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
@@ -41,7 +42,7 @@ class Client(Settling):
             how long the client was idle, and has the poller serve its report.
         deadline_noted: the reaper knows when the client falls due.
         reached: a broker has answered.
-        poll_calls_users_code: a poll may ask the user's token provider.
+        token_due: epoch seconds from which on a poll may ask the token provider.
         fatal: the error that has ended the client, once it is known.
         refusals: the reasons for which a due close was refused.
     """
@@ -57,13 +58,13 @@ class Client(Settling):
         "opened_at",
         "pins",
         "poll_at",
-        "poll_calls_users_code",
         "poll_soon",
         "produce",
         "quiet",
         "reached",
         "refusals",
         "statistics",
+        "token_due",
         "transaction",
     )
 
@@ -89,11 +90,16 @@ class Client(Settling):
         self.deadline_noted = False
         self.opened_at = self.last_activity
         self.poll_at = 0.0
-        self.poll_calls_users_code = False
+        self.token_due = inf
         self.answers_before = 0
         self.fatal: Fatal | None = None
         self.refusals: set[str] = set()
         self.pins = Pins()
+
+    @property
+    def poll_calls_users_code(self) -> bool:
+        """Whether a poll may ask the user's token provider: a worker polls then."""
+        return self.token_due < inf and clock.wall_now() >= self.token_due
 
     def serve(self, timeout: float) -> None:
         """Serve reports and callbacks for at most `timeout` seconds. Poll lock held."""

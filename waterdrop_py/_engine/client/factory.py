@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -64,6 +65,18 @@ class _Beginning(NamedTuple):
 
 
 @lru_cache
+def _noting_due(client: Client) -> Callable[[float], None]:
+    """Notes when its next token is due; weakly, see `callbacks.wire`."""
+    noted_by = weakref.ref(client)
+
+    def note(due: float) -> None:
+        noting = noted_by()
+        if noting is not None:
+            noting.token_due = due
+
+    return note
+
+
 def _shared(
     listens: bool, statistics: bool, missing: tuple[tuple[str, Any], ...]
 ) -> _Beginning:
@@ -175,11 +188,10 @@ class Factory:
         tokens = (
             None
             if provider is None
-            else Tokens(provider, self._emitter, client.arrived)
+            else Tokens(provider, self._emitter, client.arrived, _noting_due(client))
         )
         if tokens is not None:
             conf["oauth_cb"] = tokens
-            client.poll_calls_users_code = True
         for look in _BEFORE_OPEN:
             look()
         try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _AUTHENTICATION: Final = KafkaError._AUTHENTICATION  # noqa: SLF001 - its constant
 # Seconds. An expiry further away is one in milliseconds.
 _FARTHEST: Final = 100 * 365.25 * 86_400
+_SHARE: Final = 0.7
 _SHORTEST: Final = 2
 _LONGEST: Final = 4
 
@@ -32,14 +33,17 @@ class Tokens:
     fails is an error at once, with its cause.
     """
 
-    __slots__ = ("_arrived", "_emitter", "_first", "_provider")
+    __slots__ = ("_arrived", "_emitter", "_first", "_note_due", "_provider")
 
     def __init__(
         self,
         provider: Callable[[str], Any],
         emitter: Emitter,
         arrived: deque[tuple[Any, Any, Any]],
+        note_due: Callable[[float], None],
     ) -> None:
+        """`note_due` is told from when on librdkafka may ask for the next token."""
+        self._note_due = note_due
         self._provider = provider
         self._emitter = emitter
         self._arrived = arrived  # `Client.arrived`
@@ -90,10 +94,19 @@ class Tokens:
             token = self._provider(config)
             _refuse_milliseconds(token)
         except BaseException as error:
+            self._note_due(0.0)
             if not from_signal_handler(error):
                 self._emitter.error("callbacks.oauth_cb.error", error)
             raise  # so that librdkafka knows
+        self._note_due(_due(token))
         return token
+
+
+def _due(token: Any) -> float:
+    """From when on librdkafka may ask for the next token, in epoch seconds: at 80 % of
+    its life, and earlier where it could not use the token."""
+    now = clock.wall_now()
+    return now + _SHARE * (token[1] - now) if _is_token(token) else 0.0
 
 
 def _raise(error: BaseException) -> None:
