@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from waterdrop_py.testing import EmbeddedCluster
 
 ROUND_TRIP_MS = 50
-LAG_MS = 20.0
-"""How late the hub may be, for 99 of 100 beats."""
+LAG_MS = 100.0
+"""How late the hub may be, for 99 of 100 beats, on a busy machine: a native poll stops
+it for 150 ms, a transaction's command for 500. On an idle one it is below 20."""
 ORDERS = pytest.mark.parametrize("order", ["before", "after"])
 
 
