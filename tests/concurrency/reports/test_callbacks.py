@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.concurrency.support import connection_of, named
-from tests.doubles import Park, eventually
+from tests.doubles import BOUND, Park, Run, eventually
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.process import poller
@@ -275,7 +275,25 @@ def test_a_ctrl_c_while_subscribers_hear_of_a_report(bench: Bench, make: Make) -
     eventually(producer.disconnect)
 
 
-def test_a_report_that_comes_as_the_worker_ends(bench: Bench, make: Make) -> None:
+@pytest.mark.parametrize("verb", ["flush", "close"])
+def test_callbacks_are_waited_for(bench: Bench, make: Make, verb: str) -> None:
+    """A message has its outcome before its callback has ended: `flush` and `close`
+    return when both are over."""
+    producer, park = make.quiet(), Park()
+    handle = producer.produce_async("t", b"x")
+    handle.add_done_callback(lambda _: park())
+    park.entered()
+    assert handle.done()
+    waiting = Run(lambda: getattr(producer, verb)(BOUND))
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    park.go()
+    waiting.result()
+
+
+def test_a_report_that_comes_as_the_worker_ends(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The worker has settled what there was, and another report arrives before it
     releases the lock: the poll's thread leaves it to the worker, which looks again."""
     producer = make.quiet()
@@ -293,6 +311,8 @@ def test_a_report_that_comes_as_the_worker_ends(bench: Bench, make: Make) -> Non
         def release(self, hold: Hold) -> bool:
             if heard and late:
                 late.clear()
+                # The poll's thread leaves it to the one that holds the lock.
+                monkeypatch.setattr(type(client), "settle_here", lambda _: None)
                 bench.client.ack()
                 eventually(lambda: client.arrived, "the second report")
             return super().release(hold)
