@@ -64,7 +64,6 @@ class _Beginning(NamedTuple):
     missing: Mapping[str, Any]
 
 
-@lru_cache
 def _noting_due(client: Client) -> Callable[[float], None]:
     """Notes when its next token is due; weakly, see `callbacks.wire`."""
     noted_by = weakref.ref(client)
@@ -77,6 +76,7 @@ def _noting_due(client: Client) -> Callable[[float], None]:
     return note
 
 
+@lru_cache
 def _shared(
     listens: bool, statistics: bool, missing: tuple[tuple[str, Any], ...]
 ) -> _Beginning:
