@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+import waterdrop_py
 from tests.scenarios.green_kit import WORDS, all_of, kit, monkey
 from waterdrop_py._engine.concurrency import background
 from waterdrop_py._engine.concurrency.cooperative import Sleeper
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from waterdrop_py import Producer
 
 TOPIC = kit.TOPIC
+LIBRARY = os.path.join(os.path.dirname(waterdrop_py.__file__), "")
 
 
 class Alarmed(Exception):
@@ -114,7 +116,7 @@ def alarm(producer: Producer) -> None:
 
     def raise_alarm(_: int, frame: FrameType | None) -> None:
         while frame is not None:
-            if "/waterdrop_py/" in frame.f_code.co_filename:
+            if frame.f_code.co_filename.startswith(LIBRARY):
                 raised.append(1)
                 raise Alarmed
             frame = frame.f_back
