@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from waterdrop_py._engine.concurrency.emptying import until_empty
 from waterdrop_py._engine.concurrency.locks import OwnedLock
 
 if TYPE_CHECKING:
@@ -36,12 +38,9 @@ class PollLock(OwnedLock):
 
     def run_jobs(self) -> None:
         """Run the jobs that waited for the release."""
-        while self._jobs:
-            try:
-                job = self._jobs.pop(0)
-            except IndexError:
-                break  # another thread took it
-            job()
+        if self._jobs:
+            for job in until_empty(partial(self._jobs.pop, 0)):
+                job()
 
     def wake_next(self) -> bool:
         """Wake one thread that waits to poll; whether there was one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from waterdrop_py._engine.concurrency import cooperative, threads
-from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.concurrency.future import Future
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,26 +42,13 @@ def call(step: Callable[[], _T]) -> _T:
     """
     if cooperative.hub_of_thread() is None or not threads.can_start():
         return step()
-    results: list[_T] = []
-    errors: list[BaseException] = []
-    ended = Wakeup()
-
-    def job() -> None:
-        try:
-            results.append(step())
-        except BaseException as error:  # noqa: BLE001 - raised in the greenlet
-            errors.append(error)
-        finally:
-            ended()
-
-    submit(job)
+    made = Future(step)
+    submit(made.__call__)
     try:
-        while not (results or errors):
-            ended.wait(None)
+        while not made.wait(None):
+            pass
     except BaseException:
-        while not (results or errors):
-            ended.wait(None)
+        while not made.wait(None):
+            pass
         raise
-    if results:
-        return results[0]
-    raise errors.pop()
+    return made.result()

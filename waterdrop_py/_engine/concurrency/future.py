@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from waterdrop_py._engine.concurrency.emptying import until_empty
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 
@@ -62,11 +64,7 @@ class Future(Generic[T]):
         self._tell()
 
     def _tell(self) -> None:
-        while self._watchers:
-            try:
-                watcher = self._watchers.pop(0)
-            except IndexError:
-                return  # another thread took it
+        for watcher in until_empty(partial(self._watchers.pop, 0)):
             watcher()
 
     @property
@@ -89,8 +87,8 @@ class Future(Generic[T]):
         if self.done:
             self._tell()
 
-    def wait(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for the result; whether it is known."""
+    def wait(self, timeout: float | None) -> bool:
+        """Wait at most `timeout` seconds (None: no bound); whether it is known."""
         if not self.done:
             wakeup = Wakeup()
             self.on_done(wakeup)

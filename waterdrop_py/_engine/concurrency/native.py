@@ -39,6 +39,15 @@ USERS_CODE: Final[set[int]] = set()
 """The ids of the greenlets that the library has started for users' code."""
 
 
+def run_marked(ids: set[int], me: int, run: Callable[[], None]) -> None:
+    """Run `run`, and have `me` in `ids` meanwhile."""
+    try:
+        ids.add(me)
+        run()
+    finally:
+        ids.discard(me)
+
+
 def acquire(flag: _thread.LockType, timeout: float | None) -> bool:
     """Wait for `flag` at most `timeout` seconds (None: forever); whether it came."""
     if timeout is None:

@@ -178,7 +178,7 @@ def _introduce(name: str, run: Callable[[], None]) -> None:
         named.start()
     except RuntimeError:
         _RUNNING.named.pop(named, None)
-        run()  # then in this one, as nameless as it is
+        _run_marked(run)  # then in this one, as nameless as it is
     finally:
         _arrived()
 
@@ -189,12 +189,7 @@ def _arrived() -> None:
 
 
 def _run_marked(run: Callable[[], None]) -> None:
-    me = native.thread_id()
-    try:
-        native.LIBRARY.add(me)
-        run()
-    finally:
-        native.LIBRARY.discard(me)
+    native.run_marked(native.LIBRARY, native.thread_id(), run)
 
 
 def end(timeout: float) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.concurrency import background, cooperative, native, threads
+from waterdrop_py._engine.concurrency.emptying import until_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,11 +81,7 @@ class Home:
 
     def hand_over(self) -> None:
         """Have library threads run what waits for the hub."""
-        while self._jobs:
-            try:
-                job = self._jobs.popleft()
-            except IndexError:
-                return  # the hub took it
+        for job in until_empty(self._jobs.popleft):
             background.submit(job)
 
     def _start_one(self) -> None:
@@ -103,12 +100,7 @@ class Home:
 
 
 def _run_marked(job: Job) -> None:
-    me = native.caller_id()
-    try:
-        native.USERS_CODE.add(me)
-        job()
-    finally:
-        native.USERS_CODE.discard(me)
+    native.run_marked(native.USERS_CODE, native.caller_id(), job)
 
 
 HOME: Final = Home()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from waterdrop_py._engine.concurrency.emptying import until_empty
 from waterdrop_py._engine.process.resources import count_resources, released
 
 if TYPE_CHECKING:
@@ -89,11 +91,7 @@ class TeardownBatch:
         """Announce those that are closed: all, or those that were in time."""
         self._late = bool(self._open)
         shares = [] if self._late else self._shares()
-        while self._closed:
-            try:
-                announce = self._closed.pop(0)
-            except IndexError:
-                return
+        for announce in until_empty(partial(self._closed.pop, 0)):
             announce(shares.pop() if shares else None)
 
     def _shares(self) -> list[dict[str, int]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from waterdrop_py._engine.concurrency import clock, users_code
 from waterdrop_py._engine.concurrency.call_marks import polls_here
+from waterdrop_py._engine.concurrency.emptying import until_empty
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.logs.repeats import Repeats
 
@@ -173,11 +174,7 @@ class Log:
 
     def write_waiting(self) -> None:
         """Write the lines that waited for a thread that does not poll a client."""
-        while self._waiting:
-            try:
-                line = self._waiting.popleft()
-            except IndexError:
-                return  # another thread took it
+        for line in until_empty(self._waiting.popleft):
             self._write(line)
 
     def _write(self, line: Line) -> None:
