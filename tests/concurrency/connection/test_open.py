@@ -218,9 +218,7 @@ def test_an_open_that_ends_before_the_wakeup_is_added(
             opener.result()
             return Wakeup()
 
-        monkeypatch.setattr(
-            "waterdrop_py._engine.connection.lifecycle_lock.Wakeup", late
-        )
+        monkeypatch.setattr("waterdrop_py._engine.concurrency.locks.Wakeup", late)
         sender = Run(lambda: producer.produce_async("t", b"y"))
         sender.result().result(5)
     assert len(bench.clients) == 1

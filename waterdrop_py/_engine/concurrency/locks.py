@@ -1,4 +1,4 @@
-"""`OwnedLock`: a lock that is only ever tried, and that knows who holds it."""
+"""`OwnedLock`: a lock that is only tried, and knows its holder; `AwaitedLock`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 
 _HOLDER: Final = 0
 
@@ -73,3 +74,32 @@ class OwnedLock:
         """Whether the caller's thread or greenlet holds it, further down its stack."""
         holder = self._holder.get(_HOLDER)
         return holder is not None and holder.owner == caller_id()
+
+
+class AwaitedLock(OwnedLock):
+    """An `OwnedLock` that threads wait for; its holder releases it and then wakes."""
+
+    __slots__ = ("_wakeups",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wakeups: list[Wakeup] = []
+
+    def wake(self) -> None:
+        """Wake the threads that wait; each tries again."""
+        for wakeup in tuple(self._wakeups):
+            wakeup()
+
+    def wait_released(self, timeout: float) -> None:
+        """Wait until `wake`, or `timeout` seconds, unless it is free.
+
+        This adds a wake-up and then looks at the lock; the holder releases it and then
+        wakes. One of the two sees the other.
+        """
+        wakeup = Wakeup()
+        try:
+            self._wakeups.append(wakeup)
+            if self.locked:
+                wakeup.wait(timeout)
+        finally:
+            self._wakeups.remove(wakeup)

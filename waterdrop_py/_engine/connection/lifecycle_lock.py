@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import OwnedLock
-from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py._engine.concurrency.locks import AwaitedLock
 from waterdrop_py.errors import DeliveryTimeoutError, ReentrantCallError
 
 if TYPE_CHECKING:
@@ -16,30 +15,15 @@ _RECHECK: Final = 0.5
 """Seconds of one wait: an exception may keep the holder from waking this thread."""
 
 
-class LifecycleLock(OwnedLock):
-    """An `OwnedLock` that a thread can wait for.
+class LifecycleLock(AwaitedLock):
+    """`Connection.release` releases it. A thread never waits for itself: see `wait`."""
 
-    `Connection.release` releases it. A thread never waits for itself: see `wait`.
-    """
-
-    __slots__ = ("_wakeups",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._wakeups: list[Wakeup] = []
-
-    def wake(self) -> None:
-        """Wake the threads that wait; each tries again."""
-        for wakeup in tuple(self._wakeups):
-            wakeup()
+    __slots__ = ()
 
     def wait(
         self, deadline: float | None, checklist: Callable[[], tuple[str, ...]]
     ) -> None:
         """Wait until another thread releases it, or 0.5 s; the caller tries again.
-
-        This adds a wake-up and then tries the lock; `release` releases it and then
-        wakes. One of the two sees the other.
 
         Raises:
             ReentrantCallError: this very thread holds it, further down its stack.
@@ -58,10 +42,4 @@ class LifecycleLock(OwnedLock):
                     "another thread is still opening the client; nothing was sent",
                     checklist=checklist(),
                 )
-        wakeup = Wakeup()
-        try:
-            self._wakeups.append(wakeup)
-            if self.locked:
-                wakeup.wait(wait)
-        finally:
-            self._wakeups.remove(wakeup)
+        self.wait_released(wait)

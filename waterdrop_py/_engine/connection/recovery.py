@@ -42,16 +42,16 @@ class ReloadPolicy(NamedTuple):
 class Recovery:
     """Replaces clients, each once. Thread-safe.
 
-    Of the threads that meet the same fatal error, the one that takes `_claim` replaces
+    Of the threads that meet the same fatal error, the one that takes `_lock` replaces
     the client. The others wait, and use the next client.
     """
 
     __slots__ = (
         "_attempts",
         "_by_reports",
-        "_claim",
         "_connection",
         "_emitter",
+        "_lock",
         "_policy",
         "_replaced",
     )
@@ -72,14 +72,14 @@ class Recovery:
         self._by_reports = by_reports
         self._replaced: Client | None = None
         self._attempts = 0
-        self._claim = OwnedLock()
+        self._lock = OwnedLock()
         connection.hooks.decide_final_by(self.is_final)
         connection.hooks.on_reset(self._reset)
 
     def _reset(self) -> None:
         """Be as if just made: this is a forked child."""
         self._attempts = 0
-        self._claim = OwnedLock()
+        self._lock = OwnedLock()
 
     def succeeded(self) -> None:
         """A replacement has helped: count the attempts anew."""
@@ -110,14 +110,14 @@ class Recovery:
         while connection.client is client:
             hold = Hold()
             try:
-                if self._claim.take(hold):
+                if self._lock.take(hold):
                     return connection.client is not client or self._replace(
                         client, error, kind
                     )
-                if self._claim.held_here or client.served_here:
+                if self._lock.held_here or client.served_here:
                     return False
             finally:
-                self._claim.release(hold)
+                self._lock.release(hold)
             sleep(_TICK)
         return True
 

@@ -6,10 +6,9 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
+from waterdrop_py._engine.concurrency.locks import AwaitedLock, Hold
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py._engine.connection.disconnecting import discard
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.connection.states import Refusal
@@ -58,7 +57,6 @@ class Transactions:
         "_recovery",
         "_running",
         "_shut",
-        "_wakeups",
     )
 
     def __init__(
@@ -74,8 +72,7 @@ class Transactions:
         self._max_wait = config.max_wait_timeout / 1000
         self._commands = Commands(config, emitter)
         self._end = TransactionEnd(config, emitter, recovery, self._commands)
-        self._lock = OwnedLock()
-        self._wakeups: list[Wakeup] = []
+        self._lock = AwaitedLock()
         self._running: Transaction | None = None
         self._shut = False
         connection.hooks.keep_client_while(self.refusal)
@@ -124,8 +121,7 @@ class Transactions:
         if self._running is not None:
             self._running.open = False
         self._shut = False
-        self._lock = OwnedLock()
-        self._wakeups = []
+        self._lock = AwaitedLock()
         self._running = None
 
     # -- begin -------------------------------------------------------------
@@ -221,27 +217,13 @@ class Transactions:
                 raise DeliveryTimeoutError(
                     "another transaction of the producer did not end in time"
                 )
-            self._wait(min(left, _RECHECK))
+            self._lock.wait_released(min(left, _RECHECK))
 
     def wait_for_end(self, wanted: Callable[[], bool]) -> None:
         """Wait until no transaction runs, however long that takes, or until `wanted()`
         is false. The next one may begin at once."""
         while self._lock.locked and wanted():
-            self._wait(_RECHECK)
-
-    def _wait(self, timeout: float) -> None:
-        """Wait until the lock is released, or `timeout` seconds.
-
-        This adds a wake-up and then looks at the lock. `_release_lock` releases it and
-        then wakes. One of the two sees the other.
-        """
-        wakeup = Wakeup()
-        self._wakeups.append(wakeup)
-        try:
-            if self._lock.locked:
-                wakeup.wait(timeout)
-        finally:
-            self._wakeups.remove(wakeup)
+            self._lock.wait_released(_RECHECK)
 
     def abandon(self, transaction: Transaction, error: BaseException) -> None:
         """Abort and release a transaction whose begin raised `error`."""
@@ -269,8 +251,7 @@ class Transactions:
             pass
         if not released:
             return
-        for wakeup in tuple(self._wakeups):
-            wakeup()
+        self._lock.wake()
         self._connection.send_deferred()
 
     def shut(self, deadline: float) -> None:
