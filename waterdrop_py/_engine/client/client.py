@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.client.report_sink import ReportSink
     from waterdrop_py._engine.client.settling import RunUsersCode
-    from waterdrop_py._engine.client.watchers import Pending
     from waterdrop_py.typing import KafkaClient
 
 
@@ -58,7 +57,6 @@ class Client(Settling):
         "opened_at",
         "pins",
         "poll_at",
-        "poll_soon",
         "produce",
         "quiet",
         "reached",
@@ -75,10 +73,9 @@ class Client(Settling):
         run_users_code: RunUsersCode = users_code.run,
     ) -> None:
         """`poll_soon` has the poller serve a client."""
-        super().__init__(reports, run_users_code)
+        super().__init__(reports, poll_soon, run_users_code)
         self.native: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
-        self.poll_soon = poll_soon
         self.transaction = TransactionState()
         self.on_settled: Callable[[], None] | None = None
         # A deque: a list frees its memory with its last mark and allocates it with the
@@ -143,11 +140,6 @@ class Client(Settling):
         if known is None or code_name(known.native) == "fatal":
             transaction = self.transaction
             self.fatal = Fatal(native, transaction.registration, transaction.age())
-
-    def notify_later(self, handle: Pending) -> None:
-        """Have what watches `handle` called again: this call was interrupted."""
-        self.arrived.append((handle, None, None))
-        self.poll_soon(self)
 
     @signals.no_signal_at_entry
     def stop_polling(

@@ -46,6 +46,7 @@ class Settling(MessageCounters):
         announcement: how far the report in front is announced.
         unobserved: a successful report concerns its handle alone.
         last_activity: seconds on the clock, written by the thread that settles.
+        poll_soon: has the poller serve this client.
         run_users_code: runs a job that calls the user's code, where that may wait.
         between_polls: this thread serves the client, and no native call is below it.
     """
@@ -59,6 +60,7 @@ class Settling(MessageCounters):
         "between_polls",
         "last_activity",
         "poll_lock",
+        "poll_soon",
         "progress_at",
         "reports",
         "run_users_code",
@@ -67,9 +69,15 @@ class Settling(MessageCounters):
         "unobserved",
     )
 
-    def __init__(self, reports: ReportSink[Any], run_users_code: RunUsersCode) -> None:
+    def __init__(
+        self,
+        reports: ReportSink[Any],
+        poll_soon: Callable[[Any], None],
+        run_users_code: RunUsersCode,
+    ) -> None:
         super().__init__()
         self.reports = reports
+        self.poll_soon = poll_soon
         self.run_users_code = run_users_code
         self.arrived: deque[Arrived] = deque()
         self.settling: Arrived | None = None
@@ -218,7 +226,8 @@ class Settling(MessageCounters):
 
     def notify_later(self, handle: watchers.Pending) -> None:
         """Have what watches `handle` called again: this call was interrupted."""
-        raise NotImplementedError
+        self.arrived.append((handle, None, None))
+        self.poll_soon(self)
 
     def done_callback_raised(self, error: BaseException) -> None:
         """Report what a user's callback of a handle raised."""

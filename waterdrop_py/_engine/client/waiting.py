@@ -160,13 +160,8 @@ def _wait_for_poller(client: Client, handle: Pending, wait: float) -> None:
     report takes long.
     """
     _refuse_inside_a_poll(client)
-    wakeup = Wakeup()
-    watchers.add_wakeup(client, handle, wakeup)
-    try:
-        if not wakeup.wait(min(wait, _RECHECK)):
-            client.poll_soon(client)
-    finally:
-        watchers.remove_wakeup(handle, wakeup)
+    if not watchers.wait(client, handle, min(wait, _RECHECK)):
+        client.poll_soon(client)
 
 
 def _leave_to_poller(client: Client, done: Callable[[], bool], deadline: float) -> None:

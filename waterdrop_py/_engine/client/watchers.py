@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +87,16 @@ def remove_wakeup(handle: Pending, fn: Watcher) -> None:
             entry[0].remove(fn)
         if entry == ([], []) and handle.done():
             WATCHED.pop(handle, None)
+
+
+def wait(client: Owner, handle: Pending, timeout: float) -> bool:
+    """Wait at most `timeout` seconds for the outcome; whether this was woken for it."""
+    wakeup = Wakeup()
+    add_wakeup(client, handle, wakeup)
+    try:
+        return wakeup.wait(timeout)
+    finally:
+        remove_wakeup(handle, wakeup)
 
 
 def notify(client: Owner, handle: Pending) -> None:

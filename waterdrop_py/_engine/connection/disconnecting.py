@@ -298,3 +298,5 @@ def _poll_before_deciding(client: Client) -> None:
         finally:
             client.stop_polling(hold)
         waiting.wait_settled(client)
+        if client.unsettled:  # a callback takes long
+            return

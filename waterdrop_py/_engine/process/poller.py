@@ -25,8 +25,8 @@ LONGEST: Final = 0.1
 SHARE: Final = 0.06
 """A client is polled again after this share of the time since its last report.
 
-With 100 clients: p50 0.40 ms, p99 0.6 ms, where a thread per client has 0.32 and
-0.6."""
+With 100 clients and a done callback each, which a worker runs: p50 0.50 ms, p99 1.1 ms,
+where a thread per client has 0.31 and 0.65."""
 QUIET_PERIOD: Final = 1.0
 """Seconds between two checks of a client that has nothing un-acknowledged."""
 SLOW: Final = 0.1

@@ -16,7 +16,7 @@ from waterdrop_py._engine.client.poll_lock import SLICE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
-from waterdrop_py._engine.concurrency.wakeup import Wakeup, sleep
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py.errors import ProduceError, ReentrantCallError
 
 if TYPE_CHECKING:
@@ -132,12 +132,7 @@ class Deferred:
                 "cannot be waited for inside it"
             )
         self.begin()
-        wakeup = Wakeup()
-        watchers.add_wakeup(self, handle, wakeup)
-        try:
-            wakeup.wait(min(deadline - clock.system_now(), SLICE))
-        finally:
-            watchers.remove_wakeup(handle, wakeup)
+        watchers.wait(self, handle, min(deadline - clock.system_now(), SLICE))
 
     def flush(self, deadline: float) -> None:
         """Send what waits, here or on the worker, until `deadline`; for a close."""
