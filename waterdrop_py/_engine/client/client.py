@@ -240,7 +240,7 @@ class Client(Settling):
             self.unobserved = unobserved
 
     def observe_reports(self) -> None:
-        """Have every report settled by `drain` from now on."""
+        """Have every report settled by `Settling` from now on."""
         self.unobserved = False
 
     def note_deadline(self) -> None:

@@ -63,8 +63,8 @@ class Resending:
     def take(self, handle: DeliveryHandle, error: Any, native: Any) -> bool:
         """Take the report of `handle`; False if it is to be settled as it is.
 
-        Called by the drain, and neither asks nor sends anything. Once for each report,
-        also if a signal handler interrupts the drain.
+        Called as the report is settled, and neither asks nor sends anything. Once for
+        each report, also if a signal handler interrupts that.
         """
         place = place_of(handle)
         if place is None:
@@ -183,7 +183,7 @@ def _hand_over(
 
 
 def _give_back(report: tuple[DeliveryHandle, Any, Any], client: Client) -> None:
-    """Have the report settled as it came, by the next drain of the client."""
+    """Have the report settled as it came, with what arrives next."""
     client.arrived.append(report)
     client.poll_soon(client)
     waiting.serve_arrived(client)

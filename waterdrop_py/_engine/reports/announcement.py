@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Announcement:
     """How far a message's outcome is announced.
 
-    A signal handler may interrupt that. The next drain continues.
+    A signal handler may interrupt that. The next settling continues.
 
     Attributes:
         called: the user's `on_delivery` has begun.
