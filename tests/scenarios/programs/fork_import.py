@@ -40,8 +40,8 @@ def main() -> None:
     asking = threading.Thread(target=producer.partition_count, args=(TOPIC,))
     asking.start()
     say(entered=ENTERED.wait(10))
-    # Long enough that a fork that does not wait comes first.
-    threading.Timer(0.2, GO_ON.set).start()
+    # Longer than the bound of a fork: the wait for the import is not a part of it.
+    threading.Timer(0.4, GO_ON.set).start()
     pid = os.fork()
     if not pid:
         say(child=producer.partition_count(TOPIC))

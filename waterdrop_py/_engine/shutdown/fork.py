@@ -41,21 +41,23 @@ request for metadata, and for the error of a topic that does not exist."""
 
 
 class Fork:
-    """The three hooks. No lock; a fork waits for at most BUDGET."""
+    """The three hooks. No lock; a fork waits for at most BUDGET, and before that once
+    for imports."""
 
     def __init__(self) -> None:
         self._batches: list[TeardownBatch] = []
 
     def before(self) -> None:
         """Close what is idle, so that the child inherits none of its sockets."""
-        deadline = clock.system_now() + BUDGET
         connections = every_connection()
         if not connections:
             return
         # The child may not be able to import any more. If a library thread is in the
         # middle of such an import, this waits for its end. Otherwise the child has a
-        # part of the module for good (test_fork_in_the_middle_of_an_import).
+        # part of the module for good (test_fork_in_the_middle_of_an_import). The bound
+        # begins afterwards: it is for the request that imports, and for the clients.
         _import()
+        deadline = clock.system_now() + BUDGET
         RUNTIME.fork_guard.begin_fork(deadline)
         due = _due(connections, deadline)
         if not due:
