@@ -7,9 +7,9 @@ A native error is always chained (`raise ... from kafka_exception`). So
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from waterdrop_py.typing import Handle
+from waterdrop_py.typing import Handle, LeaseHolder
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -89,7 +89,29 @@ class AbortTransaction(Exception):
     """Raise it inside a transaction block to abort and continue after the block."""
 
 
-class ProduceError(WaterdropError):
+class _Advised(WaterdropError):
+    """An error whose text ends with a checklist.
+
+    Copies and pickles keep every attribute. They do not call the constructor, because
+    it requires more than the text.
+    """
+
+    checklist: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return with_checklist(super().__str__(), self.checklist)
+
+    def __copy__(self: _E) -> _E:
+        return fresh(self)
+
+    def __deepcopy__(self: _E, _: object) -> _E:
+        return fresh(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self.args), vars(self)
+
+
+class ProduceError(_Advised):
     """A message was not delivered, or the client refused a command.
 
     Attributes:
@@ -116,19 +138,7 @@ class ProduceError(WaterdropError):
         self.code = code
         self.retriable = retriable
         self.fatal = fatal
-        self.checklist: tuple[str, ...] = tuple(checklist)
-
-    def __str__(self) -> str:
-        return with_checklist(super().__str__(), self.checklist)
-
-    def __copy__(self) -> ProduceError:
-        return fresh(self)
-
-    def __deepcopy__(self, _: object) -> ProduceError:
-        return fresh(self)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (type(self), self.args), vars(self)
+        self.checklist = tuple(checklist)
 
 
 class ProduceManyError(ProduceError):
@@ -195,8 +205,8 @@ class StatisticsNotEnabledError(WaterdropError):
     """The open client was made without statistics, so it will emit none."""
 
 
-class BrokerUnreachableError(WaterdropError):
-    """No broker answered.
+class BrokerUnreachableError(_Advised):
+    """No broker answered; nothing was sent.
 
     Attributes:
         checklist: what to check first, derived from what librdkafka reported.
@@ -208,18 +218,90 @@ class BrokerUnreachableError(WaterdropError):
         self, message: str, *, checklist: Sequence[str] = (), retriable: bool = True
     ) -> None:
         super().__init__(message)
-        self.checklist: tuple[str, ...] = tuple(checklist)
+        self.checklist = tuple(checklist)
         self.retriable = retriable
 
-    def __str__(self) -> str:
-        return with_checklist(super().__str__(), self.checklist)
+
+class PoolError(WaterdropError):
+    """The base of every error of a pool of producers."""
+
+
+class PoolExhaustedError(_Advised, PoolError):
+    """The pool had no lease to give; nothing was sent.
+
+    Attributes:
+        pool: the pool's name.
+        size: producers that the pool has at most.
+        leased: leases that were out.
+        waiting: callers that waited for one.
+        waited_ms: milliseconds that this caller waited.
+        holders: the holders of these leases, longest held first.
+        checklist: what to check first: the option to raise, and the longest holders.
+        retriable: whether the same call may succeed later. False if every slot is out
+            of service: then only `reload()` mends the pool.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        pool: str,
+        size: int,
+        leased: int,
+        waiting: int,
+        waited_ms: float,
+        holders: Sequence[LeaseHolder] = (),
+        checklist: Sequence[str] = (),
+        retriable: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.pool = pool
+        self.size = size
+        self.leased = leased
+        self.waiting = waiting
+        self.waited_ms = waited_ms
+        self.holders: tuple[LeaseHolder, ...] = tuple(holders)
+        self.checklist = tuple(checklist)
+        self.retriable = retriable
+
+
+class PoolTimeoutError(PoolExhaustedError, TimeoutError):
+    """No lease came back within the timeout; nothing was sent."""
+
+
+class TooManyRequestsError(PoolExhaustedError):
+    """As many callers waited as `max_waiting` allows; nothing was sent."""
+
+
+class PoolClosedError(PoolError):
+    """The pool is closed; nothing was sent."""
+
+
+class LeaseReleasedError(PoolError):
+    """The lease was released, so it gives no producer."""
+
+
+CONNECTION_ERRORS: Final = (BrokerUnreachableError,)
+"""What opening a client raises, for `except` and for retry libraries.
+
+Nothing was sent. Retry where `error.retriable` is True. `Producer.connect()` retries by
+itself, with `max_retries` and `interval_*`.
+"""
+RECOVERABLE_ERRORS: Final = (BrokerUnreachableError, PoolExhaustedError)
+"""What a later call of the same may not meet, for `except` and for retry libraries.
+
+Nothing was sent. Retry where `error.retriable` is True: with tenacity, for example,
+`retry_if_exception(lambda e: isinstance(e, RECOVERABLE_ERRORS) and e.retriable)`.
+Retry the whole block of a transaction. The errors of sends are not in the tuple:
+librdkafka retries a send for `message.timeout.ms`, and sending it again may double it.
+"""
 
 
 class TuningWarning(UserWarning):
     """Settings are legal but will surprise."""
 
 
-def _unpickled(kind: type[ProduceError], arguments: tuple[Any, ...]) -> ProduceError:
+def _unpickled(kind: type[_E], arguments: tuple[Any, ...]) -> _E:
     """Make an error without attributes: pickle sets them next, without `__init__`."""
     error = kind.__new__(kind)
     error.args = arguments

@@ -1,8 +1,12 @@
-"""Protocols at the library's edges: what clients, clocks and handles must offer."""
+"""Types at the library's edges.
+
+What clients, clocks and handles must offer, and what errors carry.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 Headers: TypeAlias = list[tuple[str, bytes | None]]
@@ -136,6 +140,23 @@ class Handle(Protocol):
 
     def exception(self, timeout: Any = None) -> BaseException | None:
         """Why the message was not delivered, or None; waits like `result`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """The holder of a lease of a pool.
+
+    Attributes:
+        slot: index of the producer's slot in the pool.
+        owner: name of the thread, or of the asyncio task, that took the lease.
+        where: `<file>:<line>` of the code outside the library that took it.
+        held_ms: milliseconds since the lease was taken.
+    """
+
+    slot: int
+    owner: str
+    where: str
+    held_ms: float
 
 
 class Clock(Protocol):
