@@ -159,6 +159,18 @@ class Config(OptionTable):
 
     __replace__ = replace  # for copy.replace
 
+    def derived(self, /, **options: Any) -> Config:
+        """Like `replace`, for a pool's own changes: without a `TuningWarning`.
+
+        Raises `ConfigurationInvalidError`.
+        """
+        values, errors = self.checked({**vars(self), **options})
+        if errors:
+            raise ConfigurationInvalidError(errors)
+        made = object.__new__(Config)
+        vars(made).update(values)
+        return made
+
     @classmethod
     def from_url(cls, /, url: str, **options: Any) -> Config:
         """Build a configuration from a URL and keyword options.

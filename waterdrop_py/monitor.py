@@ -99,6 +99,7 @@ class Monitor:
         "__weakref__",
         "_guard",
         "_on_change",
+        "_parent",
         "_signals",
         "_subscriptions",
     )
@@ -107,6 +108,7 @@ class Monitor:
         self,
         on_change: Callable[[], object] | None = None,
         guard: Callable[[str], object] | None = None,
+        parent: Monitor | None = None,
     ) -> None:
         """Make a monitor of a producer (users get theirs from `producer.monitor`).
 
@@ -116,11 +118,14 @@ class Monitor:
                 because blinker does not report that.
             guard: called with the name of an event before a function is subscribed to
                 it; what it raises refuses the subscription.
+            parent: the monitor of the producer's pool, which hears each event too. Its
+                changes are not told to `on_change`.
         """
         # Signal handlers and finalizers may run at any point. So each change of shared
         # state is one operation on a dict, and subscribers are called off a copy.
         self._on_change = on_change
         self._guard = guard
+        self._parent = parent
         self._subscriptions: dict[str, _Subscriptions] = {}
         self._signals: dict[str, NamedSignal] = {}
 
@@ -223,7 +228,9 @@ class Monitor:
         if self._subscriptions.get(name):
             return True
         signal = self._signals.get(name)
-        return signal is not None and len(signal.receivers) > 1
+        if signal is not None and len(signal.receivers) > 1:
+            return True
+        return self._parent is not None and self._parent.listens(name)
 
     def asks_for(self, name: str) -> bool:
         """Whether the event has an explicit subscriber or a receiver.
@@ -234,7 +241,9 @@ class Monitor:
         if any(token.explicit for token in subscriptions.copy()):
             return True
         signal = self._signals.get(name)
-        return signal is not None and len(signal.receivers) > 1
+        if signal is not None and len(signal.receivers) > 1:
+            return True
+        return self._parent is not None and self._parent.asks_for(name)
 
     def receivers(
         self, name: str, sender: object
@@ -244,6 +253,13 @@ class Monitor:
         For the one place that sends events. A function that is subscribed during the
         iteration is left out, and so is one that is unsubscribed.
         """
+        yield from self._own_receivers(name, sender)
+        if self._parent is not None:
+            yield from self._parent.receivers(name, sender)
+
+    def _own_receivers(
+        self, name: str, sender: object
+    ) -> Iterator[tuple[Callable[..., object], Subscriber]]:
         signal = self._signals.get(name)
         if signal is not None and signal.is_muted:
             return

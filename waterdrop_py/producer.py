@@ -67,6 +67,7 @@ class Producer(Sender):
         self._monitor = Monitor(
             partial(call_if_alive, me, Producer._refresh),
             partial(call_if_alive, me, Producer._guard_subscription),
+            self._parent_monitor(),
         )
         name = self._config.id or f"waterdrop-{os.urandom(6).hex()}"
         emitter = Emitter(self, name, self._config.tags, self._monitor, shared_monitor)
@@ -302,6 +303,10 @@ class Producer(Sender):
         if self.buffer_size:
             figures += f" buffered={self.buffer_size}"
         return f"<Producer {self.id!r} {self.status} {figures}>"
+
+    def _parent_monitor(self) -> Monitor | None:
+        """For a pool's producers: the monitor that hears their events too."""
+        return None
 
     def _refresh(self) -> None:
         self._components.refresh()

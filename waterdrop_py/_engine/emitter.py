@@ -37,6 +37,9 @@ class Emitter:
 
     __slots__ = ("_own", "_producer", "_shared", "_tags", "producer_id")
 
+    subject = "producer"
+    """What it speaks for; its name is `producer_id`."""
+
     def __init__(
         self,
         producer: object,
@@ -106,8 +109,12 @@ class Emitter:
     def _event(
         self, name: str, payload: Mapping[str, Any] | None, duration_ms: float | None
     ) -> Event:
-        whole = {"producer_id": self.producer_id, **(payload or {})}
+        whole = {**self._identity(), **(payload or {})}
         return Event(name, whole, self._tags, duration_ms)
+
+    def _identity(self) -> dict[str, Any]:
+        """The keys that every payload has."""
+        return {"producer_id": self.producer_id}
 
     def _deliver(
         self,

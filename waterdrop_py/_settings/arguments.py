@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from waterdrop_py._settings.plain import whole
 from waterdrop_py._settings.redact import shown
+from waterdrop_py._settings.rejected import RefusedError
 from waterdrop_py.errors import InvalidArgumentError
+
+_LEGAL: Final = "a number of seconds or a timedelta"
+
+
+def as_seconds(value: object, legal: str = _LEGAL) -> float:
+    """Convert a number of seconds or a timedelta to a float.
+
+    `legal` says in the error what is legal.
+
+    Raises:
+        RefusedError: `value` is neither, or is negative or nan.
+    """
+    number: float
+    given: Any = value
+    if isinstance(given, timedelta):
+        number = given.total_seconds()
+    elif isinstance(given, float) or whole(given) is not None:
+        try:
+            number = float(given)
+        except OverflowError:  # an int beyond any float: forever
+            number = math.inf if given > 0 else -math.inf
+    else:
+        raise RefusedError(f"must be {legal}, got {shown(value)}")
+    if math.isnan(number) or number < 0:
+        raise RefusedError(f"must be 0 or more seconds, got {shown(value)}")
+    return number
 
 
 def seconds(name: str, value: float | timedelta | None) -> float | None:
@@ -19,25 +46,7 @@ def seconds(name: str, value: float | timedelta | None) -> float | None:
     """
     if value is None:
         return None
-    number: float
-    given: Any = value  # callers may ignore the annotation
-    if isinstance(given, timedelta):
-        number = given.total_seconds()
-    elif isinstance(given, float) or whole(given) is not None:
-        try:
-            number = float(given)
-        except OverflowError:  # an int beyond any float: forever
-            number = math.inf if given > 0 else -math.inf
-    else:
-        raise InvalidArgumentError(
-            f"{name}: must be a number of seconds, a timedelta or None, got "
-            f"{shown(value)}"
-        )
-    if math.isnan(number) or number < 0:
-        raise InvalidArgumentError(
-            f"{name}: must be 0 or more seconds, got {shown(value)}"
-        )
-    return number
+    return _argument(name, value, "a number of seconds, a timedelta or None")
 
 
 def required_seconds(name: str, value: float | timedelta) -> float:
@@ -46,12 +55,7 @@ def required_seconds(name: str, value: float | timedelta) -> float:
     Raises:
         InvalidArgumentError: `value` is not a number of seconds, or is negative.
     """
-    number = seconds(name, value)
-    if number is None:
-        raise InvalidArgumentError(
-            f"{name}: must be a number of seconds or a timedelta, got None"
-        )
-    return number
+    return _argument(name, value, _LEGAL)
 
 
 def count(name: str, value: int | None) -> int | None:
@@ -68,3 +72,11 @@ def count(name: str, value: int | None) -> int | None:
     raise InvalidArgumentError(
         f"{name}: must be an int, 0 or more, or None, got {shown(value)}"
     )
+
+
+def _argument(name: str, value: object, legal: str) -> float:
+    try:
+        return as_seconds(value, legal)
+    except RefusedError as error:
+        sentence = str(error)
+    raise InvalidArgumentError(f"{name}: {sentence}")

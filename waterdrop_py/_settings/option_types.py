@@ -13,7 +13,9 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from waterdrop_py._settings.arguments import as_seconds
 from waterdrop_py._settings.durations import connection_milliseconds, milliseconds
+from waterdrop_py._settings.librdkafka import closest
 from waterdrop_py._settings.plain import plain, whole
 from waterdrop_py._settings.properties import Properties, copied
 from waterdrop_py._settings.redact import kind, shown
@@ -82,9 +84,12 @@ def optional_count(default: int | None, *, minimum: int, unit: str) -> Any:
     return Option(default, check, from_text=_none_or_text(_count))
 
 
-def count(default: int, *, minimum: int, unit: str) -> Any:
+def count(
+    default: int, *, minimum: int, maximum: int | None = None, unit: str
+) -> Any:
     """An int of `unit`."""
-    check = _whole_number(minimum, f"{unit}, at least {minimum}")
+    bounds = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"
+    check = _whole_number(minimum, f"{unit}, {bounds}", maximum)
     return Option(default, check, from_text=_count)
 
 
@@ -106,6 +111,16 @@ def flag(default: bool) -> Any:
 def optional_text(default: str | None) -> Any:
     """A non-empty str, or None."""
     return Option(default, _optional_text, from_text=str)
+
+
+def choice(default: str, *others: str) -> Any:
+    """One of these words."""
+    return Option(default, _one_of((default, *others)), from_text=str)
+
+
+def seconds(default: float) -> Any:
+    """Seconds, at least 0, as a float; cannot be given as text."""
+    return Option(default, as_seconds)
 
 
 def labels() -> Any:
@@ -140,15 +155,17 @@ def _none_or(check: Check) -> Check:
     return lambda value: None if value is None else check(value)
 
 
-def _whole_number(minimum: int, of: str) -> Check:
+def _whole_number(minimum: int, of: str, maximum: int | None = None) -> Check:
     def check(value: object) -> int:
         number = whole(value)
         if number is None:
             raise RefusedError(f"must be an int of {of}, got {shown(value)}")
-        if number < minimum:
+        nearest = max(number, minimum)
+        nearest = nearest if maximum is None else min(nearest, maximum)
+        if number != nearest:
             raise RefusedError(
                 f"must be an int of {of}, got {shown(number)}; "
-                f"the nearest legal value is {minimum}"
+                f"the nearest legal value is {nearest}"
             )
         return number
 
@@ -166,6 +183,20 @@ def _optional_text(value: object) -> str | None:
     if text is None or (isinstance(text, str) and text and _is_unicode(text)):
         return text
     raise RefusedError(f"must be a non-empty str, or None, got {shown(text)}")
+
+
+def _one_of(words: tuple[str, ...]) -> Check:
+    legal = " or ".join(map(repr, words))
+
+    def check(value: object) -> str:
+        text = plain(value)
+        if text in words:
+            return str(text)
+        meant = closest(text.strip().lower(), words) if isinstance(text, str) else None
+        hint = f"; did you mean {meant!r}?" if meant else ""
+        raise RefusedError(f"must be {legal}, got {shown(text)}{hint}")
+
+    return check
 
 
 def _is_unicode(text: str) -> bool:

@@ -40,7 +40,11 @@ _FIGURES: Final = re.compile(r"\d+ms|\d+ identical")
 
 
 class Speaker(Protocol):
-    """The emitter of the producer that a line is about."""
+    """The emitter of the producer, or of the pool, that a line is about."""
+
+    @property
+    def subject(self) -> str:
+        """What it is: "producer" or "pool"."""
 
     @property
     def producer_id(self) -> str:
@@ -106,7 +110,7 @@ class Log:
         more = self._offer(self._errors, kind, make, news=news)
         if more is None:
             return
-        text = _sentence(emitter.producer_id, kind, error, about)
+        text = _sentence(emitter, kind, error, about)
         traced = error if kind.startswith(_TRACED) else None
         line = Line(LOGGER, logging.ERROR, text, emitter.producer_id, kind, emitter)
         self.write(_counted(line, more)._replace(error=traced))
@@ -258,7 +262,7 @@ def _held_line(
     traced: bool,
 ) -> Line:
     """A line to be written later, which keeps no object of the user alive."""
-    text = _sentence(emitter.producer_id, kind, error, about)
+    text = _sentence(emitter, kind, error, about)
     line = Line(LOGGER, logging.ERROR, text, emitter.producer_id, kind)
     if traced and kind.startswith(_TRACED):
         with suppress(Exception):
@@ -268,10 +272,10 @@ def _held_line(
 
 
 def _sentence(
-    producer_id: str, kind: str, error: BaseException, about: Mapping[str, Any]
+    emitter: Speaker, kind: str, error: BaseException, about: Mapping[str, Any]
 ) -> str:
     """The producer, the error, and its topic or subscriber; never a payload."""
-    text = f"producer {producer_id!r}: {kind}: {_described(error)}"
+    text = f"{emitter.subject} {emitter.producer_id!r}: {kind}: {_described(error)}"
     if "subscriber" in about:
         text += f"; raised by {about['subscriber']}, which heard {_heard(about)}"
     topic = about.get("topic", getattr(about.get("message"), "topic", None))

@@ -1,0 +1,122 @@
+"""`Lease`: the right to use one producer of a pool, until it is released."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
+from waterdrop_py.errors import LeaseReleasedError
+from waterdrop_py.pools.holding import Holding
+
+if TYPE_CHECKING:
+    from threading import Thread
+    from types import CodeType
+
+    from waterdrop_py.pools.leasing import Leasing
+    from waterdrop_py.pools.pool import ProducerPool
+    from waterdrop_py.producer import Producer
+
+
+class Lease:
+    """The use of one producer of a pool. `ProducerPool.acquire` gives it.
+
+    `with pool.acquire() as producer:` gives the producer, and releases the lease at the
+    end of the block. Without `with`: `lease.producer` and `lease.release()`. A lease
+    keeps its pool alive. One that is dropped unreleased goes back by itself, with a
+    `ResourceWarning`. Thread-safe. It can be neither copied nor pickled.
+    """
+
+    __slots__ = ("__weakref__", "_holding", "_leasing", "_pool")
+
+    def __init__(
+        self,
+        pool: ProducerPool,
+        leasing: Leasing,
+        bound: float,
+        owner: Thread,
+        taken_by: tuple[CodeType, int],
+    ) -> None:
+        """Waits at most `bound` seconds until a producer is free; users call
+        `ProducerPool.acquire`."""
+        self._pool = pool
+        self._leasing = leasing
+        holding = Holding(self)
+        holding.owner = owner
+        holding.code, holding.instruction = taken_by
+        holding.place = holding.producer = holding.ended_at = None
+        holding.over = True
+        self._holding = holding
+        leasing.take(holding, bound)
+
+    @property
+    def producer(self) -> Producer:
+        """The producer.
+
+        Raises:
+            LeaseReleasedError: the lease was released.
+        """
+        producer = self._holding.producer
+        if producer is None or not self._holding.is_out:
+            self._refuse()
+        return producer
+
+    @property
+    def slot(self) -> int:
+        """Index of the producer's slot, also after the release."""
+        place = self._holding.place
+        return -1 if place is None else place[0].index
+
+    @property
+    def held_ms(self) -> float:
+        """Milliseconds since the lease was taken, until its release at most."""
+        return self._holding.held_ms
+
+    @property
+    def released(self) -> bool:
+        """Whether the lease has ended."""
+        return not self._holding.is_out
+
+    @no_signal_at_entry
+    def release(self) -> None:
+        """Give the producer back. A second call does nothing.
+
+        Never blocks, sends or flushes: what is in flight goes on, and what is buffered
+        stays buffered. Callable from any thread, and from signal handlers.
+
+        Raises:
+            TransactionalCloseError: called inside a transaction of the producer; the
+                lease goes on.
+        """
+        try:
+            self._leasing.give_back(self._holding)
+        finally:
+            pass
+
+    def __enter__(self) -> Producer:
+        return self.producer
+
+    @no_signal_at_entry
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._leasing.give_back(self._holding)
+        finally:
+            pass
+
+    def __del__(self) -> None:
+        holding = getattr(self, "_holding", None)
+        if holding is not None and not holding.over:
+            self._leasing.collect(holding)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Lease cannot be copied or pickled: it stands for one use")
+
+    def __repr__(self) -> str:
+        pool = self._leasing.settings.name
+        state = "released" if self.released else f"held_ms={self.held_ms:.0f}"
+        return f"<Lease of pool {pool!r} slot={self.slot} {state}>"
+
+    def _refuse(self) -> NoReturn:
+        pool = self._leasing.settings.name
+        raise LeaseReleasedError(
+            f"this lease of pool {pool!r} was released; acquire() another one"
+        )

@@ -1,0 +1,55 @@
+"""`PoolProducer`: a producer in a slot, whose events the pool's monitor hears too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from waterdrop_py.errors import ProduceError
+from waterdrop_py.producer import Producer
+
+if TYPE_CHECKING:
+    from waterdrop_py.config import Config
+    from waterdrop_py.monitor import Monitor
+
+
+class PoolProducer(Producer):
+    """A producer of a pool; what the pool asks of it beyond the public surface."""
+
+    __slots__ = ("_parent",)
+
+    def __init__(self, config: Config, parent: Monitor) -> None:
+        self._parent = parent
+        super().__init__(config)
+
+    def _parent_monitor(self) -> Monitor:
+        return self._parent
+
+    def refresh(self) -> None:
+        """The subscriptions to the pool's monitor have changed."""
+        self._refresh()
+
+    @property
+    def is_open(self) -> bool:
+        """`is_connected`, without looking whether this is a forked child."""
+        return self._connection.current_client is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it needs a look: a fatal error, or the user has closed it."""
+        connection = self._connection
+        return (
+            connection.client.fatal is not None
+            or connection.fatal_client is not None
+            or connection.is_closing
+        )
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is closed for good, and not only by the exit handler."""
+        connection = self._connection
+        return connection.is_closing and connection.hooks.reopen is None
+
+    def fatal_error(self) -> ProduceError | None:
+        """The fatal error that stays, which its own policy does not mend."""
+        error = self.health().error
+        return error if isinstance(error, ProduceError) else None

@@ -1,0 +1,105 @@
+"""Producers that a pool replaces: each is drained, closed, and still counted."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.concurrency.future import Future
+from waterdrop_py._settings.defaults import message_timeout_ms
+from waterdrop_py.pools.stats import Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py._engine.reports.accounting import DrainReport
+    from waterdrop_py.pools.producer import PoolProducer
+
+SLACK: Final = 1.0
+"""Seconds beyond `message.timeout.ms` within which librdkafka reports a message."""
+FOREVER: Final = 86_400.0
+"""Seconds that a producer is drained whose messages have no timeout."""
+
+
+class Retired:
+    """A producer that no new lease gets. It is closed once its last lease has ended.
+
+    Attributes:
+        producer: the producer.
+        end: closes it, once, on a library thread.
+    """
+
+    __slots__ = ("_on_end", "end", "producer")
+
+    def __init__(
+        self, producer: PoolProducer, on_end: Callable[[Retired], None]
+    ) -> None:
+        """`on_end` is held weakly: a bound method of what lives with the pool."""
+        self.producer = producer
+        self.end: Future[DrainReport] = Future(self._close)
+        self._on_end = weakref.WeakMethod(on_end)
+
+    def begin(self) -> None:
+        """Have a library thread drain and close it. Does not wait; again does no harm.
+
+        Nothing is given up before librdkafka has given it up.
+        """
+        if not self.end.begun:
+            background.submit(self.end)
+
+    def _close(self) -> DrainReport:
+        timeout_ms = message_timeout_ms(self.producer.config.kafka)
+        bound = timeout_ms / 1000 + SLACK if timeout_ms else FOREVER
+        try:
+            return self.producer.close(bound)
+        finally:
+            told = self._on_end()
+            if told is not None:
+                told(self)
+
+
+class History:
+    """The producers that a pool had, other than those in its slots. Without a lock.
+
+    Each change replaces one attribute, so a reader sees a producer either among the
+    `retired` or in the `totals`, and once.
+    """
+
+    __slots__ = ("_now",)
+
+    def __init__(self) -> None:
+        self._now: tuple[Totals, tuple[Retired, ...]] = (Totals(), ())
+
+    @property
+    def now(self) -> tuple[Totals, tuple[Retired, ...]]:
+        """The sums of those that are closed, and those that are not."""
+        return self._now
+
+    @property
+    def retired(self) -> tuple[Retired, ...]:
+        """Those that are not closed yet."""
+        return self._now[1]
+
+    def add(self, retired: Retired) -> None:
+        """One more is retired."""
+        while True:
+            before = self._now
+            after = (before[0], (*before[1], retired))
+            # No call between the comparison and the assignment, so no other thread.
+            if self._now is before:
+                self._now = after
+                return
+
+    def ended(self, retired: Retired) -> None:
+        """It is closed: keep its figures only."""
+        stats = retired.producer.stats()
+        while True:
+            before = self._now
+            if retired not in before[1]:
+                return
+            left = tuple(each for each in before[1] if each is not retired)
+            after = (before[0].plus(stats), left)
+            if self._now is before:
+                self._now = after
+                return
