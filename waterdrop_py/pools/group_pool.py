@@ -44,6 +44,15 @@ class GroupPool(ProducerPool):
             return
         super()._announce()
 
+    @property
+    def close_timeout(self) -> float:
+        """Seconds that `close()` takes at most, unless it is told."""
+        return self._close_timeout
+
+    def refuse_inside_transaction(self) -> None:
+        """Raise `TransactionalCloseError` inside a transaction of the pool."""
+        self._refuse_inside_transaction()
+
 
 def close_all(
     pools: Sequence[GroupPool], timeout: float | None, *, force: bool
