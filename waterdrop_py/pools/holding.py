@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py.typing import LeaseHolder
 
 if TYPE_CHECKING:
-    from threading import Thread
     from types import CodeType
 
     from waterdrop_py.pools.lease import Lease
@@ -20,6 +19,18 @@ if TYPE_CHECKING:
     from waterdrop_py.pools.slot import Place
 
     _Reference = weakref.ref[Lease]
+
+    class Owner(Protocol):
+        """What takes a lease: a thread."""
+
+        @property
+        def name(self) -> str:
+            """What it is called."""
+
+        @property
+        def ident(self) -> int | None:
+            """What tells it from others."""
+
 else:
     _Reference = weakref.ref
 
@@ -38,10 +49,12 @@ class Holding(_Reference):
         taken_at: when it was granted, in seconds on the clock.
         ended_at: when it was given back; None before.
         over: nothing is left to be done at its end.
+        counted: it is counted how its request ended.
     """
 
     __slots__ = (
         "code",
+        "counted",
         "ended_at",
         "instruction",
         "over",
@@ -51,7 +64,7 @@ class Holding(_Reference):
         "taken_at",
     )
 
-    owner: Thread
+    owner: Owner
     code: CodeType
     instruction: int
     place: Place | None
@@ -59,6 +72,7 @@ class Holding(_Reference):
     taken_at: float
     ended_at: float | None
     over: bool
+    counted: bool
 
     @property
     def is_out(self) -> bool:
@@ -67,17 +81,19 @@ class Holding(_Reference):
         return place is not None and place[0].seats.get(place[1]) is self
 
     @no_signal_at_entry
-    def leave(self, place: Place) -> None:
-        """Free the seat, if this lease has it.
+    def leave(self, place: Place | None = None) -> None:
+        """Free the seat at `place`, or its own, if this lease has it.
 
         From the comparison to the deletion there is no call, where CPython would switch
         threads or run a signal handler. So no other lease's seat is freed.
         """
         try:
-            slot, seat = place
-            seats = slot.seats
-            if seat in seats and seats[seat] is self:
-                del seats[seat]
+            place = place or self.place
+            if place is not None:
+                slot, seat = place
+                seats = slot.seats
+                if seat in seats and seats[seat] is self:
+                    del seats[seat]
         finally:
             pass
 

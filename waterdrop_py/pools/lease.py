@@ -9,9 +9,9 @@ from waterdrop_py.errors import LeaseReleasedError
 from waterdrop_py.pools.holding import Holding
 
 if TYPE_CHECKING:
-    from threading import Thread
     from types import CodeType
 
+    from waterdrop_py.pools.holding import Owner
     from waterdrop_py.pools.leasing import Leasing
     from waterdrop_py.pools.pool import ProducerPool
     from waterdrop_py.producer import Producer
@@ -33,7 +33,7 @@ class Lease:
         pool: ProducerPool,
         leasing: Leasing,
         bound: float,
-        owner: Thread,
+        owner: Owner,
         taken_by: tuple[CodeType, int],
     ) -> None:
         """Waits at most `bound` seconds until a producer is free; users call
@@ -45,6 +45,7 @@ class Lease:
         holding.code, holding.instruction = taken_by
         holding.place = holding.producer = holding.ended_at = None
         holding.over = True
+        holding.counted = False
         self._holding = holding
         leasing.take(holding, bound)
 
@@ -111,12 +112,12 @@ class Lease:
         raise TypeError("a Lease cannot be copied or pickled: it stands for one use")
 
     def __repr__(self) -> str:
-        pool = self._leasing.settings.name
+        pool = self._leasing.name
         state = "released" if self.released else f"held_ms={self.held_ms:.0f}"
         return f"<Lease of pool {pool!r} slot={self.slot} {state}>"
 
     def _refuse(self) -> NoReturn:
-        pool = self._leasing.settings.name
+        pool = self._leasing.name
         raise LeaseReleasedError(
             f"this lease of pool {pool!r} was released; acquire() another one"
         )

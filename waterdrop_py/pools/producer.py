@@ -10,15 +10,17 @@ from waterdrop_py.producer import Producer
 if TYPE_CHECKING:
     from waterdrop_py.config import Config
     from waterdrop_py.monitor import Monitor
+    from waterdrop_py.pools.retiring import Retired
 
 
 class PoolProducer(Producer):
     """A producer of a pool; what the pool asks of it beyond the public surface."""
 
-    __slots__ = ("_parent",)
+    __slots__ = ("_parent", "_retired")
 
     def __init__(self, config: Config, parent: Monitor) -> None:
         self._parent = parent
+        self._retired: Retired | None = None
         super().__init__(config)
 
     def _parent_monitor(self) -> Monitor:
@@ -27,6 +29,21 @@ class PoolProducer(Producer):
     def refresh(self) -> None:
         """The subscriptions to the pool's monitor have changed."""
         self._refresh()
+
+    @property
+    def retired(self) -> Retired | None:
+        """How it is closed, once no new lease gets it."""
+        return self._retired
+
+    def retire(self, by: Retired) -> Retired:
+        """Have it closed by `by`, unless that was decided before; by which it is.
+
+        From the comparison to the assignment there is no call, where CPython would
+        switch threads.
+        """
+        if self._retired is None:
+            self._retired = by
+        return self._retired
 
     @property
     def is_open(self) -> bool:

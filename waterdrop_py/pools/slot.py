@@ -45,6 +45,11 @@ class Slot:
         self.outdated = False
         self.used_at = 0.0
 
+    @property
+    def in_service(self) -> bool:
+        """Whether its producer may be used now."""
+        return self.error is None and self.closing is None
+
     def take_seat(self, holding: Holding, limit: int) -> Place | None:
         """A seat for `holding`, if fewer than `limit` are taken."""
         seats = self.seats
@@ -74,6 +79,14 @@ class Slot:
             self.producer = None
             return True
         return False
+
+    def holdings(self) -> list[Holding]:
+        """The leases that are out."""
+        return [
+            each
+            for each in tuple(self.seats.values())
+            if each() is not None and each.is_out
+        ]
 
     def users_of(self, producer: PoolProducer) -> int:
         """How many leases have this producer."""

@@ -129,18 +129,17 @@ class Totals(NamedTuple):
 
     def plus(self, stats: ProducerStats) -> Totals:
         """These and those of one more producer."""
-        figures = (
-            stats.opens,
-            sum(stats.disconnects.values()),
-            stats.produced,
-            stats.acknowledged,
-            stats.failed,
-            stats.in_flight,
-            stats.buffered,
-            stats.connected_ms,
-            stats.idle_ms_saved,
+        total = Totals(
+            self.opens + stats.opens,
+            self.disconnects + sum(stats.disconnects.values()),
+            self.produced + stats.produced,
+            self.acknowledged + stats.acknowledged,
+            self.failed + stats.failed,
+            self.in_flight + stats.in_flight,
+            self.buffered + stats.buffered,
+            self.connected_ms + stats.connected_ms,
+            self.idle_ms_saved + stats.idle_ms_saved,
         )
-        total = Totals(*(mine + its for mine, its in zip(self, figures, strict=True)))
         for variant in stats.variants.values():
             total = total.plus(variant)
         return total
