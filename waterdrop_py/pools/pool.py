@@ -21,22 +21,22 @@ from waterdrop_py.errors import (
     TransactionalCloseError,
 )
 from waterdrop_py.monitor import Monitor
-from waterdrop_py.pools import process
-from waterdrop_py.pools.closing import PoolClose
-from waterdrop_py.pools.emitter import PoolEmitter
-from waterdrop_py.pools.exhaustion import closed_error
-from waterdrop_py.pools.figures import PoolFigures
-from waterdrop_py.pools.holding import caller_outside
+from waterdrop_py.pools import _process as process
+from waterdrop_py.pools._closing import PoolClose
+from waterdrop_py.pools._emitter import PoolEmitter
+from waterdrop_py.pools._exhaustion import closed_error
+from waterdrop_py.pools._figures import PoolFigures
+from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._members import Members
+from waterdrop_py.pools._opening import Opening
+from waterdrop_py.pools._reloading import Reloading
+from waterdrop_py.pools._room import Room
+from waterdrop_py.pools._settings import PoolConfig, PoolSettings
+from waterdrop_py.pools._side_by_side import acting_for
+from waterdrop_py.pools._slot import caller_outside
+from waterdrop_py.pools._transaction import PoolTransaction
 from waterdrop_py.pools.lease import Lease
-from waterdrop_py.pools.leasing import Leasing
-from waterdrop_py.pools.members import Members
-from waterdrop_py.pools.opening import Opening
-from waterdrop_py.pools.reloading import Reloading
-from waterdrop_py.pools.room import Room
-from waterdrop_py.pools.settings import PoolConfig, PoolSettings
-from waterdrop_py.pools.side_by_side import acting_for
 from waterdrop_py.pools.stats import PoolReport
-from waterdrop_py.pools.transaction import PoolTransaction
 from waterdrop_py.producer import Producer
 
 _ONLY = 0
@@ -193,7 +193,8 @@ class ProducerPool(PoolFigures):
         """Open the first `min_connected` slots now, at least one, and prove them.
 
         Side by side, with the arguments and errors of `Producer.connect`; the first
-        error is raised once all have ended. Takes no lease, so it works on an exhausted pool. Returns the pool.
+        error is raised once all have ended. Takes no lease, so it works on an exhausted
+        pool. Returns the pool.
         With more than one slot, `errback` runs on library threads.
 
         Raises:

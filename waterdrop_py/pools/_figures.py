@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.introspection.stats import Health
 from waterdrop_py._settings.arguments import required_seconds
-from waterdrop_py.pools.exhaustion import closed_error
+from waterdrop_py.errors import WaterdropError
+from waterdrop_py.monitor import Monitor
+from waterdrop_py.pools._exhaustion import closed_error
+from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._settings import PoolConfig, Strategy
+from waterdrop_py.pools._slot import Slot
 from waterdrop_py.pools.stats import PoolSlot, PoolStats
-
-if TYPE_CHECKING:
-    from waterdrop_py.errors import WaterdropError
-    from waterdrop_py.monitor import Monitor
-    from waterdrop_py.pools.leasing import Leasing
-    from waterdrop_py.pools.settings import PoolConfig, Strategy
-    from waterdrop_py.pools.slot import Slot
 
 
 class PoolFigures:

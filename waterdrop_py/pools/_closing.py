@@ -12,9 +12,9 @@ from waterdrop_py.pools.stats import PoolReport
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.reports.accounting import DrainReport
-    from waterdrop_py.pools.emitter import PoolEmitter
-    from waterdrop_py.pools.leasing import Leasing
-    from waterdrop_py.pools.producer import PoolProducer
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._leasing import Leasing
+    from waterdrop_py.pools._producer import PoolProducer
 
 GRACE: Final = 0.5
 """Seconds beyond its bound that a close may take."""

@@ -13,17 +13,16 @@ from waterdrop_py.errors import (
     PoolTimeoutError,
     TransactionalCloseError,
 )
-from waterdrop_py.pools import exhaustion
-from waterdrop_py.pools.waiting import Waiter, WaitingLine
+from waterdrop_py.pools import _exhaustion as exhaustion
+from waterdrop_py.pools._waiting import Waiter, WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py.errors import PoolError
-    from waterdrop_py.pools.emitter import PoolEmitter
-    from waterdrop_py.pools.holding import Holding
-    from waterdrop_py.pools.members import Members
-    from waterdrop_py.pools.slot import Place
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._members import Members
+    from waterdrop_py.pools._slot import Holding, Place
 
 RECHECK: Final = 0.5
 """Seconds until a caller that waits looks again without a wake-up: a signal handler may
@@ -186,7 +185,9 @@ class Leasing:
         self, holding: Holding, bound: float, waited: float, *, full: bool = False
     ) -> NoReturn:
         """Count, announce and raise why there is no lease."""
-        error: PoolError = exhaustion.error_of(self, holding, bound, waited, full=full)
+        error: PoolError = exhaustion.error_of(
+            self.members, holding, bound, waited, waiting=len(self.line), full=full
+        )
         holding.counted = True
         if isinstance(error, PoolTimeoutError):
             self.counts.timed_out += 1

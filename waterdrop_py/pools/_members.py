@@ -5,20 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from waterdrop_py.pools.producer import PoolProducer
-from waterdrop_py.pools.retiring import History, Retired
-from waterdrop_py.pools.side_by_side import side_by_side
-from waterdrop_py.pools.slot import Slot
+from waterdrop_py.pools._producer import PoolProducer
+from waterdrop_py.pools._retiring import History, Retired
+from waterdrop_py.pools._side_by_side import side_by_side
+from waterdrop_py.pools._slot import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py.errors import ProduceError
     from waterdrop_py.monitor import Monitor
-    from waterdrop_py.pools.emitter import PoolEmitter
-    from waterdrop_py.pools.holding import Holding
-    from waterdrop_py.pools.settings import PoolSettings
-    from waterdrop_py.pools.slot import Place
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._settings import PoolSettings
+    from waterdrop_py.pools._slot import Holding, Place
 
 
 class Members:
