@@ -83,7 +83,7 @@ class PoolFigures:
             client_limit=settings.client_limit,
             connected=sum(each.is_open for each in producers),
             leased=len(members.holdings()),
-            available=0 if waiting else members.available,
+            available=0 if waiting else self._leasing.seating.available,
             waiting=waiting,
             draining=len(retired),
             requests=ended + waiting,

@@ -66,6 +66,8 @@ class Opening:
                 return
             slots = self._members.present
             if index < min(len(slots), self._members.settings.min_connected):
+                if slots[index].in_service:
+                    self._members.ensure(slots[index])  # here, so that it is made once
                 me = weakref.ref(self)
                 background.submit(
                     partial(call_if_alive, me, Opening.open, slots[index])

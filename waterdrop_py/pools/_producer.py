@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from waterdrop_py._engine.shutdown.close import must_not_wait
 from waterdrop_py.errors import ProduceError
 from waterdrop_py.producer import Producer
 
@@ -50,6 +51,10 @@ class PoolProducer(Producer):
         if self._retired is None:
             self._retired = by
         return self._retired
+
+    def would_wait_here(self) -> bool:
+        """Whether a close would wait for the call that this thread is inside of."""
+        return must_not_wait(self._connection)
 
     @property
     def is_open(self) -> bool:

@@ -169,16 +169,14 @@ class Reloading:
             if members.use(before.configured_as(settings), instead_of=before):
                 break
         for slot, producer in old:
-            if producer is not None:
-                members.retire(slot, producer)
-            slot.error = None
             fresh = new.get(slot.index)
-            if fresh is None:
-                continue
-            if members.on_made is not None:
+            if fresh is not None and members.on_made is not None:
                 members.on_made(slot, fresh)
-            if slot.adopt(fresh) is not fresh:
-                _close([fresh])
+            if producer is not None:
+                members.retire(slot, producer, successor=fresh)
+            slot.error = None
+            if fresh is not None and slot.adopt(fresh) is not fresh:
+                _close([fresh])  # another thread has made one
         opening.note_all()
         members.on_room()
 

@@ -179,10 +179,10 @@ class Slot:
             self.producer = producer
         return self.producer
 
-    def drop(self, producer: PoolProducer) -> bool:
-        """Have `producer` no more; whether the slot had it. As `adopt`."""
+    def replace(self, producer: PoolProducer, by: PoolProducer | None) -> bool:
+        """Have another one, if the slot has `producer`; whether it had. As `adopt`."""
         if self.producer is producer:
-            self.producer = None
+            self.producer = by
             return True
         return False
 
