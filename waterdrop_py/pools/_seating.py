@@ -44,17 +44,17 @@ class Seating:
         """
         members = self._members
         while self._may_use(slot):
-            settings = self._members.settings
+            settings = members.settings
             producer = slot.producer
             if producer is None:
-                producer = slot.adopt(self._members.make(slot))
+                producer = slot.adopt(members.make(slot))
             holding.producer = producer
-            if slot.producer is producer and slot.closing is None:
-                if self._members.settings is settings or not self._members.is_outdated(
-                    slot, producer
-                ):
-                    return producer
-                self._members.retire(slot, producer)
+            if slot.producer is not producer or slot.closing is not None:
+                continue
+            # A reload may have come while the producer was made.
+            if members.settings is settings or not members.is_outdated(slot, producer):
+                return producer
+            members.retire(slot, producer)
         holding.producer = None
         return None
 
