@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from waterdrop_py import errors, testing
+from waterdrop_py import errors, pools, testing
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py.config import Config
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import AbortTransaction
 from waterdrop_py.message import Message
 from waterdrop_py.monitor import Event, Monitor, monitor
+from waterdrop_py.pools import Lease, ProducerPool
 from waterdrop_py.producer import Producer
 
 __all__ = [
@@ -20,13 +21,16 @@ __all__ = [
     "DeliveryHandle",
     "DeliveryReport",
     "Event",
+    "Lease",
     "Message",
     "Monitor",
     "Producer",
+    "ProducerPool",
     "Status",
     "__version__",
     "errors",
     "monitor",
+    "pools",
     "testing",
 ]
 

@@ -241,7 +241,7 @@ class PoolExhaustedError(_Advised, PoolError):
             of service: then only `reload()` mends the pool.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what its text is made of
         self,
         message: str,
         *,

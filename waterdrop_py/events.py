@@ -1,6 +1,7 @@
 """Declares every event of the library and its payload; a new event is a row in EVENTS.
 
-Every payload also has `producer_id`. A key that ends in `_ms` is in milliseconds. A
+Every payload also has `producer_id`; that of an event of a pool has `pool`, its name,
+instead. A key that ends in `_ms` is in milliseconds. A
 timed event has a duration too: `event.duration_ms`, also `event["time"]`. A key is
 missing if its value is not known when the event is sent.
 """
@@ -122,6 +123,39 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
         "transaction.finished": EventSpec(
             "A transaction ended as its block asked: by commit or abort.", timed=True
         ),
+        "pool.created": EventSpec(
+            "A pool was constructed; nothing is open.",
+            ("size", "client_limit", "min_connected"),
+        ),
+        "pool.acquired": EventSpec(
+            "A lease was granted; the duration is how long its caller waited.",
+            ("slot", "producer_id"),
+            timed=True,
+        ),
+        "pool.released": EventSpec(
+            "A lease has ended; the duration is how long it was held.",
+            ("slot", "producer_id"),
+            timed=True,
+        ),
+        "pool.exhausted": EventSpec("A call got no lease.", ("error",)),
+        "pool.leaked": EventSpec(
+            "A lease was collected unreleased, and the producer is free again.",
+            ("slot", "producer_id", "owner", "where"),
+        ),
+        "pool.replaced": EventSpec(
+            "A producer with a fatal error gets no new lease; its slot has a new one.",
+            ("slot", "producer_id", "error"),
+        ),
+        "pool.resized": EventSpec("The size was changed.", ("size", "before")),
+        "pool.reload": EventSpec("reload() has begun."),
+        "pool.reloaded": EventSpec(
+            "New leases get new producers. `opened` counts them, `draining` the old "
+            "ones that are not closed yet.",
+            ("opened", "draining"),
+            timed=True,
+        ),
+        "pool.closing": EventSpec("close() of the pool has begun."),
+        "pool.closed": EventSpec("close() of the pool has ended.", timed=True),
         "statistics.emitted": EventSpec(
             "librdkafka emitted statistics, decoded from JSON.", ("statistics",)
         ),
@@ -151,6 +185,7 @@ ERROR_TYPES: Final[Mapping[str, str]] = MappingProxyType(
         "producer.disconnect.incomplete": "A closed client left something behind.",
         "producer.close.abandoned": "A native close hung and was abandoned.",
         "callbacks.<name>.error": "The user's librdkafka callback <name> raised.",
+        "pool.open": "A slot of a pool could not be opened in the background.",
         "poller.error": "Polling a client raised.",
         "poller.slow": "A callback of the user delays reports of other producers.",
         "subscriber.error": "A subscriber raised; `event` and `subscriber` name them.",

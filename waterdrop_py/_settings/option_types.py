@@ -84,9 +84,7 @@ def optional_count(default: int | None, *, minimum: int, unit: str) -> Any:
     return Option(default, check, from_text=_none_or_text(_count))
 
 
-def count(
-    default: int, *, minimum: int, maximum: int | None = None, unit: str
-) -> Any:
+def count(default: int, *, minimum: int, maximum: int | None = None, unit: str) -> Any:
     """An int of `unit`."""
     bounds = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"
     check = _whole_number(minimum, f"{unit}, {bounds}", maximum)

@@ -44,6 +44,17 @@ def warn_of_parents_id(transactional_id: str) -> None:
     )
 
 
+def warn_of_fixed_ids(pool: str) -> None:
+    """Issue a `TuningWarning` in a forked child that uses a pool of its parent's."""
+    warnings.warn(
+        f"pool {pool!r} has the transactional ids of the parent process: two processes "
+        "with one id fence each other; give it a callable that knows the worker, or "
+        "build the pool after the fork",
+        TuningWarning,
+        stacklevel=_callers_level(),
+    )
+
+
 def _idle_surprise(kafka: Mapping[str, Any], idle: int) -> str | None:
     native = number_of(kafka, "connections.max.idle.ms") or 0
     if native <= 0 or not 0 < idle <= native:

@@ -1,1 +1,17 @@
-"""Pools of producers."""
+"""Pools of producers: `ProducerPool`, its leases, and groups of pools."""
+
+from __future__ import annotations
+
+from waterdrop_py.pools.lease import Lease
+from waterdrop_py.pools.pool import ProducerPool
+from waterdrop_py.pools.stats import PoolReport, PoolSlot, PoolStats
+from waterdrop_py.typing import LeaseHolder
+
+__all__ = [
+    "Lease",
+    "LeaseHolder",
+    "PoolReport",
+    "PoolSlot",
+    "PoolStats",
+    "ProducerPool",
+]

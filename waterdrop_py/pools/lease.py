@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from types import CodeType
+from typing import NoReturn
 
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py.errors import LeaseReleasedError
-from waterdrop_py.pools.holding import Holding
-
-if TYPE_CHECKING:
-    from threading import Thread
-    from types import CodeType
-
-    from waterdrop_py.pools.leasing import Leasing
-    from waterdrop_py.pools.pool import ProducerPool
-    from waterdrop_py.producer import Producer
+from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._slot import Holding, Owner
+from waterdrop_py.producer import Producer
 
 
 class Lease:
@@ -30,14 +25,14 @@ class Lease:
 
     def __init__(
         self,
-        pool: ProducerPool,
+        pool: object,
         leasing: Leasing,
         bound: float,
-        owner: Thread,
+        owner: Owner,
         taken_by: tuple[CodeType, int],
     ) -> None:
         """Waits at most `bound` seconds until a producer is free; users call
-        `ProducerPool.acquire`."""
+        `ProducerPool.acquire`. The lease keeps `pool` alive."""
         self._pool = pool
         self._leasing = leasing
         holding = Holding(self)
@@ -45,6 +40,7 @@ class Lease:
         holding.code, holding.instruction = taken_by
         holding.place = holding.producer = holding.ended_at = None
         holding.over = True
+        holding.counted = False
         self._holding = holding
         leasing.take(holding, bound)
 
@@ -111,12 +107,12 @@ class Lease:
         raise TypeError("a Lease cannot be copied or pickled: it stands for one use")
 
     def __repr__(self) -> str:
-        pool = self._leasing.settings.name
+        pool = self._leasing.name
         state = "released" if self.released else f"held_ms={self.held_ms:.0f}"
         return f"<Lease of pool {pool!r} slot={self.slot} {state}>"
 
     def _refuse(self) -> NoReturn:
-        pool = self._leasing.settings.name
+        pool = self._leasing.name
         raise LeaseReleasedError(
             f"this lease of pool {pool!r} was released; acquire() another one"
         )

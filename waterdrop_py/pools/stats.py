@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from waterdrop_py._engine.connection.states import Status
+from waterdrop_py._engine.introspection.stats import ProducerStats
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py.errors import ProduceError
+from waterdrop_py.message import Message
 from waterdrop_py.typing import LeaseHolder
-
-if TYPE_CHECKING:
-    from waterdrop_py._engine.introspection.stats import ProducerStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +107,11 @@ class PoolReport(DrainReport):
     """What became of the messages of all producers when their pool was closed.
 
     Attributes:
+        undelivered: messages that were given up, by producer.
         holders: who still had leases. With any, `complete` is False.
     """
 
+    undelivered: list[Message] = field(default_factory=list)
     holders: tuple[LeaseHolder, ...] = field(default=())
 
 
@@ -129,18 +130,17 @@ class Totals(NamedTuple):
 
     def plus(self, stats: ProducerStats) -> Totals:
         """These and those of one more producer."""
-        figures = (
-            stats.opens,
-            sum(stats.disconnects.values()),
-            stats.produced,
-            stats.acknowledged,
-            stats.failed,
-            stats.in_flight,
-            stats.buffered,
-            stats.connected_ms,
-            stats.idle_ms_saved,
+        total = Totals(
+            self.opens + stats.opens,
+            self.disconnects + sum(stats.disconnects.values()),
+            self.produced + stats.produced,
+            self.acknowledged + stats.acknowledged,
+            self.failed + stats.failed,
+            self.in_flight + stats.in_flight,
+            self.buffered + stats.buffered,
+            self.connected_ms + stats.connected_ms,
+            self.idle_ms_saved + stats.idle_ms_saved,
         )
-        total = Totals(*(mine + its for mine, its in zip(self, figures, strict=True)))
         for variant in stats.variants.values():
             total = total.plus(variant)
         return total

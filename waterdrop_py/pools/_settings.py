@@ -58,9 +58,10 @@ class PoolSettings:
             ConfigurationInvalidError: with every violation.
             What a callable `source` raises.
         """
-        values, errors = check_pool_options(options)
+        values, errors = check_pool_options(options, Config.OPTIONS)
         size = values.get("size", 1)
-        base, configs = None, ()
+        base: Config | None = None
+        configs: tuple[Config, ...] = ()
         try:
             base, configs = _read(source, range(size if isinstance(size, int) else 1))
         except ConfigurationInvalidError as invalid:
@@ -152,6 +153,12 @@ class PoolSettings:
         source = self.source if source is None else source
         base, configs = _read(source, range(self.size))
         return self._with(source=source, base=base, configs=configs).checked()
+
+    def configured_as(self, other: PoolSettings) -> PoolSettings:
+        """These, with the configuration of `other`, for as many slots as these have."""
+        if other.base is None:
+            other = other.resized(max(self.size, other.size), other.min_connected)
+        return self._with(source=other.source, base=other.base, configs=other.configs)
 
     def checked(self) -> PoolSettings:
         """Raises `ConfigurationInvalidError` unless `client_limit` is legal."""

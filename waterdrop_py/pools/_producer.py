@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from waterdrop_py._engine.shutdown.close import must_not_wait
 from waterdrop_py.errors import ProduceError
 from waterdrop_py.producer import Producer
 
@@ -12,13 +13,21 @@ if TYPE_CHECKING:
     from waterdrop_py.monitor import Monitor
 
 
+class Ending(Protocol):
+    """How a producer is closed that no new lease gets."""
+
+    def begin(self) -> None:
+        """Have it drained and closed. Does not wait."""
+
+
 class PoolProducer(Producer):
     """A producer of a pool; what the pool asks of it beyond the public surface."""
 
-    __slots__ = ("_parent",)
+    __slots__ = ("_parent", "_retired")
 
     def __init__(self, config: Config, parent: Monitor) -> None:
         self._parent = parent
+        self._retired: Ending | None = None
         super().__init__(config)
 
     def _parent_monitor(self) -> Monitor:
@@ -27,6 +36,25 @@ class PoolProducer(Producer):
     def refresh(self) -> None:
         """The subscriptions to the pool's monitor have changed."""
         self._refresh()
+
+    @property
+    def retired(self) -> Ending | None:
+        """How it is closed, once no new lease gets it."""
+        return self._retired
+
+    def retire(self, by: Ending) -> Ending:
+        """Have it closed by `by`, unless that was decided before; by which it is.
+
+        From the comparison to the assignment there is no call, where CPython would
+        switch threads.
+        """
+        if self._retired is None:
+            self._retired = by
+        return self._retired
+
+    def would_wait_here(self) -> bool:
+        """Whether a close would wait for the call that this thread is inside of."""
+        return must_not_wait(self._connection)
 
     @property
     def is_open(self) -> bool:

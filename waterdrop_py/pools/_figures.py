@@ -1,0 +1,202 @@
+"""What a pool says of itself: its settings, figures, slots and health."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.connection.states import Status
+from waterdrop_py._engine.introspection.stats import Health
+from waterdrop_py._settings.arguments import required_seconds
+from waterdrop_py.errors import WaterdropError
+from waterdrop_py.monitor import Monitor
+from waterdrop_py.pools._exhaustion import closed_error
+from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._settings import PoolConfig, Strategy
+from waterdrop_py.pools._slot import Slot
+from waterdrop_py.pools.stats import PoolSlot, PoolStats
+
+
+class PoolFigures:
+    """The base class of `ProducerPool`. Nothing here blocks or opens a client, except
+    a deep `health()`."""
+
+    __slots__ = ("__weakref__", "_leasing", "_members")
+
+    def __init__(self, leasing: Leasing) -> None:
+        self._leasing = leasing
+        self._members = leasing.members
+
+    def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
+        """Whether the pool works.
+
+        Shallow: opens and takes nothing, never blocks. An idle pool is healthy. Not
+        healthy: a closed one, one with no slot in service, and one whose open producers
+        are all unhealthy. Deep: asks the cluster through an open producer, or opens
+        slot 0, for at most `timeout` seconds. Takes no lease.
+        """
+        check()
+        bound = required_seconds("timeout", timeout)
+        members = self._members
+        error: WaterdropError | None = members.lost
+        if members.closed:
+            error = closed_error(self.name)
+        if error is not None:
+            return Health(False, self._status, deep, None, error)
+        usable = [slot for slot in members.present if slot.in_service]
+        made = [slot.producer for slot in usable if slot.producer is not None]
+        opened = [each for each in made if each.is_open]
+        if deep:
+            producer = (
+                opened[0] if opened else members.ensure((usable or members.present)[0])
+            )
+            return producer.health(deep=True, timeout=bound)
+        found = [each.health() for each in opened]
+        if found and not any(each.healthy for each in found):
+            return found[0]
+        return Health(True, self._status, False, None, None)
+
+    @property
+    def _status(self) -> Status:
+        """That of the producer that does most."""
+        if self._members.closed:
+            return Status.CLOSED
+        found = {_status_of(slot) for slot in self._members.present}
+        return next(each for each in _BUSIEST_FIRST if each in found)
+
+    def stats(self) -> PoolStats:
+        """The figures of the pool. Takes no lock."""
+        check()
+        members, line = self._members, self._leasing.line
+        settings, counts = members.settings, self._leasing.counts
+        totals, retired = members.history.now
+        gone = {each.producer for each in retired}
+        current = [slot.producer for slot in members.slots if slot.producer]
+        producers = [*(each for each in current if each not in gone), *gone]
+        for producer in producers:
+            totals = totals.plus(producer.stats())
+        ended = counts.granted + counts.timed_out + counts.refused
+        waiting = len(line)
+        return PoolStats(
+            size=settings.size,
+            min_connected=settings.min_connected,
+            client_limit=settings.client_limit,
+            connected=sum(each.is_open for each in producers),
+            leased=len(members.holdings()),
+            available=0 if waiting else self._leasing.seating.available,
+            waiting=waiting,
+            draining=len(retired),
+            requests=ended + waiting,
+            granted=counts.granted,
+            warm=counts.warm,
+            queued=counts.queued,
+            wait_ms=counts.wait_s * 1000,
+            timed_out=counts.timed_out,
+            refused=counts.refused,
+            usage_ms=counts.usage_s * 1000,
+            replaced=members.replaced,
+            leaked=counts.leaked,
+            **totals._asdict(),
+        )
+
+    def slots(self) -> tuple[PoolSlot, ...]:
+        """The slots, by index."""
+        check()
+        settings = self._members.settings
+        return tuple(
+            PoolSlot(
+                slot.index,
+                settings.producer_id_of(slot.index),
+                settings.transactional_id_of(slot.index),
+                _status_of(slot),
+                len(holders),
+                tuple(holders),
+                slot.error,
+            )
+            for slot in self._members.present
+            for holders in [[each.shown() for each in slot.holdings()]]
+        )
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+        return self._members.settings.name
+
+    @property
+    def size(self) -> int:
+        """Producers at the most, as set now."""
+        return self._members.settings.size
+
+    @property
+    def client_limit(self) -> int:
+        """Leases of one producer at a time."""
+        return self._members.settings.client_limit
+
+    @property
+    def min_connected(self) -> int:
+        """How many slots stay open, as set now."""
+        return self._members.settings.min_connected
+
+    @property
+    def strategy(self) -> Strategy:
+        """Which free slot is leased: "pack" or "spread"."""
+        return self._members.settings.strategy
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that `acquire()` waits."""
+        return self._members.settings.timeout
+
+    @property
+    def max_waiting(self) -> int | None:
+        """Callers that may wait; None: no limit."""
+        return self._members.settings.max_waiting
+
+    @property
+    def config(self) -> PoolConfig:
+        """The configuration, as set now: a `Config`, or the callable."""
+        settings = self._members.settings
+        return settings.source if settings.base is None else settings.base
+
+    @property
+    def monitor(self) -> Monitor:
+        """Receives the events of the pool and of all its producers."""
+        return self._members.monitor
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close()` has begun."""
+        return self._members.closed
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        members = self._members
+        connected = sum(
+            slot.producer.is_open for slot in members.slots if slot.producer
+        )
+        figures = (
+            f"size={self.size} connected={connected} leased={len(members.holdings())} "
+            f"waiting={len(self._leasing.line)}"
+        )
+        state = " closed" if self.closed else ""
+        return f"<{type(self).__name__} {self.name!r} {figures}{state}>"
+
+
+_BUSIEST_FIRST = (
+    Status.CONNECTED,
+    Status.CONNECTING,
+    Status.DISCONNECTING,
+    Status.DISCONNECTED,
+    Status.CONFIGURED,
+    Status.CLOSING,
+    Status.CLOSED,
+)
+
+
+def _status_of(slot: Slot) -> Status:
+    return Status.CONFIGURED if slot.producer is None else slot.producer.status

@@ -1,0 +1,310 @@
+"""`Leasing`: grants leases in the order of the calls, and takes them back."""
+
+from __future__ import annotations
+
+import warnings
+from math import inf
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
+from waterdrop_py._engine.process.runtime import RUNTIME
+from waterdrop_py.errors import (
+    PoolExhaustedError,
+    PoolTimeoutError,
+    TransactionalCloseError,
+)
+from waterdrop_py.pools import _exhaustion as exhaustion
+from waterdrop_py.pools._seating import Seating
+from waterdrop_py.pools._waiting import Waiter, WaitingLine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py.errors import PoolError
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._members import Members
+    from waterdrop_py.pools._slot import Holding, Place
+
+RECHECK: Final = 0.5
+"""Seconds until a caller that waits looks again without a wake-up: a signal handler may
+have raised in the thread that would have woken it."""
+
+
+class Counts:
+    """Figures of a pool's leases. Each changes by one `+=` that calls nothing, so no
+    other thread and no signal handler comes in between."""
+
+    __slots__ = (
+        "granted",
+        "leaked",
+        "queued",
+        "refused",
+        "timed_out",
+        "usage_s",
+        "wait_s",
+        "warm",
+    )
+
+    def __init__(self) -> None:
+        self.granted = self.warm = self.queued = self.timed_out = self.refused = 0
+        self.leaked = 0
+        self.usage_s = self.wait_s = 0.0
+
+
+class Leasing:
+    """The leases of one pool. Thread-safe, re-entrant, without a lock.
+
+    A lease is granted once it has a seat in a slot, which one atomic step takes. The
+    thread that frees a seat takes it for the caller that waits longest.
+
+    A caller that has to wait joins the line, and then looks for a seat. A thread that
+    frees a seat looks at the line afterwards. One of the two sees the other
+    (test_a_release_meets_a_caller_that_begins_to_wait).
+
+    Attributes:
+        members: the slots and their producers.
+        seating: takes seats in the slots.
+        line: the callers that wait.
+        on_return: called when a lease has ended; a close waits for that.
+    """
+
+    __slots__ = (
+        "counts",
+        "emitter",
+        "line",
+        "members",
+        "on_return",
+        "runtime",
+        "seating",
+    )
+
+    def __init__(self, members: Members, emitter: PoolEmitter) -> None:
+        self.members = members
+        self.seating = Seating(members)
+        self.emitter = emitter
+        self.runtime = RUNTIME
+        self.on_return: Callable[[], None] | None = None
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """No caller waits, and nothing is counted: at first, and in a forked child."""
+        self.line = WaitingLine()
+        self.counts = Counts()
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+        return self.members.settings.name
+
+    # -- taking ------------------------------------------------------------
+
+    def take(self, holding: Holding, bound: float) -> None:
+        """Grant the lease of `holding` within `bound` seconds; 0: do not wait.
+
+        Raises:
+            PoolExhaustedError: none is free, or no slot is in service.
+            PoolClosedError: the pool is closed.
+        """
+        try:
+            place = None if self.line else self.seating.claim(holding)
+            if place is not None and self._settle(holding, place):
+                self._granted(holding, 0.0)
+            elif bound > 0:
+                self._wait_and_settle(holding, bound)
+            else:
+                self._settle_now(holding)
+        except BaseException:
+            if not holding.counted:  # a signal handler's
+                holding.counted = True
+                self.counts.refused += 1
+            if holding.over:
+                self._forget(holding)
+            else:
+                self._end(holding)
+            raise
+
+    def _settle(self, holding: Holding, place: Place) -> bool:
+        """Have `place`; False if its slot may not be used any more.
+
+        This notes the place, and then looks at the pool. A close or a reload changes
+        the pool, and then looks at the leases. One of the two sees the other.
+        """
+        slot = place[0]
+        slot.used_at = holding.taken_at = clock.now()
+        holding.place = place
+        producer = self.seating.producer_for(slot, holding)
+        if producer is None:
+            holding.leave()
+            holding.place = None
+            return False
+        holding.over = False
+        if producer.is_open:
+            self.counts.warm += 1
+        return True
+
+    def _granted(self, holding: Holding, waited: float) -> None:
+        holding.counted = True
+        self.counts.granted += 1
+        if self.emitter.hears_leases:
+            self.emitter.acquired(holding, waited * 1000)
+
+    def _settle_now(self, holding: Holding) -> None:
+        """Look once more, for the seats of leases that were lost."""
+        self.seating.free_lost_seats()
+        while not self.line:
+            place = self.seating.claim(holding)
+            if place is None:
+                break
+            if self._settle(holding, place):
+                self._granted(holding, 0.0)
+                return
+        self._refuse(holding, 0.0, 0.0)
+
+    def _wait_and_settle(self, holding: Holding, bound: float) -> None:
+        """Join the line, and be given a place by a thread that frees one, or here."""
+        began = clock.system_now()
+        self.counts.queued += 1
+        waiter = Waiter(holding)
+        most = self.members.settings.max_waiting
+        full = False
+        try:
+            full = not self.line.join(waiter, most)
+            while (
+                place := self._wait(waiter, -inf if full else began + bound)
+            ) is not None:
+                if self._settle(holding, place):
+                    break
+                waiter = Waiter(holding)
+                self.line.return_to_front(waiter)
+        finally:
+            self.line.leave(waiter)
+            waited = clock.system_now() - began
+            self.counts.wait_s += waited
+            if self.line:
+                self.serve()  # what was given in vain is for the next one
+        if place is None:
+            self._refuse(holding, bound, waited, full=full)
+        self._granted(holding, waited)
+
+    def _wait(self, waiter: Waiter, deadline: float) -> Place | None:
+        """Wait in the line for a place; None when the wait is over without one."""
+        self.serve()
+        while not waiter.decided and self.members.may_wait():
+            left = deadline - clock.system_now()
+            if left <= 0:
+                break
+            if not waiter.wakeup.wait(min(left, RECHECK)):
+                self.seating.free_lost_seats()
+                self.serve()
+        return waiter.give_up()
+
+    def _refuse(
+        self, holding: Holding, bound: float, waited: float, *, full: bool = False
+    ) -> NoReturn:
+        """Count, announce and raise why there is no lease."""
+        error: PoolError = exhaustion.error_of(
+            self.members, holding, bound, waited, waiting=len(self.line), full=full
+        )
+        holding.counted = True
+        if isinstance(error, PoolTimeoutError):
+            self.counts.timed_out += 1
+        else:
+            self.counts.refused += 1
+        if isinstance(error, PoolExhaustedError):
+            self.emitter.emit("pool.exhausted", {"error": error})
+        raise error
+
+    def _forget(self, holding: Holding) -> None:
+        """Free each seat that `holding` has: its caller was interrupted."""
+        self.seating.leave_all(holding)
+        self.serve()
+
+    def serve(self) -> None:
+        """Give free seats to the callers that wait, in their order.
+
+        Threads may do so at the same moment, and take two seats for one caller. The
+        first decides, and the other seat is left.
+        """
+        line = self.line
+        while (waiter := line.first()) is not None:
+            place = self.seating.claim(waiter.holding)
+            if place is None:
+                return
+            if not waiter.give(place):
+                waiter.holding.leave(place)
+            line.leave(waiter)
+
+    # -- giving back -------------------------------------------------------
+
+    @no_signal_at_entry
+    def give_back(self, holding: Holding) -> None:
+        """End the lease. Never blocks. A second call does nothing.
+
+        A signal handler that raises ends it all the same
+        (test_a_handler_that_raises_loses_no_lease).
+
+        Raises:
+            TransactionalCloseError: called inside a transaction of the producer.
+        """
+        try:
+            inside = not holding.over and self._is_inside(holding)
+        except BaseException:
+            self._end(holding)
+            raise
+        if inside:
+            raise TransactionalCloseError(
+                "a lease cannot be released inside a transaction of its producer; "
+                "leave the block first"
+            )
+        self._end(holding)
+
+    def _is_inside(self, holding: Holding) -> bool:
+        if not self.members.is_transactional:
+            return False
+        return holding.producer is not None and holding.producer.in_transaction
+
+    @no_signal_at_entry
+    def _end(self, holding: Holding) -> None:
+        try:
+            holding.leave()
+        finally:
+            self._after(holding)
+
+    @no_signal_at_entry
+    def _after(self, holding: Holding) -> None:
+        """What follows the end of a lease; once."""
+        try:
+            if holding.over:
+                return
+            holding.over = True
+            place, producer = holding.place, holding.producer
+            holding.ended_at = now = clock.now()
+            self.counts.usage_s += now - holding.taken_at
+            if place is not None and producer is not None:
+                self.members.look_after(place[0], producer)
+        finally:
+            if self.line:
+                self.serve()
+            if self.on_return is not None:
+                self.on_return()
+        if self.emitter.hears_leases:
+            self.emitter.released(holding)
+
+    def collect(self, holding: Holding) -> None:
+        """End a lease that was dropped unreleased. Called by a finalizer.
+
+        A lease that is left when the process ends is left alone. Modules may be empty
+        then, so only attributes are read (test_a_lease_that_is_left_at_the_exit).
+        """
+        if self.runtime.ended:
+            return
+        self.counts.leaked += 1
+        self._end(holding)
+        self.emitter.leaked(holding)
+        warnings.warn(
+            f"a lease of pool {self.name!r} was dropped without release(); "
+            f"{holding.owner.name} took it at {holding.where}",
+            ResourceWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,250 @@
+"""`Members`: the slots of a pool, and which producer each has."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from waterdrop_py.errors import ReentrantCallError
+from waterdrop_py.pools._producer import PoolProducer
+from waterdrop_py.pools._retiring import History, Retired
+from waterdrop_py.pools._side_by_side import side_by_side
+from waterdrop_py.pools._slot import Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterdrop_py.errors import ProduceError
+    from waterdrop_py.monitor import Monitor
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._settings import PoolSettings
+    from waterdrop_py.pools._slot import Holding
+
+
+class Members:
+    """The slots of one pool. Thread-safe, re-entrant, without a lock.
+
+    `Seating` takes seats in them.
+
+    Attributes:
+        settings: as set now; replaced as a whole.
+        slots: one more than `size` for each that was taken away and may come back.
+        closed: no lease is granted any more.
+        on_room: called when a slot can be used again.
+        on_made: called with each producer, and its slot, before its first use.
+        replaced: producers that were replaced after a fatal error.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "closed",
+        "emitter",
+        "history",
+        "is_transactional",
+        "monitor",
+        "on_made",
+        "on_room",
+        "replaced",
+        "settings",
+        "slots",
+    )
+
+    def __init__(
+        self, settings: PoolSettings, monitor: Monitor, emitter: PoolEmitter
+    ) -> None:
+        self.monitor = monitor
+        self.emitter = emitter
+        self.on_room: Callable[[], None] = _nothing
+        self.on_made: Callable[[Slot, PoolProducer], None] | None = None
+        self.closed = False
+        self.replaced = 0
+        self.history = History()
+        self.slots: tuple[Slot, ...] = ()
+        self.settings = settings
+        self.use(settings)
+
+    def use(
+        self, settings: PoolSettings, instead_of: PoolSettings | None = None
+    ) -> bool:
+        """Have these settings from now on, and at least as many slots.
+
+        False if the present ones are not `instead_of`, where that is given.
+        """
+        is_transactional = settings.is_transactional
+        before = self.slots
+        more = range(len(before), settings.size)
+        slots = (*before, *(Slot(index) for index in more))
+        # No call from here on, so no other thread changes them.
+        if instead_of is not None and self.settings is not instead_of:
+            return False
+        if self.slots is before:
+            self.slots = slots
+        self.is_transactional = is_transactional
+        self.settings = settings
+        return True
+
+    @property
+    def present(self) -> tuple[Slot, ...]:
+        """The slots that leases are granted of."""
+        return self.slots[: self.settings.size]
+
+    @property
+    def lost(self) -> ProduceError | None:
+        """A fatal error, if it and others have taken every slot out of service."""
+        errors = [slot.error for slot in self.present]
+        return None if None in errors else errors[0]
+
+    def may_wait(self) -> bool:
+        """Whether a lease may be granted sooner or later."""
+        return not self.closed and self.lost is None
+
+    def holdings(self) -> list[Holding]:
+        """The leases that are out, longest held first."""
+        out = [holding for slot in self.slots for holding in slot.holdings()]
+        return sorted(out, key=_taken_at)
+
+    def producers(self) -> list[PoolProducer]:
+        """Every producer that is not closed, each once: of the slots, and retired."""
+        retired = [each.producer for each in self.history.retired]
+        found = [slot.producer for slot in self.slots]
+        return list(dict.fromkeys([*(each for each in found if each), *retired]))
+
+    def would_wait_here(self) -> bool:
+        """Whether a close would wait for the call that it interrupted: for a callback
+        or a verb of a producer, on the calling thread."""
+        return any(each.would_wait_here() for each in self.producers())
+
+    def flush(self, timeout: float | None) -> int:
+        """Flush all side by side; how many messages are left."""
+        if self.would_wait_here():
+            raise ReentrantCallError(
+                f"flush() of pool {self.settings.name!r} was called inside a callback "
+                "or a verb of one of its producers, and would wait for that"
+            )
+        busy = [
+            each
+            for each in self.producers()
+            if not each.is_gone and (each.buffer_size or each.queue_size)
+        ]
+        calls = side_by_side([partial(each.flush, timeout) for each in busy])
+        return sum(call.result() for call in calls)
+
+    # -- seats -------------------------------------------------------------
+
+    # -- producers ---------------------------------------------------------
+
+    def make(self, slot: Slot) -> PoolProducer:
+        """A new producer for `slot`, by the settings as they are now."""
+        producer = PoolProducer(self.settings.config_of(slot.index), self.monitor)
+        if self.on_made is not None:
+            self.on_made(slot, producer)
+        return producer
+
+    def ensure(self, slot: Slot) -> PoolProducer:
+        """The producer of `slot`, made if need be."""
+        return slot.producer or slot.adopt(self.make(slot))
+
+    def is_outdated(self, slot: Slot, producer: PoolProducer) -> bool:
+        """Whether `slot` is to have another producer by the settings as they are.
+
+        Not for its age, which depends on the size.
+        """
+        settings = self.settings
+        if slot.index >= settings.size:
+            return True
+        age = producer.config.max_connection_age
+        wanted = settings.config_of(slot.index).derived(max_connection_age=age)
+        return producer.config != wanted
+
+    def look_after(self, slot: Slot, producer: PoolProducer) -> None:
+        """Retire `producer` if it is lost, or if the slot is to have another one.
+
+        Called when a lease of it has ended, and before another one is granted.
+        """
+        if slot.producer is not producer:
+            self._close_if_unused(slot, producer)
+        elif slot.outdated or slot.index >= self.settings.size:
+            self.retire(slot, producer)
+        elif producer.is_lost:
+            self._replace(slot, producer)
+
+    def _replace(self, slot: Slot, producer: PoolProducer) -> None:
+        if producer.is_gone:  # closed by the user
+            self.retire(slot, producer)
+            return
+        error = producer.fatal_error()
+        if error is None:
+            return  # it heals by itself
+        if error.code in producer.config.non_reloadable_errors:
+            # Another process uses the id: opening it again would fence that one.
+            slot.error = error
+            self.retire(slot, producer)
+            self.on_room()
+        elif self.retire(slot, producer):
+            self.replaced += 1
+            about = {"slot": slot.index, "producer_id": producer.id, "error": error}
+            self.emitter.emit("pool.replaced", about)
+
+    def retire(
+        self,
+        slot: Slot,
+        producer: PoolProducer,
+        successor: PoolProducer | None = None,
+    ) -> bool:
+        """Give `producer` to no new lease, and close it once its last one has ended.
+
+        With a `transactional.id` the slot waits for that close; so the next client
+        registers the id afterwards. Whether this call retired it.
+        """
+        if slot.producer is not producer:
+            return False
+        made = Retired(producer, self.closed_one)
+        retired = producer.retire(made)
+        if retired is made:
+            self.history.add(made)
+        if self.is_transactional and slot.closing is None:
+            slot.closing = retired
+        slot.outdated = False
+        slot.replace(producer, successor)
+        self._close_if_unused(slot, producer)
+        return retired is made
+
+    def _close_if_unused(self, slot: Slot, producer: PoolProducer) -> None:
+        if producer.retired is not None and not slot.users_of(producer):
+            producer.retired.begin()
+
+    def closed_one(self, retired: Retired) -> None:
+        """A retired producer is closed: its slot may open the next one."""
+        self.history.ended(retired)
+        for slot in self.slots:
+            if slot.closing is retired:
+                slot.closing = None
+        self.on_room()
+
+    # -- a forked child ----------------------------------------------------
+
+    def let_go(self) -> None:
+        """The pool is collected: no circle keeps the producers alive any longer."""
+        self.on_room = _nothing
+        self.on_made = None
+
+    def start_afresh(self, owner: object) -> None:
+        """Keep the leases of `owner`, the thread that forked, and nothing else."""
+        self.history = History()
+        self.replaced = 0
+        for slot in self.slots:
+            slot.closing = None
+            for seat, holding in tuple(slot.seats.items()):
+                if holding.owner is not owner or holding() is None:
+                    holding.over = True
+                    holding.leave((slot, seat))
+            if not slot.seats:
+                slot.producer = None
+
+
+def _nothing() -> None:
+    """The pool is being made."""
+
+
+def _taken_at(holding: Holding) -> float:
+    return holding.taken_at

@@ -1,0 +1,106 @@
+"""Slots that stay open: they are opened in the background, and again after a close."""
+
+from __future__ import annotations
+
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
+from waterdrop_py.errors import ProducerClosedError
+from waterdrop_py.pools._side_by_side import side_by_side
+
+if TYPE_CHECKING:
+    from waterdrop_py.monitor import Event
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._members import Members
+    from waterdrop_py.pools._producer import PoolProducer
+    from waterdrop_py.pools._slot import Slot
+
+SECONDS: Final = 30.0
+"""How long a background open waits for the cluster's answer, in seconds."""
+_AGAIN: Final = frozenset({"age", "fork", "reload"})
+"""Why a client was closed that is opened again at once."""
+
+
+class Opening:
+    """Keeps the first `min_connected` slots of a pool open. Thread-safe, no lock.
+
+    Attributes:
+        lacking: indices of slots that are to be opened.
+    """
+
+    __slots__ = ("__weakref__", "_emitter", "_members", "lacking")
+
+    def __init__(self, members: Members, emitter: PoolEmitter) -> None:
+        self._members = members
+        self._emitter = emitter
+        self.lacking: dict[int, None] = {}
+        members.on_made = self._watch
+        self.note_all()
+
+    def note_all(self) -> None:
+        """Have each slot opened that is to stay open, at the next `begin`."""
+        for index in range(self._members.settings.min_connected):
+            self.lacking[index] = None
+
+    def connect(self, timeout: float, **retries: Any) -> None:
+        """Connect those that are to stay open, at least one; `ProducerPool.connect`."""
+        members = self._members
+        opened = members.present[: max(1, members.settings.min_connected)]
+        calls = [
+            partial(members.ensure(slot).connect, timeout, **retries)
+            for slot in opened
+            if slot.in_service
+        ]
+        for call in side_by_side(calls):
+            call.result()
+
+    def begin(self) -> None:
+        """Open what is lacking, on library threads. Does not wait."""
+        while self.lacking:
+            try:
+                index, _ = self.lacking.popitem()
+            except KeyError:
+                return
+            slots = self._members.present
+            if index < min(len(slots), self._members.settings.min_connected):
+                if slots[index].in_service:
+                    self._members.ensure(slots[index])  # here, so that it is made once
+                me = weakref.ref(self)
+                background.submit(
+                    partial(call_if_alive, me, Opening.open, slots[index])
+                )
+
+    def open(self, slot: Slot) -> None:
+        """Open the client of `slot`, and prove it. On a library thread.
+
+        A failure is an event, and the slot is opened at the next `begin`.
+        """
+        members = self._members
+        if members.closed or slot.error is not None or slot.closing is not None:
+            if slot.closing is not None:
+                self.lacking[slot.index] = None
+            return
+        producer = members.ensure(slot)
+        try:
+            producer.connect(SECONDS, max_retries=0)
+        except Exception as error:  # noqa: BLE001 - told of, and tried again
+            if isinstance(error, ProducerClosedError) and producer.retired is not None:
+                return
+            self.lacking[slot.index] = None
+            about = {"slot": slot.index, "producer_id": producer.id}
+            self._emitter.error("pool.open", error, **about)
+
+    def _watch(self, slot: Slot, producer: PoolProducer) -> None:
+        if slot.index < self._members.settings.min_connected:
+            reopen = partial(_reopen, weakref.ref(self), slot.index)
+            producer.monitor.subscribe("producer.disconnected", reopen)
+
+
+def _reopen(me: weakref.ref[Any], index: int, event: Event) -> None:
+    opening = me()
+    if opening is not None and event["reason"] in _AGAIN:
+        opening.lacking[index] = None
+        opening.begin()

@@ -1,0 +1,200 @@
+"""`reload()`: new producers are opened and proved before the old ones go."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.locks import AwaitedLock, Hold
+from waterdrop_py._settings.plain import whole
+from waterdrop_py._settings.pool_options import check_pool_options
+from waterdrop_py._settings.tuning_warnings import warn_of_fixed_ids
+from waterdrop_py.errors import InvalidArgumentError, PoolTimeoutError
+from waterdrop_py.pools._exhaustion import closed_error
+from waterdrop_py.pools._producer import PoolProducer
+from waterdrop_py.pools._side_by_side import side_by_side
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._members import Members
+    from waterdrop_py.pools._opening import Opening
+    from waterdrop_py.pools._settings import PoolConfig, PoolSettings
+
+GRACE: Final = 1.0
+"""Seconds beyond its bound that a `connect` may take."""
+TICK: Final = 0.5
+"""Seconds until a call that waits for another looks again without a wake-up."""
+
+
+class Reloading:
+    """Replaces the producers of a pool, one `reload()` at a time. Thread-safe."""
+
+    __slots__ = ("_emitter", "_lock", "_members", "_opening")
+
+    def __init__(
+        self, members: Members, opening: Opening, emitter: PoolEmitter
+    ) -> None:
+        self._members = members
+        self._opening = opening
+        self._emitter = emitter
+        self._lock = AwaitedLock()
+
+    def start_afresh(self) -> None:
+        """No reload runs: this is a forked child."""
+        self._lock = AwaitedLock()
+
+    def resize(self, size: int, min_connected: int | None) -> None:
+        """Use another size; see `ProducerPool.resize`."""
+        members = self._members
+        while True:
+            before = members.settings
+            kept = before.min_connected if min_connected is None else min_connected
+            if min_connected is None and whole(size) is not None:
+                kept = min(kept, size)
+            given = {"size": size, "min_connected": kept}
+            errors = check_pool_options(given)[1]
+            if errors:
+                raise InvalidArgumentError(
+                    "; ".join(f"{name}: {text}" for name, text in errors.items())
+                )
+            settings = before.resized(size, kept)
+            if members.use(settings, instead_of=before):
+                break
+        for slot in members.slots:
+            producer = slot.producer
+            if producer is not None and members.is_outdated(slot, producer):
+                slot.outdated = True
+                if not slot.seats:
+                    members.retire(slot, producer)
+        self._opening.note_all()
+        members.on_room()
+        self._emitter.emit("pool.resized", {"size": size, "before": before.size})
+
+    def begin_in_child(self) -> None:
+        """The first use in a forked child: ask a callable again, warn of fixed ids."""
+        members = self._members
+        settings = members.settings
+        if settings.base is None:
+            members.use(settings.reloaded(None), instead_of=settings)
+        elif settings.is_transactional:
+            warn_of_fixed_ids(settings.name)
+
+    def run(self, source: PoolConfig | None, timeout: float) -> None:
+        """Prove a configuration within `timeout` seconds, then use it; see
+        `ProducerPool.reload`."""
+        began = clock.system_now()
+        deadline = began + timeout
+        with self._one_at_a_time(deadline):
+            members = self._members
+            settings = members.settings.reloaded(source)
+            self._emitter.emit("pool.reload")
+            if settings.is_transactional:
+                opened = self._prove_without_id(settings, deadline)
+                new: dict[int, PoolProducer] = {}
+            else:
+                new = self._prove(settings, deadline)
+                opened = len(new)
+            if members.closed:
+                _close(list(new.values()))
+                raise closed_error(settings.name)
+            self._use(settings, new)
+            self._opening.begin()
+            took = clock.system_now() - began
+            self._emitter.emit(
+                "pool.reloaded",
+                {"opened": opened, "draining": len(members.history.retired)},
+                duration_ms=took * 1000,
+            )
+
+    @contextmanager
+    def _one_at_a_time(self, deadline: float) -> Iterator[None]:
+        hold = Hold()
+        try:
+            while not self._lock.take(hold):
+                left = deadline - clock.system_now()
+                if left <= 0 or self._lock.held_here:
+                    raise self._busy(deadline)
+                self._lock.wait_released(min(left, TICK))
+            yield
+        finally:
+            if self._lock.release(hold):
+                self._lock.wake()
+
+    def _busy(self, deadline: float) -> PoolTimeoutError:
+        settings = self._members.settings
+        return PoolTimeoutError(
+            f"pool {settings.name!r} is being reloaded by another call, which did not "
+            "end in time; nothing has changed",
+            pool=settings.name,
+            size=settings.size,
+            leased=len(self._members.holdings()),
+            waiting=0,
+            waited_ms=0.0,
+        )
+
+    def _prove(
+        self, settings: PoolSettings, deadline: float
+    ) -> dict[int, PoolProducer]:
+        """Open new producers for the slots that are connected, at least for one."""
+        members = self._members
+        connected = [
+            slot.index
+            for slot in members.present
+            if slot.producer is not None and slot.producer.is_open
+        ] or [0]
+        new = {
+            index: PoolProducer(settings.config_of(index), members.monitor)
+            for index in connected
+        }
+        _connect(list(new.values()), deadline)
+        return new
+
+    def _prove_without_id(self, settings: PoolSettings, deadline: float) -> int:
+        """Open one client that registers no id, so that no transaction is aborted."""
+        proof = PoolProducer(settings.proving_config(), self._members.monitor)
+        _connect([proof], deadline)
+        _close([proof])
+        return 1
+
+    def _use(self, settings: PoolSettings, new: dict[int, PoolProducer]) -> None:
+        """Give new leases the new producers; each old one ends with its last lease."""
+        members, opening = self._members, self._opening
+        old = [(slot, slot.producer) for slot in members.slots]
+        while True:
+            before = members.settings
+            if members.use(before.configured_as(settings), instead_of=before):
+                break
+        for slot, producer in old:
+            fresh = new.get(slot.index)
+            if fresh is not None and members.on_made is not None:
+                members.on_made(slot, fresh)
+            if producer is not None:
+                members.retire(slot, producer, successor=fresh)
+            slot.error = None
+            if fresh is not None and slot.adopt(fresh) is not fresh:
+                _close([fresh])  # another thread has made one
+        opening.note_all()
+        members.on_room()
+
+
+def _connect(producers: list[PoolProducer], deadline: float) -> None:
+    """Connect all, side by side; if one cannot, close all and raise its error."""
+    left = max(0.0, deadline - clock.system_now())
+    try:
+        calls = side_by_side(
+            [partial(each.connect, left) for each in producers], deadline
+        )
+        for call in calls:
+            call.wait(GRACE)  # its own bound has passed
+            call.result()
+    except BaseException:
+        _close(producers)
+        raise
+
+
+def _close(producers: list[PoolProducer]) -> None:
+    side_by_side([partial(each.close, 0.0, force=True) for each in producers])

@@ -1,0 +1,94 @@
+"""The callers that wait for a lease, in the order of their calls."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from waterdrop_py._engine.concurrency.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from waterdrop_py.pools._slot import Holding, Place
+
+_DECISION: Final = 0
+
+
+class Waiter:
+    """One caller that waits, and what it is given: a place, or nothing any more.
+
+    Threads may decide at the same moment. One atomic `dict.setdefault` does.
+    """
+
+    __slots__ = ("_decision", "holding", "wakeup")
+
+    def __init__(self, holding: Holding) -> None:
+        self.holding = holding
+        self.wakeup = Wakeup()
+        self._decision: dict[int, Place | None] = {}
+
+    @property
+    def decided(self) -> bool:
+        """Whether it was given something, or gave up."""
+        return _DECISION in self._decision
+
+    def give(self, place: Place) -> bool:
+        """Give it `place`, and wake it; False if that was decided before."""
+        if self._decision.setdefault(_DECISION, place) is not place:
+            return False
+        self.wakeup()
+        return True
+
+    def give_up(self) -> Place | None:
+        """Wait no more; the place that it was given before."""
+        return self._decision.setdefault(_DECISION, None)
+
+
+class WaitingLine:
+    """The callers that wait; the first has waited longest. Without a lock.
+
+    A caller that was thrown out of its wait by a signal handler, twice, may stay in the
+    line. Its lease is collected then, so it is skipped.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: list[Waiter] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, waiter: Waiter, most: int | None) -> bool:
+        """Wait behind all others; False if `most` of them wait already."""
+        waiting = self._waiting
+        waiting.append(waiter)
+        if most is None or len(waiting) <= most:
+            return True
+        with suppress(ValueError):
+            return tuple(waiting).index(waiter) < most
+        return True  # it was given a place meanwhile, and taken out
+
+    def return_to_front(self, waiter: Waiter) -> None:
+        """Wait before all others: what it was given cannot be used."""
+        self._waiting.insert(0, waiter)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Wait no more."""
+        with suppress(ValueError):
+            self._waiting.remove(waiter)
+
+    def first(self) -> Waiter | None:
+        """Who waits longest."""
+        while True:
+            try:
+                waiter = self._waiting[0]
+            except IndexError:
+                return None
+            if waiter.holding() is not None and not waiter.decided:
+                return waiter
+            self.leave(waiter)
+
+    def wake_all(self) -> None:
+        """Have each look at the pool: it may have been closed."""
+        for waiter in tuple(self._waiting):
+            waiter.wakeup()

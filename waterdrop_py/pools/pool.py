@@ -1,0 +1,273 @@
+"""`ProducerPool`: up to `size` producers, each leased to one caller at a time."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from threading import current_thread
+from typing import Any, NoReturn
+
+from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
+from waterdrop_py._settings.arguments import required_seconds, seconds
+from waterdrop_py.errors import (
+    TransactionalCloseError,
+)
+from waterdrop_py.monitor import Monitor
+from waterdrop_py.pools import _process as process
+from waterdrop_py.pools._closing import PoolClose, close_pool
+from waterdrop_py.pools._emitter import PoolEmitter
+from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._members import Members
+from waterdrop_py.pools._opening import Opening
+from waterdrop_py.pools._reloading import Reloading
+from waterdrop_py.pools._room import Room
+from waterdrop_py.pools._settings import PoolConfig, PoolSettings, Strategy
+from waterdrop_py.pools._taking import PoolTaking
+from waterdrop_py.pools.stats import PoolReport
+
+
+class ProducerPool(PoolTaking):
+    """Up to `size` producers, which callers lease: for what must not share one.
+
+    `with pool.transaction() as producer:` for transactions that run at the same time,
+    `with pool.acquire() as producer:` for everything else. A service that only sends
+    takes one `Producer`, which threads share.
+
+    `config` is what `Producer` takes: a `Config`, a mapping, or a URL. Or a callable
+    that returns one for each index, 0 to `size` - 1. With a `transactional.id` in
+    `config`, that of slot i is `<transactional.id>-<i>`.
+
+    The constructor opens no socket and starts no thread. A slot's producer is made when
+    it is first needed. From `min_connected` on, a slot is closed after the config's
+    `idle_disconnect_timeout`, or 3 minutes. Thread-safe. A context manager that closes
+    the pool. It can be neither copied nor pickled.
+
+    Args:
+        config: what each producer is made with.
+        size: producers at the most, 1 to 1000.
+        client_limit: leases of one producer at a time; 1 with a `transactional.id`.
+        min_connected: slots that are opened in the background and stay open, 0 to
+            `size`.
+        strategy: which free slot is leased. "pack": an open one before a closed one,
+            then the lowest index, so that the rest fall idle. "spread": the fewest
+            leases, then the least recently used.
+        timeout: seconds that `acquire()` waits.
+        max_waiting: callers that may wait; None: no limit.
+        name: the pool's name in events, logs and ids; by default the config's `id`, or
+            `pool-` and 12 hex digits.
+
+    Raises:
+        ConfigurationInvalidError: with every violation at once.
+        What a callable `config` raises.
+    """
+
+    __slots__ = ("_closes", "_emitter")
+
+    def __init__(  # noqa: PLR0913 - the options of the page, named for editors
+        self,
+        config: PoolConfig,
+        *,
+        size: int = 10,
+        client_limit: int = 1,
+        min_connected: int = 0,
+        strategy: Strategy = "pack",
+        timeout: float | timedelta = 5.0,
+        max_waiting: int | None = None,
+        name: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        options = {
+            "size": size,
+            "client_limit": client_limit,
+            "min_connected": min_connected,
+            "strategy": strategy,
+            "timeout": timeout,
+            "max_waiting": max_waiting,
+            "name": name,
+        }
+        settings = PoolSettings.of(config, {**options, **unknown})
+        tags = settings.base.tags if settings.base is not None else {}
+        # An open client keeps the monitor, which must not keep the pool.
+        me = weakref.ref(self)
+        monitor = Monitor(partial(call_if_alive, me, ProducerPool.refresh))
+        self._emitter = PoolEmitter(self, settings.name, tags, monitor)
+        members = Members(settings, monitor, self._emitter)
+        opening = Opening(members, self._emitter)
+        reloading = Reloading(members, opening, self._emitter)
+        super().__init__(Leasing(members, self._emitter), opening, reloading)
+        self._closes: dict[int, PoolClose] = {}
+        members.on_room = Room(self._leasing, self._opening)
+        process.register(self)
+        self._announce()
+
+    def _announce(self) -> None:
+        """Tell that the pool was made."""
+        settings = self._members.settings
+        self._emitter.emit(
+            "pool.created",
+            {
+                "size": settings.size,
+                "client_limit": settings.client_limit,
+                "min_connected": settings.min_connected,
+            },
+        )
+
+    # -- changes -----------------------------------------------------------
+
+    def connect(
+        self,
+        timeout: float | timedelta = 30.0,
+        *,
+        errback: Callable[[BaseException, float], object] | None = None,
+        max_retries: int | None = None,
+        interval_start: float | timedelta = 2,
+        interval_step: float | timedelta = 2,
+        interval_max: float | timedelta = 30,
+    ) -> ProducerPool:
+        """Open the first `min_connected` slots now, at least one, and prove them.
+
+        Side by side, with the arguments and errors of `Producer.connect`; the first
+        error is raised once all have ended. Takes no lease, so it works on an exhausted
+        pool. Returns the pool.
+        With more than one slot, `errback` runs on library threads.
+
+        Raises:
+            PoolClosedError: the pool is closed.
+            BrokerUnreachableError, ProduceError, InvalidArgumentError: as
+                `Producer.connect`.
+        """
+        self._refuse_closed()
+        bound = required_seconds("timeout", timeout)
+        self._prepare()
+        self._opening.connect(
+            bound,
+            errback=errback,
+            max_retries=max_retries,
+            interval_start=interval_start,
+            interval_step=interval_step,
+            interval_max=interval_max,
+        )
+        return self
+
+    def resize(self, size: int, *, min_connected: int | None = None) -> None:
+        """Have `size` producers at the most from now on. Never blocks.
+
+        A larger pool serves the callers that wait at once. A smaller one loses slots
+        from the highest index down: free ones now, leased ones when they come back.
+        `min_connected` None: as before, or `size` if that is less. No lease is taken
+        away. A callable `config` is asked for each new index.
+
+        Raises:
+            InvalidArgumentError: an argument is invalid; nothing has changed.
+            ConfigurationInvalidError: of what a callable returned.
+            PoolClosedError: the pool is closed.
+        """
+        self._refuse_closed()
+        self._prepare()
+        self._reloading.resize(size, min_connected)
+
+    def reload(
+        self, config: PoolConfig | None = None, *, timeout: float | timedelta = 30.0
+    ) -> None:
+        """Use another configuration, or the same once more: make before break.
+
+        First opens new producers for the slots that are connected, at least for one,
+        and proves them within `timeout` seconds. If that fails, it raises, and nothing
+        has changed. Then new leases get the new producers. Each old one is drained, and
+        closed in the background once its last lease has ended. With a
+        `transactional.id`, one client without the id proves the configuration, and in
+        each slot the old client closes before the new one opens, between leases. Slots
+        that were out of service are in service again. Of two calls at once, the second
+        waits.
+
+        Raises:
+            BrokerUnreachableError, ProduceError: the proof failed.
+            ConfigurationInvalidError: with every violation.
+            PoolTimeoutError: another reload did not end in time.
+            PoolClosedError: the pool is closed.
+        """
+        self._refuse_closed()
+        bound = required_seconds("timeout", timeout)
+        self._stale = False
+        self._reloading.run(config, bound)
+
+    def flush(self, timeout: float | timedelta | None = None) -> int:
+        """`Producer.flush` of all producers, side by side; how many messages are left.
+
+        Blocks for at most `timeout` seconds (None: without a bound). Opens no client
+        where there is nothing to send. Raises what `Producer.flush` raises, once all
+        have ended.
+        """
+        self._refuse_closed()
+        bound = seconds("timeout", timeout)
+        return self._members.flush(bound)
+
+    def close(
+        self, timeout: float | timedelta | None = None, *, force: bool = False
+    ) -> PoolReport:
+        """Close all producers for good; idempotent.
+
+        Ends all waits with `PoolClosedError`. Closes free producers at once, side by
+        side, leased ones when they come back, and the rest at the deadline. Does not
+        wait for leases that the calling thread took. `force=True` gives everything up
+        and waits for nothing. Blocks for at most `timeout` seconds (None: the config's
+        `close_timeout`) and 0.5 s more. Ctrl-C ends the wait, and the close continues.
+
+        Raises:
+            InvalidArgumentError: `timeout` is not a duration.
+            TransactionalCloseError: called inside a transaction of the pool.
+        """
+        check()
+        bound = seconds("timeout", timeout)
+        self._refuse_inside_transaction()
+        if bound is None:
+            bound = self._close_timeout
+        return close_pool(
+            self._leasing, self._emitter, self._closes, bound, force=force
+        )
+
+    @property
+    def _close_timeout(self) -> float:
+        return self._members.settings.close_timeout
+
+    def _refuse_inside_transaction(self) -> None:
+        if any(each.in_transaction for each in self._members.producers()):
+            raise TransactionalCloseError(
+                f"pool {self.name!r} cannot be closed inside a transaction of one of "
+                "its producers; leave the block first"
+            )
+
+    # -- inside ------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """The subscriptions have changed."""
+        self._emitter.refresh()
+        for producer in self._members.producers():
+            producer.refresh()
+
+    def start_afresh(self) -> None:
+        """Be as if just made, but for the forking thread's leases: this is a child."""
+        self._leasing.start_afresh()
+        self._members.start_afresh(current_thread())
+        self._reloading.start_afresh()
+        for close in self._closes.values():
+            close.forked()
+        self._opening.note_all()
+        self._stale = not self._members.closed
+
+    def __del__(self) -> None:
+        members = getattr(self, "_members", None)
+        if members is not None:  # None: the constructor raised
+            members.let_go()
+
+    def __enter__(self) -> ProducerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a ProducerPool cannot be copied or pickled: it owns clients")
