@@ -13,13 +13,13 @@ from waterdrop_py._settings.arguments import seconds
 from waterdrop_py._settings.foreign_names import Answering
 from waterdrop_py.config import Config
 from waterdrop_py.errors import ConfigurationInvalidError, PoolClosedError
-from waterdrop_py.pools.group_options import (
+from waterdrop_py.pools._group_options import (
     GroupOptions,
     UseDefaultLimit,
     checked_limit,
     use_default_limit,
 )
-from waterdrop_py.pools.group_pool import GroupPool, close_all
+from waterdrop_py.pools._group_pool import GroupPool, close_all
 from waterdrop_py.pools.pool import ProducerPool
 from waterdrop_py.pools.stats import PoolReport
 

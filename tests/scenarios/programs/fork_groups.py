@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.scenarios.kit import SERVERS, TOPIC, WORDS, say, wait_for_child
 from waterdrop_py import Config, pools
-from waterdrop_py.pools.group_pool import GroupPool
+from waterdrop_py.pools._group_pool import GroupPool
 
 KEPT = Config(kafka={"bootstrap.servers": SERVERS, "linger.ms": 0}, id="kept")
 NEW = Config(kafka={"bootstrap.servers": SERVERS, "linger.ms": 0}, id="new")

@@ -26,7 +26,7 @@ from waterdrop_py.errors import (
     TransactionalCloseError,
 )
 from waterdrop_py.pools import PoolGroup, PoolReport, group_pool
-from waterdrop_py.pools.group_pool import GroupPool
+from waterdrop_py.pools._group_pool import GroupPool
 from waterdrop_py.testing import FakeClient
 
 if TYPE_CHECKING:

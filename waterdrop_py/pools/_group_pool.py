@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py.pools.pool import ProducerPool
-from waterdrop_py.pools.side_by_side import side_by_side
+from waterdrop_py.pools._side_by_side import side_by_side
 from waterdrop_py.pools.stats import PoolReport
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class GroupPool(ProducerPool):
         """Seconds that `close()` takes at most, unless it is told."""
         return self._close_timeout
 
+    def would_wait_here(self) -> bool:
+        """Whether `close()` returns at once, because it would wait for its caller."""
+        return self._members.would_wait_here()
+
     def refuse_inside_transaction(self) -> None:
         """Raise `TransactionalCloseError` inside a transaction of the pool."""
         self._refuse_inside_transaction()
@@ -70,9 +74,16 @@ def close_all(
         left = max(0.0, began + bound - clock.system_now())
         return pool.close(left, force=force)
 
-    calls = [partial(close, *each) for each in zip(pools, bounds, strict=True)]
+    # On another thread, it would not be seen that these must not wait.
+    here = [pool for pool in pools if pool.would_wait_here()]
+    reports = [close(pool, 0.0) for pool in here]
+    calls = [
+        partial(close, pool, bound)
+        for pool, bound in zip(pools, bounds, strict=True)
+        if pool not in here
+    ]
     until = began + max(bounds, default=0.0) + GRACE
-    reports = [each.result() for each in side_by_side(calls, until) if each.done]
+    reports += [each.result() for each in side_by_side(calls, until) if each.done]
     return _sum(reports, complete=len(reports) == len(pools))
 
 
