@@ -169,6 +169,9 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         """Whether `close()` has begun."""
         return self._members.closed
 
+    def __dir__(self) -> list[str]:
+        return dir(type(self))
+
     def __len__(self) -> int:
         return self.size
 
