@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py.pools.pool import ProducerPool
 from waterdrop_py.pools._side_by_side import side_by_side
+from waterdrop_py.pools.pool import ProducerPool
 from waterdrop_py.pools.stats import PoolReport
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class GroupPool(ProducerPool):
 def close_all(
     pools: Sequence[GroupPool], timeout: float | None, *, force: bool
 ) -> PoolReport:
-    """Close `pools` side by side, within `timeout` seconds in all; their reports in one.
+    """Close `pools` side by side, within `timeout` seconds in all; the sum of reports.
 
     Raises `TransactionalCloseError` inside a transaction of one, and closes none then.
     """

@@ -34,7 +34,10 @@ def fork(pool: object) -> None:
         send(KEPT, "child-kept")
         send(NEW, "child-new")
         say(then=len(pools.producers), opens=pools.producers[KEPT].stats().opens)
-        say(limit=pools.set_limit(3), sizes=[each.size for each in pools.producers.values()])
+        say(
+            limit=pools.set_limit(3),
+            sizes=[each.size for each in pools.producers.values()],
+        )
         say(complete=pools.reset(5).complete, left=len(pools.producers))
         sys.exit(0)
     say(child_code=wait_for_child(pid, 15))
@@ -49,7 +52,7 @@ def beside(pool: object) -> None:
             ENTERED.set()
             GO.wait(20)
 
-    GroupPool.__init__ = parked  # type: ignore[method-assign]
+    GroupPool.__init__ = parked  # type: ignore[assignment, method-assign]
     thread = threading.Thread(target=pools.producers.__getitem__, args=(NEW,))
     thread.start()
     ENTERED.wait(10)
@@ -68,8 +71,8 @@ def inside(pool: object) -> None:
             forked.append(None)
             fork(pool)
 
-    GroupPool.__init__ = forking  # type: ignore[method-assign]
-    pools.producers[NEW]  # noqa: B018 - it is made
+    GroupPool.__init__ = forking  # type: ignore[assignment, method-assign]
+    pools.producers[NEW]
 
 
 def main() -> None:

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.doubles import BOUND, Bench, Run, eventually
-from waterdrop_py import Config, ProducerPool, pools
+from waterdrop_py import Config, Message, ProducerPool, pools
 from waterdrop_py import monitor as shared_monitor
-from waterdrop_py._engine.concurrency import threads
+from waterdrop_py._engine.concurrency import background, threads
 from waterdrop_py.errors import (
     ConfigurationInvalidError,
     InvalidArgumentError,
     PoolClosedError,
     TransactionalCloseError,
 )
-from waterdrop_py.pools import PoolGroup, PoolReport, group_pool
+from waterdrop_py.pools import LeaseHolder, PoolGroup, PoolReport, _group_pool
 from waterdrop_py.pools._group_pool import GroupPool
 from waterdrop_py.testing import FakeClient
 
@@ -117,9 +117,7 @@ def test_any_difference_gets_another_pool(
 
 
 @pytest.mark.usefixtures("eager_switches")
-def test_threads_that_look_up_at_once(
-    group: PoolGroup, created: list[Event]
-) -> None:
+def test_threads_that_look_up_at_once(group: PoolGroup, created: list[Event]) -> None:
     """They get the same pool, which is announced once."""
     for number in range(20):
         together = threading.Barrier(16)
@@ -189,9 +187,10 @@ def test_a_signal_handler_that_raises_in_a_look_up(
         construct(pool, *args, **options)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(GroupPool, "__init__", interrupted)
-        group[CONFIG]
+        with pytest.raises(KeyboardInterrupt):
+            group[CONFIG]
     assert (len(created), len(group)) == (0, 0)
     assert group[CONFIG] is group[CONFIG]
     assert (len(created), len(group)) == (1, 1)
@@ -285,9 +284,10 @@ def test_a_pool_that_cannot_be_made(
     def failing(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+    with monkeypatch.context() as patch:
         patch.setattr(ProducerPool, "__init__", failing)
-        group[CONFIG]
+        with pytest.raises(MemoryError):
+            group[CONFIG]
     assert CONFIG not in group
     assert group[CONFIG] in group.values()
 
@@ -367,9 +367,7 @@ def test_client_limit(group: PoolGroup) -> None:
 
 def test_options_of_the_pools() -> None:
     """Each pool gets them."""
-    group = PoolGroup(
-        4, min_connected=2, strategy="spread", timeout=1.5, max_waiting=9
-    )
+    group = PoolGroup(4, min_connected=2, strategy="spread", timeout=1.5, max_waiting=9)
     pool = group[CONFIG]
     assert (pool.size, pool.min_connected, pool.strategy) == (4, 2, "spread")
     assert (pool.timeout, pool.max_waiting) == (1.5, 9)
@@ -430,7 +428,8 @@ def test_the_default_limit_is_that_of_all_groups(group: PoolGroup) -> None:
 
 def test_the_limit_of_a_group(group: PoolGroup) -> None:
     """It can be assigned, and given up again."""
-    pool, apart = group[CONFIG], PoolGroup()[CONFIG]
+    beside = PoolGroup()
+    pool, apart = group[CONFIG], beside[CONFIG]
     group.limit = 4
     assert (group.limit, pool.size, group[other()].size, apart.size) == (4, 4, 4, 10)
     pools.set_limit(8)
@@ -496,9 +495,9 @@ def test_a_limit_that_is_set_while_a_pool_is_made(
 def test_what_is_no_limit(group: PoolGroup, limit: Any) -> None:
     """It raises, and nothing changes."""
     pool = group[CONFIG]
-    with pytest.raises(InvalidArgumentError, match="^limit: must be an int from 1 to"):
+    with pytest.raises(InvalidArgumentError, match=r"^limit: must be an int from 1 to"):
         pools.set_limit(limit)
-    with pytest.raises(InvalidArgumentError, match="or pools.use_default_limit, got"):
+    with pytest.raises(InvalidArgumentError, match=r"or pools\.use_default_limit, got"):
         group.limit = limit
     assert (pools.get_limit(), group.limit, pool.size) == (
         10,
@@ -514,6 +513,18 @@ def test_the_default_limit_as_a_value() -> None:
     assert pickle.loads(pickle.dumps(pools.use_default_limit)) is (
         pools.use_default_limit
     )
+
+
+def test_a_limit_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a look-up, where slots of an unused pool are to stay open."""
+    jobs: list[object] = []
+    group = PoolGroup(min_connected=2)
+    pool = group[CONFIG]
+    monkeypatch.setattr(background, "submit", jobs.append)
+    pools.set_limit(4)
+    assert group[CONFIG] is pool
+    assert (pool.size, pool.min_connected) == (4, 2)
+    assert jobs == []
 
 
 # -- reset ---------------------------------------------------------------------
@@ -539,6 +550,40 @@ def test_a_reset_closes_all_and_empties_the_group(group: PoolGroup) -> None:
     assert (len(group), [pool.closed for pool in found]) == (0, [True] * 3)
     assert not apart.closed
     assert group[fake(1)] not in found
+
+
+def test_a_reset_says_what_all_pools_say(
+    group: PoolGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums, all messages, and the leases that were out, longest held first."""
+    young, old = (LeaseHolder(0, "t", "f:1", held_ms) for held_ms in (1.0, 2.0))
+    message = Message(topic="t", payload=b"p")
+    reports = [
+        PoolReport(1, 2, [message], complete=False, holders=(young,)),
+        PoolReport(10, 20, [], complete=True, holders=(old,)),
+    ]
+    keys = {id(group[other(number)]): each for number, each in enumerate(reports)}
+    with monkeypatch.context() as patch:
+        patch.setattr(GroupPool, "close", lambda pool, *_, **__: keys[id(pool)])
+        report = group.reset(BOUND)
+    assert report == PoolReport(11, 22, [message], False, (old, young))
+
+
+def test_a_reset_inside_a_callback(group: PoolGroup) -> None:
+    """It does not wait for the callback, and the pools close behind it."""
+    found = [group[fake(number)] for number in range(3)]
+    said: list[tuple[bool, float]] = []
+
+    def reset(_: object) -> None:
+        began = time.monotonic()
+        said.append((group.reset(60).complete, time.monotonic() - began))
+
+    with found[0].acquire() as producer:
+        producer.produce_async("topic", b"payload").add_done_callback(reset)
+        eventually(lambda: said, "the callback is over")
+    assert not said[0][0]
+    assert said[0][1] < BOUND
+    eventually(lambda: all(pool.closed for pool in found), "closed")
 
 
 def test_a_reset_of_all_groups(group: PoolGroup) -> None:
@@ -603,7 +648,7 @@ def test_a_reset_that_is_not_over_in_time(
         group[other(number)]
     with monkeypatch.context() as patch:
         patch.setattr(GroupPool, "close", hang)
-        patch.setattr(group_pool, "GRACE", 0.02)
+        patch.setattr(_group_pool, "GRACE", 0.02)
         assert not group.reset(0).complete
         hanging.set()
 
