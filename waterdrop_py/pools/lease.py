@@ -98,10 +98,16 @@ class Lease:
         finally:
             pass
 
+    @no_signal_at_entry
     def __del__(self) -> None:
-        holding = getattr(self, "_holding", None)
-        if holding is not None and not holding.over:
-            self._leasing.collect(holding)
+        # Python prints and drops what is raised in here, and that may be a signal
+        # handler's. So nothing is called for a lease that was released
+        # (test_no_interruption_is_dropped_by_a_released_lease).
+        try:
+            if not self._holding.over:
+                self._leasing.collect(self._holding)
+        except AttributeError:  # the constructor was interrupted
+            pass
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Lease cannot be copied or pickled: it stands for one use")
