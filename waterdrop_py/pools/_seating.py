@@ -33,8 +33,19 @@ class Seating:
                 continue  # another thread took it
             if self._may_use(slot):
                 return place
-            holding.leave(place)
+            self.leave_unused(holding, place)
         return None
+
+    def leave_unused(self, holding: Holding, place: Place) -> None:
+        """Free a seat that was taken in vain.
+
+        A thread that found it taken may have left the producer to its release
+        (test_a_resize_meets_a_lease_on_the_fast_path).
+        """
+        holding.leave(place)
+        slot = place[0]
+        if slot.producer is not None:
+            self._members.look_after(slot, slot.producer)
 
     def producer_for(self, slot: Slot, holding: Holding) -> PoolProducer | None:
         """The producer for `holding`, which has a seat in `slot`; made if need be.
@@ -74,8 +85,9 @@ class Seating:
     def leave_all(self, holding: Holding) -> None:
         """Free every seat of `holding`."""
         for slot in self._members.slots:
-            for seat in tuple(slot.seats):
-                holding.leave((slot, seat))
+            for seat, each in tuple(slot.seats.items()):
+                if each is holding:
+                    self.leave_unused(holding, (slot, seat))
 
     @property
     def available(self) -> int:

@@ -48,19 +48,22 @@ class WaitingLine:
 
     A caller that was thrown out of its wait by a signal handler, twice, may stay in the
     line. Its lease is collected then, so it is skipped.
+
+    Attributes:
+        waiting: those callers.
     """
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self._waiting: list[Waiter] = []
+        self.waiting: list[Waiter] = []
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def join(self, waiter: Waiter, most: int | None) -> bool:
         """Wait behind all others; False if `most` of them wait already."""
-        waiting = self._waiting
+        waiting = self.waiting
         waiting.append(waiter)
         if most is None or len(waiting) <= most:
             return True
@@ -70,18 +73,18 @@ class WaitingLine:
 
     def return_to_front(self, waiter: Waiter) -> None:
         """Wait before all others: what it was given cannot be used."""
-        self._waiting.insert(0, waiter)
+        self.waiting.insert(0, waiter)
 
     def leave(self, waiter: Waiter) -> None:
         """Wait no more."""
         with suppress(ValueError):
-            self._waiting.remove(waiter)
+            self.waiting.remove(waiter)
 
     def first(self) -> Waiter | None:
         """Who waits longest."""
         while True:
             try:
-                waiter = self._waiting[0]
+                waiter = self.waiting[0]
             except IndexError:
                 return None
             if waiter.holding() is not None and not waiter.decided:
@@ -90,5 +93,5 @@ class WaitingLine:
 
     def wake_all(self) -> None:
         """Have each look at the pool: it may have been closed."""
-        for waiter in tuple(self._waiting):
+        for waiter in tuple(self.waiting):
             waiter.wakeup()
