@@ -8,6 +8,7 @@ from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.introspection.stats import Health
 from waterdrop_py._settings.arguments import required_seconds
+from waterdrop_py._settings.foreign_names import POOL, Answering
 from waterdrop_py.errors import WaterdropError
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.pools._exhaustion import closed_error
@@ -17,7 +18,7 @@ from waterdrop_py.pools._slot import Slot
 from waterdrop_py.pools.stats import PoolSlot, PoolStats
 
 
-class PoolFigures:
+class PoolFigures(metaclass=Answering, answers=POOL):
     """The base class of `ProducerPool`. Nothing here blocks or opens a client, except
     a deep `health()`."""
 
@@ -167,6 +168,9 @@ class PoolFigures:
     def closed(self) -> bool:
         """Whether `close()` has begun."""
         return self._members.closed
+
+    def __dir__(self) -> list[str]:
+        return dir(type(self))
 
     def __len__(self) -> int:
         return self.size

@@ -161,6 +161,8 @@ class Members:
 
         Called when a lease of it has ended, and before another one is granted.
         """
+        if self.closed:
+            return  # the close looks after all
         if slot.producer is not producer:
             self._close_if_unused(slot, producer)
         elif slot.outdated or slot.index >= self.settings.size:
