@@ -96,7 +96,8 @@ class _Advised(WaterdropError):
     it requires more than the text.
     """
 
-    checklist: tuple[str, ...] = ()
+    checklist: tuple[str, ...]
+    retriable: bool
 
     def __str__(self) -> str:
         return with_checklist(super().__str__(), self.checklist)
