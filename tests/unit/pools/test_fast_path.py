@@ -46,7 +46,9 @@ def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("take", "give_back", "follow_up", "end"):
         step: Callable[..., Any] = getattr(Leasing, name)
 
-        def noted(*given: Any, _name: str = name, _step: Any = step, **more: Any) -> Any:
+        def noted(
+            *given: Any, _name: str = name, _step: Any = step, **more: Any
+        ) -> Any:
             taken.append(_name)
             return _step(*given, **more)
 
