@@ -62,6 +62,7 @@ class PoolTaking(PoolFigures):
             bound = self._bound(timeout, block)
         if self._members.closed or self._stale or self._opening.lacking:
             self._prepare()
+            self._opening.start()
         taken_by = caller_outside()
         return Lease(self, self._leasing, bound, current_thread(), taken_by)
 
@@ -95,6 +96,7 @@ class PoolTaking(PoolFigures):
     ) -> Lease:
         self._refuse_closed()
         self._prepare()
+        self._opening.start()
         bound = self._bound(timeout, block)
         return Lease(self, self._leasing, bound, current_thread(), taken_by)
 
@@ -114,7 +116,6 @@ class PoolTaking(PoolFigures):
         if self._stale:
             self._stale = False
             self._reloading.begin_in_child()
-        self._opening.begin()
 
     def _refuse_closed(self) -> None:
         check()

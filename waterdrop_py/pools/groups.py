@@ -284,9 +284,13 @@ def _config_of(key: object) -> Config:
 
 def _open(pools: _Pools) -> _Pools:
     """Those that are not closed; `pools` itself if none is."""
-    if any(pool.closed for pool in pools.values()):
-        return {config: pool for config, pool in pools.items() if not pool.closed}
-    return pools
+    closed = [config for config, pool in pools.items() if pool.closed]
+    if not closed:
+        return pools
+    kept = dict(pools)  # in C, which neither hashes nor compares the others
+    for config in closed:
+        del kept[config]
+    return kept
 
 
 producers: Final = PoolGroup()

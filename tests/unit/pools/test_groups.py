@@ -525,6 +525,8 @@ def test_a_limit_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert group[CONFIG] is pool
     assert (pool.size, pool.min_connected) == (4, 2)
     assert jobs == []
+    pool.acquire().release()
+    assert len(jobs) == 2
 
 
 # -- reset ---------------------------------------------------------------------
