@@ -265,6 +265,7 @@ def test_no_secret_is_shown(group: PoolGroup) -> None:
         ({**OPTIONS, "close_timeout": -1}, "close_timeout"),
         ({"kafka": {"bootstrap.servers": "h:9092", "acks": "x"}}, "kafka.acks"),
         ("http://h:9092", "url"),
+        ("kafka://h:9092?acks=x", "kafka.acks"),
     ],
 )
 def test_what_is_no_configuration(group: PoolGroup, key: Any, path: str) -> None:
@@ -274,6 +275,14 @@ def test_what_is_no_configuration(group: PoolGroup, key: Any, path: str) -> None
             ask()
         assert list(caught.value.errors) == [path]
     assert len(group) == 0
+
+
+def test_all_that_is_wrong_with_a_key(group: PoolGroup) -> None:
+    """It is in one error, with librdkafka's verdict."""
+    kafka = {"bootstrap.servers": "h:9092", "acks": "x"}
+    with pytest.raises(ConfigurationInvalidError) as caught:
+        group[{"kafka": kafka, "close_timeout": -1}]
+    assert set(caught.value.errors) == {"kafka.acks", "close_timeout"}
 
 
 def test_a_pool_that_cannot_be_made(
