@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -684,13 +685,17 @@ def test_a_reset_without_a_timeout(
 
 
 def test_a_reset_inside_a_transaction(group: PoolGroup) -> None:
-    """It raises, and no pool is closed."""
+    """It raises, and no pool is closed. Another thread may have the same context."""
     transactional = fake(kafka={"transactional.id": "t"})
     before, pool, behind = group[fake(1)], group[transactional], group[fake(2)]
     with pool.transaction():
+        context = copy_context()
         for reset in (group.reset, pools.reset):
             with pytest.raises(TransactionalCloseError):
                 reset(BOUND)
+            elsewhere = Run(partial(context.run, reset, BOUND))
+            with pytest.raises(TransactionalCloseError):
+                elsewhere.result()
     assert [each.closed for each in (before, pool, behind)] == [False] * 3
     assert group.reset(BOUND).complete
 
