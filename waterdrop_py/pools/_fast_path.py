@@ -84,9 +84,9 @@ def _grant(leasing: Leasing, holding: Holding) -> bool:
             counts.granted += 1
             counts.warm += 1
             return True
-        holding.producer = None
-        leasing.seating.leave_unused(holding, (slot, seat))
-        holding.place = None
+        holding.leave()
+        holding.place = holding.producer = None
+        members.look_after(slot, producer)  # the other thread left it to this lease
         return False
     return False
 

@@ -279,13 +279,14 @@ class Leasing:
     @no_signal_at_entry
     def _after(self, holding: Holding) -> None:
         try:
-            first = False
+            now = holding.taken_at
             now = clock.now()
-            if not holding.over:
-                holding.over = first = True
+        finally:
+            first = not holding.over
+            if first:
+                holding.over = True
                 holding.ended_at = now
                 self.counts.usage_s += now - holding.taken_at
-        finally:
             self.follow_up(holding, told=not first)
 
     @no_signal_at_entry
