@@ -24,7 +24,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
     "deepcopy": copy.deepcopy,
     "fresh": errors.fresh,
     **{
-        f"pickle-{protocol}": lambda error, protocol=protocol: pickle.loads(  # noqa: S301
+        f"pickle-{protocol}": lambda error, protocol=protocol: pickle.loads(
             pickle.dumps(error, protocol)
         )
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
@@ -109,11 +109,11 @@ def test_the_classes() -> None:
 
 def test_what_to_retry() -> None:
     """The tuples serve `except`; each error in them says whether a retry may help."""
-    assert errors.CONNECTION_ERRORS == (errors.BrokerUnreachableError,)
-    assert errors.RECOVERABLE_ERRORS == (
+    assert (errors.BrokerUnreachableError,) == errors.CONNECTION_ERRORS
+    assert (
         errors.BrokerUnreachableError,
         errors.PoolExhaustedError,
-    )
+    ) == errors.RECOVERABLE_ERRORS
     for error in (
         errors.BrokerUnreachableError("why"),
         *(exhausted(kind) for kind in EXHAUSTED),
@@ -166,7 +166,7 @@ def test_every_error_can_be_pickled() -> None:
 def test_a_holder() -> None:
     """A holder is immutable, hashable and can be pickled."""
     holder = HOLDERS[0]
-    assert pickle.loads(pickle.dumps(holder)) == holder  # noqa: S301
+    assert pickle.loads(pickle.dumps(holder)) == holder
     assert {holder} == {LeaseHolder(1, "worker-7", "app.py:12", 1500.0)}
     with pytest.raises(AttributeError):
         holder.slot = 2  # type: ignore[misc]

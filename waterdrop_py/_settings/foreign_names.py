@@ -49,6 +49,42 @@ PRODUCER: Final[Mapping[str, str]] = {
     "metrics": "use stats()",
     "bootstrap_connected": "use is_connected, or connect() to prove it",
 }
+_LEASE: Final = "use `with pool.acquire() as producer:`"
+_RELEASE: Final = (
+    "release the lease: lease.release(), or the end of `with pool.acquire()`; there is "
+    "no release by producer, so that no caller gives back what another one holds"
+)
+_CLOSE: Final = "use close(timeout); close(force=True) waits for nothing"
+POOL: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("get", "getconn", "get_connection", "connection", "checkout", "lease", "pop"),
+        _LEASE,
+    ),
+    **dict.fromkeys(
+        ("put", "putconn", "put_connection", "release", "checkin", "push"), _RELEASE
+    ),
+    **dict.fromkeys(
+        ("closeall", "dispose", "force_close_all", "shutdown", "stop", "disconnect"),
+        _CLOSE,
+    ),
+    **dict.fromkeys(
+        ("open", "start", "wait", "preload"),
+        "acquire() opens what it needs; connect() opens and proves it now",
+    ),
+    **dict.fromkeys(
+        ("get_stats", "pop_stats", "status", "checkedout", "checkedin", "qsize"),
+        "use stats() and slots()",
+    ),
+    **dict.fromkeys(
+        ("produce", "produce_sync", "produce_async", "produce_many_sync", "send"),
+        f"a pool sends nothing itself: {_LEASE}",
+    ),
+    "check": "use health(deep=True)",
+    "recreate": "use reload()",
+    "limit": "use size, and resize(size)",
+    "max_size": "use size",
+    "min_size": "use min_connected",
+}
 HANDLE: Final[Mapping[str, str]] = {
     "get": "use result(timeout)",
     "wait": "use result(timeout) or exception(timeout)",

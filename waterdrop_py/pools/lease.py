@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from types import CodeType
+from typing import NoReturn
 
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py.errors import LeaseReleasedError
-from waterdrop_py.pools.holding import Holding
-
-if TYPE_CHECKING:
-    from types import CodeType
-
-    from waterdrop_py.pools.holding import Owner
-    from waterdrop_py.pools.leasing import Leasing
-    from waterdrop_py.pools.pool import ProducerPool
-    from waterdrop_py.producer import Producer
+from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._slot import Holding, Owner
+from waterdrop_py.producer import Producer
 
 
 class Lease:
@@ -30,14 +25,14 @@ class Lease:
 
     def __init__(
         self,
-        pool: ProducerPool,
+        pool: object,
         leasing: Leasing,
         bound: float,
         owner: Owner,
         taken_by: tuple[CodeType, int],
     ) -> None:
         """Waits at most `bound` seconds until a producer is free; users call
-        `ProducerPool.acquire`."""
+        `ProducerPool.acquire`. The lease keeps `pool` alive."""
         self._pool = pool
         self._leasing = leasing
         holding = Holding(self)

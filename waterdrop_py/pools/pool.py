@@ -4,45 +4,32 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial
 from threading import current_thread
 from typing import Any, NoReturn
 
-from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py._settings.arguments import required_seconds, seconds
-from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import (
-    InvalidArgumentError,
-    ProducerNotTransactionalError,
     TransactionalCloseError,
 )
 from waterdrop_py.monitor import Monitor
-from waterdrop_py.pools import process
-from waterdrop_py.pools.closing import PoolClose
-from waterdrop_py.pools.emitter import PoolEmitter
-from waterdrop_py.pools.exhaustion import closed_error
-from waterdrop_py.pools.figures import PoolFigures
-from waterdrop_py.pools.holding import caller_outside
-from waterdrop_py.pools.lease import Lease
-from waterdrop_py.pools.leasing import Leasing
-from waterdrop_py.pools.members import Members
-from waterdrop_py.pools.opening import Opening
-from waterdrop_py.pools.reloading import Reloading
-from waterdrop_py.pools.room import Room
-from waterdrop_py.pools.settings import PoolConfig, PoolSettings
-from waterdrop_py.pools.side_by_side import acting_for
+from waterdrop_py.pools import _process as process
+from waterdrop_py.pools._closing import PoolClose, close_pool
+from waterdrop_py.pools._emitter import PoolEmitter
+from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._members import Members
+from waterdrop_py.pools._opening import Opening
+from waterdrop_py.pools._reloading import Reloading
+from waterdrop_py.pools._room import Room
+from waterdrop_py.pools._settings import PoolConfig, PoolSettings, Strategy
+from waterdrop_py.pools._taking import PoolTaking
 from waterdrop_py.pools.stats import PoolReport
-from waterdrop_py.pools.transaction import PoolTransaction
-from waterdrop_py.producer import Producer
-
-_ONLY = 0
 
 
-class ProducerPool(PoolFigures):
+class ProducerPool(PoolTaking):
     """Up to `size` producers, which callers lease: for what must not share one.
 
     `with pool.transaction() as producer:` for transactions that run at the same time,
@@ -77,21 +64,41 @@ class ProducerPool(PoolFigures):
         What a callable `config` raises.
     """
 
-    __slots__ = ("_closes", "_emitter", "_opening", "_reloading", "_stale")
+    __slots__ = ("_closes", "_emitter")
 
-    def __init__(self, config: PoolConfig, **options: Any) -> None:
-        settings = PoolSettings.of(config, options)
+    def __init__(  # noqa: PLR0913 - the options of the page, named for editors
+        self,
+        config: PoolConfig,
+        *,
+        size: int = 10,
+        client_limit: int = 1,
+        min_connected: int = 0,
+        strategy: Strategy = "pack",
+        timeout: float | timedelta = 5.0,
+        max_waiting: int | None = None,
+        name: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        options = {
+            "size": size,
+            "client_limit": client_limit,
+            "min_connected": min_connected,
+            "strategy": strategy,
+            "timeout": timeout,
+            "max_waiting": max_waiting,
+            "name": name,
+        }
+        settings = PoolSettings.of(config, {**options, **unknown})
         tags = settings.base.tags if settings.base is not None else {}
         # An open client keeps the monitor, which must not keep the pool.
         me = weakref.ref(self)
         monitor = Monitor(partial(call_if_alive, me, ProducerPool.refresh))
         self._emitter = PoolEmitter(self, settings.name, tags, monitor)
         members = Members(settings, monitor, self._emitter)
-        super().__init__(Leasing(members, self._emitter))
-        self._opening = Opening(self._members, self._emitter)
-        self._reloading = Reloading(self._members, self._opening, self._emitter)
+        opening = Opening(members, self._emitter)
+        reloading = Reloading(members, opening, self._emitter)
+        super().__init__(Leasing(members, self._emitter), opening, reloading)
         self._closes: dict[int, PoolClose] = {}
-        self._stale = False
         members.on_room = Room(self._leasing, self._opening)
         process.register(self)
         self._announce()
@@ -108,76 +115,6 @@ class ProducerPool(PoolFigures):
             },
         )
 
-    # -- leases ------------------------------------------------------------
-
-    def acquire(
-        self, timeout: float | timedelta | None = None, *, block: bool = True
-    ) -> Lease:
-        """Lease a producer: `with pool.acquire() as producer:`.
-
-        The call takes the lease, and not the `with`. Waits at most `timeout` seconds
-        (None: the pool's `timeout`) until one is free; 0 or `block=False`: not at all.
-        Leases are granted in the order of the calls. Opens nothing. Callable from
-        callbacks, finalizers and signal handlers.
-
-        Raises:
-            PoolTimeoutError: none was free in time.
-            PoolExhaustedError: none is free, and the call does not wait; or no slot is
-                in service.
-            TooManyRequestsError: `max_waiting` others wait.
-            PoolClosedError: the pool is closed, or was closed meanwhile.
-            InvalidArgumentError: an argument is invalid.
-        """
-        check()
-        if timeout is None and block is True:
-            bound = self._members.settings.timeout
-        else:
-            bound = self._bound(timeout, block)
-        if self._members.closed or self._stale or self._opening.lacking:
-            self._prepare()
-        taken_by = caller_outside()
-        return Lease(self, self._leasing, bound, current_thread(), taken_by)
-
-    def transaction(
-        self, timeout: float | timedelta | None = None, *, block: bool = True
-    ) -> AbstractContextManager[Producer, bool]:
-        """`with pool.transaction() as producer:` is a lease and a transaction of it.
-
-        The transaction ends first, as with `producer.transaction()`, and then the
-        lease. Entering the block waits as `acquire` does. Each `with` needs its own.
-
-        Raises:
-            ProducerNotTransactionalError: there is no `transactional.id`.
-            What `acquire` and `Producer.transaction` raise.
-        """
-        if not self._members.is_transactional:
-            raise ProducerNotTransactionalError(
-                "transactions need a transactional.id in the kafka settings of pool "
-                f"{self.name!r}"
-            )
-        if timeout is not None or block is not True:
-            self._bound(timeout, block)
-        taken_by = caller_outside()
-        return PoolTransaction(partial(self._acquire_for, taken_by, timeout, block))
-
-    def _acquire_for(
-        self, taken_by: Any, timeout: float | timedelta | None, block: bool
-    ) -> Lease:
-        self._refuse_closed()
-        self._prepare()
-        bound = self._bound(timeout, block)
-        return Lease(self, self._leasing, bound, current_thread(), taken_by)
-
-    def _bound(self, timeout: float | timedelta | None, block: bool) -> float:
-        """Seconds to wait for a lease; 0: do not wait."""
-        bound = seconds("timeout", timeout)
-        given: Any = block
-        if not isinstance(given, bool):
-            raise InvalidArgumentError(f"block: must be a bool, got {shown(block)}")
-        if not block:
-            return 0.0
-        return self._members.settings.timeout if bound is None else bound
-
     # -- changes -----------------------------------------------------------
 
     def connect(
@@ -193,7 +130,8 @@ class ProducerPool(PoolFigures):
         """Open the first `min_connected` slots now, at least one, and prove them.
 
         Side by side, with the arguments and errors of `Producer.connect`; the first
-        error is raised once all have ended. Takes no lease, so it works on an exhausted pool. Returns the pool.
+        error is raised once all have ended. Takes no lease, so it works on an exhausted
+        pool. Returns the pool.
         With more than one slot, `errback` runs on library threads.
 
         Raises:
@@ -287,13 +225,9 @@ class ProducerPool(PoolFigures):
         self._refuse_inside_transaction()
         if bound is None:
             bound = self._close_timeout
-        deadline = clock.system_now() + bound
-        made = PoolClose(self._leasing, self._emitter, deadline, acting_for())
-        close = self._closes.setdefault(_ONLY, made)
-        self._members.closed = True
-        self._leasing.on_return = close.returned
-        close.shorten(deadline, force=force)
-        return close.wait(clock.system_now() if force else deadline)
+        return close_pool(
+            self._leasing, self._emitter, self._closes, bound, force=force
+        )
 
     @property
     def _close_timeout(self) -> float:
@@ -324,18 +258,10 @@ class ProducerPool(PoolFigures):
         self._opening.note_all()
         self._stale = not self._members.closed
 
-    def _prepare(self) -> None:
-        """What an unusual moment asks for before a lease is taken."""
-        self._refuse_closed()
-        if self._stale:
-            self._stale = False
-            self._reloading.begin_in_child()
-        self._opening.begin()
-
-    def _refuse_closed(self) -> None:
-        check()
-        if self._members.closed:
-            raise closed_error(self.name)
+    def __del__(self) -> None:
+        members = getattr(self, "_members", None)
+        if members is not None:  # None: the constructor raised
+            members.let_go()
 
     def __enter__(self) -> ProducerPool:
         return self

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from waterdrop_py._engine.connection.states import Status
+from waterdrop_py._engine.introspection.stats import ProducerStats
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py.errors import ProduceError
+from waterdrop_py.message import Message
 from waterdrop_py.typing import LeaseHolder
-
-if TYPE_CHECKING:
-    from waterdrop_py._engine.introspection.stats import ProducerStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +107,11 @@ class PoolReport(DrainReport):
     """What became of the messages of all producers when their pool was closed.
 
     Attributes:
+        undelivered: messages that were given up, by producer.
         holders: who still had leases. With any, `complete` is False.
     """
 
+    undelivered: list[Message] = field(default_factory=list)
     holders: tuple[LeaseHolder, ...] = field(default=())
 
 

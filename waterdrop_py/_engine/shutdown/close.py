@@ -47,6 +47,11 @@ def start(
     return shutdown
 
 
+def must_not_wait(connection: Connection) -> bool:
+    """Whether a close would wait for the call that the calling thread is inside of."""
+    return Shutdown(connection, clock.system_now()).must_not_wait()
+
+
 def combined(reports: list[DrainReport]) -> DrainReport:
     """One report of a producer and its variants."""
     return DrainReport(

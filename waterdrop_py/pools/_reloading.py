@@ -12,17 +12,17 @@ from waterdrop_py._settings.plain import whole
 from waterdrop_py._settings.pool_options import check_pool_options
 from waterdrop_py._settings.tuning_warnings import warn_of_fixed_ids
 from waterdrop_py.errors import InvalidArgumentError, PoolTimeoutError
-from waterdrop_py.pools.exhaustion import closed_error
-from waterdrop_py.pools.producer import PoolProducer
-from waterdrop_py.pools.side_by_side import side_by_side
+from waterdrop_py.pools._exhaustion import closed_error
+from waterdrop_py.pools._producer import PoolProducer
+from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from waterdrop_py.pools.emitter import PoolEmitter
-    from waterdrop_py.pools.members import Members
-    from waterdrop_py.pools.opening import Opening
-    from waterdrop_py.pools.settings import PoolConfig, PoolSettings
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._members import Members
+    from waterdrop_py.pools._opening import Opening
+    from waterdrop_py.pools._settings import PoolConfig, PoolSettings
 
 GRACE: Final = 1.0
 """Seconds beyond its bound that a `connect` may take."""
@@ -169,16 +169,14 @@ class Reloading:
             if members.use(before.configured_as(settings), instead_of=before):
                 break
         for slot, producer in old:
-            if producer is not None:
-                members.retire(slot, producer)
-            slot.error = None
             fresh = new.get(slot.index)
-            if fresh is None:
-                continue
-            if members.on_made is not None:
+            if fresh is not None and members.on_made is not None:
                 members.on_made(slot, fresh)
-            if slot.adopt(fresh) is not fresh:
-                _close([fresh])
+            if producer is not None:
+                members.retire(slot, producer, successor=fresh)
+            slot.error = None
+            if fresh is not None and slot.adopt(fresh) is not fresh:
+                _close([fresh])  # another thread has made one
         opening.note_all()
         members.on_room()
 

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.errors import (
     PoolExhaustedError,
     PoolTimeoutError,
     TransactionalCloseError,
 )
-from waterdrop_py.pools import exhaustion
-from waterdrop_py.pools.waiting import Waiter, WaitingLine
+from waterdrop_py.pools import _exhaustion as exhaustion
+from waterdrop_py.pools._seating import Seating
+from waterdrop_py.pools._waiting import Waiter, WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py.errors import PoolError
-    from waterdrop_py.pools.emitter import PoolEmitter
-    from waterdrop_py.pools.holding import Holding
-    from waterdrop_py.pools.members import Members
-    from waterdrop_py.pools.slot import Place
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._members import Members
+    from waterdrop_py.pools._slot import Holding, Place
 
 RECHECK: Final = 0.5
 """Seconds until a caller that waits looks again without a wake-up: a signal handler may
@@ -63,15 +64,26 @@ class Leasing:
 
     Attributes:
         members: the slots and their producers.
+        seating: takes seats in the slots.
         line: the callers that wait.
         on_return: called when a lease has ended; a close waits for that.
     """
 
-    __slots__ = ("counts", "emitter", "line", "members", "on_return")
+    __slots__ = (
+        "counts",
+        "emitter",
+        "line",
+        "members",
+        "on_return",
+        "runtime",
+        "seating",
+    )
 
     def __init__(self, members: Members, emitter: PoolEmitter) -> None:
         self.members = members
+        self.seating = Seating(members)
         self.emitter = emitter
+        self.runtime = RUNTIME
         self.on_return: Callable[[], None] | None = None
         self.start_afresh()
 
@@ -95,7 +107,7 @@ class Leasing:
             PoolClosedError: the pool is closed.
         """
         try:
-            place = None if self.line else self.members.claim(holding)
+            place = None if self.line else self.seating.claim(holding)
             if place is not None and self._settle(holding, place):
                 self._granted(holding, 0.0)
             elif bound > 0:
@@ -113,17 +125,22 @@ class Leasing:
             raise
 
     def _settle(self, holding: Holding, place: Place) -> bool:
-        """Have `place`; False if its slot may not be used any more."""
+        """Have `place`; False if its slot may not be used any more.
+
+        This notes the place, and then looks at the pool. A close or a reload changes
+        the pool, and then looks at the leases. One of the two sees the other.
+        """
         slot = place[0]
-        producer = self.members.producer_for(slot, holding)
-        if producer is None:
-            holding.leave(place)
-            return False
-        if producer.is_open:
-            self.counts.warm += 1
         slot.used_at = holding.taken_at = clock.now()
         holding.place = place
+        producer = self.seating.producer_for(slot, holding)
+        if producer is None:
+            holding.leave()
+            holding.place = None
+            return False
         holding.over = False
+        if producer.is_open:
+            self.counts.warm += 1
         return True
 
     def _granted(self, holding: Holding, waited: float) -> None:
@@ -134,9 +151,9 @@ class Leasing:
 
     def _settle_now(self, holding: Holding) -> None:
         """Look once more, for the seats of leases that were lost."""
-        self.members.free_lost_seats()
+        self.seating.free_lost_seats()
         while not self.line:
-            place = self.members.claim(holding)
+            place = self.seating.claim(holding)
             if place is None:
                 break
             if self._settle(holding, place):
@@ -178,7 +195,7 @@ class Leasing:
             if left <= 0:
                 break
             if not waiter.wakeup.wait(min(left, RECHECK)):
-                self.members.free_lost_seats()
+                self.seating.free_lost_seats()
                 self.serve()
         return waiter.give_up()
 
@@ -186,7 +203,9 @@ class Leasing:
         self, holding: Holding, bound: float, waited: float, *, full: bool = False
     ) -> NoReturn:
         """Count, announce and raise why there is no lease."""
-        error: PoolError = exhaustion.error_of(self, holding, bound, waited, full=full)
+        error: PoolError = exhaustion.error_of(
+            self.members, holding, bound, waited, waiting=len(self.line), full=full
+        )
         holding.counted = True
         if isinstance(error, PoolTimeoutError):
             self.counts.timed_out += 1
@@ -198,7 +217,7 @@ class Leasing:
 
     def _forget(self, holding: Holding) -> None:
         """Free each seat that `holding` has: its caller was interrupted."""
-        self.members.leave_all(holding)
+        self.seating.leave_all(holding)
         self.serve()
 
     def serve(self) -> None:
@@ -209,7 +228,7 @@ class Leasing:
         """
         line = self.line
         while (waiter := line.first()) is not None:
-            place = self.members.claim(waiter.holding)
+            place = self.seating.claim(waiter.holding)
             if place is None:
                 return
             if not waiter.give(place):
@@ -273,7 +292,13 @@ class Leasing:
             self.emitter.released(holding)
 
     def collect(self, holding: Holding) -> None:
-        """End a lease that was dropped unreleased. Called by a finalizer."""
+        """End a lease that was dropped unreleased. Called by a finalizer.
+
+        A lease that is left when the process ends is left alone. Modules may be empty
+        then, so only attributes are read (test_a_lease_that_is_left_at_the_exit).
+        """
+        if self.runtime.ended:
+            return
         self.counts.leaked += 1
         self._end(holding)
         self.emitter.leaked(holding)

@@ -16,9 +16,9 @@ from waterdrop_py.errors import (
 )
 
 if TYPE_CHECKING:
-    from waterdrop_py.pools.holding import Holding
-    from waterdrop_py.pools.leasing import Leasing
-    from waterdrop_py.pools.settings import PoolSettings
+    from waterdrop_py.pools._members import Members
+    from waterdrop_py.pools._settings import PoolSettings
+    from waterdrop_py.pools._slot import Holding
 
 LONGEST: Final = 3
 """How many of the longest holders the text names."""
@@ -33,13 +33,18 @@ def closed_error(name: str) -> PoolClosedError:
 
 
 def error_of(
-    leasing: Leasing, holding: Holding, bound: float, waited: float, *, full: bool
+    members: Members,
+    holding: Holding,
+    bound: float,
+    waited: float,
+    *,
+    waiting: int,
+    full: bool,
 ) -> PoolError:
     """Why there is no lease after `waited` of at most `bound` seconds.
 
-    `full`: as many callers wait as may.
+    `waiting` callers wait. `full`: as many as may.
     """
-    members = leasing.members
     settings = members.settings
     if members.closed:
         return closed_error(settings.name)
@@ -48,12 +53,12 @@ def error_of(
         "pool": settings.name,
         "size": settings.size,
         "leased": len(holdings),
-        "waiting": len(leasing.line),
+        "waiting": waiting,
         "waited_ms": waited * 1000,
         "holders": [each.shown() for each in holdings],
     }
     if members.lost is not None:
-        error = PoolExhaustedError(_out_of_service(leasing), retriable=False, **about)
+        error = PoolExhaustedError(_out_of_service(members), retriable=False, **about)
         error.__cause__ = members.lost
         return error
     out = f"{len(holdings)} of {settings.size * settings.client_limit} leases are out"
@@ -74,8 +79,8 @@ def error_of(
     return PoolExhaustedError(f"{head}: {out}", checklist=advice, **about)
 
 
-def _out_of_service(leasing: Leasing) -> str:
-    settings, slots = leasing.members.settings, leasing.members.present
+def _out_of_service(members: Members) -> str:
+    settings, slots = members.settings, members.present
     ids = [settings.transactional_id_of(slot.index) for slot in slots]
     named = ", ".join(shown(each) for each in ids[:LONGEST] if each is not None)
     more = f" and {len(ids) - LONGEST} more" if len(ids) > LONGEST else ""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from waterdrop_py._engine.concurrency import background
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py.errors import ProducerClosedError
-from waterdrop_py.pools.side_by_side import side_by_side
+from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from waterdrop_py.monitor import Event
-    from waterdrop_py.pools.emitter import PoolEmitter
-    from waterdrop_py.pools.members import Members
-    from waterdrop_py.pools.producer import PoolProducer
-    from waterdrop_py.pools.slot import Slot
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._members import Members
+    from waterdrop_py.pools._producer import PoolProducer
+    from waterdrop_py.pools._slot import Slot
 
 SECONDS: Final = 30.0
 """How long a background open waits for the cluster's answer, in seconds."""
@@ -66,6 +66,8 @@ class Opening:
                 return
             slots = self._members.present
             if index < min(len(slots), self._members.settings.min_connected):
+                if slots[index].in_service:
+                    self._members.ensure(slots[index])  # here, so that it is made once
                 me = weakref.ref(self)
                 background.submit(
                     partial(call_if_alive, me, Opening.open, slots[index])

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from waterdrop_py.pools.holding import Holding
-    from waterdrop_py.pools.slot import Place
+    from waterdrop_py.pools._slot import Holding, Place
 
 _DECISION: Final = 0
 

@@ -58,7 +58,7 @@ class PoolSettings:
             ConfigurationInvalidError: with every violation.
             What a callable `source` raises.
         """
-        values, errors = check_pool_options(options)
+        values, errors = check_pool_options(options, Config.OPTIONS)
         size = values.get("size", 1)
         base: Config | None = None
         configs: tuple[Config, ...] = ()

@@ -7,18 +7,41 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency import background, clock, threads
 from waterdrop_py._engine.concurrency.future import Future
+from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py.pools._side_by_side import acting_for
 from waterdrop_py.pools.stats import PoolReport
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.reports.accounting import DrainReport
-    from waterdrop_py.pools.emitter import PoolEmitter
-    from waterdrop_py.pools.leasing import Leasing
-    from waterdrop_py.pools.producer import PoolProducer
+    from waterdrop_py.pools._emitter import PoolEmitter
+    from waterdrop_py.pools._leasing import Leasing
+    from waterdrop_py.pools._producer import PoolProducer
 
+ONLY: Final = 0
 GRACE: Final = 0.5
 """Seconds beyond its bound that a close may take."""
 _TICK: Final = 0.05
+
+
+def close_pool(
+    leasing: Leasing,
+    emitter: PoolEmitter,
+    closes: dict[int, PoolClose],
+    bound: float,
+    *,
+    force: bool,
+) -> PoolReport:
+    """Close the pool within `bound` seconds; see `ProducerPool.close`.
+
+    `closes` has the one close of the pool, at ONLY: one atomic `dict.setdefault`.
+    """
+    deadline = clock.system_now() + bound
+    close = closes.setdefault(ONLY, PoolClose(leasing, emitter, deadline, acting_for()))
+    leasing.members.closed = True
+    leasing.on_return = close.returned
+    close.shorten(deadline, force=force)
+    return close.wait(clock.system_now() if force else deadline)
 
 
 class PoolClose:
@@ -33,6 +56,7 @@ class PoolClose:
         self._deadline = deadline
         self._owner = owner
         self._returned = Wakeup()
+        self._thread: int | None = None  # that runs it
         self._closes: dict[PoolProducer, Future[DrainReport]] = {}
         self.whole: Future[PoolReport] = Future(self._run)
 
@@ -50,6 +74,10 @@ class PoolClose:
 
     def wait(self, deadline: float) -> PoolReport:
         """Have it run, and wait for its end until GRACE after `deadline`."""
+        if self._thread == caller_id() or self._leasing.members.would_wait_here():
+            if not self.whole.begun:
+                background.submit(self.whole)
+            return self._report(complete=self.whole.done)
         until = deadline + GRACE
         while not self.whole.done and (left := until - clock.system_now()) > 0:
             if not self.whole.begun:
@@ -58,7 +86,7 @@ class PoolClose:
                 else:
                     self.whole()
             self.whole.wait(min(left, _TICK) if not self.whole.begun else left)
-        return self.whole.result() if self.whole.done else self._report()
+        return self.whole.result() if self.whole.done else self._report(complete=False)
 
     def forked(self) -> None:
         """This is a child, where no thread continues it."""
@@ -66,6 +94,7 @@ class PoolClose:
 
     def _run(self) -> PoolReport:
         began = clock.system_now()
+        self._thread = caller_id()
         self._emitter.emit("pool.closing")
         self._leasing.line.wake_all()
         while True:
@@ -76,7 +105,7 @@ class PoolClose:
             self._returned.wait(max(0.0, self._deadline - clock.system_now()))
         for each in tuple(self._closes.values()):
             each.wait(max(0.0, self._deadline + GRACE - clock.system_now()))
-        report = self._report()
+        report = self._report(complete=True)
         took = clock.system_now() - began
         self._emitter.emit("pool.closed", duration_ms=took * 1000)
         return report
@@ -106,7 +135,7 @@ class PoolClose:
         """A lease has ended."""
         self._returned()
 
-    def _report(self) -> PoolReport:
+    def _report(self, *, complete: bool) -> PoolReport:
         holdings = self._leasing.members.holdings()
         closes = list(self._closes.values())
         reports = [each.result() for each in closes if each.done]
@@ -114,7 +143,8 @@ class PoolClose:
             sum(report.delivered for report in reports),
             sum(report.failed for report in reports),
             [message for report in reports for message in report.undelivered],
-            complete=not holdings
+            complete=complete
+            and not holdings
             and len(reports) == len(closes)
             and all(report.complete for report in reports),
             holders=tuple(holding.shown() for holding in holdings),

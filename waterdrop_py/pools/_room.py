@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from waterdrop_py.pools.leasing import Leasing
-    from waterdrop_py.pools.opening import Opening
+    from waterdrop_py.pools._leasing import Leasing
+    from waterdrop_py.pools._opening import Opening
 
 
 class Room:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.reports.accounting import DrainReport
-    from waterdrop_py.pools.producer import PoolProducer
+    from waterdrop_py.pools._producer import PoolProducer
 
 SLACK: Final = 1.0
 """Seconds beyond `message.timeout.ms` within which librdkafka reports a message."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from waterdrop_py.monitor import Monitor
-    from waterdrop_py.pools.holding import Holding
+    from waterdrop_py.pools._slot import Holding
 
 
 class PoolEmitter(Emitter):

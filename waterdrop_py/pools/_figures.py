@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.introspection.stats import Health
 from waterdrop_py._settings.arguments import required_seconds
-from waterdrop_py.pools.exhaustion import closed_error
+from waterdrop_py._settings.foreign_names import POOL, Answering
+from waterdrop_py.errors import WaterdropError
+from waterdrop_py.monitor import Monitor
+from waterdrop_py.pools._exhaustion import closed_error
+from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._settings import PoolConfig, Strategy
+from waterdrop_py.pools._slot import Slot
 from waterdrop_py.pools.stats import PoolSlot, PoolStats
 
-if TYPE_CHECKING:
-    from waterdrop_py.errors import WaterdropError
-    from waterdrop_py.monitor import Monitor
-    from waterdrop_py.pools.leasing import Leasing
-    from waterdrop_py.pools.settings import PoolConfig, Strategy
-    from waterdrop_py.pools.slot import Slot
 
-
-class PoolFigures:
+class PoolFigures(metaclass=Answering, answers=POOL):
     """The base class of `ProducerPool`. Nothing here blocks or opens a client, except
     a deep `health()`."""
 
@@ -86,7 +84,7 @@ class PoolFigures:
             client_limit=settings.client_limit,
             connected=sum(each.is_open for each in producers),
             leased=len(members.holdings()),
-            available=0 if waiting else members.available,
+            available=0 if waiting else self._leasing.seating.available,
             waiting=waiting,
             draining=len(retired),
             requests=ended + waiting,
@@ -170,6 +168,9 @@ class PoolFigures:
     def closed(self) -> bool:
         """Whether `close()` has begun."""
         return self._members.closed
+
+    def __dir__(self) -> list[str]:
+        return dir(type(self))
 
     def __len__(self) -> int:
         return self.size

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from waterdrop_py._engine.shutdown.close import must_not_wait
 from waterdrop_py.errors import ProduceError
 from waterdrop_py.producer import Producer
 
 if TYPE_CHECKING:
     from waterdrop_py.config import Config
     from waterdrop_py.monitor import Monitor
-    from waterdrop_py.pools.retiring import Retired
+
+
+class Ending(Protocol):
+    """How a producer is closed that no new lease gets."""
+
+    def begin(self) -> None:
+        """Have it drained and closed. Does not wait."""
 
 
 class PoolProducer(Producer):
@@ -20,7 +27,7 @@ class PoolProducer(Producer):
 
     def __init__(self, config: Config, parent: Monitor) -> None:
         self._parent = parent
-        self._retired: Retired | None = None
+        self._retired: Ending | None = None
         super().__init__(config)
 
     def _parent_monitor(self) -> Monitor:
@@ -31,11 +38,11 @@ class PoolProducer(Producer):
         self._refresh()
 
     @property
-    def retired(self) -> Retired | None:
+    def retired(self) -> Ending | None:
         """How it is closed, once no new lease gets it."""
         return self._retired
 
-    def retire(self, by: Retired) -> Retired:
+    def retire(self, by: Ending) -> Ending:
         """Have it closed by `by`, unless that was decided before; by which it is.
 
         From the comparison to the assignment there is no call, where CPython would
@@ -44,6 +51,10 @@ class PoolProducer(Producer):
         if self._retired is None:
             self._retired = by
         return self._retired
+
+    def would_wait_here(self) -> bool:
+        """Whether a close would wait for the call that this thread is inside of."""
+        return must_not_wait(self._connection)
 
     @property
     def is_open(self) -> bool:

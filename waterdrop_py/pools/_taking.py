@@ -1,0 +1,122 @@
+"""How a pool is asked for a lease: `acquire` and `transaction`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from functools import partial
+from threading import current_thread
+from types import CodeType
+from typing import Any
+
+from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._settings.arguments import seconds
+from waterdrop_py._settings.redact import shown
+from waterdrop_py.errors import InvalidArgumentError, ProducerNotTransactionalError
+from waterdrop_py.pools._exhaustion import closed_error
+from waterdrop_py.pools._figures import PoolFigures
+from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._opening import Opening
+from waterdrop_py.pools._reloading import Reloading
+from waterdrop_py.pools._slot import caller_outside
+from waterdrop_py.pools._transaction import PoolTransaction
+from waterdrop_py.pools.lease import Lease
+from waterdrop_py.producer import Producer
+
+
+class PoolTaking(PoolFigures):
+    """A base class of `ProducerPool`."""
+
+    __slots__ = ("_opening", "_reloading", "_stale")
+
+    def __init__(
+        self, leasing: Leasing, opening: Opening, reloading: Reloading
+    ) -> None:
+        super().__init__(leasing)
+        self._opening = opening
+        self._reloading = reloading
+        self._stale = False  # this is a forked child, before its first use
+
+    def acquire(
+        self, timeout: float | timedelta | None = None, *, block: bool = True
+    ) -> Lease:
+        """Lease a producer: `with pool.acquire() as producer:`.
+
+        The call takes the lease, and not the `with`. Waits at most `timeout` seconds
+        (None: the pool's `timeout`) until one is free; 0 or `block=False`: not at all.
+        Leases are granted in the order of the calls. Opens nothing. Callable from
+        callbacks, finalizers and signal handlers.
+
+        Raises:
+            PoolTimeoutError: none was free in time.
+            PoolExhaustedError: none is free, and the call does not wait; or no slot is
+                in service.
+            TooManyRequestsError: `max_waiting` others wait.
+            PoolClosedError: the pool is closed, or was closed meanwhile.
+            InvalidArgumentError: an argument is invalid.
+        """
+        check()
+        if timeout is None and block is True:
+            bound = self._members.settings.timeout
+        else:
+            bound = self._bound(timeout, block)
+        if self._members.closed or self._stale or self._opening.lacking:
+            self._prepare()
+        taken_by = caller_outside()
+        return Lease(self, self._leasing, bound, current_thread(), taken_by)
+
+    def transaction(
+        self, timeout: float | timedelta | None = None, *, block: bool = True
+    ) -> AbstractContextManager[Producer, bool]:
+        """`with pool.transaction() as producer:` is a lease and a transaction of it.
+
+        The transaction ends first, as with `producer.transaction()`, and then the
+        lease. Entering the block waits as `acquire` does. Each `with` needs its own.
+
+        Raises:
+            ProducerNotTransactionalError: there is no `transactional.id`.
+            What `acquire` and `Producer.transaction` raise.
+        """
+        if not self._members.is_transactional:
+            raise ProducerNotTransactionalError(
+                "transactions need a transactional.id in the kafka settings of pool "
+                f"{self.name!r}"
+            )
+        if timeout is not None or block is not True:
+            self._bound(timeout, block)
+        taken_by = caller_outside()
+        return PoolTransaction(partial(self._acquire_for, taken_by, timeout, block))
+
+    def _acquire_for(
+        self,
+        taken_by: tuple[CodeType, int],
+        timeout: float | timedelta | None,
+        block: bool,
+    ) -> Lease:
+        self._refuse_closed()
+        self._prepare()
+        bound = self._bound(timeout, block)
+        return Lease(self, self._leasing, bound, current_thread(), taken_by)
+
+    def _bound(self, timeout: float | timedelta | None, block: bool) -> float:
+        """Seconds to wait for a lease; 0: do not wait."""
+        bound = seconds("timeout", timeout)
+        given: Any = block
+        if not isinstance(given, bool):
+            raise InvalidArgumentError(f"block: must be a bool, got {shown(block)}")
+        if not block:
+            return 0.0
+        return self._members.settings.timeout if bound is None else bound
+
+    def _prepare(self) -> None:
+        """What an unusual moment asks for before a lease is taken."""
+        self._refuse_closed()
+        if self._stale:
+            self._stale = False
+            self._reloading.begin_in_child()
+        self._opening.begin()
+
+    def _refuse_closed(self) -> None:
+        check()
+        if self._members.closed:
+            raise closed_error(self.name)
