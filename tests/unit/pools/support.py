@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from tests.concurrency.support import connection_of
 from tests.doubles import Park
+from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py.testing import FakeClient
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ def transactional(cluster: Cluster, prefix: str = "tx", **options: Any) -> Any:
 
 def lose(producer: Producer, code: int = SEQUENCE) -> None:
     """The client meets a fatal error."""
-    connection_of(producer).client.note_fatal(KafkaError(code, "lost", True))
+    client = producer._connection.client  # noqa: SLF001 - there is no other way
+    assert client is not NO_CLIENT, "it has none"
+    client.note_fatal(KafkaError(code, "lost", True))
 
 
 def send(pool: ProducerPool, count: int = 1) -> Producer:

@@ -95,7 +95,7 @@ def test_an_interrupted_wait_was_refused(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("waterdrop_py.pools.waiting.Wakeup.wait", interrupt)
+        patch.setattr("waterdrop_py.pools._waiting.Wakeup.wait", interrupt)
         pool.acquire(5)
     stats = pool.stats()
     assert (stats.refused, stats.waiting, stats.timed_out) == (1, 0, 0)
@@ -156,7 +156,7 @@ def test_a_producer_that_retires_meanwhile_counts_once(
     def trace(frame: object, event: str, _: object) -> object:
         """Reload at each line of `stats()`, one after the other."""
         code = frame.f_code  # type: ignore[attr-defined]
-        if not code.co_filename.endswith("figures.py") or code.co_name != "stats":
+        if not code.co_filename.endswith("_figures.py") or code.co_name != "stats":
             return None
         lines.append(frame.f_lineno)  # type: ignore[attr-defined]
         if len(lines) == wanted and reloads:
