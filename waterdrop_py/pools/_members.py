@@ -164,7 +164,7 @@ class Members:
         if self.closed:
             return  # the close looks after all
         if slot.producer is not producer:
-            self._close_if_unused(slot, producer)
+            self.close_if_unused(slot, producer)
         elif slot.outdated or slot.index >= self.settings.size:
             self.retire(slot, producer)
         elif producer.is_lost:
@@ -208,10 +208,11 @@ class Members:
             slot.closing = retired
         slot.outdated = False
         slot.replace(producer, successor)
-        self._close_if_unused(slot, producer)
+        self.close_if_unused(slot, producer)
         return retired is made
 
-    def _close_if_unused(self, slot: Slot, producer: PoolProducer) -> None:
+    def close_if_unused(self, slot: Slot, producer: PoolProducer) -> None:
+        """Close a producer that is retired, if no lease has it any more."""
         if producer.retired is not None and not slot.users_of(producer):
             producer.retired.begin()
 
