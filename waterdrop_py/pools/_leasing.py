@@ -155,8 +155,8 @@ class Leasing:
             self.emitter.acquired(holding, waited * 1000)
 
     def _settle_now(self, holding: Holding) -> None:
-        """Look once more, for the seats of leases that were lost."""
-        self.seating.free_lost_seats()
+        """Look once more, behind what signal handlers may have left undone."""
+        self.sweep()
         while not self.line.waiting:
             place = self.seating.claim(holding)
             if place is None:
@@ -200,8 +200,7 @@ class Leasing:
             if left <= 0:
                 break
             if not waiter.wakeup.wait(min(left, RECHECK)):
-                self.seating.free_lost_seats()
-                self.serve()
+                self.sweep()
         return waiter.give_up()
 
     def _refuse(
@@ -241,6 +240,15 @@ class Leasing:
                 if not waiter.give(reserved, place):
                     self.seating.leave_unused(reserved, place)
             line.leave(waiter)
+
+    def sweep(self) -> None:
+        """Do what signal handlers may have left undone, by raising between two steps.
+
+        Callers that wait do it, and the poller once a second.
+        """
+        self.seating.free_lost_seats()
+        self.members.close_unused()
+        self.serve()
 
     # -- giving back -------------------------------------------------------
 
@@ -282,11 +290,10 @@ class Leasing:
     @no_signal_at_entry
     def _after(self, holding: Holding) -> None:
         try:
-            first = False
-            now = clock.now()
-            if not holding.over:
-                holding.over = first = True
-                holding.ended_at = now
+            first = not holding.over
+            holding.over = True
+            if first:
+                holding.ended_at = now = clock.now()
                 self.counts.usage_s += now - holding.taken_at
         finally:
             self.follow_up(holding, told=not first)
@@ -298,6 +305,9 @@ class Leasing:
             place, producer = holding.place, holding.producer
             if place is not None and producer is not None:
                 self.members.look_after(place[0], producer)
+        except BaseException:
+            self.sweep()  # a signal handler's: all of it once more
+            raise
         finally:
             if self.line.waiting:
                 self.serve()

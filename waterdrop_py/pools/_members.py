@@ -216,6 +216,13 @@ class Members:
         if producer.retired is not None and not slot.users_of(producer):
             producer.retired.begin()
 
+    def close_unused(self) -> None:
+        """Close each retired producer that no lease has."""
+        for retired in self.history.retired:
+            users = [slot.users_of(retired.producer) for slot in self.slots]
+            if not any(users):
+                retired.begin()
+
     def closed_one(self, retired: Retired) -> None:
         """A retired producer is closed: its slot may open the next one."""
         self.history.ended(retired)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from waterdrop_py.pools._members import Members
     from waterdrop_py.pools._producer import PoolProducer
     from waterdrop_py.pools._settings import PoolSettings
@@ -112,9 +114,9 @@ class Seating:
         settings = self._members.settings
         if self._members.closed:
             return None
-        slots = self._members.slots
+        slots: Sequence[Slot] = self._members.slots
         if len(slots) > settings.size and not self._has_room_for_more():
-            slots = tuple(slot for slot in slots if slot.seats)
+            slots = [slot for slot in slots if slot.seats]
         if settings.strategy == "spread":
             free = [slot for slot in slots if self._is_free(slot, settings)]
             return min(free, key=_least_used, default=None)

@@ -202,7 +202,7 @@ def _configs(
         errors |= _wrong_ids([each for each in configs if each is not None])
     if errors:
         raise ConfigurationInvalidError(errors)
-    return tuple(each for each in found if each is not None)
+    return tuple([each for each in found if each is not None])
 
 
 def _wrong_ids(configs: list[Config]) -> dict[str, str]:
