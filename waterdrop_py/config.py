@@ -162,13 +162,20 @@ class Config(OptionTable):
     def derived(self, /, **options: Any) -> Config:
         """Like `replace`, for a pool's own changes: without a `TuningWarning`.
 
-        Raises `ConfigurationInvalidError`.
+        What does not change is not checked again: it may be legal only inside
+        `testing.allow_short_idle_timeouts()`. Raises `ConfigurationInvalidError`.
         """
-        values, errors = self.checked({**vars(self), **options})
+        changed = {
+            name: each
+            for name, each in options.items()
+            if name not in self.OPTIONS or each != getattr(self, name)
+        }
+        values, errors = self.checked({"kafka": self.kafka, **changed})
         if errors:
             raise ConfigurationInvalidError(errors)
         made = object.__new__(Config)
-        vars(made).update(values)
+        kept = {name: each for name, each in vars(self).items() if name not in changed}
+        vars(made).update({**kept, **values})
         return made
 
     @classmethod

@@ -188,7 +188,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
             f"waiting={len(self._leasing.line)}"
         )
         state = " closed" if self.closed else ""
-        return f"<{type(self).__name__} {self.name!r} {figures}{state}>"
+        return f"<ProducerPool {self.name!r} {figures}{state}>"
 
 
 _BUSIEST_FIRST = (
