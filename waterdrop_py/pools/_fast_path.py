@@ -24,7 +24,7 @@ _OPEN: Final = ConnectionState.OPEN
 _new: Final = object.__new__
 
 
-def grant(  # noqa: PLR0913, PLR0915 - what a lease knows, and one piece
+def grant(  # noqa: PLR0915 - one piece
     pool: object,
     leasing: Leasing,
     bound: float,

@@ -109,10 +109,10 @@ class Lease:
                 ):
                     leasing.follow_up(holding)
         except BaseException:
-            leasing.end(holding)
+            self._leasing.end(self._holding)
             raise
         if not ended:
-            leasing.give_back(holding)
+            self._leasing.give_back(self._holding)
 
     def __enter__(self) -> Producer:
         holding = self._holding

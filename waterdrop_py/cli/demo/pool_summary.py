@@ -71,14 +71,14 @@ def report(outcome: PoolOutcome) -> list[str]:
     """The figures, as lines that fit into 80 columns."""
     return [
         outcome.counts(),
-        f"service       {outcome.size} slots in the burst: {shown(outcome.burst)}",
-        f"              slot 0 afterwards: {shown(outcome.slot_0)}",
+        f"service       in the burst: {shown(outcome.burst)}",
+        f"              slot 0 after it: {shown(outcome.slot_0)}",
         f"              the tail meanwhile: {shown(outcome.tail)}",
-        f"libraries     {outcome.libraries}, with {outcome.library_pools} pool and "
-        f"{outcome.library_opens} client",
-        f"tenants       {outcome.tenants}, with {outcome.tenant_pools} pools: "
-        f"{shown(outcome.tenants_held)}",
-        f"in the end    all pools: {shown(outcome.end)}",
+        f"libraries     {outcome.libraries}: pools {outcome.library_pools}, clients "
+        f"opened {outcome.library_opens}",
+        f"tenants       {outcome.tenants}: pools {outcome.tenant_pools}",
+        f"              while they send: {shown(outcome.tenants_held)}",
+        f"in the end    {shown(outcome.end)}",
     ]
 
 
