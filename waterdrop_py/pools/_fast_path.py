@@ -97,10 +97,8 @@ def grant(  # noqa: PLR0915 - one piece
                     counts.granted += 1
                     counts.warm += 1
                     return lease
-                holding.leave()
-                holding.place = holding.producer = None
-                # The other thread has left that to this lease.
-                members.look_after(slot, producer)
+                leasing.seating.leave_unused(holding, (slot, seat))
+                holding.place = None
                 break
     except BaseException:
         leasing.interrupted(holding)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._members import Members
     from waterdrop_py.pools._slot import Holding, Place
+    from waterdrop_py.pools._waiting import Given
 
 RECHECK: Final = 0.5
 """Seconds until a caller that waits looks again without a wake-up: a signal handler may
@@ -154,8 +155,8 @@ class Leasing:
             self.emitter.acquired(holding, waited * 1000)
 
     def _settle_now(self, holding: Holding) -> None:
-        """Look once more, for the seats of leases that were lost."""
-        self.seating.free_lost_seats()
+        """Look once more, behind what signal handlers may have left undone."""
+        self.sweep()
         while not self.line.waiting:
             place = self.seating.claim(holding)
             if place is None:
@@ -175,9 +176,9 @@ class Leasing:
         try:
             full = not self.line.join(waiter, most)
             while (
-                place := self._wait(waiter, -inf if full else began + bound)
+                given := self._wait(waiter, -inf if full else began + bound)
             ) is not None:
-                if self._settle(holding, place):
+                if holding.take_over(*given) and self._settle(holding, given[1]):
                     break
                 waiter = Waiter(holding)
                 self.line.return_to_front(waiter)
@@ -187,20 +188,19 @@ class Leasing:
             self.counts.wait_s += waited
             if self.line.waiting:
                 self.serve()  # what was given in vain is for the next one
-        if place is None:
+        if given is None:
             self._refuse(holding, bound, waited, full=full)
         self._granted(holding, waited)
 
-    def _wait(self, waiter: Waiter, deadline: float) -> Place | None:
-        """Wait in the line for a place; None when the wait is over without one."""
+    def _wait(self, waiter: Waiter, deadline: float) -> Given | None:
+        """Wait in the line for a seat; None when the wait is over without one."""
         self.serve()
         while not waiter.decided and self.members.may_wait():
             left = deadline - clock.system_now()
             if left <= 0:
                 break
             if not waiter.wakeup.wait(min(left, RECHECK)):
-                self.seating.free_lost_seats()
-                self.serve()
+                self.sweep()
         return waiter.give_up()
 
     def _refuse(
@@ -220,7 +220,7 @@ class Leasing:
         raise error
 
     def _forget(self, holding: Holding) -> None:
-        """Free each seat that `holding` has: its caller was interrupted."""
+        """Free each seat that was taken for `holding`: its caller was interrupted."""
         self.seating.leave_all(holding)
         self.serve()
 
@@ -232,12 +232,23 @@ class Leasing:
         """
         line = self.line
         while (waiter := line.first()) is not None:
-            place = self.seating.claim(waiter.holding)
-            if place is None:
-                return
-            if not waiter.give(place):
-                self.seating.leave_unused(waiter.holding, place)
+            reserved = waiter.reserve()
+            if reserved is not None:
+                place = self.seating.claim(reserved)
+                if place is None:
+                    return
+                if not waiter.give(reserved, place):
+                    self.seating.leave_unused(reserved, place)
             line.leave(waiter)
+
+    def sweep(self) -> None:
+        """Do what signal handlers may have left undone, by raising between two steps.
+
+        Callers that wait do it, and the poller once a second.
+        """
+        self.seating.free_lost_seats()
+        self.members.close_unused()
+        self.serve()
 
     # -- giving back -------------------------------------------------------
 
@@ -296,6 +307,9 @@ class Leasing:
             place, producer = holding.place, holding.producer
             if place is not None and producer is not None:
                 self.members.look_after(place[0], producer)
+        except BaseException:
+            self.sweep()  # a signal handler's: all of it once more
+            raise
         finally:
             if self.line.waiting:
                 self.serve()
