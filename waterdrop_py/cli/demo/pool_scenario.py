@@ -115,8 +115,8 @@ class PoolScenario:
             self._watch(BURST_SECONDS, service, threads)
             burst = self._usage.above_baseline()
         self._title(
-            "the burst is over, and slot 0 works on; the tail falls asleep after "
-            f"{IDLE_MS} ms"
+            f"the burst is over, slot 0 works on; slots 1 to {SIZE - 1} fall asleep "
+            f"after {IDLE_MS} ms"
         )
         with Threads([service.transact], PAUSE) as threads:
             self._watch(
