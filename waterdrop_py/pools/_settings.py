@@ -190,7 +190,7 @@ def derived(config: Config, **options: Any) -> Config:
         raise ConfigurationInvalidError(errors)
     made = object.__new__(Config)
     kept = {name: each for name, each in vars(config).items() if name not in changed}
-    vars(made).update({**kept, **values})
+    vars(made).update({**values, **kept})
     return made
 
 
