@@ -177,12 +177,20 @@ class PoolSettings:
 
 
 def derived(config: Config, **options: Any) -> Config:
-    """`config.replace(**options)` for a pool's own changes: no `TuningWarning`."""
-    values, errors = Config.checked({**vars(config), **options})
+    """`config.replace(**options)` for a pool's own changes: no `TuningWarning`.
+
+    What stays is not checked again: a short idle timeout is legal only while a test
+    allows it, and a slot's producer is made later.
+    """
+    changed = {
+        name: each for name, each in options.items() if each != getattr(config, name)
+    }
+    values, errors = Config.checked({"kafka": config.kafka, **changed})
     if errors:
         raise ConfigurationInvalidError(errors)
     made = object.__new__(Config)
-    vars(made).update(values)
+    kept = {name: each for name, each in vars(config).items() if name not in changed}
+    vars(made).update({**values, **kept})
     return made
 
 
