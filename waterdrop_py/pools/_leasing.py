@@ -290,12 +290,14 @@ class Leasing:
     @no_signal_at_entry
     def _after(self, holding: Holding) -> None:
         try:
-            first = not holding.over
-            holding.over = True
-            if first:
-                holding.ended_at = now = clock.now()
-                self.counts.usage_s += now - holding.taken_at
+            now = holding.taken_at
+            now = clock.now()
         finally:
+            first = not holding.over
+            if first:
+                holding.over = True
+                holding.ended_at = now
+                self.counts.usage_s += now - holding.taken_at
             self.follow_up(holding, told=not first)
 
     @no_signal_at_entry

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from waterdrop_py.errors import ReentrantCallError
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
+from waterdrop_py.pools._settings import derived
 from waterdrop_py.pools._side_by_side import side_by_side
 from waterdrop_py.pools._slot import Slot
 
@@ -153,7 +154,7 @@ class Members:
         if slot.index >= settings.size:
             return True
         age = producer.config.max_connection_age
-        wanted = settings.config_of(slot.index).derived(max_connection_age=age)
+        wanted = derived(settings.config_of(slot.index), max_connection_age=age)
         return producer.config != wanted
 
     def look_after(self, slot: Slot, producer: PoolProducer) -> None:

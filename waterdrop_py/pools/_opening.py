@@ -29,14 +29,17 @@ class Opening:
 
     Attributes:
         lacking: indices of slots that are to be opened.
+        wanted: a lease was taken while some lacked, or the pool was connected. A pool
+            that is only made and resized opens none.
     """
 
-    __slots__ = ("__weakref__", "_emitter", "_members", "lacking")
+    __slots__ = ("__weakref__", "_emitter", "_members", "lacking", "wanted")
 
     def __init__(self, members: Members, emitter: PoolEmitter) -> None:
         self._members = members
         self._emitter = emitter
         self.lacking: dict[int, None] = {}
+        self.wanted = False
         members.on_made = self._watch
         self.note_all()
 
@@ -47,6 +50,7 @@ class Opening:
 
     def connect(self, timeout: float, **retries: Any) -> None:
         """Connect those that are to stay open, at least one; `ProducerPool.connect`."""
+        self.wanted = True
         members = self._members
         opened = members.present[: max(1, members.settings.min_connected)]
         calls = [
@@ -57,9 +61,20 @@ class Opening:
         for call in side_by_side(calls):
             call.result()
 
+    def start(self) -> None:
+        """The pool is used: open what is lacking, now and later."""
+        self.wanted = True
+        self.begin()
+
+    def start_afresh(self) -> None:
+        """Open at the first use in this forked child."""
+        self.wanted = False
+        self.note_all()
+
     def begin(self) -> None:
-        """Open what is lacking, on library threads. Does not wait."""
-        while self.lacking:
+        """Open what is lacking, on library threads, if the pool is used. Does not
+        wait."""
+        while self.lacking and (self.wanted or any(self._members.producers())):
             try:
                 index, _ = self.lacking.popitem()
             except KeyError:

@@ -71,6 +71,7 @@ class Seating:
             # A reload may have come while the producer was made.
             if members.settings is settings or not members.is_outdated(slot, producer):
                 return producer
+            holding.producer = None  # so that it is closed now
             members.retire(slot, producer)
         holding.producer = None
         return None

@@ -108,7 +108,7 @@ class PoolSettings:
         transactional_id = self.transactional_id_of(index)
         if self.base is not None and transactional_id is not None:
             changes["kafka"] = {**config.kafka, _ID: transactional_id}
-        return config.derived(**changes)
+        return derived(config, **changes)
 
     def transactional_id_of(self, index: int) -> str | None:
         """The `transactional.id` of slot `index`, if it has one."""
@@ -127,7 +127,7 @@ class PoolSettings:
         config = self.config_of(0)
         kafka = {name: each for name, each in config.kafka.items() if name != _ID}
         kafka.pop("transaction.timeout.ms", None)
-        return config.derived(kafka=kafka, id=f"{self.name}-reload")
+        return derived(config, kafka=kafka, id=f"{self.name}-reload")
 
     def _idle_of(self, index: int, config: Config) -> int:
         if index < self.min_connected:
@@ -174,6 +174,16 @@ class PoolSettings:
     def _with(self, **changes: Any) -> PoolSettings:
         values = {name: getattr(self, name) for name in self.__slots__}
         return PoolSettings(**{**values, **changes})
+
+
+def derived(config: Config, **options: Any) -> Config:
+    """`config.replace(**options)` for a pool's own changes: no `TuningWarning`."""
+    values, errors = Config.checked({**vars(config), **options})
+    if errors:
+        raise ConfigurationInvalidError(errors)
+    made = object.__new__(Config)
+    vars(made).update(values)
+    return made
 
 
 def _read(source: Any, indexes: range) -> tuple[Config | None, tuple[Config, ...]]:

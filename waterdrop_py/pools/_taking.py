@@ -63,6 +63,7 @@ class PoolTaking(PoolFigures):
             bound = self._bound(timeout, block)
         if self._members.closed or self._stale or self._opening.lacking:
             self._prepare()
+            self._opening.start()
         frame = sys._getframe(1)  # noqa: SLF001 - as in `caller_outside`
         code = frame.f_code
         if code.co_filename.startswith(PACKAGE):
@@ -99,6 +100,7 @@ class PoolTaking(PoolFigures):
     ) -> Lease:
         self._refuse_closed()
         self._prepare()
+        self._opening.start()
         bound = self._bound(timeout, block)
         return Lease(self, self._leasing, bound, current_thread(), *taken_by)
 
@@ -118,7 +120,6 @@ class PoolTaking(PoolFigures):
         if self._stale:
             self._stale = False
             self._reloading.begin_in_child()
-        self._opening.begin()
 
     def _refuse_closed(self) -> None:
         check()

@@ -267,7 +267,7 @@ class ProducerPool(PoolTaking):
         self._reloading.start_afresh()
         for close in self._closes.values():
             close.forked()
-        self._opening.note_all()
+        self._opening.start_afresh()
         self._stale = not self._members.closed
 
     def __del__(self) -> None:

@@ -13,10 +13,13 @@ from waterdrop_py import ProducerPool
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py.errors import PoolExhaustedError
 from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._members import Members
 from waterdrop_py.testing import FakeClient, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from waterdrop_py.pools._slot import Slot
 
 
 @pytest.fixture
@@ -46,7 +49,9 @@ def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("take", "give_back", "follow_up", "end"):
         step: Callable[..., Any] = getattr(Leasing, name)
 
-        def noted(*given: Any, _name: str = name, _step: Any = step, **more: Any) -> Any:
+        def noted(
+            *given: Any, _name: str = name, _step: Any = step, **more: Any
+        ) -> Any:
             taken.append(_name)
             return _step(*given, **more)
 
@@ -176,6 +181,29 @@ def test_a_reload_meets_a_lease_on_the_fast_path(
         assert new is not old
         new.produce_sync("t", b"x")
     eventually(lambda: not old.is_connected)
+
+
+def test_a_reload_meets_a_producer_that_is_made(
+    pool: ProducerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. A lease makes a producer by the settings as they are. 2. A reload changes
+    them. 3. The lease gets another producer, and the first is closed."""
+    made: list[Any] = []
+    make = Members.make
+
+    def reloaded(members: Members, slot: Slot) -> Any:
+        made.append(make(members, slot))
+        if len(made) == 1:
+            pool.reload({"kafka": {"client.id": "2"}, "client_factory": FakeClient})
+        return made[-1]
+
+    pool.resize(3)
+    with pool.acquire(), pool.acquire():
+        monkeypatch.setattr(Members, "make", reloaded)
+        with pool.acquire() as producer:
+            assert producer is not made[0]
+            assert producer.config.kafka["client.id"] == "2"
+            eventually(lambda: made[0].status == "closed")
 
 
 def test_a_close_meets_a_lease_on_the_fast_path(

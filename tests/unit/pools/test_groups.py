@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -265,6 +266,7 @@ def test_no_secret_is_shown(group: PoolGroup) -> None:
         ({**OPTIONS, "close_timeout": -1}, "close_timeout"),
         ({"kafka": {"bootstrap.servers": "h:9092", "acks": "x"}}, "kafka.acks"),
         ("http://h:9092", "url"),
+        ("kafka://h:9092?acks=x", "kafka.acks"),
     ],
 )
 def test_what_is_no_configuration(group: PoolGroup, key: Any, path: str) -> None:
@@ -274,6 +276,14 @@ def test_what_is_no_configuration(group: PoolGroup, key: Any, path: str) -> None
             ask()
         assert list(caught.value.errors) == [path]
     assert len(group) == 0
+
+
+def test_all_that_is_wrong_with_a_key(group: PoolGroup) -> None:
+    """It is in one error, with librdkafka's verdict."""
+    kafka = {"bootstrap.servers": "h:9092", "acks": "x"}
+    with pytest.raises(ConfigurationInvalidError) as caught:
+        group[{"kafka": kafka, "close_timeout": -1}]
+    assert set(caught.value.errors) == {"kafka.acks", "close_timeout"}
 
 
 def test_a_pool_that_cannot_be_made(
@@ -525,6 +535,8 @@ def test_a_limit_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert group[CONFIG] is pool
     assert (pool.size, pool.min_connected) == (4, 2)
     assert jobs == []
+    pool.acquire().release()
+    assert len(jobs) == 2
 
 
 # -- reset ---------------------------------------------------------------------
@@ -673,13 +685,17 @@ def test_a_reset_without_a_timeout(
 
 
 def test_a_reset_inside_a_transaction(group: PoolGroup) -> None:
-    """It raises, and no pool is closed."""
+    """It raises, and no pool is closed. Another thread may have the same context."""
     transactional = fake(kafka={"transactional.id": "t"})
     before, pool, behind = group[fake(1)], group[transactional], group[fake(2)]
     with pool.transaction():
+        context = copy_context()
         for reset in (group.reset, pools.reset):
             with pytest.raises(TransactionalCloseError):
                 reset(BOUND)
+            elsewhere = Run(partial(context.run, reset, BOUND))
+            with pytest.raises(TransactionalCloseError):
+                elsewhere.result()
     assert [each.closed for each in (before, pool, behind)] == [False] * 3
     assert group.reset(BOUND).complete
 
