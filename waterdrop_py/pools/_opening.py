@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
-from waterdrop_py.errors import ProducerClosedError
+from waterdrop_py.errors import PoolClosedError, ProducerClosedError
+from waterdrop_py.pools._exhaustion import busy_error, lost_error
 from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 30.0
 """How long a background open waits for the cluster's answer, in seconds."""
-_AGAIN: Final = frozenset({"age", "fork", "reload"})
-"""Why a client was closed that is opened again at once."""
+_AGAIN: Final = frozenset({"age", "close", "fork", "reload"})
+"""Why a client was closed that is opened again at once. "close": its producer is
+replaced by another one."""
+_CLOSING: Final = (
+    "still closes a client that its slot had before the next one may open, because "
+    "that is on lease or has messages to deliver"
+)
 
 
 class Opening:
@@ -52,14 +59,25 @@ class Opening:
         """Connect those that are to stay open, at least one; `ProducerPool.connect`."""
         self.wanted = True
         members = self._members
-        opened = members.present[: max(1, members.settings.min_connected)]
-        calls = [
-            partial(members.ensure(slot).connect, timeout, **retries)
-            for slot in opened
-            if slot.in_service
-        ]
+        deadline = clock.system_now() + timeout
+        working = [slot for slot in members.present if slot.error is None]
+        if not working:
+            raise lost_error(members)
+        kept = max(1, members.settings.min_connected)
+        opened = [slot for slot in working if slot.index < kept] or working[:1]
+        calls = [partial(self._connect, slot, deadline, retries) for slot in opened]
         for call in side_by_side(calls):
             call.result()
+
+    def _connect(self, slot: Slot, deadline: float, retries: Any) -> None:
+        """Connect the producer of `slot`, once the one before it is closed."""
+        began = clock.system_now()
+        while (closing := slot.closing) is not None:
+            if not closing.wait(max(0.0, deadline - clock.system_now())):
+                waited = clock.system_now() - began
+                raise busy_error(self._members, _CLOSING, waited)
+        left = max(0.0, deadline - clock.system_now())
+        self._members.ensure(slot).connect(left, **retries)
 
     def start(self) -> None:
         """The pool is used: open what is lacking, now and later."""
@@ -74,7 +92,7 @@ class Opening:
     def begin(self) -> None:
         """Open what is lacking, on library threads, if the pool is used. Does not
         wait."""
-        while self.lacking and (self.wanted or any(self._members.producers())):
+        while self._may_open():
             try:
                 index, _ = self.lacking.popitem()
             except KeyError:
@@ -82,11 +100,19 @@ class Opening:
             slots = self._members.present
             if index < min(len(slots), self._members.settings.min_connected):
                 if slots[index].in_service:
-                    self._members.ensure(slots[index])  # here, so that it is made once
+                    with suppress(PoolClosedError):
+                        # Here, so that it is made once.
+                        self._members.ensure(slots[index])
                 me = weakref.ref(self)
                 background.submit(
                     partial(call_if_alive, me, Opening.open, slots[index])
                 )
+
+    def _may_open(self) -> bool:
+        """Whether there is something to open, and the pool is used."""
+        if not self.lacking or self._members.closed:
+            return False
+        return self.wanted or bool(self._members.producers())
 
     def open(self, slot: Slot) -> None:
         """Open the client of `slot`, and prove it. On a library thread.
@@ -98,12 +124,15 @@ class Opening:
             if slot.closing is not None:
                 self.lacking[slot.index] = None
             return
-        producer = members.ensure(slot)
+        with suppress(PoolClosedError):
+            self._open(slot, members.ensure(slot))
+
+    def _open(self, slot: Slot, producer: PoolProducer) -> None:
         try:
             producer.connect(SECONDS, max_retries=0)
         except Exception as error:  # noqa: BLE001 - told of, and tried again
-            if isinstance(error, ProducerClosedError) and producer.retired is not None:
-                return
+            if isinstance(error, ProducerClosedError):
+                return  # it was retired, or the pool was closed
             self.lacking[slot.index] = None
             about = {"slot": slot.index, "producer_id": producer.id}
             self._emitter.error("pool.open", error, **about)

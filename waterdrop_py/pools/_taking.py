@@ -118,8 +118,10 @@ class PoolTaking(PoolFigures):
         """What an unusual moment asks for before a lease is taken."""
         self._refuse_closed()
         if self._stale:
-            self._stale = False
+            # Last, for a callable that raises, and for threads that come meanwhile:
+            # they must not use what the parent uses.
             self._reloading.begin_in_child()
+            self._stale = False
 
     def _refuse_closed(self) -> None:
         check()
