@@ -162,13 +162,16 @@ class Config(OptionTable):
     def derived(self, /, **options: Any) -> Config:
         """Like `replace`, for a pool's own changes: without a `TuningWarning`.
 
-        Raises `ConfigurationInvalidError`.
+        Checks only what changes. The rest was legal when this one was built, maybe
+        inside of `allow_short_idle_timeouts()`. Raises `ConfigurationInvalidError`.
         """
-        values, errors = self.checked({**vars(self), **options})
+        changes = {k: v for k, v in options.items() if v != getattr(self, k)}
+        values, errors = self.checked({"kafka": self.kafka, **changes})
         if errors:
             raise ConfigurationInvalidError(errors)
+        kept = {k: v for k, v in vars(self).items() if k not in changes}
         made = object.__new__(Config)
-        vars(made).update(values)
+        vars(made).update({**kept, **values})
         return made
 
     @classmethod
