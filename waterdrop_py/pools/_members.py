@@ -129,8 +129,6 @@ class Members:
         calls = side_by_side([partial(each.flush, timeout) for each in busy])
         return sum(call.result() for call in calls)
 
-    # -- seats -------------------------------------------------------------
-
     # -- producers ---------------------------------------------------------
 
     def make(self, slot: Slot) -> PoolProducer:
@@ -140,9 +138,23 @@ class Members:
             self.on_made(slot, producer)
         return producer
 
-    def ensure(self, slot: Slot) -> PoolProducer:
-        """The producer of `slot`, made if need be."""
-        return slot.producer or slot.adopt(self.make(slot))
+    def openable(self, slot: Slot) -> PoolProducer | None:
+        """The producer of `slot`, made if need be; None if it must not open a client.
+
+        1. A thread finds that it may open one in `slot`.
+        2. A reload marks the slot as closing, and takes its producer out.
+        3. The thread makes the next producer. It looks at the mark, and opens nothing:
+           the old client may have its `transactional.id` until a lease ends.
+        (test_a_background_open_meets_a_reload)
+        """
+        if not self._may_open(slot):
+            return None
+        producer = slot.producer or slot.adopt(self.make(slot))
+        return producer if self._may_open(slot) else None
+
+    def _may_open(self, slot: Slot) -> bool:
+        here = slot.index < self.settings.size
+        return here and slot.in_service and not self.closed
 
     def is_outdated(self, slot: Slot, producer: PoolProducer) -> bool:
         """Whether `slot` is to have another producer by the settings as they are.

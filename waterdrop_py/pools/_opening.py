@@ -22,6 +22,7 @@ SECONDS: Final = 30.0
 """How long a background open waits for the cluster's answer, in seconds."""
 _AGAIN: Final = frozenset({"age", "fork", "reload"})
 """Why a client was closed that is opened again at once."""
+_TAKEN: Final = True
 
 
 class Opening:
@@ -48,30 +49,29 @@ class Opening:
     def connect(self, timeout: float, **retries: Any) -> None:
         """Connect those that are to stay open, at least one; `ProducerPool.connect`."""
         members = self._members
-        opened = members.present[: max(1, members.settings.min_connected)]
+        slots = members.present[: max(1, members.settings.min_connected)]
+        producers = [members.openable(slot) for slot in slots]
         calls = [
-            partial(members.ensure(slot).connect, timeout, **retries)
-            for slot in opened
-            if slot.in_service
+            partial(producer.connect, timeout, **retries)
+            for producer in producers
+            if producer is not None
         ]
         for call in side_by_side(calls):
             call.result()
 
     def begin(self) -> None:
         """Open what is lacking, on library threads. Does not wait."""
-        while self.lacking:
-            try:
-                index, _ = self.lacking.popitem()
-            except KeyError:
-                return
-            slots = self._members.present
-            if index < min(len(slots), self._members.settings.min_connected):
-                if slots[index].in_service:
-                    self._members.ensure(slots[index])  # here, so that it is made once
-                me = weakref.ref(self)
-                background.submit(
-                    partial(call_if_alive, me, Opening.open, slots[index])
-                )
+        members = self._members
+        for index in tuple(self.lacking):
+            slots = members.present
+            wanted = index < min(len(slots), members.settings.min_connected)
+            if wanted and slots[index].closing is not None:
+                continue  # until that has ended, which begins this again
+            if self.lacking.pop(index, _TAKEN) is _TAKEN or not wanted:
+                continue
+            members.openable(slots[index])  # here, so that it is made once
+            me = weakref.ref(self)
+            background.submit(partial(call_if_alive, me, Opening.open, slots[index]))
 
     def open(self, slot: Slot) -> None:
         """Open the client of `slot`, and prove it. On a library thread.
@@ -79,11 +79,13 @@ class Opening:
         A failure is an event, and the slot is opened at the next `begin`.
         """
         members = self._members
-        if members.closed or slot.error is not None or slot.closing is not None:
-            if slot.closing is not None:
-                self.lacking[slot.index] = None
+        if members.closed or slot.error is not None:
             return
-        producer = members.ensure(slot)
+        producer = members.openable(slot)
+        if producer is None:
+            self.lacking[slot.index] = None
+            self.begin()
+            return
         try:
             producer.connect(SECONDS, max_retries=0)
         except Exception as error:  # noqa: BLE001 - told of, and tried again
