@@ -1,0 +1,142 @@
+"""No second client with a `transactional.id` is opened before the first one closes."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.doubles import eventually
+from waterdrop_py import ProducerPool, Status
+from waterdrop_py.pools._members import Members
+from waterdrop_py.testing import FakeClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from waterdrop_py.pools._slot import Slot
+
+
+class Registry:
+    """A `client_factory` that knows which ids open clients have."""
+
+    def __init__(self) -> None:
+        self.open: list[Client] = []
+        self.together: list[str] = []
+        self.opens = 0
+
+    def __call__(self, conf: dict[str, Any]) -> Client:
+        """Open a client."""
+        client = Client(self, conf)
+        if client.own is not None and client.own in [each.own for each in self.open]:
+            self.together.append(client.own)
+        self.open.append(client)
+        self.opens += 1
+        return client
+
+
+class Client(FakeClient):
+    """A client of a `Registry`."""
+
+    def __init__(self, registry: Registry, conf: dict[str, Any]) -> None:
+        super().__init__(conf)
+        self.registry = registry
+        self.own: str | None = conf.get("transactional.id")
+
+    def close(self) -> bool:
+        """Close it."""
+        if self in self.registry.open:
+            self.registry.open.remove(self)
+        return super().close()
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    """In the end no two clients had one id, and none is left."""
+    made = Registry()
+    yield made
+    assert made.together == []
+    assert made.open == []
+
+
+def pool_on(registry: Registry, **options: Any) -> ProducerPool:
+    """A transactional pool."""
+    kafka = {"bootstrap.servers": "fake:9092", "transactional.id": "tx"}
+    return ProducerPool({"kafka": kafka, "client_factory": registry}, **options)
+
+
+def test_deep_health_while_old_clients_have_the_ids(registry: Registry) -> None:
+    """After a `reload()` each slot waits for a running transaction. The cluster is
+    asked through one of the old clients."""
+    with closing(pool_on(registry, size=2)) as pool:
+        with pool.transaction() as one, pool.transaction() as other:
+            one.produce_sync("t", b"x")
+            other.produce_sync("t", b"x")
+            pool.reload()
+            opens = registry.opens
+            assert pool.health(deep=True).healthy
+            assert registry.opens == opens
+        eventually(lambda: pool.stats().draining == 0)
+
+
+def test_deep_health_while_old_leases_are_silent(registry: Registry) -> None:
+    """The old clients are closed, and may be opened again by their leases. A client
+    without an id asks, and is closed."""
+    with closing(pool_on(registry, size=1)) as pool:
+        with pool.acquire() as producer:
+            pool.reload()
+            opens = registry.opens
+            assert pool.health(deep=True).healthy
+            assert (registry.opens, registry.open) == (opens + 1, [])
+            assert pool._members.slots[0].producer is None  # noqa: SLF001
+            producer.produce_sync("t", b"x")
+        eventually(lambda: pool.stats().draining == 0)
+
+
+def test_deep_health_passes_by_a_slot_that_waits(registry: Registry) -> None:
+    """The first slot that may open a client is opened."""
+    with closing(pool_on(registry, size=2)) as pool, pool.acquire():
+        pool.reload()
+        assert pool.health(deep=True).healthy
+        statuses = [slot.status for slot in pool.slots()]
+        assert statuses == [Status.CONFIGURED, Status.CONNECTED]
+
+
+def test_connect_while_old_clients_have_the_ids(registry: Registry) -> None:
+    """It opens none in a slot that waits."""
+    with closing(pool_on(registry, size=2, min_connected=2)) as pool:
+        with pool.transaction() as producer:
+            producer.produce_sync("t", b"x")
+            pool.connect()
+            pool.reload()
+            pool.connect()
+        eventually(lambda: len(registry.open) == 2)
+
+
+def test_a_background_open_meets_a_reload(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slot that stays open is about to be opened, and a reload retires its producer,
+    which a transaction has. The open makes the next producer, and opens no client;
+    one is opened when the transaction has ended."""
+    look = Members._may_open  # noqa: SLF001 - the interleaving is forced
+    reloads = [None]
+
+    def look_and_reload(members: Members, slot: Slot) -> bool:
+        may = look(members, slot)
+        if reloads:
+            reloads.pop()
+            pool.reload()
+        return may
+
+    with closing(pool_on(registry, size=1, min_connected=1)) as pool:
+        pool.connect()
+        (slot,) = pool._members.slots  # noqa: SLF001
+        with pool.transaction() as producer:
+            producer.produce_sync("t", b"x")
+            monkeypatch.setattr(Members, "_may_open", look_and_reload)
+            pool._opening.open(slot)  # noqa: SLF001
+            assert (reloads, len(registry.open)) == ([], 1)
+        eventually(lambda: pool.stats().draining == 0)
+        eventually(lambda: len(registry.open) == 1)
