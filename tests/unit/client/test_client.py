@@ -122,6 +122,27 @@ def test_numbers_without_a_message_are_uncounted() -> None:
     assert not client.counters_uncertain
 
 
+def test_an_older_answer_does_not_stay() -> None:
+    """Two threads look at once whether reports are observed, and the one with the older
+    answer is the last to write: it looks again."""
+    client = client_of(Bench())
+
+    class Reports:
+        """A subscriber comes between the first answer and the thread's write of it."""
+
+        def __init__(self) -> None:
+            self._answers = [True, False]
+
+        @property
+        def unobserved(self) -> bool:
+            return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    client.unobserved = False
+    client.reports = Reports()  # type: ignore[assignment]
+    client.refresh()
+    assert not client.unobserved
+
+
 def test_without_a_client_it_stays_quiet() -> None:
     """A late borrow finds a destroyed client quiet."""
     client = client_of(Bench())

@@ -9,6 +9,7 @@ import pytest
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE, reap
 from tests.doubles import Bench
+from waterdrop_py._engine.client.poll_lock import PollLock
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.connection.opening import open_noted
@@ -119,3 +120,43 @@ def test_a_close_waits_for_the_poll() -> None:
     client.stop_polling(hold)
     producer.runtime.run_jobs()
     assert not bench.open_clients
+
+
+def test_a_destroyed_client_is_forgotten_before_its_lock_is_free() -> None:
+    """A thread that takes the poll lock then finds no native client to poll."""
+    bench = Bench()
+    producer = StillProducer(bench)
+    client = open_noted(producer.connection, None)
+    seen: list[object] = []
+
+    class Lock(PollLock):
+        """Notes what the next thread would poll."""
+
+        def release(self, hold: Hold) -> bool:
+            if self.held_by(hold):
+                seen.append(client.native)
+            return super().release(hold)
+
+    assert disconnect(producer.connection, "requested").teardown is not None
+    client.poll_lock = Lock()
+    producer.runtime.run_jobs()
+    assert not bench.open_clients
+    assert seen == [None]
+
+
+def test_a_close_that_waits_for_a_thread_is_not_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its job waits: a thread is started for that, and no second job is added."""
+    monkeypatch.setattr("waterdrop_py._engine.connection.teardown.RETRY", -1.0)
+    producer = StillProducer(Bench())
+    open_noted(producer.connection, None)
+    teardown = disconnect(producer.connection, "requested").teardown
+    assert teardown is not None
+    starts: list[None] = []
+    monkeypatch.setattr(
+        producer.runtime, "start_if_needed", lambda: starts.append(None)
+    )
+    teardown.retry_if_stuck()
+    assert len(starts) == len(producer.runtime.jobs) == 1
+    producer.runtime.run_jobs()
