@@ -153,7 +153,7 @@ def test_a_ring_is_passed_on_as_the_outcome_comes(bench: Bench, make: Make) -> N
             return look is None
 
     waited = Waited()
-    waited._client = client
+    waited._client = client  # noqa: SLF001
     assert pending.wait_until(waited, time_is_up(2))
     assert arms == [client]
     client.poll_soon = armed

@@ -291,10 +291,24 @@ def test_a_message_that_is_refused_as_the_worker_ends(
 
         def append(self, item: None) -> None:
             if late:
-                resending._refused.append(late.pop())
+                resending._refused.append(late.pop())  # noqa: SLF001
             super().append(item)
 
     monkeypatch.setattr(Resending, "_send_again", lambda _, report: sent.append(report))
-    resending._refused, resending._right = ["first"], Right([None])
-    resending._work()
+    resending._refused, resending._right = ["first"], Right([None])  # noqa: SLF001
+    resending._work()  # noqa: SLF001
     assert sent == ["first", "late"]
+
+
+def test_one_worker_at_a_time_sends_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker has the right, and the messages with it."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"x")
+    resending: Any = Resending(connection_of(producer))
+    sent: list[str] = []
+    monkeypatch.setattr(Resending, "_send_again", lambda _, report: sent.append(report))
+    resending._refused, resending._right = ["first"], []  # noqa: SLF001
+    resending._work()  # noqa: SLF001
+    assert sent == []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from types import SimpleNamespace
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.concurrency import cooperative
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_a_wake_up_that_comes_before_the_sleeper(
