@@ -206,17 +206,20 @@ def test_sends_from_a_connected_subscriber(bench: Bench, make: Make) -> None:
 
 def test_a_disconnect_while_connected_is_told_of(bench: Bench, make: Make) -> None:
     """Another thread's `disconnect()` is refused until each subscriber has heard of
-    the client: it hears of the end after the beginning."""
+    the client: it hears of the end after the beginning. `explain_idle()` says so."""
     producer = make()
     refused: list[bool] = []
+    reasons: list[str] = []
 
     def disconnect(_: object) -> None:
         if not refused:
             refused.append(not Run(producer.disconnect).result())
+            reasons.extend(each.code for each in producer.explain_idle().reasons)
 
     producer.monitor.subscribe("producer.connected", disconnect)
     producer.connect()
     assert refused == [True]
+    assert "call" in reasons
     assert len(bench.clients) == 1
 
 

@@ -244,7 +244,7 @@ def test_each_job_that_is_waited_for_gets_a_thread(
             ours.run(inner)
             assert len(started) == begun + 1
             started[-1]()
-            assert inner.done
+            inner.result()
         return depth
 
     outer = Future(lambda: waits(3 * USUAL))
