@@ -78,9 +78,8 @@ class Opening:
                 raise closed_error(members.settings.name)
             if slot.error is not None:
                 raise fresh(slot.error)
-            if closing is not None and not closing.wait(
-                max(0.0, deadline - clock.system_now())
-            ):
+            left = max(0.0, deadline - clock.system_now())
+            if closing is not None and not closing.wait(left):
                 waited = clock.system_now() - began
                 raise busy_error(members, _CLOSING, waited)
         producer.connect(max(0.0, deadline - clock.system_now()), **retries)

@@ -97,13 +97,9 @@ class Reloading:
             else:
                 new = self._prove(settings, deadline)
                 opened = len(new)
-            if members.closed:
-                _close(list(new.values()))
-                raise closed_error(settings.name)
+            self._refuse_closed(new)
             self._use(settings, new)
-            if members.closed:  # by a close that may not have seen the new ones
-                side_by_side([partial(each.close, GRACE) for each in new.values()])
-                raise closed_error(settings.name)
+            self._refuse_closed(new)  # by a close that may not have seen the new ones
             self._opening.begin()
             took = clock.system_now() - began
             self._emitter.emit(
@@ -111,6 +107,12 @@ class Reloading:
                 {"opened": opened, "draining": len(members.history.retired)},
                 duration_ms=took * 1000,
             )
+
+    def _refuse_closed(self, new: dict[int, PoolProducer]) -> None:
+        """Close the new producers and raise, if the pool was closed meanwhile."""
+        if self._members.closed:
+            side_by_side([partial(each.close, GRACE) for each in new.values()])
+            raise closed_error(self._members.settings.name)
 
     @contextmanager
     def _one_at_a_time(self, deadline: float) -> Iterator[None]:
