@@ -36,12 +36,12 @@ def disconnected(setting: Setting) -> list[Row]:
     """Sockets, threads and descriptors that disconnected producers hold: none."""
     topic = clients.new_topic()
     count = 100
-    _connect_and_disconnect(_producers(setting, 5), topic)
+    connect_and_disconnect(never_idle(setting, 5), topic)
     before = holdings()
-    producers = _producers(setting, count)
+    producers = never_idle(setting, count)
     _send(producers, topic)
     during = holdings()
-    _disconnect(producers)
+    disconnect(producers)
     wait_until(lambda: holdings().threads <= before.threads, 10.0, "threads ended")
     after = holdings()
     for producer in producers:
@@ -65,12 +65,12 @@ def memory(setting: Setting) -> list[Row]:
     """Python memory of producers that were connected and have disconnected."""
     topic = clients.new_topic()
     count = setting.pick(10_000, 1_000)
-    _connect_and_disconnect(_producers(setting, TOGETHER), topic)
+    connect_and_disconnect(never_idle(setting, TOGETHER), topic)
     gc.collect()
     tracemalloc.start()
     gc.collect()
     before, _ = tracemalloc.get_traced_memory()
-    producers = _connect_and_disconnect(_producers(setting, count), topic)
+    producers = connect_and_disconnect(never_idle(setting, count), topic)
     time.sleep(SETTLE_SECONDS)  # library threads may still hold the last clients
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
@@ -92,7 +92,7 @@ def idle_disconnected(setting: Setting) -> list[Row]:
     """Processor time of producers that were connected and have disconnected."""
     topic = clients.new_topic()
     count = setting.pick(10_000, 1_000)
-    producers = _connect_and_disconnect(_producers(setting, count), topic)
+    producers = connect_and_disconnect(never_idle(setting, count), topic)
     time.sleep(SETTLE_SECONDS)
     used = _cpu_ms(5.0)
     return [
@@ -149,7 +149,7 @@ def _ours_open(
     together: Barrier, setting: Setting, count: int, windows: list[float]
 ) -> tuple[list[float], int, int]:
     topic = clients.new_topic()
-    producers = _producers(setting, count)
+    producers = never_idle(setting, count)
     for producer in producers:
         producer.produce_sync(topic, PAYLOAD)
     shares, sockets = _shares(together, windows)
@@ -188,19 +188,20 @@ def _shares(together: Barrier, windows: list[float]) -> tuple[list[float], int]:
     return shares, holdings().sockets
 
 
-def _producers(setting: Setting, count: int) -> list[Producer]:
+def never_idle(setting: Setting, count: int) -> list[Producer]:
+    """Producers that nothing but `disconnect` disconnects."""
     return [
         clients.ours(setting.broker, idle_ms=NEVER_MS, linger_ms=0)
         for _ in range(count)
     ]
 
 
-def _connect_and_disconnect(producers: list[Producer], topic: str) -> list[Producer]:
+def connect_and_disconnect(producers: list[Producer], topic: str) -> list[Producer]:
     """Connect the producers, some at a time, and disconnect them."""
     for start in range(0, len(producers), TOGETHER):
         some = producers[start : start + TOGETHER]
         _send(some, topic)
-        _disconnect(some)
+        disconnect(some)
     return producers
 
 
@@ -210,7 +211,8 @@ def _send(producers: Iterable[Producer], topic: str) -> None:
         handle.result(clients.BOUND_SECONDS)
 
 
-def _disconnect(producers: list[Producer]) -> None:
+def disconnect(producers: list[Producer]) -> None:
+    """Disconnect the producers, and wait until all are."""
     for producer in producers:
         wait_until(producer.disconnect, 5.0, "a safe moment to disconnect")
     wait_until(

@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import confluent_kafka
 
+COMPARED = ("aiokafka", "kafka-python", "psycopg-pool", "kombu")
+"""The distributions of the libraries that this one is measured beside."""
+
 
 class Holdings(NamedTuple):
     """Numbers of sockets, threads and descriptors of a process."""
@@ -62,7 +65,7 @@ def versions() -> list[tuple[str, str]]:
         ("waterdrop-py", version("waterdrop-py")),
         ("confluent-kafka", version("confluent-kafka")),
         ("librdkafka", confluent_kafka.libversion()[0]),
-        *((name, version(name)) for name in ("aiokafka", "kafka-python")),
+        *((name, version(name)) for name in COMPARED),
         ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("system", f"{platform.system()} {platform.release()} {platform.machine()}"),
         ("processor", f"{os.cpu_count()} x {_processor()}"),

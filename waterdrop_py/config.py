@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
+from waterdrop_py._settings.foreign_names import CONFIG, Answering
 from waterdrop_py._settings.option_types import (
     REQUIRED,
     Count,
@@ -48,7 +49,7 @@ _OptionalFactory: TypeAlias = Option[ClientFactory | None, ClientFactory | None]
 
 
 @final
-class Config(OptionTable):
+class Config(OptionTable, metaclass=Answering, answers=CONFIG):
     """The settings of a producer: its options, and librdkafka's properties.
 
     `Config(kafka={"bootstrap.servers": "h:9092"}, idle_disconnect_timeout="5m")`, or a
@@ -64,6 +65,14 @@ class Config(OptionTable):
     Raises `ConfigurationInvalidError`, whose `errors` name every violation. Issues a
     `TuningWarning` for settings that are legal but will surprise. librdkafka's verdict
     on the properties comes when a producer is made.
+
+    Two are equal if the same takes effect: options after units, and properties as
+    librdkafka reads them. `5` is `"5"`, `True` is `"true"`, an alias is its property,
+    None is not given, and brokers have no order. What is given as the library's default
+    equals what is not given. librdkafka's defaults may change with its version: of
+    them, only `security.protocol` `plaintext` and `sasl.mechanism` `GSSAPI` equal none.
+    Callables are compared by identity. The hash differs with all of that, and from
+    process to process. Neither the hash nor the repr reveals a secret.
 
     Attributes:
         kafka: the user's librdkafka properties; read-only, and its repr hides secrets.
@@ -150,6 +159,9 @@ class Config(OptionTable):
             wait=self.max_wait_timeout,
         )
 
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(type(self)), *vars(self)})
+
     def replace(self, /, **options: Any) -> Config:
         """Make a copy with these options changed; `kafka` is replaced as a whole.
 
@@ -159,20 +171,19 @@ class Config(OptionTable):
 
     __replace__ = replace  # for copy.replace
 
-    def derived(self, /, **options: Any) -> Config:
-        """Like `replace`, for a pool's own changes: without a `TuningWarning`.
+    def as_url(self) -> str:
+        """Write the URL that `from_url` takes, with `***` for each secret.
 
-        Checks only what changes. The rest was legal when this one was built, maybe
-        inside of `allow_short_idle_timeouts()`. Raises `ConfigurationInvalidError`.
+        Without secrets and callables, reading it gives an equal configuration. Options
+        that have their default are left out, and so are callables: middleware,
+        `oauth_token_provider`, `client_factory`, and callbacks among the properties.
+        Properties that librdkafka does not know are `***`, too.
+
+        Never blocks. Thread-safe.
         """
-        changes = {k: v for k, v in options.items() if v != getattr(self, k)}
-        values, errors = self.checked({"kafka": self.kafka, **changes})
-        if errors:
-            raise ConfigurationInvalidError(errors)
-        kept = {k: v for k, v in vars(self).items() if k not in changes}
-        made = object.__new__(Config)
-        vars(made).update({**kept, **values})
-        return made
+        from waterdrop_py._settings.url_text import write_url
+
+        return write_url(vars(self), self.OPTIONS)
 
     @classmethod
     def from_url(cls, /, url: str, **options: Any) -> Config:
@@ -182,12 +193,13 @@ class Config(OptionTable):
 
         Schemes are `kafka`, `kafka+ssl`, `kafka+sasl_plaintext` and `kafka+sasl_ssl`.
         Each part is percent-decoded. A host may be an IPv6 address in brackets, and its
-        port defaults to 9092. `sasl.mechanism` defaults to `PLAIN` if there is a user
-        name.
+        port defaults to 9092. `kafka:///` names no host, for clients that connect to
+        nothing. `sasl.mechanism` defaults to `PLAIN` if there is a user name.
 
         A query key that names an option is that option: `true` or `false`, a duration
-        with a unit, `none`, `tags.<name>=<value>`. Any other key is a librdkafka
-        property. Keyword options win; `kafka` is merged, property by property.
+        with a unit, `none`, `tags.<name>=<value>` (double quotes keep blanks around a
+        tag). Any other key is a librdkafka property. Keyword options win; `kafka` is
+        merged, property by property.
 
         Never blocks. Thread-safe. Raises `ConfigurationInvalidError`, also if the URL
         sets something twice.

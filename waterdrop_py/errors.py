@@ -96,7 +96,8 @@ class _Advised(WaterdropError):
     it requires more than the text.
     """
 
-    checklist: tuple[str, ...] = ()
+    checklist: tuple[str, ...]
+    retriable: bool
 
     def __str__(self) -> str:
         return with_checklist(super().__str__(), self.checklist)
@@ -241,7 +242,7 @@ class PoolExhaustedError(_Advised, PoolError):
             of service: then only `reload()` mends the pool.
     """
 
-    def __init__(  # noqa: PLR0913 - what its text is made of
+    def __init__(
         self,
         message: str,
         *,

@@ -18,11 +18,15 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from tests.scenarios.harness import default_sigint
+from waterdrop_py.cli.demo import pool_summary
+from waterdrop_py.cli.demo.pool_summary import PoolOutcome
 from waterdrop_py.cli.demo.summary import Outcome, conclusion, percentile, problems
 from waterdrop_py.cli.demo.usage import Resources
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from waterdrop_py.testing import EmbeddedCluster
 
 COMMAND = [sys.executable, "-m", "waterdrop_py"]
 RUN_S = 20.0  # what the demo promises
@@ -65,11 +69,12 @@ def start(
         )
 
 
-def run(*arguments: str) -> tuple[int, str, str]:
+def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
     """Run the command without a terminal; exit code, stdout and stderr."""
     done = subprocess.run(
         [*COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
@@ -233,15 +238,80 @@ def test_a_terminal_without_a_cursor_gets_plain_lines() -> None:
     assert drawn.count(b"producer  status") == 2
 
 
-def test_a_broker_that_is_not_there_is_explained() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["kafka://127.0.0.1:1"], {}),
+        (["kafka://127.0.0.1:1", "--pool"], {}),
+        ([], {"WATERDROP_URL": "kafka://127.0.0.1:1"}),
+        (["kafka://127.0.0.1:1"], {"WATERDROP_URL": "kafka://127.0.0.1:2"}),
+    ],
+)
+def test_a_broker_that_is_not_there_is_explained(
+    arguments: list[str], environment: dict[str, str]
+) -> None:
     """Exit code 1 within 10 s, and the checklist for a refused connection."""
     started = time.monotonic()
-    code, _, err = run("demo", "--bootstrap-servers", "127.0.0.1:1")
+    code, _, err = run("demo", *arguments, **environment)
     assert time.monotonic() - started < UNREACHABLE_S
     assert code == 1
     assert "no broker of '127.0.0.1:1' answered" in err
     assert "- connection refused: is the broker running" in err
     assert "Traceback" not in err
+
+
+def test_a_url_that_is_none_is_explained() -> None:
+    """Exit code 2, what would be legal, and no password."""
+    code, out, err = run("demo", "kafkaa://user:hush-hush@host:9092")
+    assert (code, out) == (2, "")
+    assert "kafka+sasl_ssl" in err
+    assert "hush-hush" not in err
+    assert "Traceback" not in err
+
+
+def test_the_former_option_is_answered() -> None:
+    """Exit code 2, and what to write instead."""
+    code, _, err = run("demo", "--bootstrap-servers", "h1:9092,h2:9092")
+    assert code == 2
+    assert "waterdrop demo kafka://h1:9092,h2:9092" in err
+
+
+@pytest.mark.long
+def test_a_cluster_of_the_users(waterdrop_cluster: EmbeddedCluster) -> None:
+    """The topic is created and deleted there, with the properties of the URL."""
+    url = f"kafka://{waterdrop_cluster.bootstrap_servers}/?client.id=mine"
+    code, out, err = run("demo", url)
+    assert code == 0, out + err
+    assert f"on {waterdrop_cluster.bootstrap_servers}" in out
+    assert "lost 0, duplicated 0" in out
+
+
+@pytest.mark.timed
+@pytest.mark.long
+def test_pools() -> None:
+    """In under 20 s, with nothing lost, doubled or left open: sockets by second."""
+    started = time.monotonic()
+    code, out, err = run("demo", "--pool")
+    took = time.monotonic() - started
+    assert (code, err) == (0, ""), out + err
+    assert took < RUN_S
+    assert "\x1b" not in out
+    counted = re.search(r"sent (\d+), acknowledged (\d+), read back (\d+), (.*)", out)
+    assert counted is not None, out
+    sent, acknowledged, read_back, rest = counted.groups()
+    assert int(sent) > 300
+    assert sent == acknowledged == read_back
+    assert rest == "lost 0, duplicated 0"
+    rows = re.findall(r"^ *[\d.]+ s  ([#.]{8}) +(\d) +(\d+)  (\d+)$", out, re.MULTILINE)
+    burst = max(int(sockets) for slots, _, sockets, _ in rows if slots == "#" * 8)
+    alone = [row for row in rows if row[0] == "#......."]
+    assert len(alone) >= 2  # slot 0 works on, second by second
+    assert int(alone[-1][3]) > int(alone[0][3])
+    assert 1 <= int(alone[-1][2]) <= 4 < burst
+    assert "the tail meanwhile: sockets 0, librdkafka threads 0, descriptors 0" in out
+    assert "2, with 1 pool and 1 client" in out
+    assert "12, with 12 pools: sockets" in out
+    assert "all pools: sockets 0, librdkafka threads 0, descriptors 0" in out
 
 
 def test_without_rich_it_says_how_to_install_it() -> None:
@@ -306,6 +376,58 @@ def test_what_cannot_be_counted_is_not_claimed() -> None:
     outcome = dataclasses.replace(WELL, idle=None)
     assert problems(outcome) == []
     assert "no socket stayed" not in conclusion(outcome)
+
+
+POOLS_WELL = PoolOutcome(
+    sent=[b"a", b"b"],
+    acknowledged=2,
+    read_back=[b"b", b"a"],
+    size=8,
+    burst=Resources(32, 40, 72),
+    slot_0=Resources(4, 5, 9),
+    tail=Resources(0, 0, 0),
+    tail_asleep=7,
+    libraries=2,
+    library_pools=1,
+    library_opens=1,
+    tenants=12,
+    tenant_pools=12,
+    tenants_held=Resources(24, 60, 84),
+    end=Resources(0, 0, 0),
+    seconds=15.0,
+)
+
+
+def test_pools_are_well_when_the_tail_slept() -> None:
+    """No problem, and a verdict that says so, in lines of 80 columns."""
+    assert pool_summary.problems(POOLS_WELL) == []
+    assert pool_summary.conclusion(POOLS_WELL).startswith("OK: nothing lost, nothing")
+    assert max(map(len, pool_summary.report(POOLS_WELL))) <= 80
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"read_back": [b"a"]}, "1 messages were lost"),
+        ({"read_back": [b"a", b"b", b"b"]}, "1 messages were duplicated"),
+        ({"acknowledged": 1}, "1 messages were not acknowledged"),
+        ({"tail_asleep": 5}, "2 slots of the tail stayed connected"),
+        ({"tail": Resources(3, 5, 8)}, "3 sockets of the tail stayed open"),
+        ({"end": Resources(2, 0, 2)}, "2 sockets stayed open while idle"),
+        (
+            {"library_pools": 2, "library_opens": 2},
+            "the libraries had 2 pools and 2 clients, instead of one",
+        ),
+        ({"tenant_pools": 11}, "12 tenants had 11 pools"),
+    ],
+)
+def test_what_went_wrong_with_pools_is_a_problem(
+    changed: dict[str, object], problem: str
+) -> None:
+    """Each kind of failure makes the demo fail, and is named."""
+    outcome = dataclasses.replace(POOLS_WELL, **changed)  # type: ignore[arg-type]
+    assert pool_summary.problems(outcome) == [problem]
+    assert pool_summary.conclusion(outcome).startswith(f"FAILED: {problem}")
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

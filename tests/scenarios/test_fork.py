@@ -156,3 +156,23 @@ def test_a_fork_in_the_middle_of_a_close(phase: str, python: str, dead: str) -> 
         assert outcome.one("child_s") < 2.8
     assert outcome.one("parent") == 1
     assert outcome.one("parents_status") == "closed"
+
+
+@pytest.mark.parametrize("where", ["beside", "inside"])
+def test_groups_of_pools(
+    where: str, servers: str, topic: str, arrived: Arrived
+) -> None:
+    """A child has its parent's pools, which start afresh. It makes others, also if the
+    fork was in the middle of a look-up of the very same key."""
+    outcome = run_scenario("fork_groups.py", servers, topic, where).assert_clean()
+
+    assert outcome.one("child_code") == 0
+    assert (outcome.one("same"), outcome.one("pools")) == (True, 1)
+    assert (outcome.one("then"), outcome.one("opens")) == (2, 1)
+    assert (outcome.one("limit"), outcome.one("sizes")) == (3, [3, 3])
+    assert (outcome.one("complete"), outcome.one("left")) == (True, 0)
+    assert (outcome.one("parent"), outcome.one("parent_same")) == (2, True)
+    assert outcome.one("parent_complete")
+    assert arrived() == dict.fromkeys(
+        ("child-kept", "child-new", "parent-first", "parent-kept", "parent-new"), 1
+    )

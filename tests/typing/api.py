@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     # Needs no installation, because type checkers know it.
     from typing_extensions import assert_type
 
-    from waterdrop_py.typing import Handle, KafkaClient, Unsubscribe
+    from waterdrop_py.typing import Handle, KafkaClient, LeaseHolder, Unsubscribe
 
 
 class Topics(str, Enum):
@@ -64,6 +64,9 @@ def configuring() -> None:
     assert_type(Config({"kafka": kafka, "id": "x"}, id="y"), Config)
     assert_type(Config(config, max_wait_timeout="5m"), Config)
     assert_type(config.replace(id="other"), Config)
+    assert_type(config.as_url(), str)
+    assert_type({config: 1}[config], int)
+    Config.parse_url("kafka://h")  # type: ignore[attr-defined]
     Config(5)  # type: ignore[arg-type]
     Config(kafka=kafka, id=5)  # type: ignore[arg-type]
     Config(kafka=kafka, idd="x")  # type: ignore[call-arg]
@@ -220,8 +223,24 @@ def failing(producer: Producer) -> None:
         assert_type(error.checklist, "tuple[str, ...]")
     except errors.MessageInvalidError as error:
         assert_type(error.errors, "dict[str, str]")
+    except errors.RECOVERABLE_ERRORS as error:
+        assert_type(error, "errors.BrokerUnreachableError | errors.PoolExhaustedError")
+        assert_type(error.retriable, bool)
     except errors.WaterdropError:
         raise
+    try:
+        producer.connect()
+    except errors.CONNECTION_ERRORS as error:
+        assert_type(error, errors.BrokerUnreachableError)
+
+
+def exhausted(error: errors.PoolTimeoutError) -> None:
+    """An exhausted pool says how it was used, and by what."""
+    assert_type((error.pool, error.size, error.leased), "tuple[str, int, int]")
+    assert_type((error.waiting, error.waited_ms), "tuple[int, float]")
+    assert_type(error.holders, "tuple[LeaseHolder, ...]")
+    late: TimeoutError = error
+    raise late
 
 
 def testing() -> None:

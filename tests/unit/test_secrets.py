@@ -29,6 +29,7 @@ PROPERTIES = (
     "ssl.keystore.password",
     "sasl.oauthbearer.client.secret",
 )
+FOREIGN = ("password", "userid", "ssl_options", "transport_options", "heartbeat")
 secrets = st.text("abcXYZ019!@:/%?&= ", max_size=12).map(lambda end: MARK + end)
 
 
@@ -50,6 +51,9 @@ def shown(thing: Any) -> Iterator[str]:
     yield repr(thing)
     yield str(thing)
     yield f"{thing}"
+    if isinstance(thing, Config):
+        yield thing.as_url()
+        yield str({thing: hash(thing)})
     if isinstance(thing, BaseException):
         yield "".join(traceback.format_exception(thing))
         yield repr(getattr(thing, "errors", None))
@@ -152,4 +156,22 @@ def test_of_the_wrong_type(secret: str, name: str) -> None:
         def make(kafka: Any = kafka) -> Config:
             return Config(kafka=kafka)
 
+        assert MARK not in all_texts(make)
+
+
+@settings(max_examples=40, deadline=None)
+@given(secret=secrets, name=st.sampled_from(FOREIGN))
+def test_under_a_name_of_another_library(secret: str, name: str) -> None:
+    """A secret under a foreign name is not shown, wherever it stands."""
+    kafka = {"bootstrap.servers": "127.0.0.1:1"}
+    url = f"kafka://127.0.0.1:1/?{name}={quote(secret, safe='')}"
+    environ = {"S_URL": "kafka://127.0.0.1:1", f"S_{name.upper()}": secret}
+    for make in (
+        lambda: Config({"kafka": kafka, name: secret}),
+        lambda: Config({"kafka": kafka, name: {"password": secret}}),
+        lambda: Config({"kafka": kafka, name: [secret]}),
+        lambda: Config(kafka={**kafka, name: secret}),
+        lambda: Config.from_url(url),
+        lambda: Config.from_env("S_", environ),
+    ):
         assert MARK not in all_texts(make)

@@ -87,6 +87,14 @@ def in_words(ms: int) -> str:
     return f"{ms} ms"
 
 
+def as_text(ms: int) -> str:
+    """Milliseconds as text with a unit, which `milliseconds` reads back."""
+    for unit in ("d", "h", "m", "s"):
+        if ms and ms % _MS[unit] == 0:
+            return f"{ms // _MS[unit]}{unit}"
+    return f"{ms}ms"
+
+
 def _parsed(value: object) -> int:
     if (number := whole(value)) is not None:
         return number

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from waterdrop_py._settings import librdkafka
 from waterdrop_py._settings.redact import kind
+from waterdrop_py._settings.table import foreign_setting
 from waterdrop_py._settings.text_sources import Reading, Rows, join, read_option
 from waterdrop_py._settings.url import read_url
 
@@ -95,11 +96,22 @@ def _property(name: str) -> str:
 
 def _unknown(prefix: str, name: str, rows: Rows) -> str:
     """The sentence for a variable that is neither an option nor a property."""
+    found = foreign_setting(name)
+    if found is not None and not found.meant:
+        hint = f"; {found.sentence}"
+    else:
+        meant = _closest(name, rows) if found is None else _variable(found.meant)
+        if found is not None and found.is_property:
+            meant = f"{_KAFKA}{meant}"
+        hint = f"; did you mean {prefix + meant!r}?" if meant else ""
+    return f"names neither an option nor a {prefix}{_KAFKA}<PROPERTY>{hint}"
+
+
+def _closest(name: str, rows: Rows) -> str | None:
+    """The end of the variable with the most similar name, or None."""
     legal = [_URL, *(row.upper() for row in rows if row != "kafka")]
     legal += [_KAFKA + _variable(known_name) for known_name in librdkafka.PROPERTIES]
-    meant = librdkafka.closest(name.upper(), legal)
-    hint = f"; did you mean {prefix + meant!r}?" if meant else ""
-    return f"names neither an option nor a {prefix}{_KAFKA}<PROPERTY>{hint}"
+    return librdkafka.closest(name.upper(), legal)
 
 
 def _variable(name: str) -> str:

@@ -1,7 +1,8 @@
-"""Answers names of confluent-kafka, kafka-python, aiokafka and futures with ours.
+"""Answers names of other libraries with ours: Kafka clients, kombu, futures.
 
 An attribute or argument that another library has raises as Python would, with a text
-that says what to use here.
+that says what to use here. Names of settings that are a property or an option here
+stand in `librdkafka.FOREIGN` and `FOREIGN_OPTIONS`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,23 @@ _MANY: Final = "use produce_many_async(messages), or produce_many_sync to wait a
 _BLOCK: Final = "use `with producer.transaction():`, which begins, commits and aborts"
 _NATIVE: Final = "use `with producer.native() as client:` for the client that has it"
 _CALLBACK: Final = "use produce_async(...).add_done_callback(fn), or `await` the handle"
+_FROM_URL: Final = "use Config.from_url(url)"
+_AS_URL: Final = "use as_url()"
+_REPLACE: Final = "use replace(**options), which makes another Config"
+_RETRY: Final = (
+    "librdkafka retries a send itself for message.timeout.ms, and sending it again may "
+    "double it; connect(max_retries=, interval_start=) retries a connection"
+)
+_NO_HEARTBEAT: Final = (
+    "Kafka has none: 'socket.keepalive.enable' (on by default) watches a connection, "
+    "'socket.timeout.ms' finds a dead one, and 'idle_disconnect_timeout' closes an "
+    "idle one"
+)
+_CONNECT: Final = (
+    "give it to connect(max_retries=, interval_start=, interval_step=, interval_max=); "
+    "librdkafka retries a send itself for message.timeout.ms"
+)
+_POOL: Final = "a producer has one client; ProducerPool(config, size=10) has several"
 _FUTURE: Final = "use as_future() for a concurrent.futures.Future"
 
 PRODUCER: Final[Mapping[str, str]] = {
@@ -48,6 +66,11 @@ PRODUCER: Final[Mapping[str, str]] = {
     "shutdown": "use close(timeout)",
     "metrics": "use stats()",
     "bootstrap_connected": "use is_connected, or connect() to prove it",
+    "ensure": _RETRY,
+    "autoretry": _RETRY,
+    "ensure_connection": "use connect(timeout, errback=, max_retries=)",
+    "heartbeat_check": "librdkafka watches connections; see 'socket.keepalive.enable'",
+    "as_uri": "use config.as_url()",
 }
 _LEASE: Final = "use `with pool.acquire() as producer:`"
 _RELEASE: Final = (
@@ -85,6 +108,27 @@ POOL: Final[Mapping[str, str]] = {
     "max_size": "use size",
     "min_size": "use min_connected",
 }
+CONFIG: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("parse_url", "parse", "from_uri", "from_dsn", "from_string", "from_str"),
+        _FROM_URL,
+    ),
+    **dict.fromkeys(("from_environ", "from_environment"), "use Config.from_env()"),
+    **dict.fromkeys(("from_dict", "from_mapping"), "use Config(mapping)"),
+    **dict.fromkeys(("as_uri", "to_url", "url", "get_url"), _AS_URL),
+    **dict.fromkeys(("clone", "evolve", "update", "with_options"), _REPLACE),
+}
+SETTINGS: Final[Mapping[str, str]] = {
+    "heartbeat": _NO_HEARTBEAT,
+    "virtual_host": "Kafka has none: topics are the only names in a cluster",
+    **dict.fromkeys(
+        ("max_retries", "interval_start", "interval_step", "interval_max"), _CONNECT
+    ),
+    **dict.fromkeys(
+        ("max_connections", "pool_size", "client_limit", "min_connected"), _POOL
+    ),
+}
+"""Settings that are neither a property nor an option here, with underscores."""
 HANDLE: Final[Mapping[str, str]] = {
     "get": "use result(timeout)",
     "wait": "use result(timeout) or exception(timeout)",

@@ -140,8 +140,9 @@ FILES = (
     "sasl.oauthbearer.assertion.private.key.file",
 )
 
-# Names in other clients: arguments of kafka-python and aiokafka, properties of Java.
-# Their other names differ by an underscore only, or mean something else.
+# Names in other clients: arguments of kafka-python and aiokafka, properties of Java,
+# arguments of kombu's and amqp's connections. Other names of Kafka clients differ by an
+# underscore only, or mean something else.
 FOREIGN = {
     "buffer.memory": "queue.buffering.max.kbytes",
     "max.request.size": "message.max.bytes",
@@ -162,6 +163,23 @@ FOREIGN = {
     "brokers": "bootstrap.servers",
     "servers": "bootstrap.servers",
     "hosts": "bootstrap.servers",
+    "hostname": "bootstrap.servers",
+    "host": "bootstrap.servers",
+    "port": "bootstrap.servers",
+    "alternates": "bootstrap.servers",
+    "userid": "sasl.username",
+    "username": "sasl.username",
+    "password": "sasl.password",
+    "login.method": "sasl.mechanism",
+    "ssl": "security.protocol",
+    "ssl.options": "ssl.ca.location",
+    "ca.certs": "ssl.ca.location",
+    "certfile": "ssl.certificate.location",
+    "keyfile": "ssl.key.location",
+    "connect.timeout": "socket.connection.setup.timeout.ms",
+    "transport.options": "client.id",
+    "client.properties": "client.id",
+    "connection.name": "client.id",
 }
 # The same for names whose counterpart here is an option of `Config`.
 FOREIGN_OPTIONS = {
@@ -173,6 +191,12 @@ FOREIGN_OPTIONS = {
 def names_of(name: str) -> frozenset[str]:
     """All names of a property: its aliases and its own."""
     return frozenset(_SAME.get(name) or (name,))
+
+
+def own_name(name: str) -> str:
+    """The name that stands for all names of a property."""
+    bare = name if name in PROPERTIES else name.removeprefix("topic.")
+    return _SAME[bare][0] if bare in _SAME else bare
 
 
 @functools.cache

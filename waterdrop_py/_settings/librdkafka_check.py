@@ -5,15 +5,14 @@ it refuses. A bogus property at the end is always refused. When the bogus one is
 all others are legal. No client was made then: no thread, socket or descriptor.
 
 librdkafka also takes values that it misreads. The kind of a property shows which values
-those are. How librdkafka refuses a nonsensical value tells the kind.
+those are (`property_kinds.py`).
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from confluent_kafka import KafkaException, cimpl
 
@@ -26,32 +25,21 @@ from waterdrop_py._settings.numbers import (
     not_a_number,
     out_of_range,
 )
+from waterdrop_py._settings.property_kinds import OUTSIDE_RANGE, kind_of, refusal
 from waterdrop_py._settings.reading import path_of, text_of
 from waterdrop_py._settings.redact import kind, shown_property
-from waterdrop_py._settings.table import option_meant
+from waterdrop_py._settings.table import foreign_setting, option_meant
 
-_BOGUS_PROPERTY = "waterdrop.probe"
-_BOGUS_VALUE = "waterdrop-probe"
 _BOGUS_MECHANISM = "WATERDROP_PROBE"
 # confluent-kafka's own property, and a file that `unreadable_files` checks.
 _NOT_JUDGED = ("delivery.report.only.error", "https.ca.location")
 _ACKS = librdkafka.names_of("acks")
-_RANGE = re.compile(r"outside allowed range (-?\d+)\.\.(-?\d+)")
 _NAMED = re.compile(r"`([a-z._]+)`")
 # Hashes of the configurations that librdkafka found valid. A hash keeps at most 64 bits
 # of a secret, salted per process.
 _accepted: set[int] = set()
 _MOST_ACCEPTED = 1_024
 _INSTEAD = {"dr_cb": "on_delivery", "dr_msg_cb": "on_delivery", "log_cb": "logger"}
-
-
-class _Kind(NamedTuple):
-    """Which values a property takes, as far as librdkafka tells."""
-
-    number: str = ""  # "whole", "decimal", or empty for a property that is not a number
-    enumerated: bool = False
-    low: int = 0
-    high: int = 0
 
 
 def check_properties(
@@ -123,9 +111,9 @@ def _wrong_values(
 ) -> Iterator[tuple[str, str]]:
     # librdkafka names only the first wrong property, and not by the alias that the
     # user wrote. So each property is tried by itself.
-    all_taken = _refusal({name: value for _, name, value in flat}) is None
+    all_taken = refusal({name: value for _, name, value in flat}) is None
     for path, name, value in flat:
-        refused = None if all_taken else _refusal({name: value})
+        refused = None if all_taken else refusal({name: value})
         sentence = _misread(name, value)
         if sentence is None and refused is not None:
             sentence = _sentence(name, value, refused, options)
@@ -135,7 +123,7 @@ def _wrong_values(
 
 def _misread(name: str, value: object) -> str | None:
     """What is wrong with a value that librdkafka takes, or None."""
-    property_kind = _kind_of(name)
+    property_kind = kind_of(name)
     if property_kind.number == "whole":
         if name.removeprefix("topic.") in _ACKS and str(value).lower() == "all":
             return None
@@ -148,27 +136,6 @@ def _misread(name: str, value: object) -> str | None:
             f"must not be blank, got {shown_property(name, value)}{_legal(name, value)}"
         )
     return None
-
-
-@functools.lru_cache(maxsize=512)
-def _kind_of(name: str) -> _Kind:
-    """The kind of a property, from how librdkafka refuses values of it."""
-    refused = _refusal({name: _BOGUS_VALUE}) or ""
-    if refused.startswith("Invalid value for"):
-        bounds = [
-            _RANGE.search(_refusal({name: figure}) or "")
-            for figure in (-(2**31), 2**31 - 1)
-        ]
-        found = bounds[0] or bounds[1]
-        if found is None:
-            # Either every int is in its range, or it is not a number (a partitioner).
-            taken = _refusal({name: 2**31 - 1}) is None
-            return _Kind("whole", low=-(2**31), high=2**31 - 1) if taken else _Kind()
-        low, high = int(found[1]), int(found[2])
-        fraction = _refusal({name: ".5"}) or ""
-        number = "whole" if fraction.startswith("Invalid value") else "decimal"
-        return _Kind(number, low=low, high=high)
-    return _Kind(enumerated=refused.startswith(f'Invalid value "{_BOGUS_VALUE}'))
 
 
 def _callback_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -199,32 +166,19 @@ def _flattened(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
             yield name, name, value
 
 
-def _refusal(kafka: dict[str, Any]) -> str | None:
-    """What librdkafka has against these properties, or None."""
-    try:
-        cimpl.Producer({**kafka, _BOGUS_PROPERTY: ""})
-    except KafkaException as error:
-        text = str(error.args[0].str()).strip()
-    except (TypeError, ValueError, AttributeError, SystemError) as error:
-        text = str(error)
-    else:  # pragma: no cover - no librdkafka takes the bogus property
-        return None
-    return None if f'"{_BOGUS_PROPERTY}"' in text else text
-
-
 def _sentence(name: str, value: object, refused: str, options: Collection[str]) -> str:
     """What the user is told of a value that librdkafka refused with `refused`."""
     if refused.startswith("No such configuration property"):
         return f"is not a property of librdkafka{_instead(name, options)}"
     if "must be set through dedicated" in refused or "not settable" in refused:
         return f"cannot be set here{_did_you_mean(_INSTEAD.get(name))}"
-    if bounds := _RANGE.search(refused):
+    if bounds := OUTSIDE_RANGE.search(refused):
         return out_of_range(name, value, int(bounds[1]), int(bounds[2]))
     given = shown_property(name, value)
     if refused.startswith(("Expected bool value", "Bool config")):
         return f"must be true or false, got {given}"
     if refused.startswith("Invalid value") or "empty value" in refused:
-        number = _kind_of(name).number
+        number = kind_of(name).number
         if number:
             sentence = not_a_number(name, value, decimal=number == "decimal")
         else:
@@ -243,6 +197,9 @@ def _legal(name: str, value: object) -> str:
 
 def _instead(name: str, options: Collection[str]) -> str:
     """A hint with the property, or the option, that was probably meant."""
+    found = foreign_setting(name)
+    if found is not None and not found.meant:
+        return f"; {found.sentence}"
     meant = None if name in options else librdkafka.property_meant(name)
     if meant is not None:
         return _did_you_mean(meant)

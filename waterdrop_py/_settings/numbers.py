@@ -61,18 +61,32 @@ def unit_of(name: str) -> str:
     return last if dot and last in _WORDS else ""
 
 
+def whole_number(value: object) -> int | None:
+    """The whole number that librdkafka reads; None if it would misread the value."""
+    if isinstance(value, str):
+        is_plain = len(value) <= _LONGEST and _PLAIN.fullmatch(value)
+        return int(value) if is_plain else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return whole(value)
+
+
+def decimal_number(value: object) -> float | None:
+    """The number that librdkafka reads; None if it would misread the value."""
+    if isinstance(value, str):
+        return float(value) if _DECIMAL.fullmatch(value) else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    number = whole(value)
+    return None if number is None else float(number)
+
+
 def misread_whole(name: str, value: object, low: int, high: int) -> str | None:
     """What is wrong with a whole number that librdkafka accepted, or None.
 
     `low` and `high` are the property's range.
     """
-    if isinstance(value, str) and not (
-        _PLAIN.fullmatch(value) and len(value) <= _LONGEST
-    ):
-        return _not_whole(name, value, low, high)
-    if isinstance(value, float) and not value.is_integer():
-        return _not_whole(name, value, low, high)
-    number = int(value) if isinstance(value, str | float) else whole(value)
+    number = whole_number(value)
     if number is None:
         return _not_whole(name, value, low, high)
     if low <= number <= high:
@@ -82,11 +96,7 @@ def misread_whole(name: str, value: object, low: int, high: int) -> str | None:
 
 def misread_decimal(name: str, value: object) -> str | None:
     """What is wrong with a decimal number that librdkafka accepted, or None."""
-    if isinstance(value, str):
-        legal = _DECIMAL.fullmatch(value) is not None
-    else:
-        legal = not isinstance(value, float) or math.isfinite(value)
-    if legal:
+    if decimal_number(value) is not None:
         return None
     return _must_be("a number", name, value, _meant(name, value))
 

@@ -14,7 +14,11 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from waterdrop_py._settings.arguments import as_seconds
-from waterdrop_py._settings.durations import connection_milliseconds, milliseconds
+from waterdrop_py._settings.durations import (
+    as_text,
+    connection_milliseconds,
+    milliseconds,
+)
 from waterdrop_py._settings.librdkafka import closest
 from waterdrop_py._settings.plain import plain, whole
 from waterdrop_py._settings.properties import Properties, copied
@@ -25,24 +29,31 @@ from waterdrop_py.errors import ConfigurationInvalidError
 Given_contra = TypeVar("Given_contra", contravariant=True)
 Kept_co = TypeVar("Kept_co", covariant=True)
 FromText: TypeAlias = Callable[[str], object]
+ToText: TypeAlias = Callable[[Any], str]
 Check: TypeAlias = Callable[[Any], object]
 """Converts what the user gave to what is kept; raises `RefusedError`."""
 REQUIRED: Any = object()
 
 
 class Option(Generic[Given_contra, Kept_co]):
-    """One option: its default, its check, and how it is read from text.
+    """One option: its default, its check, and how it is read from and written as text.
 
     Type checkers see a descriptor, which lets a user pass `"5m"` and get an int. At run
     time only the default stays on the class.
     """
 
     def __init__(
-        self, default: Any, check: Check, *, from_text: FromText | None = None
+        self,
+        default: Any,
+        check: Check,
+        *,
+        from_text: FromText | None = None,
+        to_text: ToText = str,
     ) -> None:
         self.default = default
         self.check = check
         self.from_text = from_text
+        self.to_text = to_text
 
     def __get__(self, config: object, owner: type | None = None) -> Kept_co:
         raise NotImplementedError
@@ -65,23 +76,30 @@ KafkaProperties: TypeAlias = Option[Mapping[str, Any], Mapping[str, Any]]
 
 def duration(default: int) -> Any:
     """Milliseconds, at least 0."""
-    return Option(default, milliseconds, from_text=str)
+    return Option(default, milliseconds, from_text=str, to_text=as_text)
 
 
 def optional_duration(default: int | None) -> Any:
     """Milliseconds, at least 0, or None."""
-    return Option(default, _none_or(milliseconds), from_text=_none_or_text(str))
+    return Option(
+        default,
+        _none_or(milliseconds),
+        from_text=_none_or_text(str),
+        to_text=_none_as_text(as_text),
+    )
 
 
 def connection_duration(default: int) -> Any:
     """Milliseconds after which a client is closed; 0 is never."""
-    return Option(default, connection_milliseconds, from_text=str)
+    return Option(default, connection_milliseconds, from_text=str, to_text=as_text)
 
 
 def optional_count(default: int | None, *, minimum: int, unit: str) -> Any:
     """An int of `unit`, or None."""
     check = _none_or(_whole_number(minimum, f"{unit}, at least {minimum}, or None"))
-    return Option(default, check, from_text=_none_or_text(_count))
+    return Option(
+        default, check, from_text=_none_or_text(_count), to_text=_none_as_text(str)
+    )
 
 
 def count(default: int, *, minimum: int, maximum: int | None = None, unit: str) -> Any:
@@ -93,7 +111,7 @@ def count(default: int, *, minimum: int, maximum: int | None = None, unit: str) 
 
 def error_names(default: tuple[str, ...]) -> Any:
     """A tuple or list of lower-case error names; as text, separated by commas."""
-    return Option(default, _error_names, from_text=_names_of_text)
+    return Option(default, _error_names, from_text=_names_of_text, to_text=",".join)
 
 
 def steps() -> Any:
@@ -103,7 +121,12 @@ def steps() -> Any:
 
 def flag(default: bool) -> Any:
     """True or False, and no value that merely counts as one."""
-    return Option(default, _flag, from_text=_flag_of_text)
+    return Option(
+        default,
+        _flag,
+        from_text=_flag_of_text,
+        to_text=lambda value: "true" if value else "false",
+    )
 
 
 def optional_text(default: str | None) -> Any:
@@ -113,7 +136,7 @@ def optional_text(default: str | None) -> Any:
 
 def choice(default: str, *others: str) -> Any:
     """One of these words."""
-    return Option(default, _one_of((default, *others)), from_text=str)
+    return Option(default, _one_of((default, *others)))
 
 
 def seconds(default: float) -> Any:
@@ -218,7 +241,7 @@ def _error_names(value: object) -> tuple[str, ...]:
             raise RefusedError(
                 f"must be lower-case error names such as 'fenced', got {shown(name)}"
             )
-    return names
+    return tuple(dict.fromkeys(names))
 
 
 def _names_of_text(text: str) -> tuple[str, ...]:
@@ -250,6 +273,8 @@ def _labels(value: object) -> Mapping[str, str]:
             raise RefusedError(f"must have non-empty str as names, got {shown(name)}")
         if not isinstance(text, str):
             raise RefusedError(f"{name!r} must be a str, got {shown(text)}")
+        if not (_is_unicode(name) and _is_unicode(text)):
+            raise RefusedError(f"{name!r} must be valid Unicode, got {shown(text)}")
     return MappingProxyType(copy)
 
 
@@ -267,11 +292,15 @@ def _flag_of_text(text: str) -> bool:
 
 
 def _count(text: str) -> int:
-    # 18 digits: beyond any size, and within what int() reads.
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):  # noqa: PLR2004
+    # 640 digits: within what int() always reads.
+    if not (text.isascii() and text.isdigit() and len(text) <= 640):  # noqa: PLR2004
         raise RefusedError(f"must be a whole number, got {shown(text)}")
     return int(text)
 
 
 def _none_or_text(read: FromText) -> FromText:
     return lambda text: None if text == "none" else read(text)
+
+
+def _none_as_text(write: ToText) -> ToText:
+    return lambda value: "none" if value is None else write(value)

@@ -34,10 +34,21 @@ POOL_OPTIONS: Final[Mapping[str, Option[Any, Any]]] = MappingProxyType(
         "name": optional_text(None),
     }
 )
+GROUP_OPTIONS: Final[Mapping[str, Option[Any, Any]]] = MappingProxyType(
+    {
+        "limit": POOL_OPTIONS["size"],
+        **{k: v for k, v in POOL_OPTIONS.items() if k not in {"size", "name"}},
+    }
+)
+"""The options of a group of pools, whose `limit` is the `size` of each."""
+
 # Arguments of SQLAlchemy, psycopg_pool, httpx, redis-py, kombu and WaterDrop's pool.
 _FOREIGN: Final[Mapping[str, str]] = {
     **dict.fromkeys(
-        ("max_connections", "max_size", "pool_size", "producer_pool_size", "limit"),
+        (
+            *("max_connections", "max_size", "pool_size", "producer_pool_size"),
+            *("limit", "size"),
+        ),
         "size",
     ),
     **dict.fromkeys(("min_size", "preload"), "min_connected"),
@@ -47,6 +58,12 @@ _FOREIGN_OF_CONFIG: Final[Mapping[str, str]] = {
     **dict.fromkeys(("max_idle", "max_idle_seconds"), "idle_disconnect_timeout"),
     **dict.fromkeys(("max_lifetime", "max_lifespan_seconds"), "max_connection_age"),
 }
+
+
+_NO_NAME: Final = (
+    "unknown option 'name'; each pool of a group has the id of its Config, or a name "
+    "of its own"
+)
 
 
 def check_pool_options(
@@ -59,9 +76,27 @@ def check_pool_options(
     come last, and their values are not shown. The sentence about an unknown name says
     so if it is one of `config_options`, the options of `Config`. Never blocks.
     """
+    return _check(POOL_OPTIONS, given, config_options)
+
+
+def check_group_options(
+    given: Mapping[str, object], config_options: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Check the options of a group of pools, like `check_pool_options`."""
+    values, errors = _check(GROUP_OPTIONS, given, config_options)
+    if "name" in errors:
+        errors["name"] = _NO_NAME
+    return values, errors
+
+
+def _check(
+    table: Mapping[str, Option[Any, Any]],
+    given: Mapping[str, object],
+    config_options: Collection[str],
+) -> tuple[dict[str, Any], dict[str, str]]:
     values: dict[str, Any] = {}
     errors: dict[str, str] = {}
-    for name, option in POOL_OPTIONS.items():
+    for name, option in table.items():
         if name not in given:
             values[name] = option.default
             continue
@@ -69,29 +104,37 @@ def check_pool_options(
             values[name] = option.check(given[name])
         except RefusedError as refused:
             errors[name] = str(refused)
-    size, opened = values.get("size"), values.get("min_connected")
+    ceiling = next(iter(table))
+    size, opened = values.get(ceiling), values.get("min_connected")
     if size is not None and opened is not None and opened > size:
-        errors["min_connected"] = at_most_size(size, opened)
+        errors["min_connected"] = _at_most(ceiling, size, opened)
         del values["min_connected"]
     for name in given:
-        if name not in POOL_OPTIONS:
-            errors[name] = _unknown(name, config_options)
+        if name not in table:
+            errors[name] = _unknown(name, table, config_options)
     return values, errors
 
 
 def at_most_size(size: int, min_connected: int) -> str:
     """The sentence for a `min_connected` above `size`."""
-    return f"must be at most size, which is {size}, got {shown(min_connected)}"
+    return _at_most("size", size, min_connected)
 
 
-def _unknown(name: str, config_options: Collection[str]) -> str:
+def _at_most(ceiling: str, size: int, min_connected: int) -> str:
+    return f"must be at most {ceiling}, which is {size}, got {shown(min_connected)}"
+
+
+def _unknown(
+    name: str, table: Mapping[str, object], config_options: Collection[str]
+) -> str:
     spelt = name.lower().replace("-", "_")
     if meant := _FOREIGN.get(spelt):
+        meant = meant if meant in table else next(iter(table))
         return f"unknown option {name!r}; did you mean {meant!r}?"
     if meant := _FOREIGN_OF_CONFIG.get(spelt):
         return f"unknown option {name!r}; did you mean {meant!r} of the Config?"
     if spelt in config_options:
         return f"unknown option {name!r}; it is an option of the Config"
-    if meant := closest(spelt, POOL_OPTIONS):
+    if meant := closest(spelt, table):
         return f"unknown option {name!r}; did you mean {meant!r}?"
-    return f"unknown option {name!r}; the options are {', '.join(POOL_OPTIONS)}"
+    return f"unknown option {name!r}; the options are {', '.join(table)}"

@@ -26,6 +26,7 @@ _SECRET = re.compile(
 # The name contains "credential", but its value is not one.
 _OPEN = frozenset({"sasl.oauthbearer.client.credentials.client.id"})
 _LOOKS_SECRET = re.compile(r"-----|\n|\r|://[^?]*\?")
+_HAS_SECRET = re.compile(r"-----BEGIN|[A-Za-z]://[^?]*[?@]")
 
 
 class SecretText(str):
@@ -40,6 +41,19 @@ class SecretText(str):
 def is_secret(name: str) -> bool:
     """Whether the property of this name holds, or may hold, a secret."""
     return name not in _OPEN and _SECRET.search(name) is not None
+
+
+def may_hold_secret(name: str, value: object) -> bool:
+    """Whether a property's value is a secret, or has one: a key, or a URL with a login.
+
+    For text that others read back: `shown` also hides what merely might be one.
+    """
+    if is_secret(name) or isinstance(value, SecretText):
+        return True
+    if not isinstance(value, str):
+        return False
+    has_login = "@" in value and librdkafka.own_name(name) == librdkafka.SERVERS
+    return has_login or _HAS_SECRET.search(value) is not None
 
 
 def shown_property(name: str, value: object) -> str:

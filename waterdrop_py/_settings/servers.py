@@ -11,6 +11,7 @@ from typing import Final
 from waterdrop_py._settings.redact import shown
 
 LARGEST_PORT: Final = 65_535
+DEFAULT_PORT: Final = 9_092
 _BRACKETED = r"\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\]"
 _NAMED = r"(?![0-9]+(?:$|:))[A-Za-z0-9_][A-Za-z0-9._-]*"
 _SERVER: Final = re.compile(rf"(?:{_BRACKETED}|{_NAMED})(?::([0-9]{{1,5}}))?")
@@ -47,6 +48,18 @@ def wrong_servers(servers: object, protocol: str) -> str | None:
         if sentence is not None:
             wrong.append(f"number {number}: {sentence}")
     return f"must be {_LEGAL}; {'; '.join(wrong)}" if wrong else None
+
+
+def brokers(servers: object, protocol: str) -> list[str]:
+    """`host:port` of each broker, in order; empty if the value is not legal."""
+    if not isinstance(servers, str) or wrong_servers(servers, protocol) is not None:
+        return []
+    found = []
+    for entry in servers.split(","):
+        server = entry.lstrip(" ").rpartition("://")[2]
+        has_port = server.rpartition("]")[2].rpartition(":")[1]
+        found.append(server if has_port else f"{server}:{DEFAULT_PORT}")
+    return found
 
 
 def _wrong_entry(entry: str, protocol: str) -> str | None:

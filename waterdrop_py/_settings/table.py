@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 from waterdrop_py._settings import librdkafka
+from waterdrop_py._settings.foreign_names import SETTINGS
 from waterdrop_py._settings.option_types import REQUIRED, Option, positional, properties
 from waterdrop_py._settings.properties import Properties
 from waterdrop_py._settings.redact import shown, shown_property
@@ -35,11 +36,14 @@ class OptionTable:
     """A class whose body declares options, and whose instances never change.
 
     An instance holds only the options that differ from the defaults; the defaults are
-    attributes of the class. So the repr shows `vars(instance)`.
+    attributes of the class. So the repr shows `vars(instance)`, and the digest that
+    comparing keeps stands outside of it.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "_digest")
     OPTIONS: ClassVar[Mapping[str, Option[Any, Any]]] = {}
     _REQUIRED: ClassVar[Set[str]] = frozenset()
+    _digest: bytes
 
     def __init_subclass__(cls) -> None:
         rows = {k: v for k, v in vars(cls).items() if isinstance(v, Option)}
@@ -106,11 +110,23 @@ class OptionTable:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return vars(self) == vars(other)
+        return self is other or self._compared() == other._compared()
 
     def __hash__(self) -> int:
-        # Only the names, because values such as a mapping may not be hashable.
-        return hash(frozenset(vars(self)))
+        return hash(self._compared())
+
+    def _compared(self) -> bytes:
+        """What is compared: a digest of what takes effect, made at the first look."""
+        try:
+            return self._digest
+        except AttributeError:
+            pass
+        # Imported here: the import of the package needs none of the checks.
+        from waterdrop_py._settings.in_force import digest
+
+        made: bytes = digest(vars(self))
+        object.__setattr__(self, "_digest", made)
+        return made
 
     def __repr__(self) -> str:
         pairs = (f"{name}={_shown(value)}" for name, value in vars(self).items())
@@ -145,10 +161,11 @@ def _unknown(name: str, rows: Iterable[str]) -> str:
             f"unknown option {name!r}; payloads and keys are bytes or str: serialize "
             "them before the call, or in a middleware"
         )
-    if meant := librdkafka.FOREIGN_OPTIONS.get(dotted):
-        return f"unknown option {name!r}; did you mean {meant!r}?"
-    if dotted in librdkafka.FOREIGN or dotted in librdkafka.PROPERTIES:
-        return _is_a_property(name, librdkafka.FOREIGN.get(dotted, dotted))
+    found = foreign_setting(name)
+    if found is not None and not found.is_property:
+        return f"unknown option {name!r}; {found.sentence}"
+    if found is not None or dotted in librdkafka.PROPERTIES:
+        return _is_a_property(name, found.meant if found else dotted)
     if meant := option_meant(name.lower().replace(".", "_").replace("-", "_"), rows):
         return f"unknown option {name!r}; did you mean {meant!r}?"
     if meant := _property(name):
@@ -161,6 +178,26 @@ def _is_a_property(name: str, meant: str) -> str:
         f"unknown option {name!r}; it is a property of librdkafka: "
         f"did you mean kafka={{{meant!r}: ...}}?"
     )
+
+
+class ForeignSetting(NamedTuple):
+    """What a setting of another library is here: an option, a property, or neither."""
+
+    meant: str
+    is_property: bool
+    sentence: str
+
+
+def foreign_setting(name: str) -> ForeignSetting | None:
+    """What a setting of another library is here; None if its name is not known."""
+    dotted = name.lower().replace("_", ".").replace("-", ".")
+    if answer := SETTINGS.get(dotted.replace(".", "_")):
+        return ForeignSetting("", is_property=False, sentence=answer)
+    option = librdkafka.FOREIGN_OPTIONS.get(dotted)
+    meant = option or librdkafka.FOREIGN.get(dotted)
+    if meant is None:
+        return None
+    return ForeignSetting(meant, option is None, f"did you mean {meant!r}?")
 
 
 def option_meant(name: str, rows: Iterable[str]) -> str | None:

@@ -10,15 +10,16 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from waterdrop_py._settings.librdkafka import PROPERTIES, SERVERS
 from waterdrop_py._settings.reading import is_set
 from waterdrop_py._settings.redact import kind
-from waterdrop_py._settings.servers import LARGEST_PORT, wrong_server
+from waterdrop_py._settings.servers import DEFAULT_PORT, LARGEST_PORT, wrong_server
+from waterdrop_py._settings.table import foreign_setting
 from waterdrop_py._settings.text_sources import join, read_option
 
 if TYPE_CHECKING:
     from waterdrop_py._settings.text_sources import Reading, Rows
 
-DEFAULT_PORT = 9092
 SCHEMES = {
     "kafka": "plaintext",
     "kafka+ssl": "ssl",
@@ -26,8 +27,14 @@ SCHEMES = {
     "kafka+sasl_ssl": "sasl_ssl",
 }
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%25[^\]]+)?\]|[^\s:\[\]@]+)(?::([0-9]{1,5}))?")
-_TAG = "tags."
+TAG = "tags."
 _TWICE = "is given twice in the URL"
+_ELSEWHERE = {
+    SERVERS: "did you mean 'bootstrap.servers'? The hosts in the URL are these",
+    "security.protocol": (
+        "did you mean 'security.protocol'? The scheme names it, as in kafka+ssl://"
+    ),
+}
 _ENCODE = "in a password, '/', '?', '#' and '@' are written %2F, %3F, %23 and %40"
 
 
@@ -54,14 +61,15 @@ def _read(url: str, rows: Rows, reading: Reading, wrong: list[str]) -> None:
         return
     rest, _, fragment = rest.partition("#")
     rest, _, query = rest.partition("?")
-    authority, _, path = rest.partition("/")
+    authority, slash, path = rest.partition("/")
     login, _, hosts = authority.rpartition("@")
     if path or fragment:
         wrong.append(
             f"must have nothing between the hosts and '?', and no '#' ({_ENCODE})"
         )
     kafka: dict[str, Any] = {"security.protocol": protocol}
-    kafka["bootstrap.servers"] = ",".join(_servers(hosts, wrong))
+    if hosts or not slash:
+        kafka[SERVERS] = ",".join(_servers(hosts, wrong))
     kafka.update(_credentials(login, protocol, wrong))
     reading[0]["kafka"] = kafka
     _read_query(query, rows, reading, wrong)
@@ -111,21 +119,56 @@ def _read_query(query: str, rows: Rows, reading: Reading, wrong: list[str]) -> N
                 f"query parameter number {number} is not of the form name=value"
             )
         elif name in seen:
-            own = name in rows or name.startswith(_TAG)
+            own = name in rows or name.startswith(TAG)
             path = name if own else f"kafka.{name}"
             errors[path] = _TWICE
-        elif name.startswith(_TAG):
-            tags[name.removeprefix(_TAG).strip()] = value.strip()
-        elif name == "kafka":
-            errors[name] = "give each librdkafka property by its own name in a URL"
-        elif name in rows:
-            read_option(rows, name, value, reading)
+        elif name.startswith(TAG):
+            label = _unquoted(name.removeprefix(TAG))
+            if label in tags:
+                errors[name] = _TWICE
+            tags[label] = _unquoted(value)
         else:
-            join(reading, {"kafka": {name: value}}, _TWICE)
+            _read_parameter(name, value, rows, reading)
         seen.add(name)
     if tags:
         join(reading, {"tags": tags}, _TWICE)
     values.setdefault("kafka", {})
+
+
+def _read_parameter(name: str, value: str, rows: Rows, reading: Reading) -> None:
+    """Read an option other than a tag, or a property."""
+    if name == "kafka":
+        reading[1][name] = "give each librdkafka property by its own name in a URL"
+    elif name in rows:
+        read_option(rows, name, value, reading)
+    elif sentence := _foreign(name):
+        reading[1][name] = sentence
+    else:
+        join(reading, {"kafka": {name: value}}, _TWICE)
+
+
+def quoted(text: str) -> str:
+    """The name or text of a tag as a URL holds it."""
+    return text if _unquoted(text) == text else f'"{text}"'
+
+
+def _unquoted(text: str) -> str:
+    """The name or text of a tag: without blanks around it, unless it is in quotes."""
+    bare = text.strip()
+    in_quotes = len(bare) > 1 and bare[0] == bare[-1] == '"'
+    return bare[1:-1] if in_quotes else bare
+
+
+def _foreign(name: str) -> str:
+    """The sentence for a setting of another library; empty for any other name.
+
+    Properties of Java have dots. librdkafka's verdict on them comes with the producer.
+    """
+    found = foreign_setting(name)
+    if found is None or "." in name or name in PROPERTIES:
+        return ""
+    hint = _ELSEWHERE.get(found.meant, found.sentence)
+    return f"names neither an option nor a property of librdkafka; {hint}"
 
 
 def add_mechanism(kafka: dict[str, Any]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,8 @@ FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 """128 plus the number of SIGINT, as in a shell."""
+URL_VARIABLE: Final = "WATERDROP_URL"
+"""The environment variable that names the cluster, as for `Config.from_env`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return USAGE
     try:
-        from waterdrop_py.cli.demo.scenario import demo
-
-        return demo(arguments.bootstrap_servers)
+        return _demo(arguments)
     except KeyboardInterrupt:
         print("waterdrop: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -43,6 +44,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of the output is gone. The interpreter must not flush it again.
         sys.stdout = None
         return FAILED
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from waterdrop_py.cli.demo.running import run
+    from waterdrop_py.config import Config
+    from waterdrop_py.errors import ConfigurationInvalidError
+
+    url = arguments.url or os.environ.get(URL_VARIABLE)
+    try:
+        cluster = None if url is None else Config.from_url(url).kafka
+    except ConfigurationInvalidError as error:
+        print(f"waterdrop: {error}", file=sys.stderr)
+        return USAGE
+    if arguments.pool:
+        from waterdrop_py.cli.demo.pool_scenario import play
+    else:
+        from waterdrop_py.cli.demo.scenario import play
+    return run(cluster, play)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,12 +72,42 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"waterdrop {version('waterdrop-py')}"
     )
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    summary = "watch producers send, idle, disconnect and wake up; takes 12 to 15 s"
+    summary = "watch producers send, idle, disconnect and wake up; takes 12 to 18 s"
     command = commands.add_parser("demo", help=summary, description=summary)
     command.add_argument(
+        "url",
+        nargs="?",
+        metavar="URL",
+        help="a Kafka cluster of yours, as kafka://HOST:PORT,... or "
+        "kafka+sasl_ssl://USER:PASSWORD@HOST:PORT, in which a topic is created and "
+        f"deleted again; by default what {URL_VARIABLE} says, else a mock cluster that "
+        "is started on this machine",
+    )
+    command.add_argument(
+        "--pool",
+        action="store_true",
+        help="watch pools instead: concurrent transactions, libraries that share a "
+        "process, and tenants",
+    )
+    command.add_argument(
         "--bootstrap-servers",
-        metavar="HOST:PORT,...",
-        help="a Kafka cluster of yours (plaintext), in which a topic is created and "
-        "deleted again; without it a mock cluster is started on this machine",
+        action=_Replaced,
+        help=argparse.SUPPRESS,
     )
     return parser
+
+
+class _Replaced(argparse.Action):
+    """An option of former versions, which is answered with what to write instead."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        del namespace
+        parser.error(
+            f"{option_string} was replaced by a URL: waterdrop demo kafka://{values}"
+        )

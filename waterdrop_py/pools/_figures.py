@@ -98,7 +98,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         producers = [*(each for each in current if each not in gone), *gone]
         for producer in producers:
             totals = totals.plus(producer.stats())
-        ended = counts.granted + counts.timed_out + counts.refused
+        granted, timed_out, refused = counts.granted, counts.timed_out, counts.refused
         waiting = len(line)
         return PoolStats(
             size=settings.size,
@@ -109,13 +109,13 @@ class PoolFigures(metaclass=Answering, answers=POOL):
             available=0 if waiting else self._leasing.seating.available,
             waiting=waiting,
             draining=len(retired),
-            requests=ended + waiting,
-            granted=counts.granted,
+            requests=granted + timed_out + refused + waiting,
+            granted=granted,
             warm=counts.warm,
             queued=counts.queued,
             wait_ms=counts.wait_s * 1000,
-            timed_out=counts.timed_out,
-            refused=counts.refused,
+            timed_out=timed_out,
+            refused=refused,
             usage_ms=counts.usage_s * 1000,
             replaced=members.replaced,
             leaked=counts.leaked,
@@ -209,7 +209,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
             f"waiting={len(self._leasing.line)}"
         )
         state = " closed" if self.closed else ""
-        return f"<{type(self).__name__} {self.name!r} {figures}{state}>"
+        return f"<ProducerPool {self.name!r} {figures}{state}>"
 
 
 _BUSIEST_FIRST = (

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._members import Members
     from waterdrop_py.pools._slot import Holding, Place
+    from waterdrop_py.pools._waiting import Given
 
 RECHECK: Final = 0.5
 """Seconds until a caller that waits looks again without a wake-up: a signal handler may
@@ -107,7 +108,7 @@ class Leasing:
             PoolClosedError: the pool is closed.
         """
         try:
-            place = None if self.line else self.seating.claim(holding)
+            place = None if self.line.waiting else self.seating.claim(holding)
             if place is not None and self._settle(holding, place):
                 self._granted(holding, 0.0)
             elif bound > 0:
@@ -115,14 +116,18 @@ class Leasing:
             else:
                 self._settle_now(holding)
         except BaseException:
-            if not holding.counted:  # a signal handler's
-                holding.counted = True
-                self.counts.refused += 1
-            if holding.over:
-                self._forget(holding)
-            else:
-                self._end(holding)
+            self.interrupted(holding)
             raise
+
+    def interrupted(self, holding: Holding) -> None:
+        """`take` raises: its caller has no lease."""
+        if not holding.counted:  # a signal handler's
+            holding.counted = True
+            self.counts.refused += 1
+        if holding.over:
+            self._forget(holding)
+        else:
+            self.end(holding)
 
     def _settle(self, holding: Holding, place: Place) -> bool:
         """Have `place`; False if its slot may not be used any more.
@@ -135,7 +140,7 @@ class Leasing:
         holding.place = place
         producer = self.seating.producer_for(slot, holding)
         if producer is None:
-            holding.leave()
+            self.seating.leave_unused(holding, place)
             holding.place = None
             return False
         holding.over = False
@@ -150,9 +155,9 @@ class Leasing:
             self.emitter.acquired(holding, waited * 1000)
 
     def _settle_now(self, holding: Holding) -> None:
-        """Look once more, for the seats of leases that were lost."""
-        self.seating.free_lost_seats()
-        while not self.line:
+        """Look once more, behind what signal handlers may have left undone."""
+        self.sweep()
+        while not self.line.waiting:
             place = self.seating.claim(holding)
             if place is None:
                 break
@@ -171,9 +176,9 @@ class Leasing:
         try:
             full = not self.line.join(waiter, most)
             while (
-                place := self._wait(waiter, -inf if full else began + bound)
+                given := self._wait(waiter, -inf if full else began + bound)
             ) is not None:
-                if self._settle(holding, place):
+                if holding.take_over(*given) and self._settle(holding, given[1]):
                     break
                 waiter = Waiter(holding)
                 self.line.return_to_front(waiter)
@@ -181,22 +186,21 @@ class Leasing:
             self.line.leave(waiter)
             waited = clock.system_now() - began
             self.counts.wait_s += waited
-            if self.line:
+            if self.line.waiting:
                 self.serve()  # what was given in vain is for the next one
-        if place is None:
+        if given is None:
             self._refuse(holding, bound, waited, full=full)
         self._granted(holding, waited)
 
-    def _wait(self, waiter: Waiter, deadline: float) -> Place | None:
-        """Wait in the line for a place; None when the wait is over without one."""
+    def _wait(self, waiter: Waiter, deadline: float) -> Given | None:
+        """Wait in the line for a seat; None when the wait is over without one."""
         self.serve()
         while not waiter.decided and self.members.may_wait():
             left = deadline - clock.system_now()
             if left <= 0:
                 break
             if not waiter.wakeup.wait(min(left, RECHECK)):
-                self.seating.free_lost_seats()
-                self.serve()
+                self.sweep()
         return waiter.give_up()
 
     def _refuse(
@@ -216,7 +220,7 @@ class Leasing:
         raise error
 
     def _forget(self, holding: Holding) -> None:
-        """Free each seat that `holding` has: its caller was interrupted."""
+        """Free each seat that was taken for `holding`: its caller was interrupted."""
         self.seating.leave_all(holding)
         self.serve()
 
@@ -228,12 +232,23 @@ class Leasing:
         """
         line = self.line
         while (waiter := line.first()) is not None:
-            place = self.seating.claim(waiter.holding)
-            if place is None:
-                return
-            if not waiter.give(place):
-                waiter.holding.leave(place)
+            reserved = waiter.reserve()
+            if reserved is not None:
+                place = self.seating.claim(reserved)
+                if place is None:
+                    return
+                if not waiter.give(reserved, place):
+                    self.seating.leave_unused(reserved, place)
             line.leave(waiter)
+
+    def sweep(self) -> None:
+        """Do what signal handlers may have left undone, by raising between two steps.
+
+        Callers that wait do it, and the poller once a second.
+        """
+        self.seating.free_lost_seats()
+        self.members.close_unused()
+        self.serve()
 
     # -- giving back -------------------------------------------------------
 
@@ -250,14 +265,14 @@ class Leasing:
         try:
             inside = not holding.over and self._is_inside(holding)
         except BaseException:
-            self._end(holding)
+            self.end(holding)
             raise
         if inside:
             raise TransactionalCloseError(
                 "a lease cannot be released inside a transaction of its producer; "
                 "leave the block first"
             )
-        self._end(holding)
+        self.end(holding)
 
     def _is_inside(self, holding: Holding) -> bool:
         if not self.members.is_transactional:
@@ -265,7 +280,8 @@ class Leasing:
         return holding.producer is not None and holding.producer.in_transaction
 
     @no_signal_at_entry
-    def _end(self, holding: Holding) -> None:
+    def end(self, holding: Holding) -> None:
+        """End the lease, whatever it is inside of. A second call does nothing."""
         try:
             holding.leave()
         finally:
@@ -273,22 +289,33 @@ class Leasing:
 
     @no_signal_at_entry
     def _after(self, holding: Holding) -> None:
-        """What follows the end of a lease; once."""
         try:
-            if holding.over:
-                return
-            holding.over = True
+            now = holding.taken_at
+            now = clock.now()
+        finally:
+            first = not holding.over
+            if first:
+                holding.over = True
+                holding.ended_at = now
+                self.counts.usage_s += now - holding.taken_at
+            self.follow_up(holding, told=not first)
+
+    @no_signal_at_entry
+    def follow_up(self, holding: Holding, *, told: bool = False) -> None:
+        """Do what follows the end of a lease. `told`: its event was sent before."""
+        try:
             place, producer = holding.place, holding.producer
-            holding.ended_at = now = clock.now()
-            self.counts.usage_s += now - holding.taken_at
             if place is not None and producer is not None:
                 self.members.look_after(place[0], producer)
+        except BaseException:
+            self.sweep()  # a signal handler's: all of it once more
+            raise
         finally:
-            if self.line:
+            if self.line.waiting:
                 self.serve()
             if self.on_return is not None:
                 self.on_return()
-        if self.emitter.hears_leases:
+        if self.emitter.hears_leases and not told:
             self.emitter.released(holding)
 
     def collect(self, holding: Holding) -> None:
@@ -300,7 +327,7 @@ class Leasing:
         if self.runtime.ended:
             return
         self.counts.leaked += 1
-        self._end(holding)
+        self.end(holding)
         self.emitter.leaked(holding)
         warnings.warn(
             f"a lease of pool {self.name!r} was dropped without release(); "

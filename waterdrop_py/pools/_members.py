@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from waterdrop_py.errors import ReentrantCallError
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
+from waterdrop_py.pools._settings import derived
 from waterdrop_py.pools._side_by_side import side_by_side
 from waterdrop_py.pools._slot import Slot
 
@@ -165,7 +166,7 @@ class Members:
         if slot.index >= settings.size:
             return True
         age = producer.config.max_connection_age
-        wanted = settings.config_of(slot.index).derived(max_connection_age=age)
+        wanted = derived(settings.config_of(slot.index), max_connection_age=age)
         return producer.config != wanted
 
     def look_after(self, slot: Slot, producer: PoolProducer) -> None:
@@ -176,7 +177,7 @@ class Members:
         if self.closed:
             return  # the close looks after all
         if slot.producer is not producer:
-            self._close_if_unused(slot, producer)
+            self.close_if_unused(slot, producer)
         elif slot.outdated or slot.index >= self.settings.size:
             self.retire(slot, producer)
         elif producer.is_lost:
@@ -220,12 +221,20 @@ class Members:
             slot.closing = retired
         slot.outdated = False
         slot.replace(producer, successor)
-        self._close_if_unused(slot, producer)
+        self.close_if_unused(slot, producer)
         return retired is made
 
-    def _close_if_unused(self, slot: Slot, producer: PoolProducer) -> None:
+    def close_if_unused(self, slot: Slot, producer: PoolProducer) -> None:
+        """Close a producer that is retired, if no lease has it any more."""
         if producer.retired is not None and not slot.users_of(producer):
             producer.retired.begin()
+
+    def close_unused(self) -> None:
+        """Close each retired producer that no lease has."""
+        for retired in self.history.retired:
+            users = [slot.users_of(retired.producer) for slot in self.slots]
+            if not any(users):
+                retired.begin()
 
     def closed_one(self, retired: Retired) -> None:
         """A retired producer is closed: its slot may open the next one."""

@@ -30,14 +30,17 @@ class Opening:
 
     Attributes:
         lacking: indices of slots that are to be opened.
+        wanted: a lease was taken while some lacked, or the pool was connected. A pool
+            that is only made and resized opens none.
     """
 
-    __slots__ = ("__weakref__", "_emitter", "_members", "lacking")
+    __slots__ = ("__weakref__", "_emitter", "_members", "lacking", "wanted")
 
     def __init__(self, members: Members, emitter: PoolEmitter) -> None:
         self._members = members
         self._emitter = emitter
         self.lacking: dict[int, None] = {}
+        self.wanted = False
         members.on_made = self._watch
         self.note_all()
 
@@ -48,6 +51,7 @@ class Opening:
 
     def connect(self, timeout: float, **retries: Any) -> None:
         """Connect those that are to stay open, at least one; `ProducerPool.connect`."""
+        self.wanted = True
         members = self._members
         slots = members.present[: max(1, members.settings.min_connected)]
         producers = [members.openable(slot) for slot in slots]
@@ -59,15 +63,28 @@ class Opening:
         for call in side_by_side(calls):
             call.result()
 
+    def start(self) -> None:
+        """The pool is used: open what is lacking, now and later."""
+        self.wanted = True
+        self.begin()
+
+    def start_afresh(self) -> None:
+        """Open at the first use in this forked child."""
+        self.wanted = False
+        self.note_all()
+
     def begin(self) -> None:
-        """Open what is lacking, on library threads. Does not wait."""
+        """Open what is lacking, on library threads, if the pool is used. Does not
+        wait."""
         members = self._members
+        if not (self.wanted or any(members.producers())):
+            return
         for index in tuple(self.lacking):
             slots = members.present
-            wanted = index < min(len(slots), members.settings.min_connected)
-            if wanted and slots[index].closing is not None:
+            stays_open = index < min(len(slots), members.settings.min_connected)
+            if stays_open and slots[index].closing is not None:
                 continue  # until that has ended, which begins this again
-            if self.lacking.pop(index, _TAKEN) is _TAKEN or not wanted:
+            if self.lacking.pop(index, _TAKEN) is _TAKEN or not stays_open:
                 continue
             members.openable(slots[index])  # here, so that it is made once
             me = weakref.ref(self)
@@ -89,7 +106,8 @@ class Opening:
         try:
             producer.connect(SECONDS, max_retries=0)
         except Exception as error:  # noqa: BLE001 - told of, and tried again
-            if isinstance(error, ProducerClosedError) and producer.retired is not None:
+            ended = members.closed or producer.retired is not None
+            if ended and isinstance(error, ProducerClosedError):
                 return
             self.lacking[slot.index] = None
             about = {"slot": slot.index, "producer_id": producer.id}

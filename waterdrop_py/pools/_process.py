@@ -7,10 +7,11 @@ import weakref
 from typing import TYPE_CHECKING, Final, Protocol
 
 from waterdrop_py._engine.concurrency import unhooked_forks
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.monitor import on_shared_change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     class Pool(Protocol):
         """What is told to each pool."""
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
         def start_afresh(self) -> None:
             """This is a forked child."""
+
+        @property
+        def in_use(self) -> bool:
+            """Whether there is anything that may be left undone."""
+
+        def sweep(self) -> None:
+            """Do what signal handlers may have left undone."""
 
 
 class _Reference(weakref.ref["Pool"]):
@@ -59,8 +67,20 @@ def _start_afresh() -> None:
         pool.start_afresh()
 
 
+class _Sweep:
+    """Has each pool look once a second for what was left undone."""
+
+    def reset(self) -> None:
+        """The pools start afresh on their own, after the producers."""
+
+    def due_jobs(self, _now: float) -> list[Callable[[], None]]:
+        """A job for each pool that is in use, on a library thread."""
+        return [pool.sweep for pool in _alive() if pool.in_use]
+
+
 # After the producers, whose hooks were registered when their module was imported.
 on_shared_change(_refresh)
+RUNTIME.add_part(_Sweep())
 unhooked_forks.on_fork(_start_afresh)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_afresh)

@@ -98,7 +98,7 @@ class History:
             before = self._now
             if retired not in before[1]:
                 return
-            left = tuple(each for each in before[1] if each is not retired)
+            left = tuple([each for each in before[1] if each is not retired])
             after = (before[0].plus(stats), left)
             if self._now is before:
                 self._now = after

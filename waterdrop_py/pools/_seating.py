@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from waterdrop_py.pools._members import Members
     from waterdrop_py.pools._producer import PoolProducer
     from waterdrop_py.pools._settings import PoolSettings
@@ -33,8 +35,21 @@ class Seating:
                 continue  # another thread took it
             if self._may_use(slot):
                 return place
-            holding.leave(place)
+            self.leave_unused(holding, place)
         return None
+
+    def leave_unused(self, holding: Holding, place: Place) -> None:
+        """Free a seat that was taken in vain.
+
+        A thread that found it taken may have left the producer to its release
+        (test_a_resize_meets_a_lease_on_the_fast_path).
+        """
+        producer, holding.producer = holding.producer, None
+        holding.leave(place)
+        slot = place[0]
+        for each in (producer, slot.producer):
+            if each is not None:
+                self._members.look_after(slot, each)
 
     def producer_for(self, slot: Slot, holding: Holding) -> PoolProducer | None:
         """The producer for `holding`, which has a seat in `slot`; made if need be.
@@ -50,10 +65,13 @@ class Seating:
                 producer = slot.adopt(members.make(slot))
             holding.producer = producer
             if slot.producer is not producer or slot.closing is not None:
+                holding.producer = None
+                members.close_if_unused(slot, producer)
                 continue
             # A reload may have come while the producer was made.
             if members.settings is settings or not members.is_outdated(slot, producer):
                 return producer
+            holding.producer = None  # so that it is closed now
             members.retire(slot, producer)
         holding.producer = None
         return None
@@ -66,16 +84,16 @@ class Seating:
         """
         for slot in self._members.slots:
             for seat, holding in tuple(slot.seats.items()):
-                place = holding.place
-                elsewhere = place is not None and place != (slot, seat)
-                if holding() is None or elsewhere or (holding.counted and not place):
-                    holding.leave((slot, seat))
+                if holding() is None or holding.is_lost:
+                    self.leave_unused(holding, (slot, seat))
 
     def leave_all(self, holding: Holding) -> None:
-        """Free every seat of `holding`."""
+        """Free every seat that was taken for the lease of `holding`."""
+        lease = holding()
         for slot in self._members.slots:
-            for seat in tuple(slot.seats):
-                holding.leave((slot, seat))
+            for seat, each in tuple(slot.seats.items()):
+                if each is holding or each() is lease:
+                    self.leave_unused(each, (slot, seat))
 
     @property
     def available(self) -> int:
@@ -97,9 +115,9 @@ class Seating:
         settings = self._members.settings
         if self._members.closed:
             return None
-        slots = self._members.slots
+        slots: Sequence[Slot] = self._members.slots
         if len(slots) > settings.size and not self._has_room_for_more():
-            slots = tuple(slot for slot in slots if slot.seats)
+            slots = [slot for slot in slots if slot.seats]
         if settings.strategy == "spread":
             free = [slot for slot in slots if self._is_free(slot, settings)]
             return min(free, key=_least_used, default=None)

@@ -108,7 +108,7 @@ class PoolSettings:
         transactional_id = self.transactional_id_of(index)
         if self.base is not None and transactional_id is not None:
             changes["kafka"] = {**config.kafka, _ID: transactional_id}
-        return config.derived(**changes)
+        return derived(config, **changes)
 
     def transactional_id_of(self, index: int) -> str | None:
         """The `transactional.id` of slot `index`, if it has one."""
@@ -127,7 +127,7 @@ class PoolSettings:
         config = self.config_of(0)
         kafka = {name: each for name, each in config.kafka.items() if name != _ID}
         kafka.pop("transaction.timeout.ms", None)
-        return config.derived(kafka=kafka, id=f"{self.name}-reload")
+        return derived(config, kafka=kafka, id=f"{self.name}-reload")
 
     def _idle_of(self, index: int, config: Config) -> int:
         if index < self.min_connected:
@@ -177,6 +177,22 @@ class PoolSettings:
         return PoolSettings(**{**values, **changes})
 
 
+def derived(config: Config, **options: Any) -> Config:
+    """`config.replace(**options)` for a pool's own changes: no `TuningWarning`.
+
+    Checks only what changes. The rest was legal when `config` was built, maybe inside
+    of `allow_short_idle_timeouts()`.
+    """
+    changes = {k: v for k, v in options.items() if v != getattr(config, k)}
+    values, errors = Config.checked({"kafka": config.kafka, **changes})
+    if errors:
+        raise ConfigurationInvalidError(errors)
+    kept = {k: v for k, v in vars(config).items() if k not in changes}
+    made = object.__new__(Config)
+    vars(made).update({**kept, **values})
+    return made
+
+
 def _read(source: Any, indexes: range) -> tuple[Config | None, tuple[Config, ...]]:
     if callable(source) and not isinstance(source, Config | Mapping | str):
         return None, _configs(source, indexes)
@@ -203,7 +219,7 @@ def _configs(
         errors |= _wrong_ids([each for each in configs if each is not None])
     if errors:
         raise ConfigurationInvalidError(errors)
-    return tuple(each for each in found if each is not None)
+    return tuple([each for each in found if each is not None])
 
 
 def _wrong_ids(configs: list[Config]) -> dict[str, str]:

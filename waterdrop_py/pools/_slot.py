@@ -36,6 +36,17 @@ class Owner(Protocol):
         """What tells it from others."""
 
 
+class Decision(Protocol):
+    """What a reservation asks of the caller that it is for."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether it was given something, or gave up."""
+
+    def has(self, reserved: Reserved) -> bool:
+        """Whether it was given this."""
+
+
 class Holding(_Reference):
     """A weak reference to a lease, and what the pool knows of it.
 
@@ -74,6 +85,11 @@ class Holding(_Reference):
     counted: bool
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the seat was taken for a request that has been refused."""
+        return self.over and self.counted
+
+    @property
     def is_out(self) -> bool:
         """Whether the lease is neither given back nor collected."""
         place = self.place
@@ -96,6 +112,19 @@ class Holding(_Reference):
         finally:
             pass
 
+    @no_signal_at_entry
+    def take_over(self, reserved: Reserved, place: Place) -> bool:
+        """Have the seat that is `reserved`; False if it was lost. As `leave`."""
+        try:
+            slot, seat = place
+            seats = slot.seats
+            if seat in seats and seats[seat] is reserved:
+                seats[seat] = self
+                return True
+        finally:
+            pass
+        return False
+
     @property
     def where(self) -> str:
         """`<file>:<line>` of the code that took the lease."""
@@ -115,6 +144,32 @@ class Holding(_Reference):
         """What is told of it in errors and reports."""
         slot = -1 if self.place is None else self.place[0].index
         return LeaseHolder(slot, self.owner.name, self.where, self.held_ms)
+
+
+class Reserved(Holding):
+    """A seat that is taken for a caller that waits, and not given to it yet.
+
+    Threads may take one each for the same caller, and perhaps the same seat one after
+    the other. So each attempt has an object of its own, and frees no other's seat.
+    """
+
+    __slots__ = ("waiter",)
+
+    waiter: Decision
+
+    @classmethod
+    def of(cls, lease: object, waiter: Decision) -> Reserved:
+        """A reservation for `lease`, whose caller waits as `waiter`."""
+        made = cls(lease)
+        made.waiter = waiter
+        made.place = made.producer = made.ended_at = None
+        made.over = made.counted = True
+        return made
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the caller was given something else, or waits no more."""
+        return self.waiter.decided and not self.waiter.has(self)
 
 
 class Slot:

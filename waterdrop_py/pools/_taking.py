@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial
@@ -18,7 +19,7 @@ from waterdrop_py.pools._figures import PoolFigures
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._opening import Opening
 from waterdrop_py.pools._reloading import Reloading
-from waterdrop_py.pools._slot import caller_outside
+from waterdrop_py.pools._slot import PACKAGE, caller_outside
 from waterdrop_py.pools._transaction import PoolTransaction
 from waterdrop_py.pools.lease import Lease
 from waterdrop_py.producer import Producer
@@ -62,8 +63,12 @@ class PoolTaking(PoolFigures):
             bound = self._bound(timeout, block)
         if self._members.closed or self._stale or self._opening.lacking:
             self._prepare()
-        taken_by = caller_outside()
-        return Lease(self, self._leasing, bound, current_thread(), taken_by)
+            self._opening.start()
+        frame = sys._getframe(1)  # noqa: SLF001 - as in `caller_outside`
+        code = frame.f_code
+        if code.co_filename.startswith(PACKAGE):
+            return self._acquire_for(caller_outside(), timeout, block)
+        return Lease(self, self._leasing, bound, current_thread(), code, frame.f_lasti)
 
     def transaction(
         self, timeout: float | timedelta | None = None, *, block: bool = True
@@ -95,8 +100,9 @@ class PoolTaking(PoolFigures):
     ) -> Lease:
         self._refuse_closed()
         self._prepare()
+        self._opening.start()
         bound = self._bound(timeout, block)
-        return Lease(self, self._leasing, bound, current_thread(), taken_by)
+        return Lease(self, self._leasing, bound, current_thread(), *taken_by)
 
     def _bound(self, timeout: float | timedelta | None, block: bool) -> float:
         """Seconds to wait for a lease; 0: do not wait."""
@@ -114,7 +120,6 @@ class PoolTaking(PoolFigures):
         if self._stale:
             self._stale = False
             self._reloading.begin_in_child()
-        self._opening.begin()
 
     def _refuse_closed(self) -> None:
         check()

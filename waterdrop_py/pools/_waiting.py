@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py.pools._slot import Place, Reserved
 
 if TYPE_CHECKING:
-    from waterdrop_py.pools._slot import Holding, Place
+    from waterdrop_py.pools._slot import Holding
 
 _DECISION: Final = 0
 
+Given: TypeAlias = tuple[Reserved, Place]
+"""What a caller that waits is given: a reservation, and its seat."""
+
 
 class Waiter:
-    """One caller that waits, and what it is given: a place, or nothing any more.
+    """One caller that waits, and what it is given: a seat, or nothing any more.
 
     Threads may decide at the same moment. One atomic `dict.setdefault` does.
     """
@@ -24,22 +28,33 @@ class Waiter:
     def __init__(self, holding: Holding) -> None:
         self.holding = holding
         self.wakeup = Wakeup()
-        self._decision: dict[int, Place | None] = {}
+        self._decision: dict[int, Given | None] = {}
 
     @property
     def decided(self) -> bool:
         """Whether it was given something, or gave up."""
         return _DECISION in self._decision
 
-    def give(self, place: Place) -> bool:
-        """Give it `place`, and wake it; False if that was decided before."""
-        if self._decision.setdefault(_DECISION, place) is not place:
+    def has(self, reserved: Reserved) -> bool:
+        """Whether it was given this."""
+        given = self._decision.get(_DECISION)
+        return given is not None and given[0] is reserved
+
+    def reserve(self) -> Reserved | None:
+        """What a seat is taken with for it; None if its lease is gone."""
+        lease = self.holding()
+        return None if lease is None else Reserved.of(lease, self)
+
+    def give(self, reserved: Reserved, place: Place) -> bool:
+        """Give it a seat, and wake it; False if that was decided before."""
+        given = (reserved, place)
+        if self._decision.setdefault(_DECISION, given) is not given:
             return False
         self.wakeup()
         return True
 
-    def give_up(self) -> Place | None:
-        """Wait no more; the place that it was given before."""
+    def give_up(self) -> Given | None:
+        """Wait no more; what it was given before."""
         return self._decision.setdefault(_DECISION, None)
 
 
@@ -48,19 +63,22 @@ class WaitingLine:
 
     A caller that was thrown out of its wait by a signal handler, twice, may stay in the
     line. Its lease is collected then, so it is skipped.
+
+    Attributes:
+        waiting: those callers.
     """
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self._waiting: list[Waiter] = []
+        self.waiting: list[Waiter] = []
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def join(self, waiter: Waiter, most: int | None) -> bool:
         """Wait behind all others; False if `most` of them wait already."""
-        waiting = self._waiting
+        waiting = self.waiting
         waiting.append(waiter)
         if most is None or len(waiting) <= most:
             return True
@@ -70,18 +88,18 @@ class WaitingLine:
 
     def return_to_front(self, waiter: Waiter) -> None:
         """Wait before all others: what it was given cannot be used."""
-        self._waiting.insert(0, waiter)
+        self.waiting.insert(0, waiter)
 
     def leave(self, waiter: Waiter) -> None:
         """Wait no more."""
         with suppress(ValueError):
-            self._waiting.remove(waiter)
+            self.waiting.remove(waiter)
 
     def first(self) -> Waiter | None:
         """Who waits longest."""
         while True:
             try:
-                waiter = self._waiting[0]
+                waiter = self.waiting[0]
             except IndexError:
                 return None
             if waiter.holding() is not None and not waiter.decided:
@@ -90,5 +108,5 @@ class WaitingLine:
 
     def wake_all(self) -> None:
         """Have each look at the pool: it may have been closed."""
-        for waiter in tuple(self._waiting):
+        for waiter in tuple(self.waiting):
             waiter.wakeup()

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py.errors import LeaseReleasedError
+from waterdrop_py.pools._fast_path import give_back, take
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._slot import Holding, Owner
 from waterdrop_py.producer import Producer
@@ -29,7 +30,8 @@ class Lease:
         leasing: Leasing,
         bound: float,
         owner: Owner,
-        taken_by: tuple[CodeType, int],
+        code: CodeType,
+        instruction: int,
     ) -> None:
         """Waits at most `bound` seconds until a producer is free; users call
         `ProducerPool.acquire`. The lease keeps `pool` alive."""
@@ -37,12 +39,13 @@ class Lease:
         self._leasing = leasing
         holding = Holding(self)
         holding.owner = owner
-        holding.code, holding.instruction = taken_by
+        holding.code = code
+        holding.instruction = instruction
         holding.place = holding.producer = holding.ended_at = None
         holding.over = True
         holding.counted = False
         self._holding = holding
-        leasing.take(holding, bound)
+        take(leasing, holding, bound)
 
     @property
     def producer(self) -> Producer:
@@ -84,24 +87,34 @@ class Lease:
                 lease goes on.
         """
         try:
-            self._leasing.give_back(self._holding)
+            give_back(self._leasing, self._holding)
         finally:
             pass
 
     def __enter__(self) -> Producer:
-        return self.producer
+        holding = self._holding
+        producer = holding.producer
+        if producer is None or holding.over:
+            self._refuse()
+        return producer
 
     @no_signal_at_entry
     def __exit__(self, *_: object) -> None:
         try:
-            self._leasing.give_back(self._holding)
+            give_back(self._leasing, self._holding)
         finally:
             pass
 
+    @no_signal_at_entry
     def __del__(self) -> None:
-        holding = getattr(self, "_holding", None)
-        if holding is not None and not holding.over:
-            self._leasing.collect(holding)
+        # Python prints and drops what is raised in here, and that may be a signal
+        # handler's. So nothing is called for a lease that was released
+        # (test_no_interruption_is_dropped_by_a_released_lease).
+        try:
+            if not self._holding.over:
+                self._leasing.collect(self._holding)
+        except AttributeError:  # the constructor was interrupted
+            pass
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Lease cannot be copied or pickled: it stands for one use")

@@ -248,6 +248,18 @@ class ProducerPool(PoolTaking):
         for producer in self._members.producers():
             producer.refresh()
 
+    @property
+    def in_use(self) -> bool:
+        """Whether leases are out, callers wait, or producers are retired."""
+        members = self._members
+        waiting = self._leasing.line.waiting
+        seats = any(slot.seats for slot in members.slots)
+        return bool(waiting or seats or members.history.retired)
+
+    def sweep(self) -> None:
+        """Do what signal handlers may have left undone."""
+        self._leasing.sweep()
+
     def start_afresh(self) -> None:
         """Be as if just made, but for the forking thread's leases: this is a child."""
         self._leasing.start_afresh()
@@ -255,7 +267,7 @@ class ProducerPool(PoolTaking):
         self._reloading.start_afresh()
         for close in self._closes.values():
             close.forked()
-        self._opening.note_all()
+        self._opening.start_afresh()
         self._stale = not self._members.closed
 
     def __del__(self) -> None:

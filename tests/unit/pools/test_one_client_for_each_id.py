@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.doubles import eventually
+from tests.doubles import Park, eventually
 from waterdrop_py import ProducerPool, Status
 from waterdrop_py.pools._members import Members
-from waterdrop_py.testing import FakeClient
+from waterdrop_py.testing import FakeClient, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,7 @@ class Registry:
         self.open: list[Client] = []
         self.together: list[str] = []
         self.opens = 0
+        self.park: Park | None = None
 
     def __call__(self, conf: dict[str, Any]) -> Client:
         """Open a client."""
@@ -43,6 +44,12 @@ class Client(FakeClient):
         super().__init__(conf)
         self.registry = registry
         self.own: str | None = conf.get("transactional.id")
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
+        """Metadata, once the test says so."""
+        if self.registry.park is not None:
+            self.registry.park()
+        return super().list_topics(topic, timeout)
 
     def close(self) -> bool:
         """Close it."""
@@ -140,3 +147,16 @@ def test_a_background_open_meets_a_reload(
             assert (reloads, len(registry.open)) == ([], 1)
         eventually(lambda: pool.stats().draining == 0)
         eventually(lambda: len(registry.open) == 1)
+
+
+def test_a_background_open_that_a_close_ends(registry: Registry) -> None:
+    """The user closed the pool: nothing has failed, so no event says so."""
+    park = registry.park = Park()
+    pool = pool_on(registry, size=1, min_connected=1)
+    with record(pool.monitor) as events:
+        pool.acquire().release()
+        park.entered()
+        pool.close(force=True)
+        park.go()
+        eventually(lambda: not registry.open)
+    assert not [each for each in events if each.name == "error.occurred"]

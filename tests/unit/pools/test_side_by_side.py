@@ -82,7 +82,8 @@ def test_a_job_that_is_lost_is_submitted_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Other jobs held up all threads, and no thread was started for these calls."""
-    submit, lost = background.submit, list[Callable[[], None]]()
+    submit = background.submit
+    lost: list[Callable[[], None]] = []
 
     def lossy(job: Callable[[], None]) -> None:
         if job in lost:
@@ -98,7 +99,8 @@ def test_a_job_that_is_lost_is_submitted_again(
 def test_what_is_not_over_at_the_deadline_goes_on() -> None:
     """The wait ends, and the call does not."""
     park = Park()
-    slow, fast = side_by_side([park, lambda: None], clock.system_now() + 0.02)
+    calls: list[Callable[[], None]] = [park, lambda: None]
+    slow, fast = side_by_side(calls, clock.system_now() + 0.02)
     assert (slow.done, fast.done) == (False, True)
     park.go()
     assert slow.wait(BOUND)
@@ -115,9 +117,10 @@ def test_an_interrupted_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Wakeup, "wait", interrupt)
-        side_by_side([slow, slow], None)
+        with pytest.raises(KeyboardInterrupt):
+            side_by_side([slow, slow], None)
     park.go()
     assert ended.wait(BOUND)
 

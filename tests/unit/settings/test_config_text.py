@@ -183,6 +183,7 @@ def test_a_user_name_may_have_its_password_elsewhere() -> None:
         ("kafka://h?linger.ms=1&linger.ms=1", "kafka.linger.ms", "twice in the URL"),
         ("kafka://h?tags.a=1&tags.a=2", "tags.a", "twice in the URL"),
         ("kafka://h?tags.a=1&tags=b=2", "tags", "is given twice"),
+        ("kafka://h?tags.a=1&tags.%22a%22=1", 'tags."a"', "is given twice"),
         ("kafka://h?bootstrap.servers=i", "kafka.bootstrap.servers", "given twice"),
         ("kafka://h?security.protocol=ssl", "kafka.security.protocol", "given twice"),
         ("kafka://h?kafka=x", "kafka", "by its own name"),

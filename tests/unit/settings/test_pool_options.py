@@ -57,11 +57,7 @@ def test_legal_values() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        (
-            "size",
-            0,
-            "an int of producers, 1 to 1000, got 0; the nearest legal value is 1",
-        ),
+        ("size", 0, "int of producers, 1 to 1000, got 0; the nearest legal value is 1"),
         ("size", 1_001, "got 1001; the nearest legal value is 1000"),
         ("size", True, "must be an int of producers, 1 to 1000, got True"),
         ("size", "5", "got '5'"),
@@ -73,11 +69,7 @@ def test_legal_values() -> None:
         ("min_connected", -1, "at least 0, got -1; the nearest legal value is 0"),
         ("min_connected", False, "got False"),
         ("min_connected", 11, "must be at most size, which is 10, got 11"),
-        (
-            "strategy",
-            "packed",
-            "must be 'pack' or 'spread', got 'packed'; did you mean",
-        ),
+        ("strategy", "packed", "must be 'pack' or 'spread', got 'packed'; did you"),
         ("strategy", "PACK", "did you mean 'pack'?"),
         ("strategy", "lifo", "must be 'pack' or 'spread', got 'lifo'"),
         ("strategy", None, "must be 'pack' or 'spread', got None"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
@@ -12,11 +12,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from waterdrop_py.producer import Producer
-from waterdrop_py.testing import EmbeddedCluster
+from waterdrop_py.testing import EmbeddedCluster, read_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Future
+
+    from confluent_kafka import Message
 
 BROKERS: Final = 3
 PARTITIONS: Final = 3
@@ -24,6 +26,7 @@ REACH_SECONDS: Final = 4.0
 ADMIN_SECONDS: Final = 5.0
 MESSAGE_SECONDS: Final = 5
 """Seconds after which a message has failed."""
+_ID: Final = "transactional.id"
 QUIET: Final = {"log_level": 0}
 """Keeps the admin client and bare producers from writing to stderr."""
 
@@ -33,13 +36,13 @@ class Target:
     """The topic that the demo sends to.
 
     Attributes:
-        bootstrap_servers: those of the cluster.
+        cluster: librdkafka's properties of a client of the cluster.
         topic: its name, which is unique.
         partitions: how many partitions it has.
         what: the cluster, in words.
     """
 
-    bootstrap_servers: str
+    cluster: Mapping[str, Any] = field(repr=False)
     topic: str
     partitions: int
     what: str
@@ -47,64 +50,71 @@ class Target:
     def kafka(self) -> dict[str, Any]:
         """The properties of every producer of the demo, bare ones included."""
         return {
-            "bootstrap.servers": self.bootstrap_servers,
+            **self.cluster,
             "linger.ms": 0,
             "socket.nagle.disable": True,
             "message.timeout.ms": MESSAGE_SECONDS * 1000,
         }
 
+    def read_back(self) -> list[Message]:
+        """Every message of the topic. Blocks, and raises as `read_topic` does."""
+        servers = str(self.cluster["bootstrap.servers"])
+        return read_topic(servers, self.topic, properties=self.cluster)
+
 
 @contextmanager
 def open_target(
-    bootstrap_servers: str | None, say: Callable[[str], None]
+    cluster: Mapping[str, Any] | None, say: Callable[[str], None]
 ) -> Iterator[Target]:
     """Start a cluster or reach the given one, create a topic, and delete it at the end.
 
-    `say` is called with what the user should know. Blocks for at most 4 s to reach a
-    cluster and 5 s to create the topic.
+    `cluster` has librdkafka's properties. `say` is called with what the user should
+    know. Blocks for at most 4 s to reach a cluster and 5 s to create the topic.
 
     Raises:
         BrokerUnreachableError: no broker answered, with a checklist.
-        ConfigurationInvalidError: librdkafka refuses `bootstrap_servers`.
+        ConfigurationInvalidError: librdkafka refuses a property.
         ProduceError: neither the demo nor the cluster could create the topic.
     """
     topic = f"waterdrop-demo-{uuid.uuid4().hex[:12]}"
-    if bootstrap_servers is None:
-        with EmbeddedCluster(brokers=BROKERS) as cluster:
-            cluster.create_topic(topic, PARTITIONS)
+    if cluster is None:
+        with EmbeddedCluster(brokers=BROKERS) as mock:
+            mock.create_topic(topic, PARTITIONS)
             yield Target(
-                cluster.bootstrap_servers,
+                {"bootstrap.servers": mock.bootstrap_servers},
                 topic,
                 PARTITIONS,
                 f"librdkafka's mock cluster, {BROKERS} brokers in a process of its own",
             )
         return
-    with Producer(kafka={"bootstrap.servers": bootstrap_servers}) as probe:
+    # Each of the demo's producers has a client of its own, and an id would be shared.
+    cluster = {name: each for name, each in cluster.items() if name != _ID}
+    with Producer(kafka=cluster) as probe:
         probe.connect(REACH_SECONDS)
-        refusal = _create(bootstrap_servers, topic)
+        refusal = _create(cluster, topic)
         if refusal is not None:
             say(f"could not create {topic} ({refusal}): left to the cluster")
         partitions = probe.partition_count(topic)
     try:
-        yield Target(bootstrap_servers, topic, partitions, bootstrap_servers)
+        yield Target(cluster, topic, partitions, str(cluster["bootstrap.servers"]))
     finally:
-        kept = refusal or _delete(bootstrap_servers, topic)
+        kept = refusal or _delete(cluster, topic)
         if kept is not None:
             say(f"topic {topic} stays behind ({kept})")
 
 
-def _create(servers: str, topic: str) -> str | None:
+def _create(cluster: Mapping[str, Any], topic: str) -> str | None:
     """Create the topic; returns why that failed, or None."""
-    admin = AdminClient({"bootstrap.servers": servers, **QUIET})
+    admin = AdminClient({**cluster, **QUIET})
     created = admin.create_topics(
         [NewTopic(topic, num_partitions=PARTITIONS)], operation_timeout=ADMIN_SECONDS
     )
     return _outcome(created[topic])
 
 
-def _delete(servers: str, topic: str) -> str | None:
+def _delete(cluster: Mapping[str, Any], topic: str) -> str | None:
     """Delete the topic; returns why that failed, or None."""
-    admin = AdminClient({"bootstrap.servers": servers, **QUIET})
+    admin = AdminClient({**cluster, **QUIET})
     return _outcome(admin.delete_topics([topic])[topic])
 
 

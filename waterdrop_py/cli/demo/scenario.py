@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import KafkaException
-
-from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py.cli.demo import baseline
-from waterdrop_py.cli.demo.cluster import MESSAGE_SECONDS, Target, open_target
+from waterdrop_py.cli.demo.cluster import MESSAGE_SECONDS, Target
 from waterdrop_py.cli.demo.producers import DemoProducer, EventQueue
-from waterdrop_py.cli.demo.screen import Screen, open_console, say
+from waterdrop_py.cli.demo.running import Verdict
+from waterdrop_py.cli.demo.screen import Screen
 from waterdrop_py.cli.demo.summary import Outcome, conclusion, problems, report
 from waterdrop_py.cli.demo.usage import Resources, Usage
-from waterdrop_py.errors import WaterdropError
-from waterdrop_py.testing import read_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import ExitStack
 
     from rich.console import Console
 
@@ -42,32 +37,14 @@ TICK: Final = 0.01
 """Seconds between two refreshes of the screen."""
 
 
-def demo(bootstrap_servers: str | None) -> int:
-    """Run the demo. 1 if a message was lost or duplicated, or a socket stayed open.
+def play(target: Target, console: Console, stack: ExitStack) -> Verdict:
+    """Show the scenario, and judge it.
 
     Blocks for 12 to 15 s. For the main thread of a process in which nothing else opens
-    sockets meanwhile. Ctrl-C closes everything, and raises `KeyboardInterrupt`.
+    sockets meanwhile.
     """
-    console = open_console()
-    try:
-        with ExitStack() as stack:
-            target = stack.enter_context(open_target(bootstrap_servers, _note))
-            say(console, f"on {target.what}\ntopic {target.topic}")
-            outcome = Scenario(target, console, stack).run()
-    except (WaterdropError, KafkaException, TimeoutError, RuntimeError) as error:
-        print(f"waterdrop: {error}", file=sys.stderr)
-        return 1
-    except (TypeError, SystemError) as error:
-        raise_interruption(error)  # Ctrl-C inside a bare client
-        raise
-    found = problems(outcome)
-    say(console, "\n".join(["", *report(outcome)]))
-    say(console, conclusion(outcome), "bold red" if found else "bold green")
-    return 1 if found else 0
-
-
-def _note(sentence: str) -> None:
-    print(f"waterdrop: {sentence}", file=sys.stderr, flush=True)
+    outcome = Scenario(target, console, stack).run()
+    return Verdict(problems(outcome), report(outcome), conclusion(outcome))
 
 
 class Scenario:
@@ -189,7 +166,7 @@ class Scenario:
             raise TimeoutError(f"still connected {GRACE:g} s after it became idle")
 
     def _read_back(self) -> list[bytes]:
-        messages = read_topic(self._target.bootstrap_servers, self._target.topic)
+        messages = self._target.read_back()
         return [m.value() or b"" for m in messages if m.key() != baseline.KEY]
 
     def _most_held_idle(self) -> Resources | None:

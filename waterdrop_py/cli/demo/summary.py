@@ -15,33 +15,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The measured figures of one run.
+class Delivered:
+    """The messages of one run.
 
     Attributes:
         sent: the payload of each message that a producer accepted.
         acknowledged: how many of them were reported as delivered.
         read_back: the payload of each message of ours that a consumer found.
-        idle: the most that was held beyond the start while every producer was idle;
-            None on a system without /proc.
-        late_ms: milliseconds from the deadline to its disconnect, for each of them.
-        producers: how many producers there were.
-        bare: what as many bare clients held while idle.
-        wake_up_ms: milliseconds from each send while disconnected to its report.
-        fresh_ms: the same for a new bare client, measured in turns.
-        seconds: how long the demo took.
     """
 
     sent: Sequence[bytes]
     acknowledged: int
     read_back: Sequence[bytes]
-    idle: Resources | None
-    late_ms: Sequence[float]
-    producers: int
-    bare: Resources | None
-    wake_up_ms: Sequence[float]
-    fresh_ms: Sequence[float]
-    seconds: float
 
     @property
     def lost(self) -> int:
@@ -53,17 +38,54 @@ class Outcome:
         """Messages in the topic beyond the first of each payload."""
         return len(self.read_back) - len(set(self.read_back))
 
+    def problems(self) -> list[str]:
+        """What went wrong with them, in words."""
+        found = []
+        if self.lost:
+            found.append(f"{self.lost} messages were lost")
+        if self.duplicated:
+            found.append(f"{self.duplicated} messages were duplicated")
+        if self.acknowledged != len(self.sent):
+            missing = len(self.sent) - self.acknowledged
+            found.append(f"{missing} messages were not acknowledged")
+        return found
+
+    def counts(self) -> str:
+        """Their numbers, as a line of the report."""
+        return (
+            f"messages      sent {len(self.sent)}, acknowledged {self.acknowledged}, "
+            f"read back {len(self.read_back)}, "
+            f"lost {self.lost}, duplicated {self.duplicated}"
+        )
+
+
+@dataclass(frozen=True)
+class Outcome(Delivered):
+    """The measured figures of one run.
+
+    Attributes:
+        idle: the most that was held beyond the start while every producer was idle;
+            None on a system without /proc.
+        late_ms: milliseconds from the deadline to its disconnect, for each of them.
+        producers: how many producers there were.
+        bare: what as many bare clients held while idle.
+        wake_up_ms: milliseconds from each send while disconnected to its report.
+        fresh_ms: the same for a new bare client, measured in turns.
+        seconds: how long the demo took.
+    """
+
+    idle: Resources | None
+    late_ms: Sequence[float]
+    producers: int
+    bare: Resources | None
+    wake_up_ms: Sequence[float]
+    fresh_ms: Sequence[float]
+    seconds: float
+
 
 def problems(outcome: Outcome) -> list[str]:
     """What went wrong, in words; empty if all is well."""
-    found = []
-    if outcome.lost:
-        found.append(f"{outcome.lost} messages were lost")
-    if outcome.duplicated:
-        found.append(f"{outcome.duplicated} messages were duplicated")
-    if outcome.acknowledged != len(outcome.sent):
-        missing = len(outcome.sent) - outcome.acknowledged
-        found.append(f"{missing} messages were not acknowledged")
+    found = outcome.problems()
     if outcome.idle is not None and outcome.idle.sockets:
         found.append(f"{outcome.idle.sockets} sockets stayed open while idle")
     return found
@@ -73,9 +95,7 @@ def report(outcome: Outcome) -> list[str]:
     """The figures, as lines that fit into 80 columns."""
     n = outcome.producers
     return [
-        f"messages      sent {len(outcome.sent)}, acknowledged {outcome.acknowledged}, "
-        f"read back {len(outcome.read_back)}, "
-        f"lost {outcome.lost}, duplicated {outcome.duplicated}",
+        outcome.counts(),
         f"while idle    {n} producers: {shown(outcome.idle)}",
         f"              {n} bare clients: {shown(outcome.bare)}",
         f"disconnects   {len(outcome.late_ms)} for idleness, {_range(outcome.late_ms)} "

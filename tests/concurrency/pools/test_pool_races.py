@@ -1,0 +1,117 @@
+"""Interleavings of a pool's calls that the source names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.concurrency.pools.support import aside, each_moment, whole_again
+from tests.doubles import Run, eventually
+from tests.unit.pools.support import Cluster, send, transactional
+from waterdrop_py import Status
+
+if TYPE_CHECKING:
+    from tests.unit.pools.conftest import MakePool
+
+
+def test_a_release_meets_a_caller_that_begins_to_wait(make_pool: MakePool) -> None:
+    """At each moment of the second: it gets the lease at once, and without the second
+    look that a waiting caller takes after half a second."""
+    pool = make_pool(size=1)
+    kept: list[Any] = []
+
+    def give_back() -> None:
+        while kept:
+            kept.pop().release()
+
+    for moments in each_moment(aside(give_back)):
+        kept.append(pool.acquire())
+        late = Run(lambda: eventually(lambda: pool.stats().queued and not kept))
+        with moments:
+            if not moments.reached and pool.stats().waiting:  # pragma: no cover
+                raise AssertionError
+            began = pool.stats().wait_ms
+            try:
+                pool.acquire(0.4).release()
+            except TimeoutError:
+                assert kept, "the lease had come back"
+                give_back()
+        assert pool.stats().wait_ms - began < 5_000
+        late.result()
+        whole_again(pool, 1)
+
+
+@pytest.mark.parametrize("kind", ["plain", "transactional"])
+def test_a_reload_meets_a_lease_that_is_being_granted(
+    kind: str, cluster: Cluster, make_pool: MakePool
+) -> None:
+    """At each of its moments: a lease that is granted after the reload has the new
+    producer, and the old one is closed once no lease has it."""
+    source = transactional(cluster) if kind == "transactional" else None
+    pool = make_pool(source, size=1, timeout=5)
+    for moments in each_moment(aside(pool.reload)):
+        with pool.acquire() as before:
+            pass
+        with moments:
+            lease = pool.acquire()
+        assert lease.producer.status is not Status.CLOSED
+        if kind == "plain":
+            lease.producer.produce_sync("t", b"x")
+        else:
+            with lease.producer.transaction():
+                lease.producer.produce_async("t", b"x")
+        lease.release()
+        with pool.acquire(5) as after:
+            pass
+        if moments.reached:
+            assert after is not before
+            eventually(lambda before=before: before.status is Status.CLOSED)  # type: ignore[misc]
+        whole_again(pool, 1)
+    assert cluster.together == []
+
+
+def test_a_handler_that_raises_while_it_serves_another(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that gives a lease back has a seat for the caller that waits, and is
+    interrupted before it tells it. The caller finds its seat by itself."""
+    from waterdrop_py.pools import _waiting
+
+    pool = make_pool(size=1, timeout=10)
+    lease = pool.acquire()
+    waiting = Run(lambda: pool.acquire().release())
+    eventually(lambda: pool.stats().waiting == 1)
+
+    def interrupt(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(_waiting.Waiter, "give", interrupt)
+        lease.release()
+    waiting.result()
+    whole_again(pool, 1)
+
+
+def test_a_retired_producer_that_is_closed_meanwhile(
+    cluster: Cluster, make_pool: MakePool
+) -> None:
+    """Figures are read at each moment of a reload, and a reload comes at each moment of
+    that: every message counts once."""
+    pool = make_pool(size=1)
+    send(pool, 3)
+
+    def reload() -> None:
+        pool.reload()
+        eventually(lambda: pool.stats().draining == 0)
+
+    for moments in each_moment(aside(reload)):
+        with moments:
+            stats = pool.stats()
+        assert stats.acknowledged == 3
+        assert stats.opens >= 1
+    for moments in each_moment(aside(lambda: seen.append(pool.stats().acknowledged))):
+        seen: list[int] = []
+        with moments:
+            pool.reload()
+        assert set(seen) <= {3}

@@ -1,0 +1,224 @@
+"""What `waterdrop demo --pool` does, step by step, and what it measures."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from waterdrop_py import pools
+from waterdrop_py.cli.demo.pool_summary import (
+    PoolOutcome,
+    conclusion,
+    problems,
+    report,
+)
+from waterdrop_py.cli.demo.pool_users import (
+    CLOSE_MS,
+    IDLE_MS,
+    LIBRARIES,
+    SIZE,
+    TENANTS,
+    Libraries,
+    Service,
+    Tenants,
+    Threads,
+    open_pools,
+)
+from waterdrop_py.cli.demo.running import Verdict
+from waterdrop_py.cli.demo.screen import say
+from waterdrop_py.cli.demo.usage import Resources, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+
+    from rich.console import Console
+
+    from waterdrop_py.cli.demo.cluster import Target
+    from waterdrop_py.cli.demo.pool_users import User
+
+BURST_SECONDS: Final = 2.0
+PAUSE: Final = 0.02
+"""Seconds between two sends of a thread."""
+GRACE: Final = 2.0
+"""Seconds after the deadline of a disconnect until it has failed."""
+TICK: Final = 0.02
+ASLEEP_SECONDS: Final = IDLE_MS / 1000 + GRACE
+OPEN, ASLEEP = "#", "."
+HEADER: Final = f"{'':10}{'clients':<{TENANTS}}  {'open':>4}  {'sockets':>7}  sent"
+
+
+def play(target: Target, console: Console, stack: ExitStack) -> Verdict:
+    """Show the scenario, and judge it.
+
+    Blocks for 14 to 18 s. For the main thread of a process in which nothing else opens
+    sockets meanwhile.
+    """
+    outcome = PoolScenario(target, console, stack).run()
+    return Verdict(problems(outcome), report(outcome), conclusion(outcome))
+
+
+class PoolScenario:
+    """The three users of pools, one after another."""
+
+    def __init__(self, target: Target, console: Console, stack: ExitStack) -> None:
+        self._target = target
+        self._console = console
+        self._usage = Usage()
+        self._started = time.monotonic()
+        self._service = Service(target)
+        self._libraries = Libraries(target)
+        self._tenants = Tenants(target)
+        stack.callback(pools.reset, CLOSE_MS / 1000)
+        stack.enter_context(self._service.pool)
+
+    def run(self) -> PoolOutcome:
+        """Let all three work, and return what was measured."""
+        burst, slot_0, tail, asleep = self._serve()
+        self._share()
+        tenants = self._host()
+        end = self._usage.above_baseline()
+        self._title("reading the topic back")
+        users: list[User] = [self._service, self._libraries, self._tenants]
+        stats = [pool.stats() for user in users for pool in user.pools]
+        return PoolOutcome(
+            sent=[payload for user in users for payload in user.sent],
+            acknowledged=sum(each.acknowledged for each in stats),
+            read_back=[m.value() or b"" for m in self._target.read_back()],
+            size=SIZE,
+            burst=burst,
+            slot_0=slot_0,
+            tail=tail,
+            tail_asleep=asleep,
+            libraries=len(LIBRARIES),
+            library_pools=len(self._libraries.pools),
+            library_opens=self._libraries.opens,
+            tenants=TENANTS,
+            tenant_pools=len(self._tenants.pools),
+            tenants_held=tenants,
+            end=end,
+            seconds=time.monotonic() - self._started,
+        )
+
+    # -- the three users ---------------------------------------------------
+
+    def _serve(
+        self,
+    ) -> tuple[Resources | None, Resources | None, Resources | None, int]:
+        """A burst over the whole pool; then slot 0 works on, and the tail is idle.
+
+        Returns what was held in the burst, then by slot 0, then by the tail while slot
+        0 was open, and how many slots of the tail were asleep.
+        """
+        service = self._service
+        self._title(
+            f"1. A service: {SIZE} transactions at a time, in a pool of {SIZE}",
+            "with pool.transaction() as producer: ...",
+        )
+        with Threads([service.transact] * SIZE, PAUSE) as threads:
+            self._watch(BURST_SECONDS, service, lambda: service.is_open, threads)
+            burst = self._usage.above_baseline()
+        self._title(
+            f"The burst is over, slot 0 works on; the tail sleeps after {IDLE_MS} ms"
+        )
+        with Threads([service.transact], PAUSE) as threads:
+            self._watch(
+                ASLEEP_SECONDS,
+                service,
+                lambda: service.is_open,
+                threads,
+                until=lambda: not any(service.is_open[1:]),
+            )
+            self._watch(2.0, service, lambda: service.is_open, threads)
+        asleep = service.is_open[1:].count(False)
+        both = self._usage.above_baseline()
+        self._wait(GRACE, self._disconnect_slot_0)
+        tail = self._usage.above_baseline()
+        return burst, _minus(both, tail), tail, asleep
+
+    def _disconnect_slot_0(self) -> bool:
+        with self._service.pool.acquire() as producer:
+            return producer.disconnect() or not producer.is_connected
+
+    def _share(self) -> None:
+        """Two libraries send through what is one pool, because they ask for the same."""
+        libraries = self._libraries
+        self._title(
+            f"2. Libraries that share a process: {' and '.join(LIBRARIES)}",
+            "with pools.producers[config].acquire() as producer: ...  # equal configs",
+        )
+        with Threads(libraries.sends, PAUSE) as threads:
+            self._watch(1.2, libraries, lambda: open_pools(libraries.pools), threads)
+
+    def _host(self) -> Resources | None:
+        """Tenants send; then all are idle. Returns what was held while they sent."""
+        tenants = self._tenants
+        self._title(
+            f"3. {TENANTS} tenants, each with a configuration of its own",
+            "with pools.producers[tenant.config].acquire() as producer: ...",
+        )
+        with Threads(tenants.sends, PAUSE) as threads:
+            self._watch(2.0, tenants, lambda: open_pools(tenants.pools), threads)
+            held = self._usage.above_baseline()
+        self._title("Silence: all pools are there, and all fall asleep")
+        everyone = [*self._libraries.pools, *tenants.pools]
+        self._watch(
+            ASLEEP_SECONDS,
+            tenants,
+            lambda: open_pools(tenants.pools),
+            until=lambda: not any(open_pools(everyone)),
+        )
+        self._wait(0.1)  # for what the last close leaves
+        self._row(tenants, open_pools(tenants.pools))
+        return held
+
+    # -- what is shown -----------------------------------------------------
+
+    def _title(self, title: str, code: str = "") -> None:
+        say(self._console, f"\n{title}", "bold")
+        if code:
+            say(self._console, f"{'':10}{code}", "italic")
+        if title != "reading the topic back":
+            say(self._console, HEADER)
+
+    def _watch(
+        self,
+        seconds: float,
+        user: User,
+        is_open: Callable[[], list[bool]],
+        threads: Threads | None = None,
+        until: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Print a row each second, for `seconds`, or until `until()`."""
+        began = printed = time.monotonic()
+        self._row(user, is_open())
+        while time.monotonic() - began < seconds and not until():
+            if threads is not None:
+                threads.check()
+            if time.monotonic() - printed >= 1.0:
+                printed += 1.0
+                self._row(user, is_open())
+            time.sleep(TICK)
+
+    def _wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        stop = time.monotonic() + seconds
+        while not until() and time.monotonic() < stop:
+            time.sleep(TICK)
+
+    def _row(self, user: User, is_open: list[bool]) -> None:
+        held = self._usage.above_baseline()
+        sockets = "-" if held is None else str(held.sockets)
+        row = Text(f"{time.monotonic() - self._started:6.2f} s  ")
+        for each in is_open:
+            row.append(OPEN if each else ASLEEP, "green" if each else "cyan")
+        row.append(" " * (TENANTS - len(is_open)))
+        row.append(f"  {sum(is_open):>4}  {sockets:>7}  {len(user.sent)}")
+        self._console.print(row, soft_wrap=True)
+
+
+def _minus(both: Resources | None, part: Resources | None) -> Resources | None:
+    if both is None or part is None:
+        return None
+    return Resources(*(a - b for a, b in zip(both, part, strict=True)))

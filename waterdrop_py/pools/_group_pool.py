@@ -1,0 +1,98 @@
+"""`GroupPool`: a pool of a group; and how many of them are closed at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py.pools._side_by_side import side_by_side
+from waterdrop_py.pools.pool import ProducerPool
+from waterdrop_py.pools.stats import PoolReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from waterdrop_py.config import Config
+
+GRACE: Final = 0.5
+"""Seconds that a close may take beyond its timeout."""
+
+
+class GroupPool(ProducerPool):
+    """A pool of a group; what the group asks of it beyond the public surface.
+
+    Attributes:
+        fitted: the limit of the group that it was given last.
+    """
+
+    __slots__ = ("_untold", "fitted")
+
+    def __init__(self, config: Config, *, size: int, **options: Any) -> None:
+        self._untold: list[None] = [None]
+        self.fitted = size
+        super().__init__(config, size=size, **options)
+
+    def _announce(self) -> None:
+        """Say nothing yet: of two that are made at once, only one is ever used."""
+
+    def announce(self) -> None:
+        """Emit `pool.created`, unless that was done."""
+        try:
+            self._untold.pop()
+        except IndexError:
+            return
+        super()._announce()
+
+    @property
+    def close_timeout(self) -> float:
+        """Seconds that `close()` takes at most, unless it is told."""
+        return self._close_timeout
+
+    def would_wait_here(self) -> bool:
+        """Whether `close()` returns at once, because it would wait for its caller."""
+        return self._members.would_wait_here()
+
+    def refuse_inside_transaction(self) -> None:
+        """Raise `TransactionalCloseError` inside a transaction of the pool."""
+        self._refuse_inside_transaction()
+
+
+def close_all(
+    pools: Sequence[GroupPool], timeout: float | None, *, force: bool
+) -> PoolReport:
+    """Close `pools` side by side, within `timeout` seconds in all; the sum of reports.
+
+    Raises `TransactionalCloseError` inside a transaction of one, and closes none then.
+    """
+    began = clock.system_now()
+    for pool in pools:
+        pool.refuse_inside_transaction()
+    bounds = [pool.close_timeout if timeout is None else timeout for pool in pools]
+
+    def close(pool: GroupPool, bound: float) -> PoolReport:
+        left = max(0.0, began + bound - clock.system_now())
+        return pool.close(left, force=force)
+
+    # On another thread, it would not be seen that these must not wait.
+    here = [pool for pool in pools if pool.would_wait_here()]
+    reports = [close(pool, 0.0) for pool in here]
+    calls = [
+        partial(close, pool, bound)
+        for pool, bound in zip(pools, bounds, strict=True)
+        if pool not in here
+    ]
+    until = began + max(bounds, default=0.0) + GRACE
+    reports += [each.result() for each in side_by_side(calls, until) if each.done]
+    return _sum(reports, complete=len(reports) == len(pools))
+
+
+def _sum(reports: Sequence[PoolReport], *, complete: bool) -> PoolReport:
+    holders = [holder for report in reports for holder in report.holders]
+    return PoolReport(
+        sum(report.delivered for report in reports),
+        sum(report.failed for report in reports),
+        [message for report in reports for message in report.undelivered],
+        complete and all(report.complete for report in reports),
+        tuple(sorted(holders, key=lambda holder: holder.held_ms, reverse=True)),
+    )
