@@ -47,14 +47,15 @@ def uncontended(setting: Setting) -> list[Row]:
     with ExitStack() as stack:
         pool = stack.enter_context(_ours(setting, SIZE))
         theirs = stack.enter_context(_psycopg(SIZE))
-        objects, queue = Objects(limit=SIZE), _queue(SIZE)
+        objects: Any = Objects  # not typed
+        resources, queue = objects(limit=SIZE), _queue(SIZE)
         with pool.acquire() as producer:
             producer.produce_sync(clients.new_topic(), PAYLOAD)
         contenders: dict[str, Callable[[], float]] = {
             OURS: lambda: _acquire(pool),
             QUEUE: lambda: _get(queue),
             PSYCOPG: lambda: _getconn(theirs),
-            KOMBU: lambda: _acquire_object(objects),
+            KOMBU: lambda: _acquire_object(resources),
             WITH: lambda: _in_a_block(pool.acquire),
             PSYCOPG_WITH: lambda: _in_a_block(theirs.connection),
         }

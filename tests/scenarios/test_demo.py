@@ -302,16 +302,18 @@ def test_pools() -> None:
     assert int(sent) > 300
     assert sent == acknowledged == read_back
     assert rest == "lost 0, duplicated 0"
-    rows = re.findall(r"^ *[\d.]+ s  ([#.]{8}) +(\d) +(\d+)  (\d+)$", out, re.MULTILINE)
+    row = r"^ *[\d.]+ s  ([#.]{8}) +(\d) +(\d+) +(\d+)$"
+    rows = re.findall(row, out, re.MULTILINE)
     burst = max(int(sockets) for slots, _, sockets, _ in rows if slots == "#" * 8)
     alone = [row for row in rows if row[0] == "#......."]
     assert len(alone) >= 2  # slot 0 works on, second by second
     assert int(alone[-1][3]) > int(alone[0][3])
     assert 1 <= int(alone[-1][2]) <= 4 < burst
-    assert "the tail meanwhile: sockets 0, librdkafka threads 0, descriptors 0" in out
-    assert "2, with 1 pool and 1 client" in out
-    assert "12, with 12 pools: sockets" in out
-    assert "all pools: sockets 0, librdkafka threads 0, descriptors 0" in out
+    assert "slots 1 to 7, then: sockets 0, librdkafka threads 0, descriptors 0" in out
+    assert "libraries     2: pools 1, clients opened 1" in out
+    assert "tenants       12: pools 12\n" in out
+    assert re.search(r"^ +while they send: sockets [1-9]\d+", out, re.MULTILINE)
+    assert "in the end    sockets 0, librdkafka threads 0, descriptors 0" in out
 
 
 def test_without_rich_it_says_how_to_install_it() -> None:
@@ -411,7 +413,7 @@ def test_pools_are_well_when_the_tail_slept() -> None:
         ({"read_back": [b"a"]}, "1 messages were lost"),
         ({"read_back": [b"a", b"b", b"b"]}, "1 messages were duplicated"),
         ({"acknowledged": 1}, "1 messages were not acknowledged"),
-        ({"tail_asleep": 5}, "2 slots of the tail stayed connected"),
+        ({"tail_asleep": 5}, "2 slots of the tail did not fall asleep"),
         ({"tail": Resources(3, 5, 8)}, "3 sockets of the tail stayed open"),
         ({"end": Resources(2, 0, 2)}, "2 sockets stayed open while idle"),
         (

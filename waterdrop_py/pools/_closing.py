@@ -48,7 +48,7 @@ class PoolClose:
     """The close of one pool, which one library thread runs. Thread-safe."""
 
     def __init__(
-        self, leasing: Leasing, emitter: PoolEmitter, deadline: float, owner: int
+        self, leasing: Leasing, emitter: PoolEmitter, deadline: float, owner: object
     ) -> None:
         """`owner` is the thread that closes: its own leases are not waited for."""
         self._leasing = leasing
@@ -116,7 +116,7 @@ class PoolClose:
         awaited = {
             holding.producer
             for holding in members.holdings()
-            if holding.owner.ident != self._owner
+            if holding.owner is not self._owner
         }
         left = 0
         for producer in members.producers():

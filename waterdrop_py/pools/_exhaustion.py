@@ -49,18 +49,9 @@ def error_of(
     if members.closed:
         return closed_error(settings.name)
     holdings = members.holdings()
-    about: dict[str, Any] = {
-        "pool": settings.name,
-        "size": settings.size,
-        "leased": len(holdings),
-        "waiting": waiting,
-        "waited_ms": waited * 1000,
-        "holders": [each.shown() for each in holdings],
-    }
+    about = _about(members, waiting, waited)
     if members.lost is not None:
-        error = PoolExhaustedError(_out_of_service(members), retriable=False, **about)
-        error.__cause__ = members.lost
-        return error
+        return _lost_error(members, about)
     out = f"{len(holdings)} of {settings.size * settings.client_limit} leases are out"
     head = f"pool {settings.name!r} has no free producer"
     advice = _advice(settings, full=full) + _holders(holdings)
@@ -77,6 +68,35 @@ def error_of(
             f"{head} within {bound:.3g} s: {out}", checklist=advice, **about
         )
     return PoolExhaustedError(f"{head}: {out}", checklist=advice, **about)
+
+
+def lost_error(members: Members) -> PoolExhaustedError:
+    """The error of a pool with no slot in service."""
+    return _lost_error(members, _about(members, 0, 0.0))
+
+
+def busy_error(members: Members, what: str, waited: float) -> PoolTimeoutError:
+    """The error of a call that has waited in vain for another one."""
+    text = f"pool {members.settings.name!r} {what}"
+    return PoolTimeoutError(text, **_about(members, 0, waited))
+
+
+def _about(members: Members, waiting: int, waited: float) -> dict[str, Any]:
+    holdings = members.holdings()
+    return {
+        "pool": members.settings.name,
+        "size": members.settings.size,
+        "leased": len(holdings),
+        "waiting": waiting,
+        "waited_ms": waited * 1000,
+        "holders": [each.shown() for each in holdings],
+    }
+
+
+def _lost_error(members: Members, about: dict[str, Any]) -> PoolExhaustedError:
+    error = PoolExhaustedError(_out_of_service(members), retriable=False, **about)
+    error.__cause__ = members.lost
+    return error
 
 
 def _out_of_service(members: Members) -> str:

@@ -92,10 +92,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         check()
         members, line = self._members, self._leasing.line
         settings, counts = members.settings, self._leasing.counts
-        totals, retired = members.history.now
-        gone = {each.producer for each in retired}
-        current = [slot.producer for slot in members.slots if slot.producer]
-        producers = [*(each for each in current if each not in gone), *gone]
+        totals, draining, producers = members.all_time()
         for producer in producers:
             totals = totals.plus(producer.stats())
         granted, timed_out, refused = counts.granted, counts.timed_out, counts.refused
@@ -108,7 +105,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
             leased=len(members.holdings()),
             available=0 if waiting else self._leasing.seating.available,
             waiting=waiting,
-            draining=len(retired),
+            draining=draining,
             requests=granted + timed_out + refused + waiting,
             granted=granted,
             warm=counts.warm,

@@ -169,12 +169,12 @@ class Leasing:
     def _wait_and_settle(self, holding: Holding, bound: float) -> None:
         """Join the line, and be given a place by a thread that frees one, or here."""
         began = clock.system_now()
-        self.counts.queued += 1
         waiter = Waiter(holding)
         most = self.members.settings.max_waiting
         full = False
         try:
             full = not self.line.join(waiter, most)
+            self.counts.queued += not full
             while (
                 given := self._wait(waiter, -inf if full else began + bound)
             ) is not None:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from waterdrop_py.errors import ReentrantCallError
+from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
 from waterdrop_py.pools._settings import derived
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._settings import PoolSettings
     from waterdrop_py.pools._slot import Holding
+    from waterdrop_py.pools.stats import Totals
 
 
 class Members:
@@ -106,9 +108,27 @@ class Members:
 
     def producers(self) -> list[PoolProducer]:
         """Every producer that is not closed, each once: of the slots, and retired."""
-        retired = [each.producer for each in self.history.retired]
+        # In this order: one that is retired meanwhile is found twice, and not missed.
         found = [slot.producer for slot in self.slots]
+        retired = [each.producer for each in self.history.retired]
         return list(dict.fromkeys([*(each for each in found if each), *retired]))
+
+    def all_time(self) -> tuple[Totals, int, list[PoolProducer]]:
+        """The sums of the producers that are closed, how many are retired and not
+        closed, and every producer that is not closed; each producer once.
+
+        1. This reads which are closed and which are retired.
+        2. Another thread retires the producer of a slot, and it is closed.
+        3. This does not find it in the slot, and begins again.
+        (test_a_producer_that_retires_meanwhile_counts_once)
+        """
+        while True:
+            now = self.history.now
+            retired = [each.producer for each in now[1]]
+            found = [slot.producer for slot in self.slots]
+            if self.history.now is now:
+                everyone = [each for each in found if each is not None]
+                return now[0], len(retired), list(dict.fromkeys([*everyone, *retired]))
 
     def would_wait_here(self) -> bool:
         """Whether a close would wait for the call that it interrupted: for a callback
@@ -147,15 +167,20 @@ class Members:
         3. The thread makes the next producer. It looks at the mark, and opens nothing:
            the old client may have its `transactional.id` until a lease ends.
         (test_a_background_open_meets_a_reload)
+
+        Raises:
+            PoolClosedError: the pool is closed. A close that began before the slot had
+                the producer has not seen it (test_a_close_meets_a_call).
         """
         if not self._may_open(slot):
             return None
         producer = slot.producer or slot.adopt(self.make(slot))
+        if self.closed:
+            raise closed_error(self.settings.name)
         return producer if self._may_open(slot) else None
 
     def _may_open(self, slot: Slot) -> bool:
-        here = slot.index < self.settings.size
-        return here and slot.in_service and not self.closed
+        return slot.in_service and slot.index < self.settings.size
 
     def is_outdated(self, slot: Slot, producer: PoolProducer) -> bool:
         """Whether `slot` is to have another producer by the settings as they are.
@@ -168,6 +193,16 @@ class Members:
         age = producer.config.max_connection_age
         wanted = derived(settings.config_of(slot.index), max_connection_age=age)
         return producer.config != wanted
+
+    def retire_outdated(self) -> None:
+        """Retire each producer that its slot is not to have any more; one that is on
+        lease when that ends."""
+        for slot in self.slots:
+            producer = slot.producer
+            if producer is not None and self.is_outdated(slot, producer):
+                slot.outdated = True
+                if not slot.seats:
+                    self.retire(slot, producer)
 
     def look_after(self, slot: Slot, producer: PoolProducer) -> None:
         """Retire `producer` if it is lost, or if the slot is to have another one.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
-from waterdrop_py.errors import ProducerClosedError
+from waterdrop_py.errors import PoolClosedError, ProducerClosedError
+from waterdrop_py.pools._exhaustion import busy_error, lost_error
 from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
@@ -20,9 +22,14 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 30.0
 """How long a background open waits for the cluster's answer, in seconds."""
-_AGAIN: Final = frozenset({"age", "fork", "reload"})
-"""Why a client was closed that is opened again at once."""
+_AGAIN: Final = frozenset({"age", "close", "fork", "reload"})
+"""Why a client was closed that is opened again at once. "close": its producer is
+replaced by another one."""
 _TAKEN: Final = True
+_CLOSING: Final = (
+    "still closes a client that its slot had before the next one may open, because "
+    "that is on lease or has messages to deliver"
+)
 
 
 class Opening:
@@ -53,15 +60,29 @@ class Opening:
         """Connect those that are to stay open, at least one; `ProducerPool.connect`."""
         self.wanted = True
         members = self._members
-        slots = members.present[: max(1, members.settings.min_connected)]
-        producers = [members.openable(slot) for slot in slots]
-        calls = [
-            partial(producer.connect, timeout, **retries)
-            for producer in producers
-            if producer is not None
-        ]
+        deadline = clock.system_now() + timeout
+        working = [slot for slot in members.present if slot.error is None]
+        if not working:
+            raise lost_error(members)
+        kept = max(1, members.settings.min_connected)
+        opened = [slot for slot in working if slot.index < kept] or working[:1]
+        calls = [partial(self._connect, slot, deadline, retries) for slot in opened]
         for call in side_by_side(calls):
             call.result()
+
+    def _connect(self, slot: Slot, deadline: float, retries: Any) -> None:
+        """Connect the producer of `slot`, once the one before it is closed."""
+        began = clock.system_now()
+        members = self._members
+        while (producer := members.openable(slot)) is None:
+            if slot.error is not None or slot.index >= members.settings.size:
+                return  # since this call began
+            closing = slot.closing
+            if closing is None or closing.wait(deadline - clock.system_now()):
+                continue
+            raise busy_error(members, _CLOSING, clock.system_now() - began)
+        left = max(0.0, deadline - clock.system_now())
+        producer.connect(left, **retries)
 
     def start(self) -> None:
         """The pool is used: open what is lacking, now and later."""
@@ -76,9 +97,9 @@ class Opening:
     def begin(self) -> None:
         """Open what is lacking, on library threads, if the pool is used. Does not
         wait."""
-        members = self._members
-        if not (self.wanted or any(members.producers())):
+        if not self._may_open():
             return
+        members = self._members
         for index in tuple(self.lacking):
             slots = members.present
             stays_open = index < min(len(slots), members.settings.min_connected)
@@ -86,9 +107,16 @@ class Opening:
                 continue  # until that has ended, which begins this again
             if self.lacking.pop(index, _TAKEN) is _TAKEN or not stays_open:
                 continue
-            members.openable(slots[index])  # here, so that it is made once
+            with suppress(PoolClosedError):
+                members.openable(slots[index])  # here, so that it is made once
             me = weakref.ref(self)
             background.submit(partial(call_if_alive, me, Opening.open, slots[index]))
+
+    def _may_open(self) -> bool:
+        """Whether there is something to open, and the pool is used."""
+        if not self.lacking or self._members.closed:
+            return False
+        return self.wanted or bool(self._members.producers())
 
     def open(self, slot: Slot) -> None:
         """Open the client of `slot`, and prove it. On a library thread.
@@ -98,17 +126,20 @@ class Opening:
         members = self._members
         if members.closed or slot.error is not None:
             return
-        producer = members.openable(slot)
-        if producer is None:
-            self.lacking[slot.index] = None
-            self.begin()
-            return
+        with suppress(PoolClosedError):
+            producer = members.openable(slot)
+            if producer is not None:
+                self._open(slot, producer)
+            else:
+                self.lacking[slot.index] = None
+                self.begin()
+
+    def _open(self, slot: Slot, producer: PoolProducer) -> None:
         try:
             producer.connect(SECONDS, max_retries=0)
         except Exception as error:  # noqa: BLE001 - told of, and tried again
-            ended = members.closed or producer.retired is not None
-            if ended and isinstance(error, ProducerClosedError):
-                return
+            if isinstance(error, ProducerClosedError):
+                return  # it was retired, or the pool was closed
             self.lacking[slot.index] = None
             about = {"slot": slot.index, "producer_id": producer.id}
             self._emitter.error("pool.open", error, **about)

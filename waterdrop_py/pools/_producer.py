@@ -19,6 +19,9 @@ class Ending(Protocol):
     def begin(self) -> None:
         """Have it drained and closed. Does not wait."""
 
+    def wait(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds; whether it is closed."""
+
 
 class PoolProducer(Producer):
     """A producer of a pool; what the pool asks of it beyond the public surface."""

@@ -11,8 +11,8 @@ from waterdrop_py._engine.concurrency.locks import AwaitedLock, Hold
 from waterdrop_py._settings.plain import whole
 from waterdrop_py._settings.pool_options import check_pool_options
 from waterdrop_py._settings.tuning_warnings import warn_of_fixed_ids
-from waterdrop_py.errors import InvalidArgumentError, PoolTimeoutError
-from waterdrop_py.pools._exhaustion import closed_error
+from waterdrop_py.errors import InvalidArgumentError
+from waterdrop_py.pools._exhaustion import busy_error, closed_error
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._side_by_side import side_by_side
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 GRACE: Final = 1.0
 """Seconds beyond its bound that a `connect` may take."""
+_BUSY: Final = (
+    "is being reloaded by another call, which did not end in time; nothing has changed"
+)
 TICK: Final = 0.5
 """Seconds until a call that waits for another looks again without a wake-up."""
 
@@ -64,12 +67,7 @@ class Reloading:
             settings = before.resized(size, kept)
             if members.use(settings, instead_of=before):
                 break
-        for slot in members.slots:
-            producer = slot.producer
-            if producer is not None and members.is_outdated(slot, producer):
-                slot.outdated = True
-                if not slot.seats:
-                    members.retire(slot, producer)
+        members.retire_outdated()
         self._opening.note_all()
         members.on_room()
         self._emitter.emit("pool.resized", {"size": size, "before": before.size})
@@ -80,6 +78,7 @@ class Reloading:
         settings = members.settings
         if settings.base is None:
             members.use(settings.reloaded(None), instead_of=settings)
+            members.retire_outdated()
         elif settings.is_transactional:
             warn_of_fixed_ids(settings.name)
 
@@ -102,6 +101,9 @@ class Reloading:
                 _close(list(new.values()))
                 raise closed_error(settings.name)
             self._use(settings, new)
+            if members.closed:  # by a close that may not have seen the new ones
+                side_by_side([partial(each.close, GRACE) for each in new.values()])
+                raise closed_error(settings.name)
             self._opening.begin()
             took = clock.system_now() - began
             self._emitter.emit(
@@ -112,29 +114,19 @@ class Reloading:
 
     @contextmanager
     def _one_at_a_time(self, deadline: float) -> Iterator[None]:
+        began = clock.system_now()
         hold = Hold()
         try:
             while not self._lock.take(hold):
                 left = deadline - clock.system_now()
                 if left <= 0 or self._lock.held_here:
-                    raise self._busy(deadline)
+                    waited = clock.system_now() - began
+                    raise busy_error(self._members, _BUSY, waited)
                 self._lock.wait_released(min(left, TICK))
             yield
         finally:
             if self._lock.release(hold):
                 self._lock.wake()
-
-    def _busy(self, deadline: float) -> PoolTimeoutError:
-        settings = self._members.settings
-        return PoolTimeoutError(
-            f"pool {settings.name!r} is being reloaded by another call, which did not "
-            "end in time; nothing has changed",
-            pool=settings.name,
-            size=settings.size,
-            leased=len(self._members.holdings()),
-            waiting=0,
-            waited_ms=0.0,
-        )
 
     def _prove(
         self, settings: PoolSettings, deadline: float
@@ -177,6 +169,7 @@ class Reloading:
             slot.error = None
             if fresh is not None and slot.adopt(fresh) is not fresh:
                 _close([fresh])  # another thread has made one
+        members.retire_outdated()  # the pool may be smaller by now
         opening.note_all()
         members.on_room()
 
@@ -189,7 +182,8 @@ def _connect(producers: list[PoolProducer], deadline: float) -> None:
             [partial(each.connect, left) for each in producers], deadline
         )
         for call in calls:
-            call.wait(GRACE)  # its own bound has passed
+            if not call.wait(GRACE):  # its own bound has passed
+                raise TimeoutError
             call.result()
     except BaseException:
         _close(producers)

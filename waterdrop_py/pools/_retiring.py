@@ -48,6 +48,10 @@ class Retired:
         if not self.end.begun:
             background.submit(self.end)
 
+    def wait(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds; whether it is closed."""
+        return self.end.wait(timeout)
+
     def _close(self) -> DrainReport:
         timeout_ms = message_timeout_ms(self.producer.config.kafka)
         bound = timeout_ms / 1000 + SLACK if timeout_ms else FOREVER

@@ -64,7 +64,9 @@ class Seating:
             if producer is None:
                 producer = slot.adopt(members.make(slot))
             holding.producer = producer
-            if slot.producer is not producer or slot.closing is not None:
+            # A close that began before the slot had the producer has not seen it.
+            changed = members.closed or slot.closing is not None
+            if changed or slot.producer is not producer:
                 holding.producer = None
                 members.close_if_unused(slot, producer)
                 continue
@@ -84,7 +86,7 @@ class Seating:
         """
         for slot in self._members.slots:
             for seat, holding in tuple(slot.seats.items()):
-                if holding() is None or holding.is_lost:
+                if holding() is None or holding.is_lost():
                     self.leave_unused(holding, (slot, seat))
 
     def leave_all(self, holding: Holding) -> None:

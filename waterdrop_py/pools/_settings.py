@@ -180,16 +180,18 @@ class PoolSettings:
 def derived(config: Config, **options: Any) -> Config:
     """`config.replace(**options)` for a pool's own changes: no `TuningWarning`.
 
-    Checks only what changes. The rest was legal when `config` was built, maybe inside
-    of `allow_short_idle_timeouts()`.
+    What stays is not checked again: a short idle timeout is legal only while a test
+    allows it, and a slot's producer is made later.
     """
-    changes = {k: v for k, v in options.items() if v != getattr(config, k)}
-    values, errors = Config.checked({"kafka": config.kafka, **changes})
+    changed = {
+        name: each for name, each in options.items() if each != getattr(config, name)
+    }
+    values, errors = Config.checked({"kafka": config.kafka, **changed})
     if errors:
         raise ConfigurationInvalidError(errors)
-    kept = {k: v for k, v in vars(config).items() if k not in changes}
     made = object.__new__(Config)
-    vars(made).update({**kept, **values})
+    kept = {name: each for name, each in vars(config).items() if name not in changed}
+    vars(made).update({**values, **kept})
     return made
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
 from functools import partial
+from threading import current_thread
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from waterdrop_py._engine.concurrency import background, clock, native, threads
+from waterdrop_py._engine.concurrency import background, clock, threads
 from waterdrop_py._engine.concurrency.future import Future
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _T = TypeVar("_T")
 _RETRY: Final = 0.05
 """Seconds between the attempts to have a thread make a call that none has begun."""
 
-_CALLER: Final[ContextVar[int]] = ContextVar("waterdrop_py_pools_caller")
+_CALLER: Final[ContextVar[object]] = ContextVar("waterdrop_py_pools_caller")
 
 
 def side_by_side(
@@ -53,15 +54,16 @@ def side_by_side(
     return made
 
 
-def acting_for() -> int:
-    """The thread, or greenlet, that asked for the current call.
+def acting_for() -> object:
+    """The `Thread` that asked for the current call; under gevent that of the greenlet.
 
-    The calling one, except in a call of `side_by_side`, also of a nested one.
+    The calling one, except in a call of `side_by_side`, also of a nested one. Its id
+    would not tell it from one that has ended: the system uses ids again.
     """
-    return _CALLER.get(None) or native.caller_id()
+    return _CALLER.get(None) or current_thread()
 
 
-def _call(caller: int, call: Callable[[], _T]) -> _T:
+def _call(caller: object, call: Callable[[], _T]) -> _T:
     _CALLER.set(caller)
     return call()
 

@@ -15,11 +15,12 @@ from waterdrop_py._settings.arguments import seconds
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError, ProducerNotTransactionalError
 from waterdrop_py.pools._exhaustion import closed_error
+from waterdrop_py.pools._fast_path import grant
 from waterdrop_py.pools._figures import PoolFigures
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._opening import Opening
 from waterdrop_py.pools._reloading import Reloading
-from waterdrop_py.pools._slot import PACKAGE, caller_outside
+from waterdrop_py.pools._slot import caller_outside
 from waterdrop_py.pools._transaction import PoolTransaction
 from waterdrop_py.pools.lease import Lease
 from waterdrop_py.producer import Producer
@@ -64,11 +65,10 @@ class PoolTaking(PoolFigures):
         if self._members.closed or self._stale or self._opening.lacking:
             self._prepare()
             self._opening.start()
-        frame = sys._getframe(1)  # noqa: SLF001 - as in `caller_outside`
-        code = frame.f_code
-        if code.co_filename.startswith(PACKAGE):
-            return self._acquire_for(caller_outside(), timeout, block)
-        return Lease(self, self._leasing, bound, current_thread(), code, frame.f_lasti)
+        frame = sys._getframe(1)  # noqa: SLF001 - documented, of CPython
+        return grant(
+            self, self._leasing, bound, current_thread(), frame.f_code, frame.f_lasti
+        )
 
     def transaction(
         self, timeout: float | timedelta | None = None, *, block: bool = True
@@ -102,7 +102,7 @@ class PoolTaking(PoolFigures):
         self._prepare()
         self._opening.start()
         bound = self._bound(timeout, block)
-        return Lease(self, self._leasing, bound, current_thread(), *taken_by)
+        return grant(self, self._leasing, bound, current_thread(), *taken_by)
 
     def _bound(self, timeout: float | timedelta | None, block: bool) -> float:
         """Seconds to wait for a lease; 0: do not wait."""
@@ -118,8 +118,10 @@ class PoolTaking(PoolFigures):
         """What an unusual moment asks for before a lease is taken."""
         self._refuse_closed()
         if self._stale:
-            self._stale = False
+            # Last, for a callable that raises, and for threads that come meanwhile:
+            # they must not use what the parent uses.
             self._reloading.begin_in_child()
+            self._stale = False
 
     def _refuse_closed(self) -> None:
         check()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from types import CodeType
-from typing import NoReturn
+from typing import Final, NoReturn
 
+from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
+from waterdrop_py._engine.connection.states import ConnectionState
 from waterdrop_py.errors import LeaseReleasedError
-from waterdrop_py.pools._fast_path import give_back, take
 from waterdrop_py.pools._leasing import Leasing
-from waterdrop_py.pools._slot import Holding, Owner
+from waterdrop_py.pools._slot import Holding
 from waterdrop_py.producer import Producer
+
+_OPEN: Final = ConnectionState.OPEN
 
 
 class Lease:
@@ -24,28 +26,12 @@ class Lease:
 
     __slots__ = ("__weakref__", "_holding", "_leasing", "_pool")
 
-    def __init__(
-        self,
-        pool: object,
-        leasing: Leasing,
-        bound: float,
-        owner: Owner,
-        code: CodeType,
-        instruction: int,
-    ) -> None:
-        """Waits at most `bound` seconds until a producer is free; users call
-        `ProducerPool.acquire`. The lease keeps `pool` alive."""
-        self._pool = pool
-        self._leasing = leasing
-        holding = Holding(self)
-        holding.owner = owner
-        holding.code = code
-        holding.instruction = instruction
-        holding.place = holding.producer = holding.ended_at = None
-        holding.over = True
-        holding.counted = False
-        self._holding = holding
-        take(leasing, holding, bound)
+    _pool: object
+    _leasing: Leasing
+    _holding: Holding
+
+    def __init__(self) -> None:
+        raise TypeError("a Lease is not constructed: pool.acquire() gives one")
 
     @property
     def producer(self) -> Producer:
@@ -86,10 +72,47 @@ class Lease:
             TransactionalCloseError: called inside a transaction of the producer; the
                 lease goes on.
         """
+        # Where nothing is unusual, this does what `Leasing.give_back` does, with no
+        # call from the look at the clock on, and so no signal handler and no other
+        # thread. One that raises before that ends the lease all the same
+        # (test_a_handler_that_raises_while_a_lease_ends).
         try:
-            give_back(self._leasing, self._holding)
-        finally:
-            pass
+            leasing, holding = self._leasing, self._holding
+            ended = False
+            now = clock.now()
+            members = leasing.members
+            place, producer = holding.place, holding.producer
+            if not (
+                holding.over
+                or place is None
+                or producer is None
+                or members.is_transactional
+            ):
+                slot, seat = place
+                seats = slot.seats
+                if seat in seats and seats[seat] is holding:
+                    del seats[seat]
+                holding.over = ended = True
+                holding.ended_at = now
+                leasing.counts.usage_s += now - holding.taken_at
+                connection = producer._connection
+                if (
+                    leasing.line.waiting
+                    or leasing.on_return is not None
+                    or leasing.emitter.hears_leases
+                    or slot.producer is not producer
+                    or slot.outdated
+                    or slot.index >= members.settings.size
+                    or connection.state is not _OPEN
+                    or connection.client.fatal is not None
+                    or connection.fatal_client is not None
+                ):
+                    leasing.follow_up(holding)
+        except BaseException:
+            self._leasing.end(self._holding)
+            raise
+        if not ended:
+            self._leasing.give_back(self._holding)
 
     def __enter__(self) -> Producer:
         holding = self._holding
@@ -101,7 +124,7 @@ class Lease:
     @no_signal_at_entry
     def __exit__(self, *_: object) -> None:
         try:
-            give_back(self._leasing, self._holding)
+            self.release()
         finally:
             pass
 

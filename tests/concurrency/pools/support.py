@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from waterdrop_py import ProducerPool
 
-PACKAGE = os.path.dirname(waterdrop_py.__file__) + os.sep
+POOLS = os.path.join(os.path.dirname(waterdrop_py.__file__), "pools") + os.sep
+GENERATOR = 0x20  # `inspect.CO_GENERATOR`: one that is closed is entered too
 SKIPPED = 2
 """From this operand on, a RESUME looks for no signal and no thread."""
 
@@ -28,7 +29,7 @@ class Moments:
     """Calls `act` at one of the moments of a block, on the thread of the block.
 
     CPython looks for signals and for other threads at the entry of a function that is
-    written in Python, and when one in C has returned. Those inside of the library are
+    written in Python, and when one in C has returned. Those in the pools' own code are
     counted from 1 on.
 
     Attributes:
@@ -54,9 +55,10 @@ class Moments:
 
     def _event(self, frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
-        if not code.co_filename.startswith(PACKAGE):
+        if not code.co_filename.startswith(POOLS):
             return
-        if event == "c_return" or (event == "call" and not is_guarded(code)):
+        entered = event == "call" and not (is_guarded(code) or code.co_flags & GENERATOR)
+        if entered or event == "c_return":
             self.count += 1
             if self.count == self._at:
                 sys.setprofile(None)
@@ -92,7 +94,13 @@ def aside(call: Callable[[], object]) -> Callable[[], object]:
 
 
 def interrupt() -> None:
-    """What a handler of Ctrl-C does."""
+    """What a handler of Ctrl-C does. Not inside of a finalizer: Python prints what is
+    raised there, and goes on."""
+    frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "__del__":
+            return
     raise KeyboardInterrupt
 
 

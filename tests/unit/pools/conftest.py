@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.doubles import eventually
 from tests.unit.pools.support import Cluster, config
 from waterdrop_py import ProducerPool
 from waterdrop_py.testing import FakeClock
@@ -28,7 +29,7 @@ def cluster() -> Iterator[Cluster]:
     made = Cluster()
     yield made
     assert made.together == []
-    assert made.open == []
+    eventually(lambda: made.open == [], "every client is closed")
 
 
 @pytest.fixture

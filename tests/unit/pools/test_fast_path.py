@@ -42,20 +42,23 @@ def opened(**kafka: Any) -> Iterator[ProducerPool]:
         yield made
 
 
+def noted(name: str, taken: list[str]) -> Callable[..., Any]:
+    """That step of `Leasing`, which is noted in `taken`."""
+    step: Callable[..., Any] = getattr(Leasing, name)
+
+    def run(*given: Any, **more: Any) -> Any:
+        taken.append(name)
+        return step(*given, **more)
+
+    return run
+
+
 @pytest.fixture
 def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The steps of `Leasing` that were needed."""
     taken: list[str] = []
     for name in ("take", "give_back", "follow_up", "end"):
-        step: Callable[..., Any] = getattr(Leasing, name)
-
-        def noted(
-            *given: Any, _name: str = name, _step: Any = step, **more: Any
-        ) -> Any:
-            taken.append(_name)
-            return _step(*given, **more)
-
-        monkeypatch.setattr(Leasing, name, noted)
+        monkeypatch.setattr(Leasing, name, noted(name, taken))
     return taken
 
 

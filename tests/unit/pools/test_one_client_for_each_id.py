@@ -9,6 +9,7 @@ import pytest
 
 from tests.doubles import Park, eventually
 from waterdrop_py import ProducerPool, Status
+from waterdrop_py.errors import PoolTimeoutError
 from waterdrop_py.pools._members import Members
 from waterdrop_py.testing import FakeClient, record
 
@@ -111,14 +112,16 @@ def test_deep_health_passes_by_a_slot_that_waits(registry: Registry) -> None:
 
 
 def test_connect_while_old_clients_have_the_ids(registry: Registry) -> None:
-    """It opens none in a slot that waits."""
+    """It waits for a slot's old client to close, within its bound, and opens none."""
     with closing(pool_on(registry, size=2, min_connected=2)) as pool:
         with pool.transaction() as producer:
             producer.produce_sync("t", b"x")
             pool.connect()
             pool.reload()
-            pool.connect()
-        eventually(lambda: len(registry.open) == 2)
+            with pytest.raises(PoolTimeoutError):
+                pool.connect(0.01)
+        pool.connect(5)
+        assert len(registry.open) == 2
 
 
 def test_a_background_open_meets_a_reload(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.doubles import BOUND, Park, Run
-from waterdrop_py._engine.concurrency import background, clock, native, threads
+from waterdrop_py._engine.concurrency import background, clock, threads
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.pools._side_by_side import acting_for, side_by_side
 
@@ -128,17 +128,17 @@ def test_an_interrupted_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_call_knows_for_whom_it_acts() -> None:
     """The thread that asked, also from a nested call; elsewhere the thread itself."""
 
-    def nested() -> set[int]:
+    def nested() -> set[object]:
         inner = side_by_side([acting_for, acting_for], soon())
         return {each.result() for each in inner}
 
-    def outer() -> tuple[int, set[int]]:
+    def outer() -> tuple[object, set[object]]:
         made = side_by_side([nested, nested], soon())
-        return native.caller_id(), set().union(*(each.result() for each in made))
+        return threading.current_thread(), set().union(*(each.result() for each in made))
 
     asking, found = Run(outer).result()
     assert found == {asking}
-    assert acting_for() == native.caller_id()
+    assert acting_for() is threading.current_thread()
 
 
 def test_a_call_runs_in_the_context_of_the_caller() -> None:

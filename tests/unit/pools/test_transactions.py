@@ -186,4 +186,4 @@ def test_close_while_another_thread_is_inside(pool: ProducerPool) -> None:
     assert ended == ["block"]
     run.result()
     assert report.complete
-    assert report.delivered == 1
+    assert pool.stats().acknowledged == 1

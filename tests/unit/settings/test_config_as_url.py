@@ -214,6 +214,15 @@ def test_no_secret(properties: dict[str, Any]) -> None:
     assert MARK not in Config(kafka={**SERVERS, **properties}).as_url()
 
 
+def test_unknown_properties_that_a_url_would_misread() -> None:
+    """Those with the name of an option, or of another library's, are left out."""
+    names = ("id", "tags.x", "kafka", "password", "")
+    config = Config(kafka={**SERVERS, **dict.fromkeys(names, MARK)})
+    assert config.as_url() == "kafka://a:9092"
+    config = Config(kafka={**SERVERS, "sasl.pasword": MARK})
+    assert config.as_url() == "kafka://a:9092/?sasl.pasword=***"
+
+
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 odd = st.text(string.punctuation + " aZ0é\n", max_size=8)
 words = st.one_of(texts, odd)

@@ -147,6 +147,7 @@ def test_options_that_differ(one: dict[str, Any], other: dict[str, Any]) -> None
         ({"acks": 1, "request.required.acks": 0}, {"acks": 0}),
         ({"default.topic.config": {"acks": 0}, "acks": 1}, {"acks": 0}),
         ({"client.rack": "a", "default.topic.config": {"client.rack": None}}, {}),
+        ({"sasl.mechanism": "PLAIN", "sasl.mechanisms": None}, {}),
         # An empty text is not given, and None is an empty text.
         ({"ssl.ca.location": None}, {}),
         ({"ssl.ca.location": ""}, {}),

@@ -142,9 +142,11 @@ def test_other_spellings(spelling: str) -> None:
     assert_answered(name, sentence)
 
 
-@pytest.mark.parametrize("name", ["acks", "retries", "debug", "log_level"])
-def test_properties_without_a_dot_stay_properties(name: str) -> None:
-    """A property of librdkafka is one in a URL, whatever its name looks like."""
+@pytest.mark.parametrize(
+    "name", ["acks", "retries", "debug", "log_level", "buffer.memory", "ssl.options"]
+)
+def test_properties_of_a_url(name: str) -> None:
+    """A known or dotted name is a property; librdkafka's verdict comes later."""
     assert Config.from_url(f"kafka://h/?{name}=1").kafka[name] == "1"
 
 

@@ -45,6 +45,12 @@ def test_text_with_a_lone_surrogate() -> None:
     assert "unknown option" in errors_of({"kafka": KAFKA, SURROGATE: 1})[SURROGATE]
 
 
+@pytest.mark.parametrize("tags", [{"a": SURROGATE}, {SURROGATE: "a"}])
+def test_tags_with_a_lone_surrogate(tags: dict[str, str]) -> None:
+    """A tag that no log or URL could encode is refused."""
+    assert "valid Unicode" in errors_of({"kafka": KAFKA, "tags": tags})["tags"]
+
+
 def test_what_a_mapping_of_the_user_raises_is_raised() -> None:
     """An exception of the user's code is raised as it is, a ValueError too."""
     error = ValueError("mine")

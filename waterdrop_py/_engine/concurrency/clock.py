@@ -26,13 +26,11 @@ def _system_clock() -> Callable[[], float]:
 system_now: Callable[[], float] = _system_clock()
 """Seconds of the system: what bounds a wait. Threads wait in real time."""
 
-_now: Callable[[], float] = system_now
+now: Callable[[], float] = system_now
+"""Seconds on the current clock, which measures idleness and age. Not to be imported by
+name: a test replaces it."""
+
 _observers: list[Callable[[], None]] = []
-
-
-def now() -> float:
-    """Seconds on the current clock, which measures idleness and age."""
-    return _now()
 
 
 def wall_now() -> float:
@@ -42,14 +40,14 @@ def wall_now() -> float:
 
 def replace(clock: Clock | None) -> None:
     """Measure idleness with `clock` from now on; None: with the system's clock."""
-    global _now  # noqa: PLW0603
-    _now = system_now if clock is None else clock.now
+    global now  # noqa: PLW0603
+    now = system_now if clock is None else clock.now
     announce()
 
 
 def is_real() -> bool:
     """Whether idleness is measured with the system's clock."""
-    return _now is system_now
+    return now is system_now
 
 
 def on_jump(observer: Callable[[], None]) -> None:

@@ -155,7 +155,7 @@ class Block:
 
     def __del__(self) -> None:
         # Reached while the block is entered if a signal handler raised on the first
-        # bytecode of `__exit__`.
-        transaction = self._transaction
+        # bytecode of `__exit__`. One that raised in the constructor has set nothing.
+        transaction = getattr(self, "_transaction", None)
         if transaction is not None and self._own:
             self._manager.release(transaction)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.text import Text
 
@@ -24,7 +24,6 @@ from waterdrop_py.cli.demo.pool_users import (
     Service,
     Tenants,
     Threads,
-    open_pools,
 )
 from waterdrop_py.cli.demo.running import Verdict
 from waterdrop_py.cli.demo.screen import say
@@ -47,7 +46,10 @@ GRACE: Final = 2.0
 TICK: Final = 0.02
 ASLEEP_SECONDS: Final = IDLE_MS / 1000 + GRACE
 OPEN, ASLEEP = "#", "."
-HEADER: Final = f"{'':10}{'clients':<{TENANTS}}  {'open':>4}  {'sockets':>7}  sent"
+LEGEND: Final = f"{OPEN} a client is open; {ASLEEP} none is, and nothing is held"
+HEADER: Final = (
+    f"{'':10}{'clients':<{TENANTS}}  {'open':>4}  {'sockets':>7}  {'sent':>6}"
+)
 
 
 def play(target: Target, console: Console, stack: ExitStack) -> Verdict:
@@ -76,11 +78,12 @@ class PoolScenario:
 
     def run(self) -> PoolOutcome:
         """Let all three work, and return what was measured."""
-        burst, slot_0, tail, asleep = self._serve()
+        say(self._console, LEGEND)
+        service = self._serve()
         self._share()
         tenants = self._host()
         end = self._usage.above_baseline()
-        self._title("reading the topic back")
+        say(self._console, "\nreading the topic back", "bold")
         users: list[User] = [self._service, self._libraries, self._tenants]
         stats = [pool.stats() for user in users for pool in user.pools]
         return PoolOutcome(
@@ -88,10 +91,7 @@ class PoolScenario:
             acknowledged=sum(each.acknowledged for each in stats),
             read_back=[m.value() or b"" for m in self._target.read_back()],
             size=SIZE,
-            burst=burst,
-            slot_0=slot_0,
-            tail=tail,
-            tail_asleep=asleep,
+            **service._asdict(),
             libraries=len(LIBRARIES),
             library_pools=len(self._libraries.pools),
             library_opens=self._libraries.opens,
@@ -104,102 +104,93 @@ class PoolScenario:
 
     # -- the three users ---------------------------------------------------
 
-    def _serve(
-        self,
-    ) -> tuple[Resources | None, Resources | None, Resources | None, int]:
-        """A burst over the whole pool; then slot 0 works on, and the tail is idle.
-
-        Returns what was held in the burst, then by slot 0, then by the tail while slot
-        0 was open, and how many slots of the tail were asleep.
-        """
+    def _serve(self) -> _Service:
+        """A burst over the whole pool; then slot 0 works on, and the tail is idle."""
         service = self._service
         self._title(
             f"1. A service: {SIZE} transactions at a time, in a pool of {SIZE}",
             "with pool.transaction() as producer: ...",
         )
         with Threads([service.transact] * SIZE, PAUSE) as threads:
-            self._watch(BURST_SECONDS, service, lambda: service.is_open, threads)
+            self._watch(BURST_SECONDS, service, threads)
             burst = self._usage.above_baseline()
         self._title(
-            f"The burst is over, slot 0 works on; the tail sleeps after {IDLE_MS} ms"
+            f"the burst is over, slot 0 works on; slots 1 to {SIZE - 1} fall asleep "
+            f"after {IDLE_MS} ms"
         )
         with Threads([service.transact], PAUSE) as threads:
             self._watch(
                 ASLEEP_SECONDS,
                 service,
-                lambda: service.is_open,
                 threads,
                 until=lambda: not any(service.is_open[1:]),
             )
-            self._watch(2.0, service, lambda: service.is_open, threads)
+            self._watch(2.0, service, threads)
         asleep = service.is_open[1:].count(False)
         both = self._usage.above_baseline()
         self._wait(GRACE, self._disconnect_slot_0)
         tail = self._usage.above_baseline()
-        return burst, _minus(both, tail), tail, asleep
+        return _Service(burst, _minus(both, tail), tail, asleep)
 
     def _disconnect_slot_0(self) -> bool:
         with self._service.pool.acquire() as producer:
             return producer.disconnect() or not producer.is_connected
 
     def _share(self) -> None:
-        """Two libraries send through what is one pool, because they ask for the same."""
+        """Two libraries send through one pool, because their configs are equal."""
         libraries = self._libraries
         self._title(
-            f"2. Libraries that share a process: {' and '.join(LIBRARIES)}",
-            "with pools.producers[config].acquire() as producer: ...  # equal configs",
+            f"2. Libraries in one process: {' and '.join(LIBRARIES)} look up equal "
+            "configs",
+            "with pools.producers[config].acquire() as producer: ...",
         )
         with Threads(libraries.sends, PAUSE) as threads:
-            self._watch(1.2, libraries, lambda: open_pools(libraries.pools), threads)
+            self._watch(1.2, libraries, threads)
+        self._sleep(libraries)
 
     def _host(self) -> Resources | None:
         """Tenants send; then all are idle. Returns what was held while they sent."""
         tenants = self._tenants
         self._title(
-            f"3. {TENANTS} tenants, each with a configuration of its own",
+            f"3. {TENANTS} tenants, each with a config of its own",
             "with pools.producers[tenant.config].acquire() as producer: ...",
         )
         with Threads(tenants.sends, PAUSE) as threads:
-            self._watch(2.0, tenants, lambda: open_pools(tenants.pools), threads)
+            self._watch(2.0, tenants, threads)
             held = self._usage.above_baseline()
-        self._title("Silence: all pools are there, and all fall asleep")
-        everyone = [*self._libraries.pools, *tenants.pools]
-        self._watch(
-            ASLEEP_SECONDS,
-            tenants,
-            lambda: open_pools(tenants.pools),
-            until=lambda: not any(open_pools(everyone)),
-        )
-        self._wait(0.1)  # for what the last close leaves
-        self._row(tenants, open_pools(tenants.pools))
+        self._sleep(tenants)
         return held
 
     # -- what is shown -----------------------------------------------------
 
+    def _sleep(self, user: User) -> None:
+        """Wait until all of its pools are asleep."""
+        self._watch(ASLEEP_SECONDS, user, until=lambda: not any(user.is_open))
+        self._wait(0.1)  # for what the last close leaves
+        self._row(user)
+
     def _title(self, title: str, code: str = "") -> None:
         say(self._console, f"\n{title}", "bold")
         if code:
-            say(self._console, f"{'':10}{code}", "italic")
-        if title != "reading the topic back":
-            say(self._console, HEADER)
+            say(self._console, f"   {code}", "italic")
+        say(self._console, HEADER, "dim")
 
     def _watch(
         self,
         seconds: float,
         user: User,
-        is_open: Callable[[], list[bool]],
         threads: Threads | None = None,
         until: Callable[[], bool] = lambda: False,
     ) -> None:
         """Print a row each second, for `seconds`, or until `until()`."""
         began = printed = time.monotonic()
-        self._row(user, is_open())
+        self._row(user)
         while time.monotonic() - began < seconds and not until():
             if threads is not None:
                 threads.check()
             if time.monotonic() - printed >= 1.0:
                 printed += 1.0
-                self._row(user, is_open())
+                self._row(user)
             time.sleep(TICK)
 
     def _wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
@@ -207,15 +198,25 @@ class PoolScenario:
         while not until() and time.monotonic() < stop:
             time.sleep(TICK)
 
-    def _row(self, user: User, is_open: list[bool]) -> None:
-        held = self._usage.above_baseline()
+    def _row(self, user: User) -> None:
+        held, is_open = self._usage.above_baseline(), user.is_open
         sockets = "-" if held is None else str(held.sockets)
         row = Text(f"{time.monotonic() - self._started:6.2f} s  ")
         for each in is_open:
             row.append(OPEN if each else ASLEEP, "green" if each else "cyan")
         row.append(" " * (TENANTS - len(is_open)))
-        row.append(f"  {sum(is_open):>4}  {sockets:>7}  {len(user.sent)}")
+        row.append(f"  {sum(is_open):>4}  {sockets:>7}  {len(user.sent):>6}")
         self._console.print(row, soft_wrap=True)
+
+
+class _Service(NamedTuple):
+    """What was held in the burst, then by slot 0, and beside it, and how many slots of
+    the tail were asleep."""
+
+    burst: Resources | None
+    slot_0: Resources | None
+    tail: Resources | None
+    tail_asleep: int
 
 
 def _minus(both: Resources | None, part: Resources | None) -> Resources | None:

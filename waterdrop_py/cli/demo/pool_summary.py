@@ -52,7 +52,7 @@ def problems(outcome: PoolOutcome) -> list[str]:
     found = outcome.problems()
     awake = outcome.size - 1 - outcome.tail_asleep
     if awake:
-        found.append(f"{awake} slots of the tail stayed connected")
+        found.append(f"{awake} slots of the tail did not fall asleep")
     if outcome.tail is not None and outcome.tail.sockets:
         found.append(f"{outcome.tail.sockets} sockets of the tail stayed open")
     if (outcome.library_pools, outcome.library_opens) != (1, 1):
@@ -71,14 +71,14 @@ def report(outcome: PoolOutcome) -> list[str]:
     """The figures, as lines that fit into 80 columns."""
     return [
         outcome.counts(),
-        f"service       {outcome.size} slots in the burst: {shown(outcome.burst)}",
-        f"              slot 0 afterwards: {shown(outcome.slot_0)}",
-        f"              the tail meanwhile: {shown(outcome.tail)}",
-        f"libraries     {outcome.libraries}, with {outcome.library_pools} pool and "
-        f"{outcome.library_opens} client",
-        f"tenants       {outcome.tenants}, with {outcome.tenant_pools} pools: "
-        f"{shown(outcome.tenants_held)}",
-        f"in the end    all pools: {shown(outcome.end)}",
+        f"service       in the burst: {shown(outcome.burst)}",
+        f"              slot 0, then: {shown(outcome.slot_0)}",
+        f"              slots 1 to {outcome.size - 1}, then: {shown(outcome.tail)}",
+        f"libraries     {outcome.libraries}: pools {outcome.library_pools}, clients "
+        f"opened {outcome.library_opens}",
+        f"tenants       {outcome.tenants}: pools {outcome.tenant_pools}",
+        f"              while they send: {shown(outcome.tenants_held)}",
+        f"in the end    {shown(outcome.end)}",
     ]
 
 
@@ -89,5 +89,5 @@ def conclusion(outcome: PoolOutcome) -> str:
         return f"FAILED: {'; '.join(found)} ({outcome.seconds:.1f} s)"
     stayed = "sockets not counted: no /proc"
     if outcome.end is not None:
-        stayed = "no socket of the tail stayed"
+        stayed = "no idle slot kept a socket"
     return f"OK: nothing lost, nothing duplicated, {stayed} ({outcome.seconds:.1f} s)"

@@ -36,17 +36,24 @@ class User:
     """What the users have in common: they send, and know what they have sent.
 
     Attributes:
-        pools: the pools that it uses; each keeps its statistics.
         sent: the payload of each acknowledged message; no two are equal.
     """
-
-    pools: list[ProducerPool]
 
     def __init__(self, name: str, target: Target) -> None:
         self.sent: list[bytes] = []
         self._name = name
         self._target = target
         self._numbers = itertools.count()
+
+    @property
+    def pools(self) -> list[ProducerPool]:
+        """The pools that it uses; each keeps its statistics."""
+        raise NotImplementedError
+
+    @property
+    def is_open(self) -> list[bool]:
+        """What is shown of it: whether each has an open client."""
+        raise NotImplementedError
 
     def _config(self, **kafka: Any) -> Config:
         with allow_short_idle_timeouts():
@@ -75,7 +82,11 @@ class Service(User):
         super().__init__("service", target)
         config = self._config(**{"transactional.id": target.topic})
         self.pool = pools.ProducerPool(config, size=SIZE, name="service")
-        self.pools = [self.pool]
+
+    @property
+    def pools(self) -> list[ProducerPool]:
+        """The pool."""
+        return [self.pool]
 
     def transact(self) -> None:
         """Send some messages in a transaction. Raises `WaterdropError`."""
@@ -99,8 +110,18 @@ class Libraries(User):
         # As each would write it.
         configs = [self._config(**{"linger.ms": linger}) for linger in (0, "0")]
         found = [pools.producers[config] for config in configs]
-        self.pools = list(dict.fromkeys(found))
+        self._found = set(found)
         self.sends = [partial(self._send, pool) for pool in found]
+
+    @property
+    def pools(self) -> list[ProducerPool]:
+        """Those that both found."""
+        return list(self._found)
+
+    @property
+    def is_open(self) -> list[bool]:
+        """Whether each pool has an open client."""
+        return [_has_client(pool) for pool in self._found]
 
     @property
     def opens(self) -> int:
@@ -113,23 +134,30 @@ class Tenants(User):
 
     def __init__(self, target: Target) -> None:
         super().__init__("tenant", target)
-        self._configs = [
+        configs = [
             self._config(**{"client.id": f"tenant-{number}"})
             for number in range(TENANTS)
         ]
-        self.pools = []
-        self.sends = [partial(self._look_up, config) for config in self._configs]
+        self._found: dict[Config, ProducerPool | None] = dict.fromkeys(configs)
+        self.sends = [partial(self._look_up, config) for config in configs]
+
+    @property
+    def pools(self) -> list[ProducerPool]:
+        """The pools that were looked up."""
+        return list({pool for pool in self._found.values() if pool is not None})
+
+    @property
+    def is_open(self) -> list[bool]:
+        """Whether each tenant's pool has an open client."""
+        return [_has_client(pool) for pool in self._found.values()]
 
     def _look_up(self, config: Config) -> None:
-        pool = pools.producers[config]
-        if pool not in self.pools:
-            self.pools.append(pool)
+        pool = self._found[config] = pools.producers[config]
         self._send(pool)
 
 
-def open_pools(found: Iterable[ProducerPool]) -> list[bool]:
-    """Whether each pool has an open client."""
-    return [pool.stats().connected > 0 for pool in found]
+def _has_client(pool: ProducerPool | None) -> bool:
+    return pool is not None and pool.stats().connected > 0
 
 
 class Threads:
