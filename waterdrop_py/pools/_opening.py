@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
-from waterdrop_py.errors import PoolClosedError, ProducerClosedError
-from waterdrop_py.pools._exhaustion import busy_error, lost_error
+from waterdrop_py.errors import ProducerClosedError, fresh
+from waterdrop_py.pools._exhaustion import busy_error, closed_error, lost_error
 from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
@@ -25,11 +24,11 @@ SECONDS: Final = 30.0
 _AGAIN: Final = frozenset({"age", "close", "fork", "reload"})
 """Why a client was closed that is opened again at once. "close": its producer is
 replaced by another one."""
-_TAKEN: Final = True
 _CLOSING: Final = (
     "still closes a client that its slot had before the next one may open, because "
     "that is on lease or has messages to deliver"
 )
+_TAKEN: Final = True
 
 
 class Opening:
@@ -72,17 +71,18 @@ class Opening:
 
     def _connect(self, slot: Slot, deadline: float, retries: Any) -> None:
         """Connect the producer of `slot`, once the one before it is closed."""
-        began = clock.system_now()
-        members = self._members
+        began, members = clock.system_now(), self._members
         while (producer := members.openable(slot)) is None:
-            if slot.error is not None or slot.index >= members.settings.size:
-                return  # since this call began
             closing = slot.closing
-            if closing is None or closing.wait(deadline - clock.system_now()):
-                continue
-            raise busy_error(members, _CLOSING, clock.system_now() - began)
-        left = max(0.0, deadline - clock.system_now())
-        producer.connect(left, **retries)
+            if members.closed:
+                raise closed_error(members.settings.name)
+            if slot.error is not None:
+                raise fresh(slot.error)
+            left = max(0.0, deadline - clock.system_now())
+            if closing is not None and not closing.wait(left):
+                waited = clock.system_now() - began
+                raise busy_error(members, _CLOSING, waited)
+        producer.connect(max(0.0, deadline - clock.system_now()), **retries)
 
     def start(self) -> None:
         """The pool is used: open what is lacking, now and later."""
@@ -102,13 +102,12 @@ class Opening:
         members = self._members
         for index in tuple(self.lacking):
             slots = members.present
-            stays_open = index < min(len(slots), members.settings.min_connected)
-            if stays_open and slots[index].closing is not None:
+            wanted = index < min(len(slots), members.settings.min_connected)
+            if wanted and slots[index].closing is not None:
                 continue  # until that has ended, which begins this again
-            if self.lacking.pop(index, _TAKEN) is _TAKEN or not stays_open:
+            if self.lacking.pop(index, _TAKEN) is _TAKEN or not wanted:
                 continue
-            with suppress(PoolClosedError):
-                members.openable(slots[index])  # here, so that it is made once
+            members.openable(slots[index])  # here, so that it is made once
             me = weakref.ref(self)
             background.submit(partial(call_if_alive, me, Opening.open, slots[index]))
 
@@ -126,15 +125,11 @@ class Opening:
         members = self._members
         if members.closed or slot.error is not None:
             return
-        with suppress(PoolClosedError):
-            producer = members.openable(slot)
-            if producer is not None:
-                self._open(slot, producer)
-            else:
-                self.lacking[slot.index] = None
-                self.begin()
-
-    def _open(self, slot: Slot, producer: PoolProducer) -> None:
+        producer = members.openable(slot)
+        if producer is None:
+            self.lacking[slot.index] = None
+            self.begin()
+            return
         try:
             producer.connect(SECONDS, max_retries=0)
         except Exception as error:  # noqa: BLE001 - told of, and tried again
