@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.doubles import Park, eventually
+from tests.doubles import BOUND, Park, Run, eventually
 from waterdrop_py import ProducerPool, Status
 from waterdrop_py.errors import PoolTimeoutError
 from waterdrop_py.pools._members import Members
@@ -163,3 +163,27 @@ def test_a_background_open_that_a_close_ends(registry: Registry) -> None:
         park.go()
         eventually(lambda: not registry.open)
     assert not [each for each in events if each.name == "error.occurred"]
+
+
+def test_connect_meets_a_shrink(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slot is taken away while `connect()` waits for its old client to close. It need
+    not be opened any more."""
+    look = Members._may_open  # noqa: SLF001 - the interleaving is forced
+    looked: list[int] = []
+
+    def look_and_tell(members: Members, slot: Slot) -> bool:
+        looked.append(slot.index)
+        return look(members, slot)
+
+    with closing(pool_on(registry, size=2, min_connected=2)) as pool:
+        with pool.transaction(), pool.transaction() as producer:
+            producer.produce_sync("t", b"x")
+            pool.reload()
+            monkeypatch.setattr(Members, "_may_open", look_and_tell)
+            connecting = Run(lambda: pool.connect(BOUND))
+            eventually(lambda: set(looked) == {0, 1})
+            pool.resize(1)
+        connecting.result()
+        assert [slot.status for slot in pool.slots()] == [Status.CONNECTED]
