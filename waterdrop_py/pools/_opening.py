@@ -78,6 +78,8 @@ class Opening:
                 raise closed_error(members.settings.name)
             if slot.error is not None:
                 raise fresh(slot.error)
+            if slot.index >= members.settings.size:
+                return  # taken away meanwhile
             left = max(0.0, deadline - clock.system_now())
             if closing is not None and not closing.wait(left):
                 waited = clock.system_now() - began
