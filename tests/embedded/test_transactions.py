@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
@@ -368,7 +368,8 @@ def test_a_message_from_outside_is_no_part_of_it(
 
 
 def test_a_message_sent_as_it_ends_is_no_part_of_it(make: Make, topic: str) -> None:
-    """A subscriber that runs during a commit sends in its own transaction."""
+    """What runs during a commit sends in its own transaction, also in a copy of the
+    context that the block ran in."""
     producer = make(kafka={"linger.ms": 60_000})
     begun: list[object] = []
     handles: list[DeliveryHandle] = []
@@ -377,9 +378,10 @@ def test_a_message_sent_as_it_ends_is_no_part_of_it(make: Make, topic: str) -> N
     @producer.monitor.on("message.acknowledged")
     def react(_: object) -> None:
         if not handles:
-            handles.append(producer.produce_async(topic, b"reaction"))
+            handles.append(inside.run(producer.produce_async, topic, b"reaction"))
 
     with producer.transaction():
+        inside = copy_context()
         producer.produce_async(topic, b"x")
     assert handles[0].result(BOUND).error is None
     assert len(begun) == 2

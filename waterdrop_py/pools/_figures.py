@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import chain
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
@@ -13,6 +14,7 @@ from waterdrop_py.errors import WaterdropError
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._settings import PoolConfig, Strategy
 from waterdrop_py.pools._slot import Slot
 from waterdrop_py.pools.stats import PoolSlot, PoolStats
@@ -44,18 +46,38 @@ class PoolFigures(metaclass=Answering, answers=POOL):
             error = closed_error(self.name)
         if error is not None:
             return Health(False, self._status, deep, None, error)
-        usable = [slot for slot in members.present if slot.in_service]
-        made = [slot.producer for slot in usable if slot.producer is not None]
-        opened = [each for each in made if each.is_open]
         if deep:
-            producer = (
-                opened[0] if opened else members.ensure((usable or members.present)[0])
-            )
-            return producer.health(deep=True, timeout=bound)
-        found = [each.health() for each in opened]
+            return self._deep_health(bound)
+        slots = [slot for slot in members.present if slot.in_service]
+        made = [slot.producer for slot in slots if slot.producer is not None]
+        found = [each.health() for each in made if each.is_open]
         if found and not any(each.healthy for each in found):
             return found[0]
         return Health(True, self._status, False, None, None)
+
+    def _deep_health(self, bound: float) -> Health:
+        """Ask the cluster through an open producer, else open the first slot.
+
+        An old producer is asked where each slot waits for one to close.
+        """
+        members = self._members
+        open_ones = [
+            each for each in members.producers() if each.is_open and not each.is_lost
+        ]
+        for producer in chain(
+            (each for each in open_ones if each.retired is None),
+            map(members.openable, members.present),
+            open_ones,
+        ):
+            if producer is not None:
+                return producer.health(deep=True, timeout=bound)
+        # The lease of an old producer may open a client with the slot's id at any time.
+        # This one registers none.
+        proof = PoolProducer(members.settings.proving_config(), members.monitor)
+        try:
+            return proof.health(deep=True, timeout=bound)
+        finally:
+            proof.close(0.0, force=True)
 
     @property
     def _status(self) -> Status:
@@ -153,8 +175,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
     @property
     def config(self) -> PoolConfig:
         """The configuration, as set now: a `Config`, or the callable."""
-        settings = self._members.settings
-        return settings.source if settings.base is None else settings.base
+        return self._members.settings.source
 
     @property
     def monitor(self) -> Monitor:

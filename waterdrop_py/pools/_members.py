@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from waterdrop_py.errors import ReentrantCallError
-from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
 from waterdrop_py.pools._settings import derived
@@ -159,17 +158,23 @@ class Members:
             self.on_made(slot, producer)
         return producer
 
-    def ensure(self, slot: Slot) -> PoolProducer:
-        """The producer of `slot`, made if need be.
+    def openable(self, slot: Slot) -> PoolProducer | None:
+        """The producer of `slot`, made if need be; None if it must not open a client.
 
-        Raises:
-            PoolClosedError: the pool is closed. A close that began before the slot had
-                the producer has not seen it (test_a_close_meets_a_call).
+        1. A thread finds that it may open one in `slot`.
+        2. A reload marks the slot as closing, and takes its producer out.
+        3. The thread makes the next producer. It looks at the mark, and opens nothing:
+           the old client may have its `transactional.id` until a lease ends.
+        (test_a_background_open_meets_a_reload)
         """
+        if not self._may_open(slot):
+            return None
         producer = slot.producer or slot.adopt(self.make(slot))
-        if self.closed:
-            raise closed_error(self.settings.name)
-        return producer
+        return producer if self._may_open(slot) else None
+
+    def _may_open(self, slot: Slot) -> bool:
+        here = slot.index < self.settings.size
+        return here and slot.in_service and not self.closed
 
     def is_outdated(self, slot: Slot, producer: PoolProducer) -> bool:
         """Whether `slot` is to have another producer by the settings as they are.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
-from waterdrop_py.errors import PoolClosedError, ProducerClosedError
-from waterdrop_py.pools._exhaustion import busy_error, lost_error
+from waterdrop_py.errors import ProducerClosedError, fresh
+from waterdrop_py.pools._exhaustion import busy_error, closed_error, lost_error
 from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ _CLOSING: Final = (
     "still closes a client that its slot had before the next one may open, because "
     "that is on lease or has messages to deliver"
 )
+_TAKEN: Final = True
 
 
 class Opening:
@@ -71,13 +71,20 @@ class Opening:
 
     def _connect(self, slot: Slot, deadline: float, retries: Any) -> None:
         """Connect the producer of `slot`, once the one before it is closed."""
-        began = clock.system_now()
-        while (closing := slot.closing) is not None:
-            if not closing.wait(max(0.0, deadline - clock.system_now())):
+        began, members = clock.system_now(), self._members
+        while (producer := members.openable(slot)) is None:
+            closing = slot.closing
+            if members.closed:
+                raise closed_error(members.settings.name)
+            if slot.error is not None:
+                raise fresh(slot.error)
+            if slot.index >= members.settings.size:
+                return  # taken away meanwhile
+            left = max(0.0, deadline - clock.system_now())
+            if closing is not None and not closing.wait(left):
                 waited = clock.system_now() - began
-                raise busy_error(self._members, _CLOSING, waited)
-        left = max(0.0, deadline - clock.system_now())
-        self._members.ensure(slot).connect(left, **retries)
+                raise busy_error(members, _CLOSING, waited)
+        producer.connect(max(0.0, deadline - clock.system_now()), **retries)
 
     def start(self) -> None:
         """The pool is used: open what is lacking, now and later."""
@@ -92,21 +99,19 @@ class Opening:
     def begin(self) -> None:
         """Open what is lacking, on library threads, if the pool is used. Does not
         wait."""
-        while self._may_open():
-            try:
-                index, _ = self.lacking.popitem()
-            except KeyError:
-                return
-            slots = self._members.present
-            if index < min(len(slots), self._members.settings.min_connected):
-                if slots[index].in_service:
-                    with suppress(PoolClosedError):
-                        # Here, so that it is made once.
-                        self._members.ensure(slots[index])
-                me = weakref.ref(self)
-                background.submit(
-                    partial(call_if_alive, me, Opening.open, slots[index])
-                )
+        if not self._may_open():
+            return
+        members = self._members
+        for index in tuple(self.lacking):
+            slots = members.present
+            wanted = index < min(len(slots), members.settings.min_connected)
+            if wanted and slots[index].closing is not None:
+                continue  # until that has ended, which begins this again
+            if self.lacking.pop(index, _TAKEN) is _TAKEN or not wanted:
+                continue
+            members.openable(slots[index])  # here, so that it is made once
+            me = weakref.ref(self)
+            background.submit(partial(call_if_alive, me, Opening.open, slots[index]))
 
     def _may_open(self) -> bool:
         """Whether there is something to open, and the pool is used."""
@@ -120,14 +125,13 @@ class Opening:
         A failure is an event, and the slot is opened at the next `begin`.
         """
         members = self._members
-        if members.closed or slot.error is not None or slot.closing is not None:
-            if slot.closing is not None:
-                self.lacking[slot.index] = None
+        if members.closed or slot.error is not None:
             return
-        with suppress(PoolClosedError):
-            self._open(slot, members.ensure(slot))
-
-    def _open(self, slot: Slot, producer: PoolProducer) -> None:
+        producer = members.openable(slot)
+        if producer is None:
+            self.lacking[slot.index] = None
+            self.begin()
+            return
         try:
             producer.connect(SECONDS, max_retries=0)
         except Exception as error:  # noqa: BLE001 - told of, and tried again

@@ -11,7 +11,7 @@ from waterdrop_py._engine.concurrency.locks import AwaitedLock, Hold
 from waterdrop_py._settings.plain import whole
 from waterdrop_py._settings.pool_options import check_pool_options
 from waterdrop_py._settings.tuning_warnings import warn_of_fixed_ids
-from waterdrop_py.errors import InvalidArgumentError
+from waterdrop_py.errors import BrokerUnreachableError, InvalidArgumentError
 from waterdrop_py.pools._exhaustion import busy_error, closed_error
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._side_by_side import side_by_side
@@ -19,10 +19,12 @@ from waterdrop_py.pools._side_by_side import side_by_side
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from waterdrop_py._engine.concurrency.future import Future
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._members import Members
     from waterdrop_py.pools._opening import Opening
     from waterdrop_py.pools._settings import PoolConfig, PoolSettings
+    from waterdrop_py.producer import Producer
 
 GRACE: Final = 1.0
 """Seconds beyond its bound that a `connect` may take."""
@@ -97,13 +99,9 @@ class Reloading:
             else:
                 new = self._prove(settings, deadline)
                 opened = len(new)
-            if members.closed:
-                _close(list(new.values()))
-                raise closed_error(settings.name)
+            self._refuse_closed(new)
             self._use(settings, new)
-            if members.closed:  # by a close that may not have seen the new ones
-                side_by_side([partial(each.close, GRACE) for each in new.values()])
-                raise closed_error(settings.name)
+            self._refuse_closed(new)  # by a close that may not have seen the new ones
             self._opening.begin()
             took = clock.system_now() - began
             self._emitter.emit(
@@ -111,6 +109,12 @@ class Reloading:
                 {"opened": opened, "draining": len(members.history.retired)},
                 duration_ms=took * 1000,
             )
+
+    def _refuse_closed(self, new: dict[int, PoolProducer]) -> None:
+        """Close the new producers and raise, if the pool was closed meanwhile."""
+        if self._members.closed:
+            side_by_side([partial(each.close, GRACE) for each in new.values()])
+            raise closed_error(self._members.settings.name)
 
     @contextmanager
     def _one_at_a_time(self, deadline: float) -> Iterator[None]:
@@ -182,12 +186,19 @@ def _connect(producers: list[PoolProducer], deadline: float) -> None:
             [partial(each.connect, left) for each in producers], deadline
         )
         for call in calls:
-            if not call.wait(GRACE):  # its own bound has passed
-                raise TimeoutError
-            call.result()
+            _result(call)
     except BaseException:
         _close(producers)
         raise
+
+
+def _result(call: Future[Producer]) -> None:
+    """Raise what the call raised; its own bound has passed."""
+    if not call.wait(GRACE):
+        raise BrokerUnreachableError(
+            "a new client was not opened in time; nothing has changed"
+        )
+    call.result()
 
 
 def _close(producers: list[PoolProducer]) -> None:

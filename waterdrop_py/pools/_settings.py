@@ -33,7 +33,7 @@ class PoolSettings:
     """The settings of a pool, as set now. Immutable.
 
     Attributes:
-        source: what the user gave as `config`.
+        source: the configuration of all slots, or the callable.
         base: the configuration of all slots; None if `source` is a callable.
         configs: what a callable returned, by index; it is asked once for each.
         timeout: seconds that `acquire()` waits.
@@ -78,7 +78,7 @@ class PoolSettings:
         if values["name"] is None:
             own = None if base is None else base.id
             values["name"] = own or f"pool-{os.urandom(6).hex()}"
-        return cls(source=source, base=base, configs=configs, **values)
+        return cls(source=base or source, base=base, configs=configs, **values)
 
     @property
     def is_transactional(self) -> bool:
@@ -152,7 +152,8 @@ class PoolSettings:
         """The same with another configuration, or with the same one read again."""
         source = self.source if source is None else source
         base, configs = _read(source, range(self.size))
-        return self._with(source=source, base=base, configs=configs).checked()
+        changes = {"source": base or source, "base": base, "configs": configs}
+        return self._with(**changes).checked()
 
     def configured_as(self, other: PoolSettings) -> PoolSettings:
         """These, with the configuration of `other`, for as many slots as these have."""

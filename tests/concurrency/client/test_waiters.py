@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.concurrency.support import connection_of
 from tests.doubles import Run, eventually
-from waterdrop_py._engine.client import waiting, watchers
+from waterdrop_py._engine.client import pending, waiting, watchers
+from waterdrop_py._engine.client.pending import PendingMessage
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
 
@@ -122,6 +123,69 @@ def test_a_ring_is_passed_on_by_who_does_not_serve(
     assert arms == [client]
     client.poll_soon = armed
     handle.result(5)
+
+
+def test_a_ring_is_passed_on_as_the_outcome_comes(bench: Bench, make: Make) -> None:
+    """A thread that waits for one message is woken to poll, and its message has its
+    outcome by then: it wakes another thread for the messages of others."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    client = connection_of(producer).client
+    eventually(lambda: client.quiet)
+    hold = Hold()
+    hold.owner = 0  # another thread's
+    assert client.poll_lock.take(hold)
+    handle = producer.produce_async("t", b"x")
+    arms: list[object] = []
+    armed, client.poll_soon = client.poll_soon, arms.append
+
+    class Waited(PendingMessage):
+        """A message whose outcome comes at the waiter's last look before its sleep."""
+
+        looks = iter(["before", "as it is watched", "in the queue"])
+
+        def done(self) -> bool:
+            look = next(self.looks, None)
+            if look == "in the queue":
+                client.stop_polling(hold)
+                assert not arms  # left to this waiter
+                return True
+            return look is None
+
+    waited = Waited()
+    waited._client = client  # noqa: SLF001
+    assert pending.wait_until(waited, time_is_up(2))
+    assert arms == [client]
+    client.poll_soon = armed
+    handle.result(5)
+
+
+@pytest.mark.timed
+def test_a_poll_that_ends_before_the_wakeup_is_added(bench: Bench, make: Make) -> None:
+    """Its thread wakes no other one. The thread that queues up sees that the lock is
+    free, and polls."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"first")
+    client = connection_of(producer).client
+    eventually(lambda: client.poll_at and client.quiet, "the poller knows it")
+    client.poll_soon = lambda _: None  # no poller helps
+    client.poll_at = float("inf")
+    hold = Hold()
+    hold.owner = 0  # another thread's
+    assert client.poll_lock.take(hold)
+    handle = producer.produce_async("t", b"x")
+
+    class Late(list[Any]):
+        """Wake-ups; the poll ends just before one is added."""
+
+        def append(self, wakeup: object) -> None:
+            client.stop_polling(hold)
+            super().append(wakeup)
+
+    client.poll_lock.waiters = Late()
+    started = time.monotonic()
+    assert handle.result(4).error is None
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.timed

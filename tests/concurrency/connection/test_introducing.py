@@ -101,6 +101,7 @@ def test_no_thread_starts_before_the_message(
     caller serves that itself. Once for each client."""
     waking.send(verb)
     assert waking.steps == steps
+    assert waking.connection.client in waking.runtime.armed  # the poller knows it too
     waking.send(verb)
     assert waking.steps.count("noted") == 1
     waking.falls_due()

@@ -84,6 +84,23 @@ def test_a_close_waits_for_a_metadata_request(bench: Bench, make: Make) -> None:
     eventually(lambda: not bench.open_clients)
 
 
+def test_a_request_is_announced_before_it_looks(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A teardown that comes after the look for the client sees the request."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    kept, seen = metadata_request.Request._kept, list[bool]()  # noqa: SLF001 - the look
+
+    def looks(request: metadata_request.Request) -> bool:
+        seen.append(request.running)
+        return kept(request)
+
+    monkeypatch.setattr(metadata_request.Request, "_kept", looks)
+    producer.connect()
+    assert seen == [True]
+
+
 @pytest.mark.timed
 def test_a_close_meets_a_caller_that_waits(bench: Bench, make: Make) -> None:
     """`close(timeout)` is in time while another thread connects, which is told."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -169,14 +170,20 @@ def test_close_from_inside_an_open(bench: Bench, make: Make) -> None:
     """In a `connecting` subscriber close() goes on in the background."""
     producer = make()
     reports: list[bool] = []
-    producer.monitor.subscribe(
-        "producer.connecting", lambda _: reports.append(producer.close(1).complete)
-    )
+    took: list[float] = []
+
+    def close(_: object) -> None:
+        started = time.monotonic()
+        reports.append(producer.close(4).complete)
+        took.append(time.monotonic() - started)
+
+    producer.monitor.subscribe("producer.connecting", close)
     try:
         producer.produce_async("t", b"x").result(5)
     except ProducerClosedError:
         assert bench.sent == []
     assert reports == [False]
+    assert took[0] < 2
     eventually(lambda: str(producer.status) == "closed")
     assert len(named(make.events, "producer.closed")) == 1
 
@@ -194,6 +201,25 @@ def test_sends_from_a_connected_subscriber(bench: Bench, make: Make) -> None:
     producer.monitor.subscribe("producer.connected", send)
     producer.produce_sync("t", b"z")
     assert offsets == [0, 1]
+    assert len(bench.clients) == 1
+
+
+def test_a_disconnect_while_connected_is_told_of(bench: Bench, make: Make) -> None:
+    """Another thread's `disconnect()` is refused until each subscriber has heard of
+    the client: it hears of the end after the beginning. `explain_idle()` says so."""
+    producer = make()
+    refused: list[bool] = []
+    reasons: list[str] = []
+
+    def disconnect(_: object) -> None:
+        if not refused:
+            refused.append(not Run(producer.disconnect).result())
+            reasons.extend(each.code for each in producer.explain_idle().reasons)
+
+    producer.monitor.subscribe("producer.connected", disconnect)
+    producer.connect()
+    assert refused == [True]
+    assert "call" in reasons
     assert len(bench.clients) == 1
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import KafkaError
 
 from tests.concurrency.support import HookedMarks, connection_of, named
 from tests.doubles import BOUND, Run, eventually, kafka_failure
+from waterdrop_py._engine.connection.resending import Resending
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
@@ -272,3 +273,42 @@ def test_what_a_client_raises_meanwhile_is_told(
     assert getattr(handle.exception(0), "code", None) == "unknown_partition"
     assert errors.count("librdkafka.error") == 1
     assert producer.stats().in_flight == 0
+
+
+def test_a_message_that_is_refused_as_the_worker_ends(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker has the right, so no other one starts for the message. It looks again
+    after it has given the right back."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"x")
+    resending: Any = Resending(connection_of(producer))
+    sent: list[str] = []
+    late = ["late"]
+
+    class Right(list[None]):
+        """A message is refused before the right is given back."""
+
+        def append(self, item: None) -> None:
+            if late:
+                resending._refused.append(late.pop())  # noqa: SLF001
+            super().append(item)
+
+    monkeypatch.setattr(Resending, "_send_again", lambda _, report: sent.append(report))
+    resending._refused, resending._right = ["first"], Right([None])  # noqa: SLF001
+    resending._work()  # noqa: SLF001
+    assert sent == ["first", "late"]
+
+
+def test_one_worker_at_a_time_sends_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker has the right, and the messages with it."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"x")
+    resending: Any = Resending(connection_of(producer))
+    sent: list[str] = []
+    monkeypatch.setattr(Resending, "_send_again", lambda _, report: sent.append(report))
+    resending._refused, resending._right = ["first"], []  # noqa: SLF001
+    resending._work()  # noqa: SLF001
+    assert sent == []

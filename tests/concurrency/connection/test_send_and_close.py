@@ -183,6 +183,7 @@ def test_woken_is_decided_under_the_mark(bench: Bench, make: Make) -> None:
     producer.produce_sync("t", b"first")
     client = connection_of(producer).client
     heard: list[object] = []
+    eventually(lambda: client.poll_at and client.quiet, "the poller knows it")
     client.quiet = False
     client.borrows = HookedMarks(before_append=lambda: setattr(client, "quiet", True))
     client.poll_at = float("inf")  # not on the list of the poller

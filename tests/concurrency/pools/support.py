@@ -6,7 +6,7 @@ import dis
 import os
 import sys
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import waterdrop_py
@@ -57,7 +57,9 @@ class Moments:
         code = frame.f_code
         if not code.co_filename.startswith(POOLS):
             return
-        entered = event == "call" and not (is_guarded(code) or code.co_flags & GENERATOR)
+        entered = event == "call" and not (
+            is_guarded(code) or code.co_flags & GENERATOR
+        )
         if entered or event == "c_return":
             self.count += 1
             if self.count == self._at:
@@ -65,7 +67,7 @@ class Moments:
                 self._act()
 
 
-@lru_cache(maxsize=None)
+@cache
 def is_guarded(code: CodeType) -> bool:
     """Whether CPython looks for nothing at its entry (`no_signal_at_entry`)."""
     for instruction in dis.get_instructions(code):
@@ -76,9 +78,7 @@ def is_guarded(code: CodeType) -> bool:
     return False
 
 
-def each_moment(
-    act: Callable[[], object], most: int = 2_000
-) -> Iterator[Moments]:
+def each_moment(act: Callable[[], object], most: int = 2_000) -> Iterator[Moments]:
     """A block for each moment, until a block has no further one."""
     for at in range(1, most):
         moments = Moments(at, act)

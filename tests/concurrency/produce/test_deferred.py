@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from contextvars import Context
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.concurrency.support import connection_of, named
 from tests.doubles import BOUND, Park, Run, eventually
 from waterdrop_py import Producer
 from waterdrop_py._engine.concurrency import threads, wakeup
-from waterdrop_py._engine.concurrency.locks import OwnedLock
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.process.poller import Poller
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.process.workers import Workers
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
     from waterdrop_py import DeliveryHandle
-    from waterdrop_py._engine.concurrency.locks import Hold
 
 LATER = b"deferred"
 TRANSACTIONAL = {"bootstrap.servers": "fake:1", "transactional.id": "t"}
@@ -393,6 +393,47 @@ def test_a_close_meets_a_deferred_message_as_it_is_sent(
     assert [payload for _, payload in bench.sent].count(LATER) == 1
 
 
+def test_a_close_meets_a_deferred_message_that_was_sent(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker has sent the message, and has not removed it yet: the close leaves it
+    its own outcome."""
+    producer, park = make(), Park()
+    producer.produce_sync("t", b"outer")
+    connection = connection_of(producer)
+    send = Deferred._send  # noqa: SLF001
+
+    def parked(self: Deferred, *arguments: Any) -> None:
+        send(self, *arguments)
+        park()
+
+    monkeypatch.setattr(Deferred, "_send", parked)
+    deferred = connection.deferring(lambda: Deferred(_dispatch(producer), None))
+    handle = _filled()
+    deferred.add(handle, "message.produce_async")
+    park.entered()
+    assert handle.result(5).offset == 1
+    report = producer.close(0)
+    park.go()
+    assert report.undelivered == []
+    assert not named(make.events, "error.occurred")
+
+
+def test_one_thread_at_a_time_sends_them(bench: Bench, make: Make) -> None:
+    """A job that finds another thread at it leaves the messages to that one."""
+    producer = make.quiet()
+    producer.produce_sync("t", b"outer")
+    deferred = Deferred(_dispatch(producer), None)
+    other = Hold()
+    assert deferred._sending.take(other)  # noqa: SLF001
+    deferred.add(_filled(), "message.produce_async")
+    deferred._send_all(inf)  # noqa: SLF001
+    assert len(bench.sent) == 1
+    assert deferred._sending.release(other)  # noqa: SLF001
+    deferred._send_all(inf)  # noqa: SLF001
+    assert [payload for _, payload in bench.sent] == [b"outer", LATER]
+
+
 def _dispatch(producer: Producer) -> Any:
     return producer._components.dispatch  # noqa: SLF001
 
@@ -416,6 +457,25 @@ def test_without_threads_it_is_sent_as_the_open_ends(
     producer.monitor.subscribe(event, send)
     producer.produce_async("t", b"outer")
     assert [handle.done() for handle in handles] == [True]
+    assert sorted(payload for _, payload in bench.sent) == [LATER, b"outer"]
+
+
+def test_with_no_thread_to_spare_it_is_sent_as_the_open_ends(
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process has all the threads it may have. No later call is needed."""
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    monkeypatch.setattr(RUNTIME, "poller", Poller(lambda _: None))
+    monkeypatch.setattr(RUNTIME, "workers", Workers(RUNTIME.poller.do))
+    producer = make.quiet()
+    handles: list[DeliveryHandle] = []
+
+    def send(_: object) -> None:
+        handles.append(producer.produce_async("t", LATER))
+
+    producer.monitor.subscribe("producer.connecting", send)
+    producer.produce_async("t", b"outer")
+    assert len(handles) == 1
     assert sorted(payload for _, payload in bench.sent) == [LATER, b"outer"]
 
 

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError
 from tests.concurrency.support import connection_of, named
 from tests.doubles import Park, Run, eventually
 from waterdrop_py._engine.client import waiting
-from waterdrop_py._engine.concurrency import threads
+from waterdrop_py._engine.concurrency import clock, threads
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import teardown
 from waterdrop_py._engine.connection.disconnecting import disconnect
@@ -25,7 +25,7 @@ from waterdrop_py._engine.process.reaper import RELIEF
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.process.workers import Workers
 from waterdrop_py._engine.reports.giving_up import give_up, open_handles
-from waterdrop_py._engine.shutdown import steps
+from waterdrop_py._engine.shutdown import close, steps
 from waterdrop_py.errors import BrokerUnreachableError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -502,9 +502,10 @@ def test_closes_that_close_one_another(bench: Bench, make: Make, at_once: bool) 
 
 
 def test_disconnect_inside_a_callback_does_not_wait_for_subscribers(
-    bench: Bench, make: Make
+    bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It returns once that is decided. A subscriber may wait for the callback."""
+    monkeypatch.setattr(teardown, "RETRY", 60.0)
     producer = make()
     took: list[float] = []
     callback_ended = Park()
@@ -520,6 +521,21 @@ def test_disconnect_inside_a_callback_does_not_wait_for_subscribers(
     eventually(lambda: took)
     assert took[0] < 2
     eventually(lambda: not bench.open_clients)
+
+
+def test_close_waits_for_a_teardown_that_its_thread_has_begun(
+    bench: Bench, make: Make
+) -> None:
+    """A worker has it from then on: the thread that began it may wait for it."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    connection = connection_of(producer)
+    with bench.park("close") as park:
+        assert disconnect(connection, "requested").teardown is not None
+        park.entered()
+        shutdown = close.start(connection, clock.system_now() + 4)
+        assert not shutdown.must_not_wait()
+    assert producer.close(4).complete
 
 
 def test_close_inside_the_native_close(bench: Bench, make: Make) -> None:

@@ -10,6 +10,9 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tests.doubles import Park, Run, eventually
 from waterdrop_py import Producer
+from waterdrop_py._engine.connection import opening
+from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.transactions import manager
 from waterdrop_py._engine.transactions.manager import Transactions
 from waterdrop_py.errors import ProducerClosedError
 from waterdrop_py.testing import FakeClient, record
@@ -82,6 +85,29 @@ def test_a_close_waits_for_a_commit_and_refuses_who_waits(
     assert started == names.count("transaction.committed")
     assert "transaction.aborted" not in names
     assert names.count("producer.closed") == 1
+
+
+def test_a_disconnect_before_the_transaction_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It detaches the client that the transaction has found, before that is noted as
+    running: the transaction begins on the next client."""
+    producer = make(Parking(), kafka=TRANSACTIONAL)
+    producer.produce_sync("t", b"1")
+    opened = opening.open_noted
+
+    def overtaken(connection: Any, deadline: float | None) -> Any:
+        client = opened(connection, deadline)
+        monkeypatch.undo()
+        assert disconnect(connection, "requested").teardown is not None
+        return client
+
+    monkeypatch.setattr(manager, "open_noted", overtaken)
+    with record(producer.monitor) as events:
+        assert producer.produce_sync("t", b"2").error is None
+    assert producer.stats().opens == 2
+    assert [e.name for e in events].count("transaction.started") == 1
+    producer.close()
 
 
 def test_each_waiting_job_runs_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .broker import KafkaBroker
 from .cluster import KafkaCluster
+from .coordinator import TransactionalId
 from .errors import HarnessError
 from .listeners import (
     CLIENT_LISTENERS,
@@ -24,6 +25,7 @@ __all__ = [
     "KafkaBroker",
     "KafkaCluster",
     "Listener",
+    "TransactionalId",
     "free_port",
     "unsecured_token",
 ]

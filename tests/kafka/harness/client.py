@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import ElectionType, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._scram import (
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 from confluent_kafka.cimpl import NewTopic
 
 from .errors import HarnessError
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 
 _ASK_SECONDS = 2.0
 _TOPIC_SECONDS = 30.0
+_LOGIN_SECONDS = 30.0
 
 # librdkafka prints to stderr when it has no logger; this one is asked for nothing.
 _SILENT = logging.getLogger("tests.kafka.harness.librdkafka")
@@ -26,9 +32,12 @@ _SILENT = logging.getLogger("tests.kafka.harness.librdkafka")
 class HarnessClient:
     """An admin client; a context manager."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(
+        self, bootstrap_servers: str, properties: Mapping[str, str] | None = None
+    ) -> None:
         self._admin: AdminClient | None = AdminClient(
-            {"bootstrap.servers": bootstrap_servers}, logger=_SILENT
+            {"bootstrap.servers": bootstrap_servers, **(properties or {})},
+            logger=_SILENT,
         )
 
     def __enter__(self) -> HarnessClient:
@@ -91,6 +100,20 @@ class HarnessClient:
             future = self._asked.elect_leaders(ElectionType.PREFERRED, asked)
             future.result(_TOPIC_SECONDS)
             time.sleep(0.1)
+
+    def set_scram_password(self, user: str, password: str) -> None:
+        """Make the user, or change its password; brokers hear of it a little later."""
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        change = UserScramCredentialUpsertion(user, info, password.encode())
+        for future in self._asked.alter_user_scram_credentials([change]).values():
+            future.result(_TOPIC_SECONDS)
+
+    def wait_for_login(self) -> None:
+        """Wait until the brokers let this client in; `HarnessError` after 30 s."""
+        deadline = time.monotonic() + _LOGIN_SECONDS
+        while not self.nodes():
+            if time.monotonic() > deadline:
+                raise HarnessError("the brokers do not accept the login")
 
     def _led_by_others(self, topic: str) -> list[int]:
         topics = self._asked.list_topics(timeout=_ASK_SECONDS).topics

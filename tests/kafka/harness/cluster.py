@@ -15,6 +15,7 @@ from waterdrop_py.testing.reading import read_topic
 from .broker import KafkaBroker, java_command
 from .certificates import Certificates
 from .client import HarnessClient
+from .coordinator import transactional_ids
 from .errors import HarnessError
 from .guard import Guard
 from .jars import java, kafka_jars, openssl
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     import confluent_kafka
 
+    from .coordinator import TransactionalId
     from .listeners import ClientListener, Listener
 
 Isolation: TypeAlias = Literal["read_committed", "read_uncommitted"]
@@ -316,6 +318,31 @@ class KafkaCluster:
         """Have each partition led by its first replica; `HarnessError` after 30 s."""
         with HarnessClient(self.bootstrap("INTERNAL")) as client:
             client.elect_preferred_leaders(topic)
+
+    def scram_properties(self, user: str, password: str) -> dict[str, str]:
+        """The librdkafka properties for `SASL_SSL`, as another user."""
+        mine = {"sasl.username": user, "sasl.password": password}
+        return {**self.client_properties("SASL_SSL"), **mine}
+
+    def set_scram_password(self, user: str, password: str) -> None:
+        """Make a user, or change its password; wait until the brokers accept it.
+
+        Connections that stand remain. `HarnessError` after 30 s.
+        """
+        with HarnessClient(self.bootstrap("INTERNAL")) as client:
+            client.set_scram_password(user, password)
+        properties = self.scram_properties(user, password)
+        with HarnessClient(self.bootstrap("SASL_SSL"), properties) as client:
+            client.wait_for_login()
+
+    def transactional_ids(self, prefix: str) -> dict[str, TransactionalId]:
+        """What the coordinators know of the ids that begin with `prefix`."""
+        found: dict[str, TransactionalId] = {}
+        for broker in self.brokers:
+            if broker.is_running:
+                port = broker.ports["INTERNAL"]
+                found |= transactional_ids(HOST, port, prefix)
+        return found
 
     @staticmethod
     def _client(broker: KafkaBroker) -> HarnessClient:

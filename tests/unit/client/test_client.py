@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import HookedCount
-from tests.doubles import Bench
+from tests.doubles import BOUND, Bench, Run, eventually
 from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.connection.opening import open_noted
 
@@ -122,6 +122,27 @@ def test_numbers_without_a_message_are_uncounted() -> None:
     assert not client.counters_uncertain
 
 
+def test_an_older_answer_does_not_stay() -> None:
+    """Two threads look at once whether reports are observed, and the one with the older
+    answer is the last to write: it looks again."""
+    client = client_of(Bench())
+
+    class Reports:
+        """A subscriber comes between the first answer and the thread's write of it."""
+
+        def __init__(self) -> None:
+            self._answers = [True, False]
+
+        @property
+        def unobserved(self) -> bool:
+            return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    client.unobserved = False
+    client.reports = Reports()  # type: ignore[assignment]
+    client.refresh()
+    assert not client.unobserved
+
+
 def test_without_a_client_it_stays_quiet() -> None:
     """A late borrow finds a destroyed client quiet."""
     client = client_of(Bench())
@@ -150,3 +171,39 @@ def test_a_raising_poll_is_told_of() -> None:
     with pytest.raises(RuntimeError, match="a handler's"):
         client.serve(0.0)
     assert kinds == ["poller.error"]
+
+
+def test_the_worker_that_settles_wakes_the_next_waiter() -> None:
+    """The thread that polled has left that to it."""
+    client = client_of(Bench())
+    woken: list[str] = []
+    client.poll_lock.waiters.append(lambda: woken.append("next"))
+    client.arrived.append((None, lambda _: None, None))
+    client.settle()
+    assert woken == ["next"]
+
+
+def test_the_worker_that_settles_wakes_the_poll() -> None:
+    """The thread that polls waits for the worker, with the poll lock held."""
+    client = client_of(Bench())
+    client.arrived.append((None, lambda _: None, None))
+    polling = Run(lambda: client.wait_settled(BOUND / 2))
+    eventually(lambda: client._on_settled)  # noqa: SLF001
+    client.settle()
+    assert polling.result()
+
+
+def test_what_is_sent_again_is_not_counted_off() -> None:
+    """It is in no client just now, and its number has a message all the same."""
+    client = client_of(Bench())
+    next(client.sent)
+    client.counters_uncertain = True
+
+    class Resending:
+        """It has that message."""
+
+        holds, waiting = True, False
+
+    client.reports.resending = Resending()  # type: ignore[misc, assignment]
+    client.check_quiet()
+    assert client.in_flight() == 1

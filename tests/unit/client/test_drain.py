@@ -250,6 +250,25 @@ def test_a_subscriber_hears_once_whatever_interrupts(
     assert handle.done()
 
 
+def test_on_delivery_is_called_once_whatever_interrupts(
+    interrupt: Callable[..., None],
+) -> None:
+    """The user's `on_delivery` is not called again for the same report."""
+    heard: list[str] = []
+
+    def on_delivery(*_: object) -> None:
+        heard.append("report")
+        interrupt()
+
+    producer = Still(kafka={"on_delivery": on_delivery})
+    [handle] = send(producer)
+    with pytest.raises(Limit):
+        producer.connection.client.serve(0.0)
+    producer.connection.client.serve(0.0)
+    assert heard == ["report"]
+    assert handle.done()
+
+
 def test_a_failure_is_counted_once(
     producer: Still, interrupt: Callable[..., None]
 ) -> None:
@@ -341,17 +360,22 @@ def test_librdkafkas_callbacks_only_store(name: str) -> None:
     assert f"callbacks.{name}.error" in told
 
 
-def test_a_forked_child_runs_nothing_of_its_parents(producer: Still) -> None:
-    """The parent settles what had arrived."""
+def test_a_forked_child_runs_nothing_of_its_parents() -> None:
+    """The parent settles what had arrived, and calls the user's callbacks."""
+    heard: list[object] = []
+    producer = Still(kafka={"error_cb": heard.append})
     [handle] = send(producer)
     client = producer.connection.client
     assert client.native is not None
     producer.monitor.subscribe(ACKNOWLEDGED, lambda _: None)
     producer.connection.refresh()
     client.native.poll(0.0)
-    assert client.arrived
+    error = KafkaError(KafkaError._TRANSPORT)  # noqa: SLF001 - its name
+    producer.bench.client.conf["error_cb"](error)
+    assert len(client.arrived) == 2
     native = client.native
     _leak(client)
     client.settle()
     assert getattr(handle.exception(0), "code", "") == "forked"
+    assert heard == []
     native.close()

@@ -79,3 +79,13 @@ def test_two_watchers_around_the_report() -> None:
     watchers.WATCHED[handle] = ([], Late())  # type: ignore[assignment]
     handle.add_done_callback(lambda _: heard.append("first"))
     assert heard == ["second", "first"]
+
+
+def test_a_wake_up_is_called_at_once_when_done() -> None:
+    """The report came before it was added, and no later one calls it."""
+    handle, producer = sent()
+    producer.connection.client.serve(0.0)
+    woken: list[DeliveryHandle] = []
+    watchers.add_wakeup(producer.connection.client, handle, woken.append)
+    assert woken == [handle]
+    assert handle not in watchers.WATCHED

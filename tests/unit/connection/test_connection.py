@@ -9,9 +9,17 @@ import pytest
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import IDLE, reap
 from tests.doubles import Bench
-from waterdrop_py._engine.concurrency.locks import Hold
-from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.client.pins import Pin
+from waterdrop_py._engine.client.poll_lock import PollLock
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
+from waterdrop_py._engine.connection import disconnecting, teardown
+from waterdrop_py._engine.connection.connection import NO_CLIENT
+from waterdrop_py._engine.connection.disconnecting import discard, disconnect
+from waterdrop_py._engine.connection.metadata_request import Request
 from waterdrop_py._engine.connection.opening import open_noted
+from waterdrop_py._engine.connection.recovery import Recovery, ReloadPolicy
+from waterdrop_py._engine.connection.teardown import Teardown
+from waterdrop_py.errors import ProduceError
 from waterdrop_py.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -119,3 +127,147 @@ def test_a_close_waits_for_the_poll() -> None:
     client.stop_polling(hold)
     producer.runtime.run_jobs()
     assert not bench.open_clients
+
+
+def test_a_destroyed_client_is_forgotten_before_its_lock_is_free() -> None:
+    """A thread that takes the poll lock then finds no native client to poll."""
+    bench = Bench()
+    producer = StillProducer(bench)
+    client = open_noted(producer.connection, None)
+    seen: list[object] = []
+
+    class Lock(PollLock):
+        """Notes what the next thread would poll."""
+
+        def release(self, hold: Hold) -> bool:
+            if self.held_by(hold):
+                seen.append(client.native)
+            return super().release(hold)
+
+    assert disconnect(producer.connection, "requested").teardown is not None
+    client.poll_lock = Lock()
+    producer.runtime.run_jobs()
+    assert not bench.open_clients
+    assert seen == [None]
+
+
+def test_a_close_that_waits_for_a_thread_is_not_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its job waits: a thread is started for that, and no second job is added."""
+    monkeypatch.setattr("waterdrop_py._engine.connection.teardown.RETRY", -1.0)
+    producer = StillProducer(Bench())
+    open_noted(producer.connection, None)
+    closing = disconnect(producer.connection, "requested").teardown
+    assert closing is not None
+    starts: list[None] = []
+    monkeypatch.setattr(
+        producer.runtime, "start_if_needed", lambda: starts.append(None)
+    )
+    closing.retry_if_stuck()
+    assert len(starts) == len(producer.runtime.jobs) == 1
+    producer.runtime.run_jobs()
+
+
+@pytest.mark.parametrize("inside", ["a call", "a block"])
+def test_a_lost_client_is_destroyed_when_no_thread_is_inside(
+    monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    """A fatal error detaches it whatever it has; a native close during another native
+    call would abort the process."""
+    bench = Bench()
+    producer = StillProducer(bench)
+    client = open_noted(producer.connection, None)
+    open_meanwhile: list[bool] = []
+
+    def leaves(_: float) -> None:
+        open_meanwhile.append(bool(bench.open_clients))
+        client.borrows.clear()
+        client.pins.clear()
+
+    client.pins.append(Pin(0, "any", 0.0))
+    discard(producer.connection, client)
+    if inside == "a call":
+        client.pins.clear()
+        client.borrows.append(None)
+    monkeypatch.setattr(teardown, "sleep", leaves)
+    producer.runtime.run_jobs()
+    assert open_meanwhile == [True]
+    assert not bench.open_clients
+
+
+def test_a_lost_client_waits_for_the_close_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At most one is closed at a time."""
+    producer = StillProducer(Bench())
+    open_noted(producer.connection, None)
+    earlier = disconnect(producer.connection, "requested").teardown
+    lost = open_noted(producer.connection, None)
+    waited: list[Teardown] = []
+
+    def wait(closing: Teardown, _: float) -> None:
+        waited.append(closing)
+        producer.runtime.run_jobs()
+
+    monkeypatch.setattr(Teardown, "wait", wait)
+    discard(producer.connection, lost)
+    assert [each.client for each in waited] == [earlier and earlier.client, lost]
+    assert waited[0] is earlier
+
+
+def test_a_lost_client_is_closed_whatever_interrupts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A signal handler raises as its messages are given up."""
+    bench = Bench()
+    producer = StillProducer(bench)
+    client = open_noted(producer.connection, None)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(disconnecting, "give_up", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        discard(producer.connection, client)
+    producer.runtime.run_jobs()
+    assert not bench.open_clients
+
+
+def test_a_detached_client_is_asked_nothing() -> None:
+    """A request begins only where the client is still the connection's: its close may
+    have begun."""
+    bench = Bench()
+    producer = StillProducer(bench)
+    client = open_noted(producer.connection, None)
+    request = Request(producer.connection, client, "t", 1e9)
+    assert disconnect(producer.connection, "requested").teardown is not None
+    request.run()
+    assert request.over
+    assert bench.calls["list_topics"] == 0
+    producer.runtime.run_jobs()
+
+
+def test_a_client_is_replaced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that waited for the lock finds another client there."""
+    producer = StillProducer(Bench())
+    connection = producer.connection
+    policy = ReloadPolicy(enabled=True, backoff=0, most=3, never=frozenset())
+    recovery = Recovery(connection, connection.emitter, policy)
+    client = open_noted(connection, None)
+
+    class Lock(OwnedLock):
+        """The thread that had it has replaced the client."""
+
+        def take(self, hold: Hold) -> bool:
+            connection.client = NO_CLIENT
+            return super().take(hold)
+
+    recovery._lock = Lock()  # noqa: SLF001
+    replaced: list[object] = []
+    monkeypatch.setattr(Recovery, "_replace", lambda *_: replaced.append(None))
+    assert recovery.reload(client, ProduceError("lost", code="fenced"), None)
+    assert replaced == []
+    connection.client = client
+    assert disconnect(connection, "requested").teardown is not None
+    producer.runtime.run_jobs()

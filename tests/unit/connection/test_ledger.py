@@ -98,6 +98,7 @@ def test_idle_time_is_read_while_a_client_opens(
 
         def opened_now() -> float:
             monkeypatch.undo()
+            client.opened_at = clock.now()
             ledger.opened(client, 1.0)
             return clock.now()
 

@@ -89,7 +89,9 @@ VERBS: dict[str, Callable[[ProducerPool], object]] = {
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
-def test_afterwards(verb: Callable[[ProducerPool], object], make_pool: MakePool) -> None:
+def test_afterwards(
+    verb: Callable[[ProducerPool], object], make_pool: MakePool
+) -> None:
     """Every verb says that the pool is closed; a release does not."""
     pool = make_pool(size=2, name="orders")
     lease = pool.acquire()

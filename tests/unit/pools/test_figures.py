@@ -178,9 +178,7 @@ def test_a_producer_that_retires_meanwhile_counts_once(
 class TestSlots:
     """One `PoolSlot` for each slot."""
 
-    def test_before_they_are_used(
-        self, cluster: Cluster, make_pool: MakePool
-    ) -> None:
+    def test_before_they_are_used(self, cluster: Cluster, make_pool: MakePool) -> None:
         """They have names, and a status."""
         pool = make_pool(transactional(cluster, "pay"), name="p")
         assert pool.slots() == tuple(

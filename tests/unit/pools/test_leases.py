@@ -206,7 +206,9 @@ def test_owner_and_line_of_a_holder(make_pool: MakePool) -> None:
     with pool.acquire():
         (holder,) = pool.slots()[0].holders
     assert holder.owner == threading.current_thread().name
-    assert holder.where.endswith(":" + str(line_of("    with pool.acquire():\n        (")))
+    assert holder.where.endswith(
+        ":" + str(line_of("    with pool.acquire():\n        ("))
+    )
     assert holder.slot == 0
     assert holder.held_ms >= 0
 

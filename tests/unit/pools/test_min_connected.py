@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.doubles import eventually
-from tests.unit.pools.support import Cluster, config, named, send, transactional
+from tests.unit.pools.support import Cluster, config, named, transactional
 from waterdrop_py import Status
 from waterdrop_py.errors import BrokerUnreachableError, InvalidArgumentError
 from waterdrop_py.testing import record
@@ -114,7 +114,9 @@ def test_a_failure_is_tried_again(cluster: Cluster, make_pool: MakePool) -> None
 class TestConnect:
     """Opens and proves, now."""
 
-    @pytest.mark.parametrize(("least", "expected"), [(0, [0]), (1, [0]), (3, [0, 1, 2])])
+    @pytest.mark.parametrize(
+        ("least", "expected"), [(0, [0]), (1, [0]), (3, [0, 1, 2])]
+    )
     def test_how_many(
         self, least: int, expected: list[int], make_pool: MakePool
     ) -> None:

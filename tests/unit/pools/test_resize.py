@@ -186,8 +186,9 @@ def test_invalid_arguments(
 ) -> None:
     """They are named, and nothing has changed."""
     pool = make_pool(size=2, min_connected=1)
-    with record(pool.monitor) as events, pytest.raises(
-        InvalidArgumentError, match=named_
+    with (
+        record(pool.monitor) as events,
+        pytest.raises(InvalidArgumentError, match=named_),
     ):
         pool.resize(size, **others)
     assert (pool.size, pool.min_connected) == (2, 1)

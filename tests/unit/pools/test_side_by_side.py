@@ -134,7 +134,9 @@ def test_a_call_knows_for_whom_it_acts() -> None:
 
     def outer() -> tuple[object, set[object]]:
         made = side_by_side([nested, nested], soon())
-        return threading.current_thread(), set().union(*(each.result() for each in made))
+        return threading.current_thread(), set().union(
+            *(each.result() for each in made)
+        )
 
     asking, found = Run(outer).result()
     assert found == {asking}

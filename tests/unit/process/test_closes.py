@@ -24,6 +24,9 @@ class Hanging:
         """Nothing came of it yet."""
         self.looks += 1
 
+    def abandon(self) -> None:
+        """It is given up."""
+
 
 def test_closes_in_progress_are_looked_at_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
@@ -41,3 +44,17 @@ def test_closes_in_progress_are_looked_at_now_and_then(
         now[0] += RELIEF
     closes.end(close)
     assert not closes.check()
+
+
+def test_a_close_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the reaper too, where no caller waits for it."""
+    now = [100.0]
+    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    jobs: list[object] = []
+    closes, hanging = Closes(jobs.append), Hanging()
+    closes.begin(cast("Close", hanging))
+    assert closes.check()
+    assert jobs == []
+    now[0] += hanging.close_timeout + RELIEF
+    assert closes.check()
+    assert jobs == [hanging.abandon]

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from tests.doubles import Run, eventually
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.process import fork_guard as room
 from waterdrop_py._engine.process.fork_guard import SETTLED, ForkGuard
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from waterdrop_py._engine.client.client import Client
 
 
@@ -74,3 +78,66 @@ def test_a_fork_inside_a_close_does_not_wait_for_itself(fork_guard: ForkGuard) -
     with fork_guard.closing():
         assert not unsettled(fork_guard, 0.0)
     assert not unsettled(fork_guard, 0.0)
+
+
+def test_a_fork_waits_for_an_open_of_another_thread(fork_guard: ForkGuard) -> None:
+    """And a moment longer: the client's threads may run and not be connected yet."""
+    fork_guard._opening.append(get_ident() + 1)  # noqa: SLF001
+    assert unsettled(fork_guard, SETTLED * 2)
+    fork_guard._opening.clear()  # noqa: SLF001
+    opened(fork_guard).acknowledged = 1
+    assert unsettled(fork_guard, 0.0)
+    assert not unsettled(fork_guard, SETTLED * 2)
+
+
+def test_an_open_waits_for_a_fork_of_another_thread(fork_guard: ForkGuard) -> None:
+    """Until that has ended; meanwhile the fork does not wait for it."""
+    fork_guard._forking.append(get_ident() + 1)  # noqa: SLF001
+    opening = Run(fork_guard.begin_open)
+    eventually(lambda: fork_guard._wakeups)  # noqa: SLF001
+    assert not fork_guard.opening
+    fork_guard._forking.clear()  # noqa: SLF001
+    fork_guard.end_fork()
+    opening.result()
+    assert fork_guard.opening
+
+
+def test_an_open_is_announced_before_it_looks(fork_guard: ForkGuard) -> None:
+    """A fork that begins after that look sees the open, and waits for it."""
+    seen: list[bool] = []
+
+    class Forking(list[int]):
+        """Forks; notes whether the open is announced at each look."""
+
+        def __iter__(self) -> Iterator[int]:
+            seen.append(fork_guard.opening)
+            return super().__iter__()
+
+    fork_guard._forking = Forking()  # noqa: SLF001
+    fork_guard.begin_open()
+    assert seen == [True]
+
+
+def test_a_fork_that_ends_before_the_wakeup_is_added(
+    fork_guard: ForkGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes no thread. The open looks again, and does not wait."""
+
+    class Wakeup:
+        """No thread calls it."""
+
+        def wait(self, _: float) -> None:
+            raise AssertionError("it waits, and no thread wakes it")
+
+    class Late(list[Any]):
+        """Wake-ups; the fork ends just before one is added."""
+
+        def append(self, wakeup: object) -> None:
+            fork_guard._forking.clear()  # noqa: SLF001
+            super().append(wakeup)
+
+    monkeypatch.setattr(room, "Wakeup", Wakeup)
+    fork_guard._wakeups = Late()  # noqa: SLF001
+    fork_guard._forking.append(get_ident() + 1)  # noqa: SLF001
+    fork_guard.begin_open()
+    assert fork_guard.opening

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.locks import Hold
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.process.poller import Poller
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
 
@@ -28,3 +30,27 @@ def test_a_sweep_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         poller._serve_due()  # noqa: SLF001
 
     assert swept == [100.0, 101.0, 101.25, 102.25]
+
+
+def test_a_job_that_comes_as_the_poller_ends(
+    monkeypatch: pytest.MonkeyPatch, started: list[Callable[[], None]]
+) -> None:
+    """The poller has looked for the last time and still holds its lock, so no other
+    thread is started for the job: the poller looks again after the release."""
+    monkeypatch.setattr("waterdrop_py._engine.process.poller.LINGER", 0.0)
+    ran: list[str] = []
+    late = [lambda: ran.append("late")]
+    poller = Poller(lambda _: None)
+
+    class Lock(OwnedLock):
+        """Before whose first release the job comes."""
+
+        def release(self, hold: Hold) -> bool:
+            if late:
+                poller.do(late.pop())
+            return super().release(hold)
+
+    poller._running = Lock()  # noqa: SLF001 - what a caller looks at
+    poller._run()  # noqa: SLF001
+    assert ran == ["late"]
+    assert not started

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waterdrop_py._engine.concurrency import threads
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.process.reaper import Reaper, Schedule
 
 if TYPE_CHECKING:
@@ -178,3 +179,26 @@ def test_a_reaper_that_is_told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     coming.start()
     coming.join(10)
     assert not coming.is_alive()
+
+
+def test_a_deadline_that_comes_as_the_reaper_ends(
+    monkeypatch: pytest.MonkeyPatch, started: list[Callable[[], None]]
+) -> None:
+    """The reaper has looked for the last time and still holds its lock, so no other
+    thread is started for the deadline: the reaper looks again after the release."""
+    monkeypatch.setattr("waterdrop_py._engine.process.reaper.LINGER", 0.0)
+    late, found = [Sleeper(0.0)], list[object]()
+    reaper = Reaper(found.extend, lambda: False)
+
+    class Lock(OwnedLock):
+        """Before whose first release the deadline comes."""
+
+        def release(self, hold: Hold) -> bool:
+            if late:
+                reaper.reschedule(late.pop())
+            return super().release(hold)
+
+    reaper._running = Lock()  # noqa: SLF001 - what a caller looks at
+    reaper._run()  # noqa: SLF001
+    assert len(found) == 1
+    assert not started

@@ -230,10 +230,11 @@ def test_a_job_that_is_waited_for_is_taken_from_a_thread_that_is_held_up(
 
 
 def test_each_job_that_is_waited_for_gets_a_thread(
-    started: list[Callable[[], None]],
+    started: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once, and not when the one before it counts as held up: it may wait for
     another job."""
+    monkeypatch.setattr(clock, "system_now", lambda: 0.0)
     ours = Workers(elsewhere)
 
     def waits(depth: int) -> int:
@@ -243,7 +244,7 @@ def test_each_job_that_is_waited_for_gets_a_thread(
             ours.run(inner)
             assert len(started) == begun + 1
             started[-1]()
-            assert inner.done
+            inner.result()
         return depth
 
     outer = Future(lambda: waits(3 * USUAL))

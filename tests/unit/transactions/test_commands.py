@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from tests.concurrency.still import StillProducer
+from tests.doubles import Bench
 from waterdrop_py import Producer
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.locks import Hold
+from waterdrop_py._engine.connection.opening import open_noted
+from waterdrop_py._engine.transactions import commands
 from waterdrop_py.errors import ProduceError
 from waterdrop_py.testing import FakeClient, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from waterdrop_py._engine.client.client import Client
 
 
 def failure(code: int, **flags: bool) -> KafkaException:
@@ -229,3 +237,21 @@ def test_the_stored_offset_is_the_next_one(
     assert [type(each) for each in marked[0]["messages"]] == [Marked]
     assert marked[0].duration_ms is None
     assert not pauses
+
+
+def test_a_command_holds_the_poll_lock_and_a_mark() -> None:
+    """It may serve reports, and the client stays open meanwhile. Where another thread
+    polls until the deadline, the command is not given."""
+    client = open_noted(StillProducer(Bench()).connection, None)
+    seen: list[object] = []
+
+    def command(_: Client, __: float) -> None:
+        seen.append((client.poll_lock.held_here, len(client.borrows)))
+
+    assert commands._slice(client, command, clock.system_now() + 1)  # noqa: SLF001
+    assert seen == [(True, 1)]
+    assert not client.borrows
+    assert client.poll_lock.take(Hold())
+    with pytest.raises(ProduceError, match="holds the client's reports up"):
+        commands._slice(client, command, clock.system_now() - 1)  # noqa: SLF001
+    assert len(seen) == 1

