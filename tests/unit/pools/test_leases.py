@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import dis
 import gc
 import pickle
 import threading
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.doubles import Run, eventually
+from tests.moments import is_guarded
 from tests.unit.pools.support import HERE, Cluster, balanced, named, transactional
 from waterdrop_py import Lease, Producer, ProducerPool
 from waterdrop_py.errors import LeaseReleasedError, TransactionalCloseError
@@ -295,3 +297,12 @@ def test_release_leaves_what_is_on_its_way(
     assert pool.flush(5) == 0
     assert handle.done()
     assert pool.stats().acknowledged == 2
+
+
+def test_no_interruption_is_dropped_by_a_released_lease() -> None:
+    """Python prints and drops what is raised in a finalizer. So CPython does not look
+    for signals in that of a lease which was released: no function is called in it."""
+    steps = [each.opname for each in dis.get_instructions(Lease.__del__)]
+    jump = next(n for n, step in enumerate(steps) if step.startswith("POP_JUMP"))
+    assert is_guarded(Lease.__del__.__code__)
+    assert not [step for step in steps[:jump] if "CALL" in step]
