@@ -42,7 +42,7 @@ def send_from_every_slot(pool: ProducerPool, topic: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "transactional"), [("PLAINTEXT", False), ("SASL_SSL", True)]
 )
-def test_the_broker_sees_nobody_after_idleness(
+def test_no_connection_is_left_after_idleness(
     kafka: KafkaCluster, topic: str, kind: ClientListener, transactional: bool
 ) -> None:
     """After a burst over eight slots the tail falls asleep while one slot works on;
@@ -101,7 +101,7 @@ def test_slots_that_stay_open(kafka: KafkaCluster, topic: str) -> None:
         assert pool.stats().opens == 4
 
 
-def test_slots_that_grow_old(kafka: KafkaCluster) -> None:
+def test_slots_that_are_closed_for_their_age(kafka: KafkaCluster) -> None:
     """A slot that stays open is closed for its age and opened again without a call. One
     client has its transactional id at a time: each takes the next epoch."""
     prefix = uuid.uuid4().hex

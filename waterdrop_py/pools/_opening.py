@@ -79,6 +79,8 @@ class Opening:
                 raise closed_error(members.settings.name)
             if slot.error is not None:
                 raise fresh(slot.error)
+            if slot.index >= members.settings.size:
+                return  # taken away meanwhile
             if closing is not None and slot.seats:
                 return  # a lease has it, and may be the caller's own
             left = max(0.0, deadline - clock.system_now())

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.doubles import eventually
+from tests.doubles import BOUND, Park, Run, eventually
 from waterdrop_py import ProducerPool, Status
+from waterdrop_py.errors import PoolTimeoutError
 from waterdrop_py.pools._members import Members
-from waterdrop_py.testing import FakeClient
+from waterdrop_py.testing import FakeClient, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ class Registry:
         self.open: list[Client] = []
         self.together: list[str] = []
         self.opens = 0
+        self.park: Park | None = None
 
     def __call__(self, conf: dict[str, Any]) -> Client:
         """Open a client."""
@@ -43,6 +45,12 @@ class Client(FakeClient):
         super().__init__(conf)
         self.registry = registry
         self.own: str | None = conf.get("transactional.id")
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
+        """Metadata, once the test says so."""
+        if self.registry.park is not None:
+            self.registry.park()
+        return super().list_topics(topic, timeout)
 
     def close(self) -> bool:
         """Close it."""
@@ -104,14 +112,16 @@ def test_deep_health_passes_by_a_slot_that_waits(registry: Registry) -> None:
 
 
 def test_connect_while_old_clients_have_the_ids(registry: Registry) -> None:
-    """It opens none in a slot that waits."""
+    """It waits for a slot's old client to close, within its bound, and opens none."""
     with closing(pool_on(registry, size=2, min_connected=2)) as pool:
         with pool.transaction() as producer:
             producer.produce_sync("t", b"x")
             pool.connect()
             pool.reload()
-            pool.connect()
-        eventually(lambda: len(registry.open) == 2)
+            with pytest.raises(PoolTimeoutError):
+                pool.connect(0.01)
+        pool.connect(5)
+        assert len(registry.open) == 2
 
 
 def test_a_background_open_meets_a_reload(
@@ -140,3 +150,40 @@ def test_a_background_open_meets_a_reload(
             assert (reloads, len(registry.open)) == ([], 1)
         eventually(lambda: pool.stats().draining == 0)
         eventually(lambda: len(registry.open) == 1)
+
+
+def test_a_background_open_that_a_close_ends(registry: Registry) -> None:
+    """The user closed the pool: nothing has failed, so no event says so."""
+    park = registry.park = Park()
+    pool = pool_on(registry, size=1, min_connected=1)
+    with record(pool.monitor) as events:
+        pool.acquire().release()
+        park.entered()
+        pool.close(force=True)
+        park.go()
+        eventually(lambda: not registry.open)
+    assert not [each for each in events if each.name == "error.occurred"]
+
+
+def test_connect_meets_a_shrink(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slot is taken away while `connect()` waits for its old client to close. It need
+    not be opened any more."""
+    look = Members._may_open  # noqa: SLF001 - the interleaving is forced
+    looked: list[int] = []
+
+    def look_and_tell(members: Members, slot: Slot) -> bool:
+        looked.append(slot.index)
+        return look(members, slot)
+
+    with closing(pool_on(registry, size=2, min_connected=2)) as pool:
+        with pool.transaction(), pool.transaction() as producer:
+            producer.produce_sync("t", b"x")
+            pool.reload()
+            monkeypatch.setattr(Members, "_may_open", look_and_tell)
+            connecting = Run(lambda: pool.connect(BOUND))
+            eventually(lambda: set(looked) == {0, 1})
+            pool.resize(1)
+        connecting.result()
+        assert [slot.status for slot in pool.slots()] == [Status.CONNECTED]
