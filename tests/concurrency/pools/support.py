@@ -1,4 +1,4 @@
-"""Acting at each moment of the pools' own code at which CPython runs other code."""
+"""Another thread at a moment of a pool's calls, and a pool that is whole again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests import moments
 from tests.doubles import Run, eventually
+from tests.moments import interrupt
 from waterdrop_py.errors import PoolClosedError
 
 if TYPE_CHECKING:
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
     from waterdrop_py import ProducerPool
 
-each_moment = partial(moments.each_moment, "pools/")
-interrupt = moments.interrupt
+__all__ = ["Moments", "aside", "each_moment", "interrupt", "whole_again"]
+
+Moments = partial(moments.Moments, "pools")
+each_moment = partial(moments.each_moment, "pools")
 
 
 def aside(call: Callable[[], object]) -> Callable[[], object]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.doubles import BOUND, Park, eventually
+from tests.doubles import BOUND, Park, Run, eventually
 from waterdrop_py import ProducerPool, Status
+from waterdrop_py.errors import PoolTimeoutError
 from waterdrop_py.pools._members import Members
 from waterdrop_py.testing import FakeClient, record
 
@@ -111,14 +112,14 @@ def test_deep_health_passes_by_a_slot_that_waits(registry: Registry) -> None:
 
 
 def test_connect_while_old_clients_have_the_ids(registry: Registry) -> None:
-    """A lease has a slot's old client. So it opens none there, and waits for none."""
+    """It waits for a slot's old client to close, within its bound, and opens none."""
     with closing(pool_on(registry, size=2, min_connected=2)) as pool:
         with pool.transaction() as producer:
             producer.produce_sync("t", b"x")
             pool.connect()
             pool.reload()
-            pool.connect(5)
-            assert producer.is_connected
+            with pytest.raises(PoolTimeoutError):
+                pool.connect(0.01)
         pool.connect(5)
         assert len(registry.open) == 2
 
@@ -164,22 +165,25 @@ def test_a_background_open_that_a_close_ends(registry: Registry) -> None:
     assert not [each for each in events if each.name == "error.occurred"]
 
 
-def test_connect_meets_a_shrink(registry: Registry) -> None:
+def test_connect_meets_a_shrink(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A slot is taken away while `connect()` waits for its old client to close. It need
     not be opened any more."""
+    look = Members._may_open  # noqa: SLF001 - the interleaving is forced
+    looked: list[int] = []
 
-    class Shrinking:
-        """The close of the old client, during which the pool becomes smaller."""
-
-        def begin(self) -> None:
-            """It has begun."""
-
-        def wait(self, _timeout: float) -> bool:
-            """It has ended."""
-            pool.resize(1)
-            return True
+    def look_and_tell(members: Members, slot: Slot) -> bool:
+        looked.append(slot.index)
+        return look(members, slot)
 
     with closing(pool_on(registry, size=2, min_connected=2)) as pool:
-        pool._members.slots[1].closing = Shrinking()  # noqa: SLF001
-        pool.connect(BOUND)
+        with pool.transaction(), pool.transaction() as producer:
+            producer.produce_sync("t", b"x")
+            pool.reload()
+            monkeypatch.setattr(Members, "_may_open", look_and_tell)
+            connecting = Run(lambda: pool.connect(BOUND))
+            eventually(lambda: set(looked) == {0, 1})
+            pool.resize(1)
+        connecting.result()
         assert [slot.status for slot in pool.slots()] == [Status.CONNECTED]

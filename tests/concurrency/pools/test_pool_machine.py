@@ -1,0 +1,203 @@
+"""A pool, driven in any order by callers that wait, with the promises of each step."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tests.doubles import Run, eventually
+from tests.unit.pools.support import FENCED, SEQUENCE, Cluster, lose, transactional
+from waterdrop_py import ProducerPool
+from waterdrop_py.errors import PoolExhaustedError
+from waterdrop_py.testing import FakeClock, record
+
+if TYPE_CHECKING:
+    from waterdrop_py import Lease
+
+MOST = 4
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Leases, waits, losses, resizes and reloads, as chance has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = FakeClock()
+        self.time.__enter__()
+        self.cluster = Cluster()
+        source = transactional(self.cluster, reload_on_transaction_fatal_error=False)
+        self.pool = ProducerPool(source, size=2, timeout=30)
+        self.recording = record(self.pool.monitor)
+        self.events = self.recording.__enter__()
+        self.leases: list[Lease] = []
+        self.waiting: list[tuple[int, Run]] = []
+        self.order: list[int] = []
+        self.number = 0
+        self.outcomes: list[Any] = []
+        self.sent = 0
+
+    def served(self) -> None:
+        """Take the leases of callers that have been served, in their order."""
+        while self.waiting and not self.waiting[0][1].is_alive():
+            with suppress(PoolExhaustedError):
+                self.leases.append(self.waiting[0][1].result())
+            self.waiting.pop(0)
+
+    # -- what happens ------------------------------------------------------
+
+    @rule()
+    def take(self) -> None:
+        """A call that does not wait gets what is available, and overtakes no other."""
+        self.settle()
+        available = self.pool.stats().available
+        try:
+            self.leases.append(self.pool.acquire(0))
+        except PoolExhaustedError:
+            assert available == 0
+        else:
+            assert available > 0
+            assert not self.waiting
+
+    @precondition(lambda self: len(self.waiting) < 3)
+    @rule()
+    def wait(self) -> None:
+        """A call that waits, on a thread of its own."""
+        self.settle()
+        if self.pool.stats().available or not self.in_service():
+            return
+        number, self.number = self.number, self.number + 1
+
+        def call() -> Lease:
+            lease = self.pool.acquire()
+            self.order.append(number)
+            return lease
+
+        before = self.pool.stats().waiting
+        self.waiting.append((number, Run(call)))
+        eventually(lambda: self.pool.stats().waiting == before + 1)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        """One of the leases, perhaps twice."""
+        lease = self.leases.pop(data.draw(st.integers(0, len(self.leases) - 1)))
+        lease.release()
+        lease.release()
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def send(self, data: st.DataObject) -> None:
+        """A transaction of a leased producer."""
+        producer = data.draw(st.sampled_from(self.leases)).producer
+        if producer.health().error is not None:
+            return
+        with producer.transaction():
+            handle = producer.produce_async("t", b"x")
+            handle.add_done_callback(self.outcomes.append)
+        self.sent += 1
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), code=st.sampled_from([FENCED, SEQUENCE]))
+    def lose_one(self, data: st.DataObject, code: int) -> None:
+        """A leased producer meets a fatal error, if it is open."""
+        producer = data.draw(st.sampled_from(self.leases)).producer
+        if producer.is_connected:
+            lose(producer, code)
+
+    @rule(size=st.integers(1, MOST))
+    def resize(self, size: int) -> None:
+        """Both ways."""
+        self.pool.resize(size)
+
+    @rule()
+    def reload(self) -> None:
+        """The same configuration once more."""
+        self.pool.reload()
+
+    # -- what always holds -------------------------------------------------
+
+    def in_service(self) -> bool:
+        """Whether a lease may be granted sooner or later."""
+        return any(slot.error is None for slot in self.pool.slots())
+
+    def settle(self) -> None:
+        """Wait until what is free of leases is closed, and who can be served is."""
+
+        def settled() -> bool:
+            self.served()
+            stats = self.pool.stats()
+            busy = {id(lease.producer) for lease in self.leases}
+            return stats.draining <= len(busy) and not (
+                stats.waiting and (self.may_grant() or not self.in_service())
+            )
+
+        eventually(settled, "the pool settles")
+
+    def may_grant(self) -> bool:
+        """Whether a slot is free although callers wait."""
+        slots = self.pool.slots()
+        out = {lease.slot for lease in self.leases}
+        free = [each for each in slots if each.error is None and each.index not in out]
+        return bool(free) and len(out) < self.pool.size
+
+    @invariant()
+    def leases_are_exclusive(self) -> None:
+        """At most one of each slot, none beyond the size of then, and no two clients
+        with one id."""
+        self.served()
+        slots = [lease.slot for lease in self.leases]
+        assert len(slots) == len(set(slots))
+        assert all(each.leases <= 1 for each in self.pool.slots())
+        assert self.cluster.together == []
+        assert all(slot < MOST for slot in slots)
+
+    @invariant()
+    def first_come_first_served(self) -> None:
+        """Who waits is served in the order of the calls."""
+        assert self.order == sorted(self.order)
+
+    @invariant()
+    def requests_are_counted_once(self) -> None:
+        """Granted, timed out, refused or waiting."""
+        stats = self.pool.stats()
+        ended = stats.granted + stats.timed_out + stats.refused
+        assert stats.requests == ended + stats.waiting
+        assert stats.leased <= max(len(self.leases) + len(self.waiting), 0)
+
+    def teardown(self) -> None:
+        """What was given back is available, and every message has one outcome."""
+        for lease in self.leases:
+            lease.release()
+        self.leases.clear()
+        while self.waiting:
+            _, run = self.waiting.pop(0)
+            with suppress(PoolExhaustedError):
+                run.result().release()
+        if self.in_service():
+            usable = sum(slot.error is None for slot in self.pool.slots())
+            eventually(lambda: self.pool.stats().available == usable)
+        report = self.pool.close(5)
+        assert report.holders == ()
+        eventually(lambda: len(self.outcomes) == self.sent)
+        stats = self.pool.stats()
+        assert stats.acknowledged + stats.failed == stats.produced == self.sent
+        assert stats.in_flight == 0
+        eventually(lambda: self.cluster.open == [])
+        self.recording.__exit__(None, None, None)
+        self.time.__exit__()
+
+
+TestPool = PoolMachine.TestCase
+TestPool.settings = settings(
+    max_examples=25,
+    stateful_step_count=20,
+    deadline=None,
+    print_blob=False,
+    phases=[
+        Phase.generate
+    ],  # what fails waits for its bound: shrinking would take long
+)
