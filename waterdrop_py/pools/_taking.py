@@ -10,7 +10,7 @@ from threading import current_thread
 from types import CodeType
 from typing import Any
 
-from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.concurrency.unhooked_forks import HOME, WIPED, check
 from waterdrop_py._settings.arguments import seconds
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError, ProducerNotTransactionalError
@@ -57,7 +57,8 @@ class PoolTaking(PoolFigures):
             PoolClosedError: the pool is closed, or was closed meanwhile.
             InvalidArgumentError: an argument is invalid.
         """
-        check()
+        if not HOME[0] or not WIPED:
+            check()
         if timeout is None and block is True:
             bound = self._members.settings.timeout
         else:

@@ -122,7 +122,7 @@ class Lease:
         return producer
 
     @no_signal_at_entry
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             self.release()
         finally:

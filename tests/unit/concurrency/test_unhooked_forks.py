@@ -52,7 +52,7 @@ def test_without_a_page_that_is_wiped(
     forks: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the kernel wipes none, the process id tells."""
-    monkeypatch.setattr(unhooked_forks, "_WIPED", False)
+    monkeypatch.setattr(unhooked_forks, "WIPED", False)
     unhooked_forks.check()
     assert forks == []
     unhooked_forks.stamped[:] = [1]

@@ -37,9 +37,9 @@ def _page() -> tuple[mmap.mmap | bytearray, bool]:
     return bytearray(1), False
 
 
-HOME, _WIPED = _page()
+HOME, WIPED = _page()
 """`HOME[0]` is 1 in the process that has stamped it, and 0 in its children. Where the
-kernel cannot wipe pages it stays 1, and only `check` notices."""
+kernel cannot wipe pages (`WIPED` is False) it stays 1, and only `check` notices."""
 
 stamped: list[int] = []
 """The id of the process that has stamped last, as the only entry."""
@@ -61,7 +61,7 @@ def on_fork(observer: Callable[[], None]) -> None:
 
 def check() -> None:
     """Start afresh if this is a child that no hook has prepared. Thread-safe."""
-    if not HOME[0] or (not _WIPED and stamped != [os.getpid()]):
+    if not HOME[0] or (not WIPED and stamped != [os.getpid()]):
         _notice()
 
 
