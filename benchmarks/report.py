@@ -32,6 +32,8 @@ ratios lie. "must" is what the project requires of itself, "aim" what it would l
 - The embedded cluster is librdkafka's mock: 3 brokers, loopback, plaintext, in its own
   process. kafka-python does not start on it. The asyncio clients have no row with
   threads, and `AIOProducer` none with headers, which it refuses.
+- The rows of leases compare pools: "bare" is what the row names, on the same machine in
+  the same process, without a server. psycopg_pool has stub connections.
 - Ratios carry over to other machines better than figures do.
 """
 

@@ -9,6 +9,7 @@ from waterdrop_py._engine.concurrency import background, clock, threads
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
+from waterdrop_py.pools._few import QUICK, SLOW, Few
 from waterdrop_py.pools._side_by_side import acting_for
 from waterdrop_py.pools.stats import PoolReport
 
@@ -57,6 +58,9 @@ class PoolClose:
         self._owner = owner
         self._returned = Wakeup()
         self._thread: int | None = None  # that runs it
+        self._over = False  # nothing is waited for any more
+        self._quick = Few(QUICK)
+        self._slow = Few(SLOW)
         self._closes: dict[PoolProducer, Future[DrainReport]] = {}
         self.whole: Future[PoolReport] = Future(self._run)
 
@@ -68,7 +72,7 @@ class PoolClose:
         self._deadline = deadline
         self._returned()
         for producer, close in tuple(self._closes.items()):
-            if not close.done:
+            if close.begun and not close.done:
                 left = max(0.0, deadline - clock.system_now())
                 background.submit(Future(partial(producer.close, left, force=force)))
 
@@ -97,12 +101,12 @@ class PoolClose:
         self._thread = caller_id()
         self._emitter.emit("pool.closing")
         self._leasing.line.wake_all()
-        while True:
-            over = clock.system_now() >= self._deadline
-            left = self._begin_closes(everything=over)
-            if over or not left:
+        while not self._over:
+            self._over = clock.system_now() >= self._deadline
+            if not self._begin_closes():
                 break
             self._returned.wait(max(0.0, self._deadline - clock.system_now()))
+        self._await_closes()
         for each in tuple(self._closes.values()):
             each.wait(max(0.0, self._deadline + GRACE - clock.system_now()))
         report = self._report(complete=True)
@@ -110,8 +114,18 @@ class PoolClose:
         self._emitter.emit("pool.closed", duration_ms=took * 1000)
         return report
 
-    def _begin_closes(self, *, everything: bool) -> int:
-        """Close what no lease is waited for; how many are left."""
+    def _await_closes(self) -> None:
+        """Wait for all until the deadline; then close what has not begun, at once."""
+        for each in tuple(self._closes.values()):
+            each.wait(max(0.0, self._deadline - clock.system_now()))
+        late = [each for each in self._closes.values() if not each.begun]
+        self._over = bool(late) or self._over
+        last = Few(SLOW)
+        for each in late:
+            last.submit(each)
+
+    def _begin_closes(self) -> int:
+        """Close what no lease is waited for, or everything; how many are left."""
         members = self._leasing.members
         awaited = {
             holding.producer
@@ -122,14 +136,18 @@ class PoolClose:
         for producer in members.producers():
             if producer in self._closes:
                 continue
-            if producer in awaited and not everything:
+            if producer in awaited and not self._over:
                 left += 1
                 continue
-            bound = max(0.0, self._deadline - clock.system_now())
-            close = Future(partial(producer.close, bound, force=everything))
+            close = Future(partial(self._close, producer))
             self._closes[producer] = close
-            background.submit(close)
+            few = self._slow if _is_busy(producer) else self._quick
+            few.submit(close)
         return left
+
+    def _close(self, producer: PoolProducer) -> DrainReport:
+        bound = max(0.0, self._deadline - clock.system_now())
+        return producer.close(bound, force=self._over)
 
     def returned(self) -> None:
         """A lease has ended."""
@@ -149,3 +167,8 @@ class PoolClose:
             and all(report.complete for report in reports),
             holders=tuple(holding.shown() for holding in holdings),
         )
+
+
+def _is_busy(producer: PoolProducer) -> bool:
+    """Whether it has messages to deliver; else its close takes no time."""
+    return bool(producer.queue_size or producer.buffer_size)

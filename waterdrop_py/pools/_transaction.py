@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py.errors import PoolError
 
 if TYPE_CHECKING:
@@ -39,20 +40,28 @@ class PoolTransaction:
             producer = self._lease.producer
             self._block = producer.transaction()
             self._block.__enter__()
-        except BaseException:
-            self._release()
+        except BaseException as raised:
+            self.__exit__(type(raised), raised, raised.__traceback__)
             raise
         return producer
 
+    @no_signal_at_entry
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        block, self._block = self._block, None
         try:
-            return block is not None and block.__exit__(kind, error, trace)
+            block = self._block
+            try:
+                return block is not None and block.__exit__(kind, error, trace)
+            except BaseException as raised:
+                # A signal handler may have raised before that did anything. It does
+                # nothing the second time if it did.
+                if block is not None:
+                    block.__exit__(type(raised), raised, raised.__traceback__)
+                raise
         finally:
             self._release()
 

@@ -167,7 +167,7 @@ def test_a_poll_that_ends_before_the_wakeup_is_added(bench: Bench, make: Make) -
     producer = make.quiet()
     producer.produce_sync("t", b"first")
     client = connection_of(producer).client
-    eventually(lambda: client.quiet)
+    eventually(lambda: client.poll_at and client.quiet, "the poller knows it")
     client.poll_soon = lambda _: None  # no poller helps
     client.poll_at = float("inf")
     hold = Hold()

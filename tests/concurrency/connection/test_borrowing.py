@@ -80,6 +80,7 @@ def test_a_native_block_between_the_look_and_the_close(
 
         client.pins = Late()
         with producer.native() as native:
-            assert native is bench.clients[1]
+            found: object = native
+            assert found is bench.clients[1]
             assert not client.pins
     assert closing[0].result()

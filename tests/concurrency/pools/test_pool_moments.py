@@ -180,7 +180,7 @@ def test_a_handler_uses_the_pool_that_it_interrupts(
     call: Callable[[ProducerPool], Any], other: str, make_pool: MakePool
 ) -> None:
     """In the same thread, on top of any other call."""
-    pool = make_pool(size=SIZE + 1, timeout=5)
+    pool = make_pool(size=SIZE + 1, timeout=0.02)
 
     def handle() -> None:
         with suppress(PoolError):

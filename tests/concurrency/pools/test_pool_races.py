@@ -1,5 +1,7 @@
 """Interleavings of a pool's calls that the source names."""
 
+# ruff: noqa: PT012 - the call is made in the patched world
+
 from __future__ import annotations
 
 import time
@@ -96,13 +98,12 @@ def test_a_handler_that_raises_while_it_serves_another(
     whole_again(pool, 1)
 
 
-def test_a_retired_producer_that_is_closed_meanwhile(
-    cluster: Cluster, make_pool: MakePool
-) -> None:
+def test_a_producer_that_retires_meanwhile_counts_once(make_pool: MakePool) -> None:
     """Figures are read at each moment of a reload, and a reload comes at each moment of
     that: every message counts once."""
     pool = make_pool(size=1)
     send(pool, 3)
+    seen: list[int] = []
 
     def reload() -> None:
         pool.reload()
@@ -111,10 +112,8 @@ def test_a_retired_producer_that_is_closed_meanwhile(
     for moments in each_moment(aside(reload)):
         with moments:
             stats = pool.stats()
-        assert stats.acknowledged == 3
-        assert stats.opens >= 1
+        seen.append(stats.acknowledged)
     for moments in each_moment(aside(lambda: seen.append(pool.stats().acknowledged))):
-        seen: list[int] = []
         with moments:
             pool.reload()
-        assert set(seen) <= {3}
+    assert set(seen) == {3}

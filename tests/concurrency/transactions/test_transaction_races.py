@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tests.doubles import Park, Run, eventually
 from waterdrop_py import Producer
+from waterdrop_py._engine.connection import opening
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.transactions import manager
 from waterdrop_py._engine.transactions.manager import Transactions
@@ -93,7 +94,7 @@ def test_a_disconnect_before_the_transaction_runs(
     running: the transaction begins on the next client."""
     producer = make(Parking(), kafka=TRANSACTIONAL)
     producer.produce_sync("t", b"1")
-    opened = manager.open_noted
+    opened = opening.open_noted
 
     def overtaken(connection: Any, deadline: float | None) -> Any:
         client = opened(connection, deadline)

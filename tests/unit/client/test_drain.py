@@ -250,6 +250,25 @@ def test_a_subscriber_hears_once_whatever_interrupts(
     assert handle.done()
 
 
+def test_on_delivery_is_called_once_whatever_interrupts(
+    interrupt: Callable[..., None],
+) -> None:
+    """The user's `on_delivery` is not called again for the same report."""
+    heard: list[str] = []
+
+    def on_delivery(*_: object) -> None:
+        heard.append("report")
+        interrupt()
+
+    producer = Still(kafka={"on_delivery": on_delivery})
+    [handle] = send(producer)
+    with pytest.raises(Limit):
+        producer.connection.client.serve(0.0)
+    producer.connection.client.serve(0.0)
+    assert heard == ["report"]
+    assert handle.done()
+
+
 def test_a_failure_is_counted_once(
     producer: Still, interrupt: Callable[..., None]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import signal
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.doubles import Run
+from waterdrop_py._engine.client.arrival import Arrival, ArrivingLines
+from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.client.interruption import raise_interruption
+from waterdrop_py._engine.client.pending import PendingMessage, resolve
+from waterdrop_py._engine.concurrency.locks import OwnedLock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
+from waterdrop_py._engine.connection import teardown
+from waterdrop_py._engine.connection.connection import Connection
+from waterdrop_py._engine.transactions.manager import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -202,3 +210,33 @@ def test_other_type_errors_stay() -> None:
     assert interruption(error) is error
     again = TypeError(LOST)
     assert Run(lambda: interruption(again)).result() is again
+
+
+ENTRIES = [
+    OwnedLock.release,
+    Connection.release,
+    Transactions._release_lock,  # noqa: SLF001 - the eight functions
+    teardown._drop,  # noqa: SLF001
+    Client.stop_polling,
+    PendingMessage.__call__,
+    Arrival.__call__,
+    ArrivingLines.log,
+]
+
+
+@pytest.mark.parametrize("function", ENTRIES)
+def test_no_handler_runs_at_the_entry(function: Callable[..., object]) -> None:
+    """CPython runs no signal handler at a RESUME with the operand of `yield from`, and
+    up to 3.10 none before a `try`."""
+    starts = ("RESUME", "SETUP_FINALLY")
+    first = next(
+        each for each in dis.get_instructions(function) if each.opname in starts
+    )
+    assert first.opname == "SETUP_FINALLY" or first.arg == 2
+
+
+@pytest.mark.parametrize("function", [*ENTRIES[-3:], ENTRIES[0], resolve])
+def test_no_handler_runs_between_these_steps(function: Callable[..., object]) -> None:
+    """Signal handlers run after a call. So these call nothing."""
+    calls = [each.opname for each in dis.get_instructions(function)]
+    assert not [name for name in calls if name.startswith(("CALL", "PRECALL"))]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.unit.pools.conftest import MakePool
+    from waterdrop_py.monitor import Event
 
 
 def test_a_block_closes(cluster: Cluster) -> None:
@@ -49,10 +50,10 @@ def test_what_it_reports(cluster: Cluster, make_pool: MakePool) -> None:
     pool.resize(1)
     assert pool.stats().draining == 2
 
-    def answer(_: object) -> None:
-        cluster.silent = False
+    def answer(event: Event) -> None:
+        cluster.silent = not event["producer_id"].endswith("-0")
 
-    pool.monitor.subscribe("pool.closing", answer)
+    pool.monitor.subscribe("producer.closing", answer)
     report = pool.close(5)
     assert isinstance(report, PoolReport)
     assert (report.delivered, report.failed) == (6, 0)

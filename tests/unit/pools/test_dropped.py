@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 USES: dict[str, Callable[[ProducerPool], Any]] = {
     "never used": lambda _: None,
     "used": send,
-    "reloaded": lambda pool: (send(pool), pool.reload()),
+    "reloaded": lambda pool: pool.reload() if send(pool) else None,
     "resized": lambda pool: pool.resize(1),
     "subscribed to": lambda pool: pool.monitor.subscribe("*", lambda _: None),
     "connected": lambda pool: pool.connect(),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.concurrency.support import connection_of
 from tests.doubles import Run, eventually
 from waterdrop_py import ProducerPool
 from waterdrop_py._engine.concurrency import clock
-from waterdrop_py.errors import PoolExhaustedError
+from waterdrop_py.errors import PoolError, PoolExhaustedError, ProduceError
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._members import Members
+from waterdrop_py.pools._waiting import Waiter
 from waterdrop_py.testing import FakeClient, record
 
 if TYPE_CHECKING:
@@ -62,15 +64,15 @@ def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return taken
 
 
-def at_the_clock(monkeypatch: pytest.MonkeyPatch, then: Callable[[], None]) -> None:
-    """Call `then` when the clock is looked at next: where a lease has its seat, and
-    before one gives it up."""
+def at_the_clock(monkeypatch: pytest.MonkeyPatch, *calls: Callable[[], object]) -> None:
+    """Make a call each time that the clock is looked at next: where a lease has its
+    seat, and before one gives it up."""
     me = threading.get_ident()
-    calls = [then]
+    left = list(calls)
 
     def now() -> float:
-        if calls and threading.get_ident() == me:
-            calls.pop()()
+        if left and threading.get_ident() == me:
+            left.pop(0)()
         return clock.system_now()
 
     monkeypatch.setattr(clock, "now", now)
@@ -113,7 +115,7 @@ def test_closed_producers_take_the_long_way(
 ) -> None:
     """A free one that is open is found behind them; without one, slot 0 is leased."""
     with pool.acquire() as producer:
-        assert producer.disconnect()
+        eventually(producer.disconnect)
     long_ways.clear()
     with pool.acquire() as second:
         assert second.id == pool.slots()[1].producer_id
@@ -132,8 +134,12 @@ def test_subscribers_hear_of_each_lease(pool: ProducerPool) -> None:
     assert [each.name for each in events] == ["pool.acquired", "pool.released"]
 
 
-def test_a_caller_that_waits_is_served(pool: ProducerPool) -> None:
-    """By the release, at once, and in its turn."""
+def test_a_caller_that_waits_is_served(
+    pool: ProducerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the release, and not only by a sweep; and in its turn."""
+    monkeypatch.setattr("waterdrop_py.pools._leasing.RECHECK", 60.0)
+    monkeypatch.setattr(Leasing, "sweep", lambda _: None)
     leases = [pool.acquire() for _ in range(2)]
     waiter = Run(lambda: pool.acquire(5.0))
     eventually(lambda: pool.stats().waiting == 1)
@@ -144,6 +150,89 @@ def test_a_caller_that_waits_is_served(pool: ProducerPool) -> None:
     assert lease.slot == 1
     lease.release()
     leases[0].release()
+
+
+def test_a_line_is_not_overtaken(pool: ProducerPool, long_ways: list[str]) -> None:
+    """A seat is free, and belongs to a caller that waits and has not woken."""
+    lease = pool.acquire()
+    pool._leasing.line.join(Waiter(lease._holding), None)  # noqa: SLF001
+    with pytest.raises(PoolExhaustedError):
+        pool.acquire()
+    assert "take" in long_ways
+    lease.release()
+
+
+def shrink(pool: ProducerPool) -> None:
+    """The first step of a resize."""
+    members = pool._members  # noqa: SLF001
+    members.use(members.settings.resized(1, 0))
+
+
+def retire(pool: ProducerPool) -> None:
+    """What follows a fatal error."""
+    slot = slot_1(pool)
+    assert slot.producer is not None
+    pool._members.retire(slot, slot.producer)  # noqa: SLF001
+
+
+def slot_1(pool: ProducerPool) -> Slot:
+    """The slot that is free in these tests."""
+    return pool._members.slots[1]  # noqa: SLF001
+
+
+CHANGES: dict[str, Callable[[ProducerPool], object]] = {
+    "shrink": shrink,
+    "retire": retire,
+    "outdated": lambda pool: setattr(slot_1(pool), "outdated", True),
+    "error": lambda pool: setattr(slot_1(pool), "error", ProduceError("x", code="x")),
+    "closing": lambda pool: setattr(slot_1(pool), "closing", object()),
+    "closed": lambda pool: setattr(pool._members, "closed", True),  # noqa: SLF001
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_meets_a_lease_on_the_fast_path(
+    change: Callable[[ProducerPool], object],
+    pool: ProducerPool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each step of another thread is seen: the producer that was found is not given."""
+    before = slot_1(pool).producer
+    with pool.acquire():
+        at_the_clock(monkeypatch, lambda: change(pool))
+        with suppress(PoolError), pool.acquire() as producer:
+            assert producer is not before
+        slot_1(pool).error = slot_1(pool).closing = None
+
+
+FATAL = ProduceError("x", code="x", fatal=True)
+FOLLOWED: dict[str, Callable[[ProducerPool, Any], object]] = {
+    "shrink": lambda pool, _: shrink(pool),
+    "retire": lambda pool, _: retire(pool),
+    "outdated": lambda pool, _: setattr(slot_1(pool), "outdated", True),
+    "fatal": lambda _, connection: setattr(connection.client, "fatal", FATAL),
+    "fatal client": lambda _, it: setattr(it, "fatal_client", it.client),
+    "disconnected": lambda pool, _: slot_1(pool).producer.disconnect(),  # type: ignore[union-attr]
+    "close": lambda pool, _: setattr(pool._leasing, "on_return", list),  # noqa: SLF001
+}
+
+
+@pytest.mark.parametrize("change", FOLLOWED.values(), ids=FOLLOWED)
+def test_a_release_has_something_to_do(
+    change: Callable[[ProducerPool, Any], object],
+    pool: ProducerPool,
+    long_ways: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each change of slot, producer or pool is looked at when the lease ends."""
+    with pool.acquire():
+        lease = pool.acquire()
+        connection = connection_of(lease.producer)
+        monkeypatch.setattr(Members, "look_after", lambda *_: None)
+        change(pool, connection)
+        lease.release()
+        assert "follow_up" in long_ways
+        connection.client.fatal = connection.fatal_client = None
 
 
 def test_a_resize_meets_a_lease_on_the_fast_path(
@@ -246,6 +335,20 @@ def test_a_handler_that_raises_while_a_lease_ends(
     held = lease.held_ms
     assert pool.stats().usage_ms == pytest.approx(before + held)
     assert lease.held_ms == held
+    assert (pool.stats().leased, pool.stats().leaked) == (0, 0)
+
+
+def test_a_handler_that_raises_twice_while_a_lease_ends(
+    pool: ProducerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease has ended, and is not lost later."""
+    lease = pool.acquire()
+    at_the_clock(monkeypatch, interrupt, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        lease.release()
+    assert lease.released
+    assert lease.held_ms == 0
+    del lease
     assert (pool.stats().leased, pool.stats().leaked) == (0, 0)
 
 

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from waterdrop_py import AbortTransaction, Producer
-from waterdrop_py._engine.transactions import marking
+from waterdrop_py._engine.transactions import marking, offsets
 from waterdrop_py.errors import (
     ProduceError,
     TransactionalOffsetInvalidError,
@@ -309,7 +309,7 @@ def test_a_transaction_that_ends_as_a_message_is_marked(
 ) -> None:
     """Another thread leaves the block after the mark has found the transaction: its
     position is committed by none, and the caller is told."""
-    checked = marking.checked_positions
+    checked = offsets.checked_positions
     with producer.transaction():
         running = producer._components.transactions.current()  # type: ignore[union-attr]  # noqa: SLF001
         assert running is not None

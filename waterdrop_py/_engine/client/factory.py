@@ -196,9 +196,9 @@ class Factory:
             look()
         try:
             native = self._construct(conf, tokens, reports)
+            self._take(native, kafka, conf, client, reports)
         finally:
             client.settle_here()
-        self._take(native, kafka, conf, client, reports)
 
     def _take(
         self,

@@ -242,8 +242,10 @@ def _detach_if_safe(
         return Disconnection(teardown, [])
     finally:
         try:
-            if connection.lock.held_by(hold):
-                _put_back_if_open(connection, client)
+            _put_back_if_open(connection, client, hold)
+        except BaseException:  # a signal handler's: once more
+            _put_back_if_open(connection, client, hold)
+            raise
         finally:
             connection.release(hold)
 
@@ -258,7 +260,28 @@ def _refusals(connection: Connection, client: Client, reason: str) -> list[Refus
     return refusals
 
 
-def _put_back_if_open(connection: Connection, client: Client) -> None:
+def restore(connection: Connection) -> None:
+    """Finish what a signal handler interrupted between two steps. Lock held.
+
+    The thread that holds the lock sees an open in progress, or an OPEN connection
+    without its client, only if the holder before it was interrupted
+    (test_each_moment.py).
+    """
+    client = connection.ledger.book[1]
+    if connection.state is ConnectionState.OPENING:
+        connection.move(ConnectionState.EMPTY)
+    elif client is not None:
+        _put_back(connection, client)
+    elif connection.state is ConnectionState.OPEN and connection.client is NO_CLIENT:
+        connection.move(ConnectionState.EMPTY)
+
+
+def _put_back_if_open(connection: Connection, client: Client, hold: Hold) -> None:
+    if connection.lock.held_by(hold):
+        _put_back(connection, client)
+
+
+def _put_back(connection: Connection, client: Client) -> None:
     if connection.state is ConnectionState.OPEN and connection.client is NO_CLIENT:
         teardown = connection.teardown
         if teardown is not None and teardown.client is client:

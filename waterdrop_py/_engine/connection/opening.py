@@ -14,7 +14,7 @@ from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.users_code import note_caller
 from waterdrop_py._engine.connection import discovery
 from waterdrop_py._engine.connection.connection import NO_CLIENT
-from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py._engine.connection.disconnecting import disconnect, restore
 from waterdrop_py._engine.connection.due import close_due
 from waterdrop_py._engine.connection.late import LateDelivery
 from waterdrop_py._engine.connection.states import ConnectionState
@@ -66,6 +66,7 @@ def open_client(connection: Connection, deadline: float | None) -> Client:
         hold = Hold()
         try:
             if connection.lock.take(hold):
+                restore(connection)
                 if connection.state is ConnectionState.EMPTY:
                     return _open(connection, deadline)
                 continue
@@ -129,8 +130,8 @@ def _open(connection: Connection, deadline: float | None) -> Client:
     client = Client(
         connection.reports, runtime.poller.poll_soon, runtime.run_users_code
     )
-    connection.move(ConnectionState.OPENING)
     try:
+        connection.move(ConnectionState.OPENING)
         runtime.register(connection)
         runtime.closes.note_move()
         connection.emitter.emit("producer.connecting")
@@ -169,7 +170,8 @@ def _give_up(connection: Connection, client: Client) -> None:
         if client.native is not None:
             destroy_unready(client)
     finally:
-        connection.move(ConnectionState.EMPTY)
+        if connection.state is not ConnectionState.EMPTY:
+            connection.move(ConnectionState.EMPTY)
 
 
 def _construct(connection: Connection, client: Client) -> None:

@@ -99,7 +99,7 @@ class Service(User):
     @property
     def is_open(self) -> list[bool]:
         """Whether each slot has an open client, by index."""
-        return [slot.status in _OPEN for slot in self.pool.slots()]
+        return [slot.status in _HELD for slot in self.pool.slots()]
 
 
 class Libraries(User):
@@ -157,7 +157,7 @@ class Tenants(User):
 
 
 def _has_client(pool: ProducerPool | None) -> bool:
-    return pool is not None and pool.stats().connected > 0
+    return pool is not None and any(slot.status in _HELD for slot in pool.slots())
 
 
 class Threads:
@@ -202,4 +202,5 @@ class Threads:
             self._errors.append(error)
 
 
-_OPEN: Final = frozenset({Status.CONNECTED, Status.CONNECTING})
+_HELD: Final = frozenset({Status.CONNECTING, Status.CONNECTED, Status.DISCONNECTING})
+"""The status of a producer that has a client, or one that is being closed."""
