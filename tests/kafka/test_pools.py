@@ -17,12 +17,12 @@ from tests.kafka.pooling import (
     slot_of,
     wait_until,
 )
-from waterdrop_py import Config, ProducerPool, Status
+from waterdrop_py import Config, ProducerPool, Status, monitor
 from waterdrop_py.errors import BrokerUnreachableError
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.kafka.harness import ClientListener, KafkaCluster
 
@@ -148,6 +148,7 @@ class Vault:
         return settings(properties)
 
 
+@pytest.mark.usefixtures("no_refused_client_is_left")
 @pytest.mark.parametrize("transactional", [False, True])
 def test_a_rotated_password_under_traffic(
     kafka: KafkaCluster, topic: str, user: str, transactional: bool
@@ -189,16 +190,29 @@ def test_a_rotated_password_under_traffic(
 
 
 def refuse_reload(pool: ProducerPool, config: Config | None = None) -> None:
-    """`reload()` raises early what no later call could mend.
-
-    The native request of its client lasts as long as the bound, and so does the client.
-    """
+    """`reload()` raises early what no later call could mend."""
     began = time.monotonic()
     with pytest.raises(BrokerUnreachableError) as refused:
         pool.reload(config, timeout=REFUSED_SECONDS)
     assert time.monotonic() - began < REFUSED_SECONDS
     assert not refused.value.retriable
     assert FIRST not in str(refused.value)
+
+
+@pytest.fixture
+def no_refused_client_is_left(kafka: KafkaCluster) -> Iterator[None]:
+    """The native request of a refused client lasts as long as the bound, and so does
+    the client: it goes on dialling, and is seen at the broker now and then."""
+    with record(monitor) as events:
+        yield
+
+        def left() -> int:
+            names = [each.name for each in events]
+            gone = names.count("producer.disconnected")
+            return names.count("producer.connected") - gone
+
+        wait_until(lambda: left() == 0, "a client is left", 4 * REFUSED_SECONDS)
+    kafka.wait_for_connections(0)
 
 
 def refuse_login(kafka: KafkaCluster, user: str) -> Config:
@@ -212,6 +226,7 @@ def refuse_certificate(kafka: KafkaCluster, _: str) -> Config:
     return settings({**kafka.client_properties("SSL"), "ssl.ca.location": strange})
 
 
+@pytest.mark.usefixtures("no_refused_client_is_left")
 @pytest.mark.parametrize("wrong", [refuse_login, refuse_certificate])
 @pytest.mark.parametrize("transactional", [False, True])
 def test_a_configuration_that_the_broker_refuses(
