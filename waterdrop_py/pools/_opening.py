@@ -26,7 +26,7 @@ _AGAIN: Final = frozenset({"age", "close", "fork", "reload"})
 replaced by another one."""
 _CLOSING: Final = (
     "still closes a client that its slot had before the next one may open, because "
-    "that is on lease or has messages to deliver"
+    "that has messages to deliver"
 )
 _TAKEN: Final = True
 
@@ -70,7 +70,8 @@ class Opening:
             call.result()
 
     def _connect(self, slot: Slot, deadline: float, retries: Any) -> None:
-        """Connect the producer of `slot`, once the one before it is closed."""
+        """Connect the producer of `slot`, once the one before it is closed. Not where
+        that one is on lease: the next is opened after it."""
         began, members = clock.system_now(), self._members
         while (producer := members.openable(slot)) is None:
             closing = slot.closing
@@ -80,6 +81,8 @@ class Opening:
                 raise fresh(slot.error)
             if slot.index >= members.settings.size:
                 return  # taken away meanwhile
+            if closing is not None and slot.seats:
+                return  # a lease has it, and may be the caller's own
             left = max(0.0, deadline - clock.system_now())
             if closing is not None and not closing.wait(left):
                 waited = clock.system_now() - began

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.concurrency.pools.support import Moments, aside, each_moment, whole_again
+from tests.concurrency.pools.support import aside, each_moment, whole_again
 from tests.doubles import Run, eventually
 from tests.unit.pools.support import Cluster, send, transactional
 from waterdrop_py import Status
@@ -117,13 +117,3 @@ def test_a_producer_that_retires_meanwhile_counts_once(make_pool: MakePool) -> N
         with moments:
             pool.reload()
     assert set(seen) == {3}
-
-
-def test_no_interruption_is_dropped_by_a_released_lease(make_pool: MakePool) -> None:
-    """Python prints and drops what a signal handler raises in a finalizer: that of a
-    released lease has no moment for one."""
-    kept = [make_pool().acquire()]
-    kept[0].release()
-    with Moments(1, lambda: None) as moments:
-        kept.clear()
-    assert moments.count == 0
