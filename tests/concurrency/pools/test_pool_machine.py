@@ -12,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.doubles import Run, eventually
 from tests.unit.pools.support import FENCED, SEQUENCE, Cluster, lose, transactional
 from waterdrop_py import ProducerPool
+from waterdrop_py._engine.connection.connection import every_connection
+from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py.errors import PoolExhaustedError
 from waterdrop_py.testing import FakeClock, record
 
@@ -107,6 +109,14 @@ class PoolMachine(RuleBasedStateMachine):
         producer = data.draw(st.sampled_from(self.leases)).producer
         if producer.is_connected:
             lose(producer, code)
+
+    @rule()
+    def fall_asleep(self) -> None:
+        """Every client that may be closed is, in the background: the next send may meet
+        its close."""
+        for connection in every_connection():
+            if connection.emitter.producer_id.startswith(self.pool.name):
+                disconnect(connection, "requested")
 
     @rule(size=st.integers(1, MOST))
     def resize(self, size: int) -> None:

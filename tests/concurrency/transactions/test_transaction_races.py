@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tests.doubles import Park, Run, eventually
 from waterdrop_py import Producer
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import opening
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.transactions import manager
@@ -167,3 +168,51 @@ def test_a_send_parked_in_a_lost_client_recovers_on_the_next() -> None:
     payloads = sorted(each["message"].payload for each in delivered)
     assert payloads == [b"meets it", b"parked"]
     producer.close()
+
+
+class Counted(FakeClient):
+    """A client whose close is held up, and how many are open."""
+
+    open_now = 0
+    most = 0
+    park: Park | None = None
+
+    def __init__(self, conf: Any) -> None:
+        super().__init__(conf)
+        Counted.open_now += 1
+        Counted.most = max(Counted.most, Counted.open_now)
+
+    def close(self, *arguments: Any) -> Any:
+        """Held up."""
+        if Counted.park is not None:
+            Counted.park()
+        answer = super().close(*arguments)
+        Counted.open_now -= 1
+        return answer
+
+
+def test_no_second_client_of_an_id_before_the_first_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A send meets the close of the idle client. The next one would register the same
+    id while that is open, so the send waits for its end."""
+    waits: list[float] = []
+
+    def sleeping(seconds: float) -> None:
+        waits.append(seconds)
+        sleep(seconds)
+
+    monkeypatch.setattr(opening, "sleep", sleeping)
+    kafka = {"bootstrap.servers": "fake:1", **TRANSACTIONAL}
+    producer = Producer(kafka=kafka, client_factory=Counted)
+    producer.produce_sync("t", b"1")
+    Counted.park = park = Park()
+    closing = Run(producer.disconnect)
+    park.entered()
+    second = Run(lambda: producer.produce_sync("t", b"2"))
+    eventually(lambda: waits)
+    park.go()
+    assert closing.result()
+    assert second.result().error is None
+    producer.close()
+    assert Counted.most == 1

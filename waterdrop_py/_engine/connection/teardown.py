@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
 
+from waterdrop_py._engine.client.borrow_marks import borrows_here
 from waterdrop_py._engine.client.foreign import identities_of
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
 from waterdrop_py._engine.concurrency import background, clock
@@ -245,6 +246,13 @@ class Teardown:
             self.closed.wait(min(left, RELIEF))
             workers.start_if_needed()
             self.retry_if_stuck()
+
+    def waits_for_caller(self) -> bool:
+        """Whether the client is not destroyed before the calling thread goes on."""
+        me, client = caller_id(), self.client
+        pinned = any(pin.thread == me for pin in tuple(client.pins))
+        inside = pinned or client.served_here or borrows_here(client) > 0
+        return inside or self.thread == me
 
     def _waits_for_an_answer(self) -> bool:
         late = clock.system_now() - self.started > ANSWER
