@@ -36,9 +36,9 @@ def hundred(setting: Setting) -> list[Row]:
 def thousand(setting: Setting) -> list[Row]:
     """A thousand producers that are due at the same time.
 
-    Their timeout is long: when a thousand clients connect at once, librdkafka takes some
-    of them 10 s. One that was closed meanwhile, and opened again while it still closes,
-    would be one more than fits into a process.
+    Their timeout is long: of a thousand clients that connect at once, some take 10 s in
+    librdkafka. One that was closed meanwhile, and is opened again while it still
+    closes, would be one more than fits into a process.
     """
     return _rows(setting, 1000, setting.pick(3, 1), idle_ms=20_000)
 
