@@ -20,7 +20,6 @@ from waterdrop_py.pools._figures import PoolFigures
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._opening import Opening
 from waterdrop_py.pools._reloading import Reloading
-from waterdrop_py.pools._slot import caller_outside
 from waterdrop_py.pools._transaction import PoolTransaction
 from waterdrop_py.pools.lease import Lease
 from waterdrop_py.producer import Producer
@@ -66,7 +65,8 @@ class PoolTaking(PoolFigures):
         if self._members.closed or self._stale or self._opening.lacking:
             self._prepare()
             self._opening.start()
-        frame = sys._getframe(1)  # noqa: SLF001 - documented, of CPython
+        frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
+        frame = frame.f_back or frame  # None: a thread or greenlet calls only this
         return grant(
             self, self._leasing, bound, current_thread(), frame.f_code, frame.f_lasti
         )
@@ -90,7 +90,9 @@ class PoolTaking(PoolFigures):
             )
         if timeout is not None or block is not True:
             self._bound(timeout, block)
-        taken_by = caller_outside()
+        frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
+        frame = frame.f_back or frame
+        taken_by = frame.f_code, frame.f_lasti
         return PoolTransaction(partial(self._acquire_for, taken_by, timeout, block))
 
     def _acquire_for(
