@@ -59,7 +59,8 @@ def error_of(
         advice.append(_nested(current_thread().name))
     if full:
         return TooManyRequestsError(
-            f"{head}, and {settings.max_waiting} callers wait already: {out}",
+            f"{head}, and as many callers wait as max_waiting allows, which is "
+            f"{settings.max_waiting}: {out}",
             checklist=advice,
             **about,
         )

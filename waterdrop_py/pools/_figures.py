@@ -8,7 +8,7 @@ from itertools import chain
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.introspection.stats import Health
-from waterdrop_py._settings.arguments import required_seconds
+from waterdrop_py._settings.arguments import flag, required_seconds
 from waterdrop_py._settings.foreign_names import POOL, Answering
 from waterdrop_py.errors import WaterdropError
 from waterdrop_py.monitor import Monitor
@@ -36,10 +36,15 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         Shallow: opens and takes nothing, never blocks. An idle pool is healthy. Not
         healthy: a closed one, one with no slot in service, and one whose open producers
         are all unhealthy. Deep: asks the cluster through an open producer, or opens
-        slot 0, for at most `timeout` seconds. Takes no lease.
+        slot 0, for at most `timeout` seconds. Takes no lease. Thread-safe.
+
+        Raises:
+            InvalidArgumentError: an argument is invalid. What is wrong with the cluster
+                is in the result's `error`.
         """
         check()
         bound = required_seconds("timeout", timeout)
+        flag("deep", deep)
         members = self._members
         error: WaterdropError | None = members.lost
         if members.closed:

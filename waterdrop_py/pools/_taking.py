@@ -8,12 +8,10 @@ from datetime import timedelta
 from functools import partial
 from threading import current_thread
 from types import CodeType
-from typing import Any
 
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME, WIPED, check
-from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.redact import shown
-from waterdrop_py.errors import InvalidArgumentError, ProducerNotTransactionalError
+from waterdrop_py._settings.arguments import flag, seconds
+from waterdrop_py.errors import ProducerNotTransactionalError
 from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._fast_path import grant
 from waterdrop_py.pools._figures import PoolFigures
@@ -74,15 +72,18 @@ class PoolTaking(PoolFigures):
     def transaction(
         self, timeout: float | timedelta | None = None, *, block: bool = True
     ) -> AbstractContextManager[Producer, bool]:
-        """`with pool.transaction() as producer:` is a lease and a transaction of it.
+        """`with pool.transaction() as producer:`: a lease, and a transaction in it.
 
-        The transaction ends first, as with `producer.transaction()`, and then the
-        lease. Entering the block waits as `acquire` does. Each `with` needs its own.
+        The block ends the transaction first, as `producer.transaction()` does, and then
+        the lease. The call takes nothing; entering the block waits as `acquire` does.
+        Each `with` needs a call of its own. Thread-safe.
 
         Raises:
             ProducerNotTransactionalError: there is no `transactional.id`.
-            What `acquire` and `Producer.transaction` raise.
+            PoolClosedError: the pool is closed.
+            What `acquire` and `Producer.transaction` raise, on entering the block.
         """
+        self._refuse_closed()
         if not self._members.is_transactional:
             raise ProducerNotTransactionalError(
                 "transactions need a transactional.id in the kafka settings of pool "
@@ -110,10 +111,7 @@ class PoolTaking(PoolFigures):
     def _bound(self, timeout: float | timedelta | None, block: bool) -> float:
         """Seconds to wait for a lease; 0: do not wait."""
         bound = seconds("timeout", timeout)
-        given: Any = block
-        if not isinstance(given, bool):
-            raise InvalidArgumentError(f"block: must be a bool, got {shown(block)}")
-        if not block:
+        if not flag("block", block):
             return 0.0
         return self._members.settings.timeout if bound is None else bound
 

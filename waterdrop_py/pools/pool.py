@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
-from waterdrop_py._settings.arguments import required_seconds, seconds
+from waterdrop_py._settings.arguments import flag, required_seconds, seconds
 from waterdrop_py.errors import (
     TransactionalCloseError,
 )
@@ -217,11 +217,12 @@ class ProducerPool(PoolTaking):
         `close_timeout`) and 0.5 s more. Ctrl-C ends the wait, and the close continues.
 
         Raises:
-            InvalidArgumentError: `timeout` is not a duration.
+            InvalidArgumentError: an argument is invalid; nothing was closed.
             TransactionalCloseError: called inside a transaction of the pool.
         """
         check()
         bound = seconds("timeout", timeout)
+        flag("force", force)
         self._refuse_inside_transaction()
         if bound is None:
             bound = self._close_timeout

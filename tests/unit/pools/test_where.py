@@ -30,7 +30,7 @@ def take(request: Any, cluster: Cluster, make_pool: MakePool) -> Any:
 def where(take: Any) -> str:
     """Where the only lease of that pool was taken."""
     ((holder,),) = [each.holders for each in take.__self__.slots() if each.holders]
-    return holder.where
+    return str(holder.where)
 
 
 def line() -> int:
