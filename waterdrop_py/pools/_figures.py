@@ -93,7 +93,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         return next(each for each in _BUSIEST_FIRST if each in found)
 
     def stats(self) -> PoolStats:
-        """The figures of the pool. Takes no lock."""
+        """The figures of the pool now. Never blocks, opens nothing. Thread-safe."""
         check()
         members, line = self._members, self._leasing.line
         settings, counts = members.settings, self._leasing.counts
@@ -125,7 +125,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         )
 
     def slots(self) -> tuple[PoolSlot, ...]:
-        """The slots, by index."""
+        """The slots by index. Never blocks, opens nothing. Thread-safe."""
         check()
         settings = self._members.settings
         return tuple(
@@ -149,7 +149,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
 
     @property
     def size(self) -> int:
-        """Producers at the most, as set now."""
+        """How many producers there are at most, as set now."""
         return self._members.settings.size
 
     @property
@@ -169,12 +169,12 @@ class PoolFigures(metaclass=Answering, answers=POOL):
 
     @property
     def timeout(self) -> float:
-        """Seconds that `acquire()` waits."""
+        """Seconds that `acquire()` waits at most, unless it is told."""
         return self._members.settings.timeout
 
     @property
     def max_waiting(self) -> int | None:
-        """Callers that may wait; None: no limit."""
+        """How many callers may wait; None: no limit."""
         return self._members.settings.max_waiting
 
     @property

@@ -132,8 +132,9 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         """The pool of `config`, which is made unless another thread adds one.
 
         A pool is a few objects until it is used. So each thread that finds none makes
-        one, and those that are not added are dropped without a word. No thread waits
-        for another, which a signal handler may have interrupted, or a fork left behind.
+        one, and drops it if another thread's was added first. A thread never waits for
+        another one, which a signal handler may have interrupted, or a fork left behind
+        (test_threads_that_look_up_at_once).
         """
         made: list[GroupPool] = []
 
@@ -170,7 +171,7 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         return pool
 
     def _forget_closed(self, _event: object) -> None:
-        """Let go of the pools that are closed, and of their configurations."""
+        """Keep neither the pools that are closed nor their configurations."""
         self._replace(_open)
 
     def __contains__(self, key: Key) -> bool:
