@@ -103,17 +103,13 @@ class Holding(_Reference):
         finally:
             pass
 
-    @no_signal_at_entry
     def take_over(self, reserved: Reserved, place: Place) -> bool:
         """Have the seat that is `reserved`; False if it was lost. As `leave`."""
-        try:
-            slot, seat = place
-            seats = slot.seats
-            if seat in seats and seats[seat] is reserved:
-                seats[seat] = self
-                return True
-        finally:
-            pass
+        slot, seat = place
+        seats = slot.seats
+        if seat in seats and seats[seat] is reserved:
+            seats[seat] = self
+            return True
         return False
 
     @property
