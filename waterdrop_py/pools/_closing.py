@@ -9,7 +9,7 @@ from waterdrop_py._engine.concurrency import background, clock, threads
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py.pools._few import QUICK, SLOW, Few
+from waterdrop_py.pools._call_queue import QUICK, SLOW, CallQueue
 from waterdrop_py.pools._side_by_side import acting_for
 from waterdrop_py.pools.stats import PoolReport
 
@@ -59,8 +59,8 @@ class PoolClose:
         self._returned = Wakeup()
         self._thread: int | None = None  # that runs it
         self._over = False  # nothing is waited for any more
-        self._quick = Few(QUICK)
-        self._slow = Few(SLOW)
+        self._quick = CallQueue(QUICK)
+        self._slow = CallQueue(SLOW)
         self._closes: dict[PoolProducer, Future[DrainReport]] = {}
         self.whole: Future[PoolReport] = Future(self._run)
 
@@ -120,7 +120,7 @@ class PoolClose:
             each.wait(max(0.0, self._deadline - clock.system_now()))
         late = [each for each in self._closes.values() if not each.begun]
         self._over = bool(late) or self._over
-        last = Few(SLOW)
+        last = CallQueue(SLOW)
         for each in late:
             last.submit(each)
 
@@ -141,8 +141,8 @@ class PoolClose:
                 continue
             close = Future(partial(self._close, producer))
             self._closes[producer] = close
-            few = self._slow if _is_busy(producer) else self._quick
-            few.submit(close)
+            queue = self._slow if _is_busy(producer) else self._quick
+            queue.submit(close)
         return left
 
     def _close(self, producer: PoolProducer) -> DrainReport:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py.pools._closing import GRACE
 from waterdrop_py.pools._side_by_side import side_by_side
 from waterdrop_py.pools.pool import ProducerPool
 from waterdrop_py.pools.stats import PoolReport
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from waterdrop_py.config import Config
-
-GRACE: Final = 0.5
-"""Seconds that a close may take beyond its timeout."""
 
 
 class GroupPool(ProducerPool):

@@ -41,9 +41,9 @@ class Retired:
         self._on_end = weakref.WeakMethod(on_end)
 
     def begin(self) -> None:
-        """Have a library thread drain and close it. Does not wait; again does no harm.
+        """Have a library thread drain and close it, once. Does not wait.
 
-        Nothing is given up before librdkafka has given it up.
+        The drain lasts until librdkafka itself gives its last message up.
         """
         if not self.end.begun:
             background.submit(self.end)

@@ -32,7 +32,7 @@ class PoolTransaction:
     def __enter__(self) -> Producer:
         if self._lease is not None:
             raise PoolError(
-                "this block is entered already; each `with` takes a transaction() of "
+                "this block was entered before; each `with` needs a transaction() of "
                 "its own"
             )
         try:
