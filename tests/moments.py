@@ -38,14 +38,21 @@ class Moments:
         self._within = PACKAGE + room
         self._at = at
         self._act = act
+        # CPython 3.11 does not keep it alive while it prepares to call it:
+        # 1. It makes an object of the frame, for which it may collect garbage.
+        # 2. A finalizer there is the moment, so `sys.setprofile(None)` is called.
+        # 3. It calls what it has just freed, and the process crashes.
+        # (test_what_is_called_at_each_event_stays)
+        self._told = self._event
         self.count = 0
 
     def __enter__(self) -> Moments:
-        sys.setprofile(self._event)
+        sys.setprofile(self._told)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
+        del self._told  # a circle, which would keep what `act` uses
 
     @property
     def reached(self) -> bool:
