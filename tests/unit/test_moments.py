@@ -20,13 +20,13 @@ def some_calls() -> None:
 def test_each_moment_is_acted_at_once() -> None:
     """The last block has no further one."""
     acts: list[int] = []
-    blocks = 0
-    for moments in each_moment(ROOM, lambda: acts.append(blocks)):
+    blocks: list[Moments] = []
+    for moments in each_moment(ROOM, lambda: acts.append(len(blocks))):
         with moments:
             some_calls()
-        blocks += 1
-    assert blocks > 1
-    assert acts == list(range(blocks - 1))
+        blocks.append(moments)
+    assert len(blocks) > 1
+    assert acts == list(range(len(blocks) - 1))
 
 
 def test_what_is_called_at_each_event_stays() -> None:
