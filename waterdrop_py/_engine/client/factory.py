@@ -19,7 +19,7 @@ from waterdrop_py._engine.client.interruption import raise_interruption, raise_l
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
 from waterdrop_py._engine.client.learned_brokers import Brokers
 from waterdrop_py._engine.client.oauth import Tokens
-from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.concurrency import background, threads
 from waterdrop_py._settings.defaults import missing_defaults
 from waterdrop_py._settings.reading import decimal_of, number_of, text_of, truth_of
 from waterdrop_py._settings.tuning_warnings import warn_of_parents_id
@@ -248,6 +248,8 @@ class Factory:
             if tokens is not None:
                 tokens.prepare(conf)
                 client = background.call(lambda: self._build(conf))
+            elif self._config.client_factory is None:
+                client = self._build_undisturbed(conf)
             else:
                 client = self._build(conf)
             raise_left_over()
@@ -277,6 +279,17 @@ class Factory:
                 ),
             ) from error
         return client
+
+    def _build_undisturbed(self, conf: dict[str, Any]) -> KafkaClient:
+        """Construct confluent-kafka's client, and let signals wait meanwhile: 1 ms.
+
+        A signal handler that raises inside of the native constructor leaves its
+        exception pending there. From Python 3.12 on, a garbage collection that comes
+        next drops it (test_no_signal_handler_runs_inside_the_native_constructor).
+        """
+        made: list[KafkaClient] = []
+        threads.blocking_signals(lambda: made.append(self._build(conf)))
+        return made[0]
 
     def _build(self, conf: dict[str, Any]) -> KafkaClient:
         build = self._config.client_factory
