@@ -248,10 +248,8 @@ class Factory:
             if tokens is not None:
                 tokens.prepare(conf)
                 client = background.call(lambda: self._build(conf))
-            elif self._config.client_factory is None:
-                client = self._build_undisturbed(conf)
             else:
-                client = self._build(conf)
+                client = self._build_undisturbed(conf)
             raise_left_over()
         except KafkaException as error:
             refused = kafka_error_of(error)
@@ -281,12 +279,14 @@ class Factory:
         return client
 
     def _build_undisturbed(self, conf: dict[str, Any]) -> KafkaClient:
-        """Construct confluent-kafka's client, and let signals wait meanwhile: 1 ms.
+        """Construct a client; signals wait while confluent-kafka does, for 1 ms.
 
         A signal handler that raises inside of the native constructor leaves its
         exception pending there. From Python 3.12 on, a garbage collection that comes
         next drops it (test_no_signal_handler_runs_inside_the_native_constructor).
         """
+        if self._config.client_factory is not None:
+            return self._build(conf)
         made: list[KafkaClient] = []
         threads.blocking_signals(lambda: made.append(self._build(conf)))
         return made[0]
