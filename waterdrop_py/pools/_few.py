@@ -1,4 +1,4 @@
-"""`Few`: makes many calls, a few at a time."""
+"""`Few`: makes many calls, a few at a time; `Endings`: closes producers so."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from waterdrop_py._engine.concurrency.future import Future
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py.pools._producer import PoolProducer
+
 QUICK: Final = 4
 """Calls at a time that take no time: more threads only wait for each other. A pool of
 1000 idle producers that were closed all at once took 34 s, with 833 threads."""
@@ -23,10 +25,11 @@ SLOW: Final = 32
 class Few:
     """Makes calls on library threads, a few at a time. Thread-safe, without a lock."""
 
-    __slots__ = ("_calls", "_most", "_runners")
+    __slots__ = ("_calls", "_most", "_runners", "_seen")
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._seen = -1  # how many calls waited at the last look
         self._calls: deque[Callable[[], None]] = deque()
         self._runners: list[Future[Any]] = []
 
@@ -34,6 +37,30 @@ class Few:
         """Have `call` made soon, in order. It must not raise. Does not wait."""
         self._calls.append(call)
         self._start()
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a call has not begun."""
+        return bool(self._calls)
+
+    def look_again(self) -> None:
+        """Have what waits made, where the thread that was to do it did not start."""
+        for runner in tuple(self._runners):
+            if not runner.begun:
+                background.submit(runner)
+                return
+        if self._calls:
+            self._start()
+
+    def widen_if_stuck(self) -> None:
+        """Make twice as many at a time, if no call has begun since the last look."""
+        self.look_again()
+        waiting = len(self._calls)
+        if waiting and waiting == self._seen:
+            self._most *= 2
+            for _ in range(min(waiting, self._most)):
+                self._start()
+        self._seen = waiting
 
     def _start(self) -> None:
         if len(self._runners) < self._most:
@@ -52,3 +79,22 @@ class Few:
             # then looks for calls. One of the two sees the other.
             if self._calls:
                 self._start()
+
+
+class Endings:
+    """Makes calls that close producers, a few at a time. Thread-safe, without a lock.
+
+    Attributes:
+        quick: for those of producers that have nothing to deliver.
+        slow: for the others.
+    """
+
+    __slots__ = ("quick", "slow")
+
+    def __init__(self) -> None:
+        self.quick = Few(QUICK)
+        self.slow = Few(SLOW)
+
+    def of(self, producer: PoolProducer) -> Few:
+        """What makes the call that closes `producer`."""
+        return self.slow if producer.is_busy else self.quick
