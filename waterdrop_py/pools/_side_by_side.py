@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_RETRY: Final = 0.05
+_RETRY: Final = 0.25
 """Seconds between two looks at calls that no thread has begun."""
 
 _CALLER: Final[ContextVar[object]] = ContextVar("waterdrop_py_pools_caller")
