@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 PACKAGE = os.path.dirname(waterdrop_py.__file__) + os.sep
-GENERATOR = 0x20  # `inspect.CO_GENERATOR`: one that is closed is entered too
+GENERATOR = 0x20
+"""`inspect.CO_GENERATOR`: one that is closed is entered too. CPython does not look when
+it has yielded or ended."""
 SKIPPED = 2
 """From this operand on, a RESUME looks for no signal and no thread."""
 AFTER_CALLS = ("c_return", "return") if sys.version_info < (3, 11) else ("c_return",)
@@ -63,7 +65,7 @@ class Moments:
         code = frame.f_code
         if event == "return":  # it is the caller that goes on
             caller = frame.f_back
-            if caller is None:
+            if caller is None or code.co_flags & GENERATOR:
                 return
             code = caller.f_code
         if not code.co_filename.startswith(self._within):

@@ -1,4 +1,4 @@
-"""`CallQueue`: makes many calls on library threads, a few at a time."""
+"""`CallQueue`: many calls, a few at a time; `Endings`: closes producers so."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from waterdrop_py._engine.concurrency.future import Future
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py.pools._producer import PoolProducer
+
 QUICK: Final = 4
 """Closes at a time of producers without messages: more threads wait for each other.
 A pool of 1000 idle producers took 34 s when 833 threads closed them."""
@@ -23,10 +25,11 @@ SLOW: Final = 32
 class CallQueue:
     """Makes calls in order, a few at a time. Thread-safe, without a lock."""
 
-    __slots__ = ("_calls", "_most", "_runners")
+    __slots__ = ("_calls", "_most", "_runners", "_seen")
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._seen = -1  # how many calls waited at the last look
         self._calls: deque[Callable[[], None]] = deque()
         self._runners: list[Future[Any]] = []
 
@@ -34,6 +37,30 @@ class CallQueue:
         """Have `call` made soon, in order. It must not raise. Does not wait."""
         self._calls.append(call)
         self._start()
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a call has not begun."""
+        return bool(self._calls)
+
+    def look_again(self) -> None:
+        """Have what waits made, where the thread that was to do it did not start."""
+        for runner in tuple(self._runners):
+            if not runner.begun:
+                background.submit(runner)
+                return
+        if self._calls:
+            self._start()
+
+    def widen_if_stuck(self) -> None:
+        """Make twice as many at a time, if no call has begun since the last look."""
+        self.look_again()
+        waiting = len(self._calls)
+        if waiting and waiting == self._seen:
+            self._most *= 2
+            for _ in range(min(waiting, self._most)):
+                self._start()
+        self._seen = waiting
 
     def _start(self) -> None:
         if len(self._runners) < self._most:
@@ -52,3 +79,22 @@ class CallQueue:
             # then looks for calls. One of the two sees the other.
             if self._calls:
                 self._start()
+
+
+class Endings:
+    """Makes calls that close producers, a few at a time. Thread-safe, without a lock.
+
+    Attributes:
+        quick: for those of producers that have nothing to deliver.
+        slow: for the others.
+    """
+
+    __slots__ = ("quick", "slow")
+
+    def __init__(self) -> None:
+        self.quick = CallQueue(QUICK)
+        self.slow = CallQueue(SLOW)
+
+    def of(self, producer: PoolProducer) -> CallQueue:
+        """What makes the call that closes `producer`."""
+        return self.slow if producer.is_busy else self.quick

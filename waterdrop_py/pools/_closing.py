@@ -9,7 +9,7 @@ from waterdrop_py._engine.concurrency import background, clock, threads
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py.pools._call_queue import QUICK, SLOW, CallQueue
+from waterdrop_py.pools._call_queue import SLOW, CallQueue, Endings
 from waterdrop_py.pools._side_by_side import acting_for
 from waterdrop_py.pools.stats import PoolReport
 
@@ -59,8 +59,7 @@ class PoolClose:
         self._returned = Wakeup()
         self._thread: int | None = None  # that runs it
         self._over = False  # nothing is waited for any more
-        self._quick = CallQueue(QUICK)
-        self._slow = CallQueue(SLOW)
+        self._endings = Endings()
         self._closes: dict[PoolProducer, Future[DrainReport]] = {}
         self.whole: Future[PoolReport] = Future(self._run)
 
@@ -141,8 +140,7 @@ class PoolClose:
                 continue
             close = Future(partial(self._close, producer))
             self._closes[producer] = close
-            queue = self._slow if _is_busy(producer) else self._quick
-            queue.submit(close)
+            self._endings.of(producer).submit(close)
         return left
 
     def _close(self, producer: PoolProducer) -> DrainReport:
@@ -167,8 +165,3 @@ class PoolClose:
             and all(report.complete for report in reports),
             holders=tuple(holding.shown() for holding in holdings),
         )
-
-
-def _is_busy(producer: PoolProducer) -> bool:
-    """Whether it has messages to deliver; else its close takes no time."""
-    return bool(producer.queue_size or producer.buffer_size)

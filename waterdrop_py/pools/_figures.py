@@ -54,8 +54,9 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         if deep:
             return self._deep_health(bound)
         slots = [slot for slot in members.present if slot.in_service]
-        made = [slot.producer for slot in slots if slot.producer is not None]
-        found = [each.health() for each in made if each.is_open]
+        made = [slot.producer for slot in slots]
+        open_ones = [each for each in made if each is not None and each.is_open]
+        found = [each.health() for each in open_ones]
         if found and not any(each.healthy for each in found):
             return found[0]
         return Health(True, self._status, False, None, None)
@@ -203,9 +204,8 @@ class PoolFigures(metaclass=Answering, answers=POOL):
 
     def __repr__(self) -> str:
         members = self._members
-        connected = sum(
-            slot.producer.is_open for slot in members.slots if slot.producer
-        )
+        made = [slot.producer for slot in members.slots]
+        connected = sum(each.is_open for each in made if each is not None)
         figures = (
             f"size={self.size} connected={connected} leased={len(members.holdings())} "
             f"waiting={len(self._leasing.line)}"
@@ -226,4 +226,5 @@ _BUSIEST_FIRST = (
 
 
 def _status_of(slot: Slot) -> Status:
-    return Status.CONFIGURED if slot.producer is None else slot.producer.status
+    producer = slot.producer  # once: another thread may take it out
+    return Status.CONFIGURED if producer is None else producer.status

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from waterdrop_py._engine.concurrency import clock
 from waterdrop_py.errors import ReentrantCallError
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
@@ -146,7 +147,8 @@ class Members:
             for each in self.producers()
             if not each.is_gone and (each.buffer_size or each.queue_size)
         ]
-        calls = side_by_side([partial(each.flush, timeout) for each in busy])
+        until = None if timeout is None else clock.system_now() + timeout
+        calls = side_by_side([partial(_flush, each, until) for each in busy])
         return sum(call.result() for call in calls)
 
     # -- producers ---------------------------------------------------------
@@ -242,10 +244,9 @@ class Members:
         """
         if slot.producer is not producer:
             return False
-        made = Retired(producer, self.closed_one)
-        retired = producer.retire(made)
-        if retired is made:
-            self.history.add(made)
+        made = Retired(producer, self.history.endings, self.closed_one)
+        retired = cast("Retired", producer.retire(made))
+        self.history.add(retired)
         if self.is_transactional and slot.closing is None:
             slot.closing = retired
         slot.outdated = False
@@ -296,6 +297,11 @@ class Members:
 
 def _nothing() -> None:
     """The pool is being made."""
+
+
+def _flush(producer: PoolProducer, until: float | None) -> int:
+    left = None if until is None else max(0.0, until - clock.system_now())
+    return producer.flush(left)
 
 
 def _taken_at(holding: Holding) -> float:

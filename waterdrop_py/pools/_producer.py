@@ -65,6 +65,11 @@ class PoolProducer(Producer):
         return self._connection.current_client is not None
 
     @property
+    def is_busy(self) -> bool:
+        """Whether it has messages to deliver; else its close takes no time."""
+        return bool(self.queue_size or self.buffer_size)
+
+    @property
     def is_lost(self) -> bool:
         """Whether it needs a look: a fatal error, or the user has closed it."""
         connection = self._connection

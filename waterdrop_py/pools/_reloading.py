@@ -137,10 +137,9 @@ class Reloading:
     ) -> dict[int, PoolProducer]:
         """Open new producers for the slots that are connected, at least for one."""
         members = self._members
+        made = [(slot.index, slot.producer) for slot in members.present]
         connected = [
-            slot.index
-            for slot in members.present
-            if slot.producer is not None and slot.producer.is_open
+            index for index, each in made if each is not None and each.is_open
         ] or [0]
         new = {
             index: PoolProducer(settings.config_of(index), members.monitor)
@@ -180,11 +179,12 @@ class Reloading:
 
 def _connect(producers: list[PoolProducer], deadline: float) -> None:
     """Connect all, side by side; if one cannot, close all and raise its error."""
-    left = max(0.0, deadline - clock.system_now())
+
+    def connect(producer: PoolProducer) -> Producer:
+        return producer.connect(max(0.0, deadline - clock.system_now()))
+
     try:
-        calls = side_by_side(
-            [partial(each.connect, left) for each in producers], deadline
-        )
+        calls = side_by_side([partial(connect, each) for each in producers], deadline)
         for call in calls:
             _result(call)
     except BaseException:

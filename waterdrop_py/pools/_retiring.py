@@ -5,15 +5,16 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Final
 
-from waterdrop_py._engine.concurrency import background
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._settings.defaults import message_timeout_ms
+from waterdrop_py.pools._call_queue import Endings
 from waterdrop_py.pools.stats import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.reports.accounting import DrainReport
+    from waterdrop_py.pools._call_queue import CallQueue
     from waterdrop_py.pools._producer import PoolProducer
 
 SLACK: Final = 1.0
@@ -28,25 +29,48 @@ class Retired:
     Attributes:
         producer: the producer.
         end: closes it, once, on a library thread.
+        closed: it is closed.
+        counted: and its figures are in the `totals`.
     """
 
-    __slots__ = ("_on_end", "end", "producer")
+    __slots__ = (
+        "_endings",
+        "_on_end",
+        "_queue",
+        "closed",
+        "counted",
+        "end",
+        "producer",
+    )
 
     def __init__(
-        self, producer: PoolProducer, on_end: Callable[[Retired], None]
+        self,
+        producer: PoolProducer,
+        endings: Endings,
+        on_end: Callable[[Retired], None],
     ) -> None:
         """`on_end` is held weakly: a bound method of what lives with the pool."""
         self.producer = producer
+        self._endings = endings
+        self.closed = self.counted = False
+        self._queue: CallQueue | None = None  # which has been told to close it
         self.end: Future[DrainReport] = Future(self._close)
         self._on_end = weakref.WeakMethod(on_end)
 
     def begin(self) -> None:
         """Have a library thread drain and close it, once. Does not wait.
 
-        The drain lasts until librdkafka itself gives its last message up.
+        Nothing is given up before librdkafka has given it up. One that waits behind
+        others, and has delivered meanwhile, is closed at the next call.
         """
-        if not self.end.begun:
-            background.submit(self.end)
+        if self.end.begun:
+            return
+        queue = self._endings.of(self.producer)
+        if queue is self._queue:
+            queue.look_again()
+        else:
+            queue.submit(self.end)
+            self._queue = queue
 
     def wait(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds; whether it is closed."""
@@ -58,6 +82,7 @@ class Retired:
         try:
             return self.producer.close(bound)
         finally:
+            self.closed = True
             told = self._on_end()
             if told is not None:
                 told(self)
@@ -68,11 +93,15 @@ class History:
 
     Each change replaces one attribute, so a reader sees a producer either among the
     `retired` or in the `totals`, and once.
+
+    Attributes:
+        endings: closes them.
     """
 
-    __slots__ = ("_now",)
+    __slots__ = ("_now", "endings")
 
     def __init__(self) -> None:
+        self.endings = Endings()
         self._now: tuple[Totals, tuple[Retired, ...]] = (Totals(), ())
 
     @property
@@ -86,14 +115,26 @@ class History:
         return self._now[1]
 
     def add(self, retired: Retired) -> None:
-        """One more is retired."""
+        """One more is retired. Again does no harm.
+
+        1. A thread retires a producer.
+        2. Before it calls this, another thread retires it too, and it is closed.
+        3. This adds it, finds that it is closed, and takes it out.
+        (test_two_that_retire_a_producer)
+        """
         while True:
             before = self._now
+            if retired in before[1]:
+                return
             after = (before[0], (*before[1], retired))
             # No call between the comparison and the assignment, so no other thread.
+            if retired.counted:
+                return
             if self._now is before:
                 self._now = after
-                return
+                break
+        if retired.closed:
+            self.ended(retired)
 
     def ended(self, retired: Retired) -> None:
         """It is closed: keep its figures only."""
@@ -106,4 +147,5 @@ class History:
             after = (before[0].plus(stats), left)
             if self._now is before:
                 self._now = after
+                retired.counted = True
                 return

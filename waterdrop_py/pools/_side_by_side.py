@@ -7,22 +7,26 @@ from functools import partial
 from threading import current_thread
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from waterdrop_py._engine.concurrency import background, clock, threads
+from waterdrop_py._engine.concurrency import clock, threads
 from waterdrop_py._engine.concurrency.future import Future
+from waterdrop_py.pools._call_queue import SLOW, CallQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _T = TypeVar("_T")
 
-_RETRY: Final = 0.05
-"""Seconds between the attempts to have a thread make a call that none has begun."""
+_RETRY: Final = 0.25
+"""Seconds between two looks at calls that no thread has begun."""
 
 _CALLER: Final[ContextVar[object]] = ContextVar("waterdrop_py_pools_caller")
 
 
 def side_by_side(
-    calls: Sequence[Callable[[], _T]], deadline: float | None = None
+    calls: Sequence[Callable[[], _T]],
+    deadline: float | None = None,
+    *,
+    at_once: int = SLOW,
 ) -> list[Future[_T]]:
     """Make `calls` at the same time, and wait for all of them until `deadline`.
 
@@ -36,6 +40,7 @@ def side_by_side(
     Args:
         calls: what is called.
         deadline: seconds on `clock.system_now`; None: no bound.
+        at_once: how many begin at once. More do when none of them ends.
 
     Returns:
         A `Future` for each call, in order. One that is not `done` goes on.
@@ -47,10 +52,11 @@ def side_by_side(
         return here
     caller = acting_for()
     made = [Future(partial(copy_context().run, _call, caller, call)) for call in calls]
+    few = CallQueue(at_once)
     for each in made:
-        background.submit(each)
+        few.submit(each)
     for each in made:
-        _wait(each, deadline)
+        _wait(each, few, deadline)
     return made
 
 
@@ -68,19 +74,19 @@ def _call(caller: object, call: Callable[[], _T]) -> _T:
     return call()
 
 
-def _wait(call: Future[_T], deadline: float | None) -> None:
+def _wait(call: Future[_T], few: CallQueue, deadline: float | None) -> None:
     """Wait until `call` has ended, or until `deadline`.
 
-    Other jobs may hold up the threads that it was submitted for. So it is submitted
-    again until it has begun.
+    While calls have not begun, this looks now and then why: those that have may hold up
+    the threads.
     """
     while not call.done:
         left = None if deadline is None else deadline - clock.system_now()
         if left is not None and left <= 0:
             return
-        if call.begun:
-            call.wait(left)
-        elif not threads.can_start():
+        if not call.begun and not threads.can_start():
             call()
+        elif not few.has_waiting:
+            call.wait(left)
         elif not call.wait(_RETRY if left is None else min(left, _RETRY)):
-            background.submit(call)
+            few.widen_if_stuck()

@@ -13,9 +13,13 @@ from tests.concurrency.pools.support import aside, each_moment, whole_again
 from tests.doubles import Run, eventually
 from tests.unit.pools.support import Cluster, send, transactional
 from waterdrop_py import Status
+from waterdrop_py.pools._producer import PoolProducer
+from waterdrop_py.pools._retiring import History, Retired
 
 if TYPE_CHECKING:
     from tests.unit.pools.conftest import MakePool
+
+SIZE = 2
 
 
 def test_a_release_meets_a_caller_that_begins_to_wait(make_pool: MakePool) -> None:
@@ -117,3 +121,44 @@ def test_a_producer_that_retires_meanwhile_counts_once(make_pool: MakePool) -> N
         with moments:
             pool.reload()
     assert set(seen) == {3}
+
+
+def test_two_that_retire_a_producer(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two shrinks at once is slow to note it. It is closed by then, and does not
+    count as draining for good. Its figures count once."""
+    pool = make_pool()
+    with pool.acquire(), pool.acquire() as producer:
+        producer.produce_sync("t", b"x")
+    add, first = History.add, [True]
+
+    def slow(history: History, retired: Retired) -> None:
+        if first and first.pop():
+            Run(lambda: pool.resize(1)).result()
+            eventually(lambda: retired.end.done, "it is closed")
+        add(history, retired)
+
+    monkeypatch.setattr(History, "add", slow)
+    pool.resize(1)
+    stats = pool.stats()
+    assert (stats.draining, stats.produced, stats.disconnects) == (0, 1, 1)
+
+
+def test_a_text_meets_a_shrink(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is asked whether there is a producer, another thread takes it out."""
+    pool = make_pool()
+    with pool.acquire(), pool.acquire():
+        pass
+    asked = iter(range(SIZE))
+
+    def truth(_: object) -> bool:
+        if next(asked, None) == SIZE - 1:
+            aside(lambda: pool.resize(SIZE - 1))()
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PoolProducer, "__bool__", truth, raising=False)
+        assert repr(pool).startswith("<ProducerPool")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ FENCED = KafkaError._FENCED  # noqa: SLF001 - librdkafka's name
 SEQUENCE = KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
 REFUSED = KafkaError.CLUSTER_AUTHORIZATION_FAILED
 HERE = __file__
+SILENCE = 0.005
+"""Seconds that a poll waits for a silent cluster."""
 
 
 class Cluster:
@@ -89,6 +92,8 @@ class Client(FakeClient):
     def poll(self, timeout: float = -1) -> int:
         """Acknowledge what waits, unless the cluster is silent."""
         if self.cluster.silent and not self.closing_down:
+            if timeout > 0:
+                threading.Event().wait(min(timeout, SILENCE))
             return 0
         return super().poll(timeout)
 

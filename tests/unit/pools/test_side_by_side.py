@@ -36,6 +36,13 @@ def test_all_run_at_the_same_time() -> None:
     assert sorted(each.result() for each in made) == list(range(12))
 
 
+def test_more_begin_when_none_ends() -> None:
+    """Each waits for all others, and there are many more than begin at once."""
+    everyone = threading.Barrier(100)
+    made = side_by_side([partial(everyone.wait, BOUND)] * 100, soon())
+    assert sorted(each.result() for each in made) == list(range(100))
+
+
 def test_outcomes_are_in_order() -> None:
     """A result is returned, and an error raised, by the `Future` of its own call."""
 

@@ -308,3 +308,15 @@ def test_a_job_that_ends_holds_up_no_caller(
     ours.run(ended)
     started[0]()
     ended.result()
+
+
+def test_a_job_is_run_though_its_deadline_has_passed(
+    started: list[Callable[[], None]],
+) -> None:
+    """The caller was held up for longer than its bound: nothing is left undone."""
+    ours = Workers(elsewhere)
+    job = Future(nothing)
+    assert not ours.wait(job, clock.system_now() - 1)
+    assert not job.begun
+    started[0]()
+    assert job.done

@@ -67,7 +67,9 @@ class Workers:
     ) -> bool:
         """Run `job`, and wait for its end until `deadline`; whether it has ended.
 
-        Looks again while jobs wait for a thread: those that are busy may be held up.
+        It is run also where `deadline` has passed: the caller may have been held up
+        (test_a_job_is_run_though_its_deadline_has_passed). Looks again while jobs wait
+        for a thread: those that are busy may be held up.
 
         Args:
             job: what is run, unless it has begun.
@@ -75,9 +77,12 @@ class Workers:
             end: what to wait for, if that is not the result of `job`.
         """
         end = end or job
-        while not end.done and (left := deadline - clock.system_now()) > 0:
+        while not end.done:
             if not job.begun:
                 self.run(job)
+            left = deadline - clock.system_now()
+            if left <= 0:
+                break
             end.wait(min(left, STUCK) if self._jobs else left)
         return end.done
 
