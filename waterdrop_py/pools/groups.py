@@ -124,7 +124,7 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         pool = self._pools.get(config)
         if pool is None or pool.closed:
             pool = self._add(config)
-        pool.announce()
+        pool._announce_once()
         self._fit(pool)
         return pool
 
@@ -231,13 +231,13 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         2. The first thread resizes to 5, and reads the limit again: it is 8
            (test_two_limits_at_once).
         """
-        size, fitted = self._size, pool.fitted
+        size, fitted = self._size, pool._fitted
         while fitted != size:
             try:
                 pool.resize(size, min_connected=min(pool.min_connected, size))
             except PoolClosedError:
                 return
-            pool.fitted = fitted = size
+            pool._fitted = fitted = size
             size = self._size
 
     def _fit_all(self) -> None:
@@ -326,7 +326,7 @@ def set_limit(limit: int) -> int:
     """
     _PROCESS.limit = number = checked_limit(limit)
     for group in _PROCESS.groups:
-        group._fit_all()  # noqa: SLF001 - of this module
+        group._fit_all()
     return number
 
 
@@ -339,5 +339,5 @@ def reset(
     """
     bound = seconds("timeout", timeout)
     flag("force", force)
-    pools = [pool for group in _PROCESS.groups for pool in _open(group._pools).values()]  # noqa: SLF001 - of this module
+    pools = [pool for group in _PROCESS.groups for pool in _open(group._pools).values()]
     return close_all(pools, bound, force=force)

@@ -94,7 +94,7 @@ class ProducerPool(PoolTaking):
         tags = settings.base.tags if settings.base is not None else {}
         # An open client keeps the monitor, which must not keep the pool.
         me = weakref.ref(self)
-        monitor = Monitor(partial(call_if_alive, me, ProducerPool.refresh))
+        monitor = Monitor(partial(call_if_alive, me, ProducerPool._refresh))
         self._emitter = PoolEmitter(self, settings.name, tags, monitor)
         members = Members(settings, monitor, self._emitter)
         opening = Opening(members, self._emitter)
@@ -256,25 +256,25 @@ class ProducerPool(PoolTaking):
 
     # -- inside ------------------------------------------------------------
 
-    def refresh(self) -> None:
+    def _refresh(self) -> None:
         """The subscriptions have changed."""
         self._emitter.refresh()
         for producer in self._members.producers():
             producer.refresh()
 
     @property
-    def in_use(self) -> bool:
+    def _in_use(self) -> bool:
         """Whether leases are out, callers wait, or producers are retired."""
         members = self._members
         waiting = self._leasing.line.waiting
         seats = any(slot.seats for slot in members.slots)
         return bool(waiting or seats or members.history.retired)
 
-    def sweep(self) -> None:
+    def _sweep(self) -> None:
         """Do what signal handlers may have left undone."""
         self._leasing.sweep()
 
-    def start_afresh(self) -> None:
+    def _start_afresh(self) -> None:
         """Be as if just made, but for the forking thread's leases: this is a child."""
         self._leasing.start_afresh()
         self._members.start_afresh(current_thread())

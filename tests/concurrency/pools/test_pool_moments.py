@@ -138,6 +138,23 @@ def test_a_handler_that_raises_in_a_transaction(
         transact(pool)
 
 
+def test_a_handler_that_raises_as_a_kept_block_ends(
+    cluster: Cluster, make_pool: MakePool
+) -> None:
+    """At each moment of the end of a transaction: the lease is back, though the caller
+    keeps the block, so that it is not collected."""
+    pool = make_pool(transactional(cluster), size=1, timeout=5)
+    for moments in each_moment(interrupt):
+        block = pool.transaction()
+        with suppress(KeyboardInterrupt):
+            block.__enter__()
+            with moments:
+                block.__exit__(None, None, None)
+        assert pool.stats().leased == 0
+        whole_again(pool, 1)
+    assert pool.stats().leaked == 0
+
+
 @pytest.mark.parametrize("way", ["release", "with"])
 def test_a_handler_that_raises_wakes_who_waits(way: str, make_pool: MakePool) -> None:
     """While a lease is given back for which another thread waits: it gets it."""
