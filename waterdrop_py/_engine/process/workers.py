@@ -68,7 +68,8 @@ class Workers:
         """Run `job`, and wait for its end until `deadline`; whether it has ended.
 
         It is run also where `deadline` has passed: the caller may have been held up
-        (test_a_job_is_run_though_its_deadline_has_passed). Looks again while jobs wait for a thread: those that are busy may be held up.
+        (test_a_job_is_run_though_its_deadline_has_passed). Looks again while jobs wait
+        for a thread: those that are busy may be held up.
 
         Args:
             job: what is run, unless it has begun.
