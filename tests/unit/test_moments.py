@@ -20,13 +20,13 @@ def some_calls() -> None:
 def test_each_moment_is_acted_at_once() -> None:
     """The last block has no further one."""
     acts: list[int] = []
-    found: list[int] = []
-    for moments in each_moment(ROOM, lambda: acts.append(1)):
+    blocks: list[Moments] = []
+    for moments in each_moment(ROOM, lambda: acts.append(len(blocks))):
         with moments:
             some_calls()
-        found.append(len(acts))
-    assert found == [*range(1, len(found)), len(found) - 1]
-    assert len(found) > 1
+        blocks.append(moments)
+    assert len(blocks) > 1
+    assert acts == list(range(len(blocks) - 1))
 
 
 def test_what_is_called_at_each_event_stays() -> None:

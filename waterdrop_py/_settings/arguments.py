@@ -1,4 +1,4 @@
-"""Checks arguments of public methods: numbers of seconds and numbers of times."""
+"""Checks arguments of public methods: seconds, numbers of times, and flags."""
 
 from __future__ import annotations
 
@@ -56,6 +56,18 @@ def required_seconds(name: str, value: float | timedelta) -> float:
         InvalidArgumentError: `value` is not a number of seconds, or is negative.
     """
     return _argument(name, value, _LEGAL)
+
+
+def flag(name: str, value: bool) -> bool:
+    """Check an argument that is True or False.
+
+    Raises:
+        InvalidArgumentError: `value` is neither.
+    """
+    given: Any = value
+    if not isinstance(given, bool):
+        raise InvalidArgumentError(f"{name}: must be a bool, got {shown(given)}")
+    return value
 
 
 def count(name: str, value: int | None) -> int | None:

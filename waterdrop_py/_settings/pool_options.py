@@ -107,21 +107,14 @@ def _check(
     ceiling = next(iter(table))
     size, opened = values.get(ceiling), values.get("min_connected")
     if size is not None and opened is not None and opened > size:
-        errors["min_connected"] = _at_most(ceiling, size, opened)
+        errors["min_connected"] = (
+            f"must be at most {ceiling}, which is {size}, got {shown(opened)}"
+        )
         del values["min_connected"]
     for name in given:
         if name not in table:
             errors[name] = _unknown(name, table, config_options)
     return values, errors
-
-
-def at_most_size(size: int, min_connected: int) -> str:
-    """The sentence for a `min_connected` above `size`."""
-    return _at_most("size", size, min_connected)
-
-
-def _at_most(ceiling: str, size: int, min_connected: int) -> str:
-    return f"must be at most {ceiling}, which is {size}, got {shown(min_connected)}"
 
 
 def _unknown(

@@ -9,7 +9,7 @@ from waterdrop_py._engine.concurrency import background, clock, threads
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py.pools._few import SLOW, Endings, Few
+from waterdrop_py.pools._call_queue import SLOW, CallQueue, Endings
 from waterdrop_py.pools._side_by_side import acting_for
 from waterdrop_py.pools.stats import PoolReport
 
@@ -122,7 +122,7 @@ class PoolClose:
             each.wait(max(0.0, self._deadline - clock.system_now()))
         late = [each for each in self._closes.values() if not each.begun]
         self._over = bool(late) or self._over
-        last = Few(SLOW)
+        last = CallQueue(SLOW)
         for each in late:
             last.submit(each)
 

@@ -18,7 +18,7 @@ class PoolEmitter(Emitter):
     """Sends the events of one pool.
 
     Attributes:
-        hears_leases: somebody subscribes to what happens to each lease.
+        hears_leases: whether what happens to each lease has subscribers.
     """
 
     __slots__ = ("hears_leases",)

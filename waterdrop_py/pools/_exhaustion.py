@@ -27,7 +27,7 @@ LONGEST: Final = 3
 def closed_error(name: str) -> PoolClosedError:
     """The error of every verb of a closed pool."""
     return PoolClosedError(
-        f"pool {name!r} is closed; nothing was sent. A pool of a group is looked up "
+        f"pool {name!r} is closed; nothing was sent. If it is of a group, look it up "
         "again: group[config]"
     )
 
@@ -59,7 +59,8 @@ def error_of(
         advice.append(_nested(current_thread().name))
     if full:
         return TooManyRequestsError(
-            f"{head}, and {settings.max_waiting} callers wait already: {out}",
+            f"{head}, and as many callers wait as max_waiting allows, which is "
+            f"{settings.max_waiting}: {out}",
             checklist=advice,
             **about,
         )
@@ -138,5 +139,5 @@ def _holders(holdings: list[Holding]) -> list[str]:
 def _nested(owner: str) -> str:
     return (
         f"{owner} holds a lease of this pool itself: nested leases may wait for each "
-        "other; t threads that hold k leases at a time need size >= t * (k - 1) + 1"
+        "other; t threads that each hold k leases need size >= t * (k - 1) + 1"
     )

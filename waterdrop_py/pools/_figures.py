@@ -8,7 +8,7 @@ from itertools import chain
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.introspection.stats import Health
-from waterdrop_py._settings.arguments import required_seconds
+from waterdrop_py._settings.arguments import flag, required_seconds
 from waterdrop_py._settings.foreign_names import POOL, Answering
 from waterdrop_py.errors import WaterdropError
 from waterdrop_py.monitor import Monitor
@@ -36,10 +36,15 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         Shallow: opens and takes nothing, never blocks. An idle pool is healthy. Not
         healthy: a closed one, one with no slot in service, and one whose open producers
         are all unhealthy. Deep: asks the cluster through an open producer, or opens
-        slot 0, for at most `timeout` seconds. Takes no lease.
+        slot 0, for at most `timeout` seconds. Takes no lease. Thread-safe.
+
+        Raises:
+            InvalidArgumentError: an argument is invalid. What is wrong with the cluster
+                is in the result's `error`.
         """
         check()
         bound = required_seconds("timeout", timeout)
+        flag("deep", deep)
         members = self._members
         error: WaterdropError | None = members.lost
         if members.closed:
@@ -89,7 +94,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         return next(each for each in _BUSIEST_FIRST if each in found)
 
     def stats(self) -> PoolStats:
-        """The figures of the pool. Takes no lock."""
+        """The figures of the pool now. Never blocks, opens nothing. Thread-safe."""
         check()
         members, line = self._members, self._leasing.line
         settings, counts = members.settings, self._leasing.counts
@@ -121,7 +126,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         )
 
     def slots(self) -> tuple[PoolSlot, ...]:
-        """The slots, by index."""
+        """The slots by index. Never blocks, opens nothing. Thread-safe."""
         check()
         settings = self._members.settings
         return tuple(
@@ -145,7 +150,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
 
     @property
     def size(self) -> int:
-        """Producers at the most, as set now."""
+        """How many producers there are at most, as set now."""
         return self._members.settings.size
 
     @property
@@ -165,12 +170,12 @@ class PoolFigures(metaclass=Answering, answers=POOL):
 
     @property
     def timeout(self) -> float:
-        """Seconds that `acquire()` waits."""
+        """Seconds that `acquire()` waits at most, unless it is told."""
         return self._members.settings.timeout
 
     @property
     def max_waiting(self) -> int | None:
-        """Callers that may wait; None: no limit."""
+        """How many callers may wait; None: no limit."""
         return self._members.settings.max_waiting
 
     @property

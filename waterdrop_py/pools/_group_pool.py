@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py.pools._closing import GRACE
 from waterdrop_py.pools._side_by_side import side_by_side
 from waterdrop_py.pools.pool import ProducerPool
 from waterdrop_py.pools.stats import PoolReport
@@ -15,47 +16,31 @@ if TYPE_CHECKING:
 
     from waterdrop_py.config import Config
 
-GRACE: Final = 0.5
-"""Seconds that a close may take beyond its timeout."""
-
 
 class GroupPool(ProducerPool):
     """A pool of a group; what the group asks of it beyond the public surface.
 
     Attributes:
-        fitted: the limit of the group that it was given last.
+        _fitted: the limit of the group that it was given last.
     """
 
-    __slots__ = ("_untold", "fitted")
+    __slots__ = ("_fitted", "_untold")
 
     def __init__(self, config: Config, *, size: int, **options: Any) -> None:
         self._untold: list[None] = [None]
-        self.fitted = size
+        self._fitted = size
         super().__init__(config, size=size, **options)
 
     def _announce(self) -> None:
         """Say nothing yet: of two that are made at once, only one is ever used."""
 
-    def announce(self) -> None:
+    def _announce_once(self) -> None:
         """Emit `pool.created`, unless that was done."""
         try:
             self._untold.pop()
         except IndexError:
             return
         super()._announce()
-
-    @property
-    def close_timeout(self) -> float:
-        """Seconds that `close()` takes at most, unless it is told."""
-        return self._close_timeout
-
-    def would_wait_here(self) -> bool:
-        """Whether `close()` returns at once, because it would wait for its caller."""
-        return self._members.would_wait_here()
-
-    def refuse_inside_transaction(self) -> None:
-        """Raise `TransactionalCloseError` inside a transaction of the pool."""
-        self._refuse_inside_transaction()
 
 
 def close_all(
@@ -67,15 +52,15 @@ def close_all(
     """
     began = clock.system_now()
     for pool in pools:
-        pool.refuse_inside_transaction()
-    bounds = [pool.close_timeout if timeout is None else timeout for pool in pools]
+        pool._refuse_inside_transaction()
+    bounds = [pool._close_timeout if timeout is None else timeout for pool in pools]
 
     def close(pool: GroupPool, bound: float) -> PoolReport:
         left = max(0.0, began + bound - clock.system_now())
         return pool.close(left, force=force)
 
     # On another thread, it would not be seen that these must not wait.
-    here = [pool for pool in pools if pool.would_wait_here()]
+    here = [pool for pool in pools if pool._members.would_wait_here()]
     reports = [close(pool, 0.0) for pool in here]
     calls = [
         partial(close, pool, bound)

@@ -121,7 +121,7 @@ class Leasing:
 
     def interrupted(self, holding: Holding) -> None:
         """`take` raises: its caller has no lease."""
-        if not holding.counted:  # a signal handler's
+        if not holding.counted:  # a signal handler raised
             holding.counted = True
             self.counts.refused += 1
         if holding.over:
@@ -308,7 +308,7 @@ class Leasing:
             if place is not None and producer is not None:
                 self.members.look_after(place[0], producer)
         except BaseException:
-            self.sweep()  # a signal handler's: all of it once more
+            self.sweep()  # a signal handler raised: repeat all of it
             raise
         finally:
             if self.line.waiting:

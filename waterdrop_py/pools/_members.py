@@ -220,7 +220,7 @@ class Members:
             return
         error = producer.fatal_error()
         if error is None:
-            return  # it heals by itself
+            return  # its own policy replaces the client
         if error.code in producer.config.non_reloadable_errors:
             # Another process uses the id: opening it again would fence that one.
             slot.error = error

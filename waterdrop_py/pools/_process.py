@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     class Pool(Protocol):
         """What is told to each pool."""
 
-        def refresh(self) -> None:
+        def _refresh(self) -> None:
             """The subscriptions have changed."""
 
-        def start_afresh(self) -> None:
+        def _start_afresh(self) -> None:
             """This is a forked child."""
 
         @property
-        def in_use(self) -> bool:
+        def _in_use(self) -> bool:
             """Whether there is anything that may be left undone."""
 
-        def sweep(self) -> None:
+        def _sweep(self) -> None:
             """Do what signal handlers may have left undone."""
 
 
@@ -59,12 +59,12 @@ def _alive() -> Iterator[Pool]:
 
 def _refresh() -> None:
     for pool in _alive():
-        pool.refresh()
+        pool._refresh()
 
 
 def _start_afresh() -> None:
     for pool in _alive():
-        pool.start_afresh()
+        pool._start_afresh()
 
 
 class _Sweep:
@@ -75,7 +75,7 @@ class _Sweep:
 
     def due_jobs(self, _now: float) -> list[Callable[[], None]]:
         """A job for each pool that is in use, on a library thread."""
-        return [pool.sweep for pool in _alive() if pool.in_use]
+        return [pool._sweep for pool in _alive() if pool._in_use]
 
 
 # After the producers, whose hooks were registered when their module was imported.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._settings.defaults import message_timeout_ms
-from waterdrop_py.pools._few import Endings
+from waterdrop_py.pools._call_queue import Endings
 from waterdrop_py.pools.stats import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.reports.accounting import DrainReport
-    from waterdrop_py.pools._few import Few
+    from waterdrop_py.pools._call_queue import CallQueue
     from waterdrop_py.pools._producer import PoolProducer
 
 SLACK: Final = 1.0
@@ -35,8 +35,8 @@ class Retired:
 
     __slots__ = (
         "_endings",
-        "_few",
         "_on_end",
+        "_queue",
         "closed",
         "counted",
         "end",
@@ -53,24 +53,24 @@ class Retired:
         self.producer = producer
         self._endings = endings
         self.closed = self.counted = False
-        self._few: Few | None = None  # which has been told to close it
+        self._queue: CallQueue | None = None  # which has been told to close it
         self.end: Future[DrainReport] = Future(self._close)
         self._on_end = weakref.WeakMethod(on_end)
 
     def begin(self) -> None:
-        """Have a library thread drain and close it. Does not wait; again does no harm.
+        """Have a library thread drain and close it, once. Does not wait.
 
         Nothing is given up before librdkafka has given it up. One that waits behind
         others, and has delivered meanwhile, is closed at the next call.
         """
         if self.end.begun:
             return
-        few = self._endings.of(self.producer)
-        if few is self._few:
-            few.look_again()
+        queue = self._endings.of(self.producer)
+        if queue is self._queue:
+            queue.look_again()
         else:
-            few.submit(self.end)
-            self._few = few
+            queue.submit(self.end)
+            self._queue = queue
 
     def wait(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds; whether it is closed."""

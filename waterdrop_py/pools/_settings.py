@@ -195,10 +195,24 @@ def derived(config: Config, **options: Any) -> Config:
     return made
 
 
+def checked_config(given: object) -> Config:
+    """The configuration that `given` is. None is not one: a producer would take it for
+    "in keywords", which a pool does not have.
+
+    Raises:
+        ConfigurationInvalidError: with every violation.
+    """
+    if given is None:
+        raise ConfigurationInvalidError(
+            {"config": "must be a Config, a mapping or a URL, got None"}
+        )
+    return Config.of(given, {})
+
+
 def _read(source: Any, indexes: range) -> tuple[Config | None, tuple[Config, ...]]:
     if callable(source) and not isinstance(source, Config | Mapping | str):
         return None, _configs(source, indexes)
-    return Config.of(source, {}), ()
+    return checked_config(source), ()
 
 
 def _configs(
@@ -210,7 +224,7 @@ def _configs(
     for index in indexes:
         given = source(index)
         try:
-            found.append(Config.of(given, {}))
+            found.append(checked_config(given))
         except ConfigurationInvalidError as invalid:
             found.append(None)
             for path, sentence in invalid.errors.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from waterdrop_py._engine.concurrency import clock, threads
 from waterdrop_py._engine.concurrency.future import Future
-from waterdrop_py.pools._few import SLOW, Few
+from waterdrop_py.pools._call_queue import SLOW, CallQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +52,7 @@ def side_by_side(
         return here
     caller = acting_for()
     made = [Future(partial(copy_context().run, _call, caller, call)) for call in calls]
-    few = Few(at_once)
+    few = CallQueue(at_once)
     for each in made:
         few.submit(each)
     for each in made:
@@ -74,7 +74,7 @@ def _call(caller: object, call: Callable[[], _T]) -> _T:
     return call()
 
 
-def _wait(call: Future[_T], few: Few, deadline: float | None) -> None:
+def _wait(call: Future[_T], few: CallQueue, deadline: float | None) -> None:
     """Wait until `call` has ended, or until `deadline`.
 
     While calls have not begun, this looks now and then why: those that have may hold up

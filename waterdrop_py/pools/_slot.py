@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import weakref
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     _Reference = weakref.ref[object]
 else:
     _Reference = weakref.ref
-
-PACKAGE: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 class Owner(Protocol):
@@ -48,7 +44,7 @@ class Holding(_Reference):
 
     Attributes:
         owner: the thread that took it.
-        code: the function outside the library that did, and
+        code: the function that did, and
         instruction: how far it was.
         place: the seat that it has; None before it is granted.
         producer: the producer that it is for.
@@ -107,17 +103,13 @@ class Holding(_Reference):
         finally:
             pass
 
-    @no_signal_at_entry
     def take_over(self, reserved: Reserved, place: Place) -> bool:
         """Have the seat that is `reserved`; False if it was lost. As `leave`."""
-        try:
-            slot, seat = place
-            seats = slot.seats
-            if seat in seats and seats[seat] is reserved:
-                seats[seat] = self
-                return True
-        finally:
-            pass
+        slot, seat = place
+        seats = slot.seats
+        if seat in seats and seats[seat] is reserved:
+            seats[seat] = self
+            return True
         return False
 
     @property
@@ -261,11 +253,3 @@ class Slot:
 
 Place: TypeAlias = tuple[Slot, int]
 """A seat in a slot."""
-
-
-def caller_outside() -> tuple[CodeType, int]:
-    """The innermost function outside the library that is running, and how far it is."""
-    frame = sys._getframe(1)  # noqa: SLF001 - documented, of CPython
-    while frame.f_back and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    return frame.f_code, frame.f_lasti

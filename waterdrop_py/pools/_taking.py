@@ -8,19 +8,16 @@ from datetime import timedelta
 from functools import partial
 from threading import current_thread
 from types import CodeType
-from typing import Any
 
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME, WIPED, check
-from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.redact import shown
-from waterdrop_py.errors import InvalidArgumentError, ProducerNotTransactionalError
+from waterdrop_py._settings.arguments import flag, seconds
+from waterdrop_py.errors import ProducerNotTransactionalError
 from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._fast_path import grant
 from waterdrop_py.pools._figures import PoolFigures
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._opening import Opening
 from waterdrop_py.pools._reloading import Reloading
-from waterdrop_py.pools._slot import caller_outside
 from waterdrop_py.pools._transaction import PoolTransaction
 from waterdrop_py.pools.lease import Lease
 from waterdrop_py.producer import Producer
@@ -66,7 +63,8 @@ class PoolTaking(PoolFigures):
         if self._members.closed or self._stale or self._opening.lacking:
             self._prepare()
             self._opening.start()
-        frame = sys._getframe(1)  # noqa: SLF001 - documented, of CPython
+        frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
+        frame = frame.f_back or frame  # None: a thread or greenlet calls only this
         return grant(
             self, self._leasing, bound, current_thread(), frame.f_code, frame.f_lasti
         )
@@ -74,15 +72,18 @@ class PoolTaking(PoolFigures):
     def transaction(
         self, timeout: float | timedelta | None = None, *, block: bool = True
     ) -> AbstractContextManager[Producer, bool]:
-        """`with pool.transaction() as producer:` is a lease and a transaction of it.
+        """`with pool.transaction() as producer:`: a lease, and a transaction in it.
 
-        The transaction ends first, as with `producer.transaction()`, and then the
-        lease. Entering the block waits as `acquire` does. Each `with` needs its own.
+        The block ends the transaction first, as `producer.transaction()` does, and then
+        the lease. The call takes nothing; entering the block waits as `acquire` does.
+        Each `with` needs a call of its own. Thread-safe.
 
         Raises:
             ProducerNotTransactionalError: there is no `transactional.id`.
-            What `acquire` and `Producer.transaction` raise.
+            PoolClosedError: the pool is closed.
+            What `acquire` and `Producer.transaction` raise, on entering the block.
         """
+        self._refuse_closed()
         if not self._members.is_transactional:
             raise ProducerNotTransactionalError(
                 "transactions need a transactional.id in the kafka settings of pool "
@@ -90,7 +91,9 @@ class PoolTaking(PoolFigures):
             )
         if timeout is not None or block is not True:
             self._bound(timeout, block)
-        taken_by = caller_outside()
+        frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
+        frame = frame.f_back or frame
+        taken_by = frame.f_code, frame.f_lasti
         return PoolTransaction(partial(self._acquire_for, taken_by, timeout, block))
 
     def _acquire_for(
@@ -108,10 +111,7 @@ class PoolTaking(PoolFigures):
     def _bound(self, timeout: float | timedelta | None, block: bool) -> float:
         """Seconds to wait for a lease; 0: do not wait."""
         bound = seconds("timeout", timeout)
-        given: Any = block
-        if not isinstance(given, bool):
-            raise InvalidArgumentError(f"block: must be a bool, got {shown(block)}")
-        if not block:
+        if not flag("block", block):
             return 0.0
         return self._members.settings.timeout if bound is None else bound
 

@@ -32,7 +32,7 @@ class PoolTransaction:
     def __enter__(self) -> Producer:
         if self._lease is not None:
             raise PoolError(
-                "this block is entered already; each `with` takes a transaction() of "
+                "this block was entered before; each `with` needs a transaction() of "
                 "its own"
             )
         try:
@@ -63,10 +63,9 @@ class PoolTransaction:
                     block.__exit__(type(raised), raised, raised.__traceback__)
                 raise
         finally:
-            self._release()
-
-    def _release(self) -> None:
-        lease, self._lease = self._lease, None
-        self._block = None
-        if lease is not None:
-            lease.release()
+            # No call before the release, and so no signal handler
+            # (test_a_handler_that_raises_as_a_kept_block_ends).
+            lease, self._lease = self._lease, None
+            self._block = None
+            if lease is not None:
+                lease.release()

@@ -61,8 +61,8 @@ class Waiter:
 class WaitingLine:
     """The callers that wait; the first has waited longest. Without a lock.
 
-    A caller that was thrown out of its wait by a signal handler, twice, may stay in the
-    line. Its lease is collected then, so it is skipped.
+    Two signal handlers that raise may end a caller's wait and leave it in the line. Its
+    lease is collected then, and the line skips it.
 
     Attributes:
         waiting: those callers.
@@ -96,7 +96,7 @@ class WaitingLine:
             self.waiting.remove(waiter)
 
     def first(self) -> Waiter | None:
-        """Who waits longest."""
+        """The caller that waits longest, if any."""
         while True:
             try:
                 waiter = self.waiting[0]

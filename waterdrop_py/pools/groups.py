@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias
 
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
-from waterdrop_py._settings.arguments import seconds
+from waterdrop_py._settings.arguments import flag, seconds
 from waterdrop_py._settings.foreign_names import Answering
 from waterdrop_py.config import Config
 from waterdrop_py.errors import ConfigurationInvalidError, PoolClosedError
@@ -20,6 +20,7 @@ from waterdrop_py.pools._group_options import (
     use_default_limit,
 )
 from waterdrop_py.pools._group_pool import GroupPool, close_all
+from waterdrop_py.pools._settings import checked_config
 from waterdrop_py.pools.pool import ProducerPool
 from waterdrop_py.pools.stats import PoolReport
 
@@ -123,7 +124,7 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         pool = self._pools.get(config)
         if pool is None or pool.closed:
             pool = self._add(config)
-        pool.announce()
+        pool._announce_once()
         self._fit(pool)
         return pool
 
@@ -131,8 +132,9 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         """The pool of `config`, which is made unless another thread adds one.
 
         A pool is a few objects until it is used. So each thread that finds none makes
-        one, and those that are not added are dropped without a word. No thread waits
-        for another, which a signal handler may have interrupted, or a fork left behind.
+        one, and drops it if another thread's was added first. A thread never waits for
+        another one, which a signal handler may have interrupted, or a fork left behind
+        (test_threads_that_look_up_at_once).
         """
         made: list[GroupPool] = []
 
@@ -169,7 +171,7 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         return pool
 
     def _forget_closed(self, _event: object) -> None:
-        """Let go of the pools that are closed, and of their configurations."""
+        """Keep neither the pools that are closed nor their configurations."""
         self._replace(_open)
 
     def __contains__(self, key: Key) -> bool:
@@ -177,7 +179,7 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
 
         Raises `ConfigurationInvalidError` for what is not a configuration.
         """
-        pool = self._pools.get(key if isinstance(key, Config) else _checked(key))
+        pool = self._pools.get(key if isinstance(key, Config) else checked_config(key))
         return pool is not None and not pool.closed
 
     def __len__(self) -> int:
@@ -229,13 +231,13 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         2. The first thread resizes to 5, and reads the limit again: it is 8
            (test_two_limits_at_once).
         """
-        size, fitted = self._size, pool.fitted
+        size, fitted = self._size, pool._fitted
         while fitted != size:
             try:
                 pool.resize(size, min_connected=min(pool.min_connected, size))
             except PoolClosedError:
                 return
-            pool.fitted = fitted = size
+            pool._fitted = fitted = size
             size = self._size
 
     def _fit_all(self) -> None:
@@ -255,11 +257,12 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         `PoolClosedError`. Thread-safe.
 
         Raises:
-            InvalidArgumentError: `timeout` is not a duration.
+            InvalidArgumentError: an argument is invalid; nothing was closed.
             TransactionalCloseError: called inside a transaction of one of the pools;
                 nothing was closed.
         """
         bound = seconds("timeout", timeout)
+        flag("force", force)
         return close_all(tuple(_open(self._pools).values()), bound, force=force)
 
     def __repr__(self) -> str:
@@ -286,15 +289,7 @@ def _read(key: object) -> Config:
             return Config(key)
     except ConfigurationInvalidError:
         pass  # the error with the verdict names every violation
-    return _checked(key)
-
-
-def _checked(key: object) -> Config:
-    if key is None:
-        raise ConfigurationInvalidError(
-            {"config": "must be a Config, a mapping or a URL, got None"}
-        )
-    return Config.of(key, {})
+    return checked_config(key)
 
 
 def _open(pools: _Pools) -> _Pools:
@@ -331,7 +326,7 @@ def set_limit(limit: int) -> int:
     """
     _PROCESS.limit = number = checked_limit(limit)
     for group in _PROCESS.groups:
-        group._fit_all()  # noqa: SLF001 - of this module
+        group._fit_all()
     return number
 
 
@@ -343,5 +338,6 @@ def reset(
     Like `PoolGroup.reset`, within one `timeout` for all.
     """
     bound = seconds("timeout", timeout)
-    pools = [pool for group in _PROCESS.groups for pool in _open(group._pools).values()]  # noqa: SLF001 - of this module
+    flag("force", force)
+    pools = [pool for group in _PROCESS.groups for pool in _open(group._pools).values()]
     return close_all(pools, bound, force=force)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
-from waterdrop_py._settings.arguments import required_seconds, seconds
+from waterdrop_py._settings.arguments import flag, required_seconds, seconds
 from waterdrop_py.errors import (
     TransactionalCloseError,
 )
@@ -30,32 +30,34 @@ from waterdrop_py.pools.stats import PoolReport
 
 
 class ProducerPool(PoolTaking):
-    """Up to `size` producers, which callers lease: for what must not share one.
+    """Leases up to `size` producers: for work that must not share one.
 
     `with pool.transaction() as producer:` for transactions that run at the same time,
     `with pool.acquire() as producer:` for everything else. A service that only sends
-    takes one `Producer`, which threads share.
+    takes one `Producer`, which its threads share.
 
-    `config` is what `Producer` takes: a `Config`, a mapping, or a URL. Or a callable
-    that returns one for each index, 0 to `size` - 1. With a `transactional.id` in
-    `config`, that of slot i is `<transactional.id>-<i>`.
+    `config` is what `Producer` takes: a `Config`, a mapping, or a URL. It may also be a
+    callable, which is called with each index, 0 to `size` - 1, and returns one of
+    these. With a `transactional.id` in `config`, that of slot i is
+    `<transactional.id>-<i>`.
 
     The constructor opens no socket and starts no thread. A slot's producer is made when
     it is first needed. From `min_connected` on, a slot is closed after the config's
-    `idle_disconnect_timeout`, or 3 minutes. Thread-safe. A context manager that closes
-    the pool. It can be neither copied nor pickled.
+    `idle_disconnect_timeout`, or after 3 minutes where that is 0. Thread-safe. A
+    context manager that closes the pool. It can be neither copied nor pickled.
 
     Args:
         config: what each producer is made with.
-        size: producers at the most, 1 to 1000.
-        client_limit: leases of one producer at a time; 1 with a `transactional.id`.
-        min_connected: slots that are opened in the background and stay open, 0 to
+        size: how many producers there are at most, 1 to 1000.
+        client_limit: how many leases one producer has at a time at most; 1 with a
+            `transactional.id`.
+        min_connected: how many slots are opened in the background and stay open, 0 to
             `size`.
         strategy: which free slot is leased. "pack": an open one before a closed one,
             then the lowest index, so that the rest fall idle. "spread": the fewest
             leases, then the least recently used.
-        timeout: seconds that `acquire()` waits.
-        max_waiting: callers that may wait; None: no limit.
+        timeout: seconds that `acquire()` waits at most; a number or a `timedelta`.
+        max_waiting: how many callers may wait; None: no limit.
         name: the pool's name in events, logs and ids; by default the config's `id`, or
             `pool-` and 12 hex digits.
 
@@ -92,7 +94,7 @@ class ProducerPool(PoolTaking):
         tags = settings.base.tags if settings.base is not None else {}
         # An open client keeps the monitor, which must not keep the pool.
         me = weakref.ref(self)
-        monitor = Monitor(partial(call_if_alive, me, ProducerPool.refresh))
+        monitor = Monitor(partial(call_if_alive, me, ProducerPool._refresh))
         self._emitter = PoolEmitter(self, settings.name, tags, monitor)
         members = Members(settings, monitor, self._emitter)
         opening = Opening(members, self._emitter)
@@ -130,12 +132,14 @@ class ProducerPool(PoolTaking):
         """Open the first `min_connected` slots now, at least one, and prove them.
 
         Side by side, with the arguments and errors of `Producer.connect`; the first
-        error is raised once all have ended. Takes no lease, so it works on an exhausted
-        pool. Returns the pool.
-        With more than one slot, `errback` runs on library threads.
+        error is raised once all have ended. Blocks for at most `timeout` seconds. Takes
+        no lease, so it works on an exhausted pool. With more than one slot, `errback`
+        runs on library threads. Thread-safe. Returns the pool.
 
         Raises:
             PoolClosedError: the pool is closed.
+            PoolExhaustedError: no slot is in service.
+            PoolTimeoutError: a client that a slot had before did not close in time.
             BrokerUnreachableError, ProduceError, InvalidArgumentError: as
                 `Producer.connect`.
         """
@@ -153,7 +157,7 @@ class ProducerPool(PoolTaking):
         return self
 
     def resize(self, size: int, *, min_connected: int | None = None) -> None:
-        """Have `size` producers at the most from now on. Never blocks.
+        """Have at most `size` producers from now on. Never blocks. Thread-safe.
 
         A larger pool serves the callers that wait at once. A smaller one loses slots
         from the highest index down: free ones now, leased ones when they come back.
@@ -162,7 +166,9 @@ class ProducerPool(PoolTaking):
 
         Raises:
             InvalidArgumentError: an argument is invalid; nothing has changed.
-            ConfigurationInvalidError: of what a callable returned.
+            ConfigurationInvalidError: with every violation of what a callable returned;
+                nothing has changed.
+            What a callable `config` raises.
             PoolClosedError: the pool is closed.
         """
         self._refuse_closed()
@@ -181,11 +187,12 @@ class ProducerPool(PoolTaking):
         `transactional.id`, one client without the id proves the configuration, and in
         each slot the old client closes before the new one opens, between leases. Slots
         that were out of service are in service again. Of two calls at once, the second
-        waits.
+        waits within its own `timeout`. Thread-safe.
 
         Raises:
             BrokerUnreachableError, ProduceError: the proof failed.
             ConfigurationInvalidError: with every violation.
+            InvalidArgumentError: `timeout` is not a duration.
             PoolTimeoutError: another reload did not end in time.
             PoolClosedError: the pool is closed.
         """
@@ -195,11 +202,17 @@ class ProducerPool(PoolTaking):
         self._reloading.run(config, bound)
 
     def flush(self, timeout: float | timedelta | None = None) -> int:
-        """`Producer.flush` of all producers, side by side; how many messages are left.
+        """Flush all producers side by side; returns how many messages are left.
 
-        Blocks for at most `timeout` seconds (None: without a bound). Opens no client
-        where there is nothing to send. Raises what `Producer.flush` raises, once all
-        have ended.
+        Waits also for what was sent in leases that have ended. Blocks for at most
+        `timeout` seconds (None: without a bound). Opens no client where there is
+        nothing to send. Thread-safe.
+
+        Raises:
+            PoolClosedError: the pool is closed.
+            InvalidArgumentError: `timeout` is not a duration.
+            ReentrantCallError: called inside a callback or a verb of a producer.
+            What `Producer.flush` raises, once all have ended.
         """
         self._refuse_closed()
         bound = seconds("timeout", timeout)
@@ -217,11 +230,12 @@ class ProducerPool(PoolTaking):
         `close_timeout`) and 0.5 s more. Ctrl-C ends the wait, and the close continues.
 
         Raises:
-            InvalidArgumentError: `timeout` is not a duration.
+            InvalidArgumentError: an argument is invalid; nothing was closed.
             TransactionalCloseError: called inside a transaction of the pool.
         """
         check()
         bound = seconds("timeout", timeout)
+        flag("force", force)
         self._refuse_inside_transaction()
         if bound is None:
             bound = self._close_timeout
@@ -242,25 +256,25 @@ class ProducerPool(PoolTaking):
 
     # -- inside ------------------------------------------------------------
 
-    def refresh(self) -> None:
+    def _refresh(self) -> None:
         """The subscriptions have changed."""
         self._emitter.refresh()
         for producer in self._members.producers():
             producer.refresh()
 
     @property
-    def in_use(self) -> bool:
+    def _in_use(self) -> bool:
         """Whether leases are out, callers wait, or producers are retired."""
         members = self._members
         waiting = self._leasing.line.waiting
         seats = any(slot.seats for slot in members.slots)
         return bool(waiting or seats or members.history.retired)
 
-    def sweep(self) -> None:
+    def _sweep(self) -> None:
         """Do what signal handlers may have left undone."""
         self._leasing.sweep()
 
-    def start_afresh(self) -> None:
+    def _start_afresh(self) -> None:
         """Be as if just made, but for the forking thread's leases: this is a child."""
         self._leasing.start_afresh()
         self._members.start_afresh(current_thread())

@@ -20,7 +20,7 @@ class PoolStats:
     `requests == granted + timed_out + refused + waiting`.
 
     Attributes:
-        size: producers at the most, as set.
+        size: how many producers there are at most, as set.
         min_connected: slots that stay open, as set.
         client_limit: leases of one producer at a time, as set.
         connected: open producers now.
@@ -89,7 +89,7 @@ class PoolSlot:
         transactional_id: its `transactional.id`, or None.
         status: what the producer is doing; CONFIGURED before it is made.
         leases: how many are out.
-        holders: who has them.
+        holders: the holders of these leases.
         error: the fatal error that took the slot out of service, or None.
     """
 
@@ -108,7 +108,8 @@ class PoolReport(DrainReport):
 
     Attributes:
         undelivered: messages that were given up, by producer.
-        holders: who still had leases. With any, `complete` is False.
+        holders: the holders of leases that were still out. With any, `complete` is
+            False.
     """
 
     undelivered: list[Message] = field(default_factory=list)

@@ -10,13 +10,16 @@ import pytest
 from tests.concurrency.support import connection_of
 from tests.doubles import eventually
 from tests.moments import each_moment, interrupt
+from waterdrop_py import Message, Producer
 from waterdrop_py._engine.connection import teardown
 from waterdrop_py._engine.connection.disconnecting import disconnect
+from waterdrop_py.errors import DeliveryTimeoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.concurrency.support import Make
     from tests.doubles import Bench
-    from waterdrop_py import Producer
 
 CONNECTION = "_engine/connection/"
 ROOMS = (CONNECTION, "_engine/concurrency/locks.py")
@@ -68,3 +71,39 @@ def test_a_disconnect(bench: Bench, make: Make, room: str, *, refused: bool) -> 
         sends_and_closes(producer)
         producer.close(5)
     assert len(bench.clients) > 10
+
+
+SENDS: dict[str, Callable[[Producer], object]] = {
+    "sync": lambda producer: producer.produce_sync("t", b"x", timeout=5),
+    "async": lambda producer: producer.produce_async("t", b"x"),
+    "many": lambda producer: producer.produce_many_sync([Message("t", b"x")] * 3),
+}
+
+
+@pytest.mark.parametrize("room", ["produce/", "client/"])
+@pytest.mark.parametrize("send", SENDS.values(), ids=SENDS)
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_send(
+    bench: Bench,
+    make: Make,
+    room: str,
+    send: Callable[[Producer], object],
+    *,
+    busy: bool,
+) -> None:
+    """Wherever it interrupts a send, no message is counted that is not there: the
+    client would never be idle."""
+    for moments in each_moment(f"_engine/{room}", interrupt):
+        producer = make.quiet()
+        producer.produce_sync("t", b"first", timeout=5)
+        bench.auto = not busy
+        if busy:
+            producer.produce_async("t", b"before")
+        with suppress(KeyboardInterrupt, DeliveryTimeoutError), moments:
+            bench.auto = True
+            send(producer)
+        for client in bench.open_clients:
+            client.ack()
+        eventually(lambda: producer.stats().in_flight == 0, f"moment {moments.count}")  # noqa: B023
+        sends_and_closes(producer)
+        producer.close(5)

@@ -104,6 +104,27 @@ def test_a_handler_that_raises_loses_no_lease(
         whole_again(pool, SIZE)
 
 
+@pytest.mark.parametrize("kind", ["open", "not open", "transactional", "heard"])
+def test_a_handler_that_raises_ends_a_kept_lease(
+    kind: str, cluster: Cluster, make_pool: MakePool
+) -> None:
+    """A signal handler raises, at each moment of `release()`: the lease has ended, with
+    no second `release()`. The caller keeps it, so it is not collected."""
+    source = transactional(cluster) if kind == "transactional" else config(cluster)
+    pool = make_pool(source, size=1, timeout=5)
+    if kind == "open":
+        send(pool)
+    if kind == "heard":
+        pool.monitor.subscribe("pool.released", lambda _: None)
+    for moments in each_moment(interrupt):
+        lease = pool.acquire()
+        with suppress(KeyboardInterrupt), moments:
+            lease.release()
+        assert lease.released
+        whole_again(pool, 1)
+    assert pool.stats().leaked == 0
+
+
 def test_a_handler_that_raises_in_a_transaction(
     cluster: Cluster, make_pool: MakePool
 ) -> None:
@@ -115,6 +136,23 @@ def test_a_handler_that_raises_in_a_transaction(
             transact(pool)
         whole_again(pool, SIZE)
         transact(pool)
+
+
+def test_a_handler_that_raises_as_a_kept_block_ends(
+    cluster: Cluster, make_pool: MakePool
+) -> None:
+    """At each moment of the end of a transaction: the lease is back, though the caller
+    keeps the block, so that it is not collected."""
+    pool = make_pool(transactional(cluster), size=1, timeout=5)
+    for moments in each_moment(interrupt):
+        block = pool.transaction()
+        with suppress(KeyboardInterrupt):
+            block.__enter__()
+            with moments:
+                block.__exit__(None, None, None)
+        assert pool.stats().leased == 0
+        whole_again(pool, 1)
+    assert pool.stats().leaked == 0
 
 
 @pytest.mark.parametrize("way", ["release", "with"])

@@ -9,7 +9,7 @@ import pytest
 
 from tests.doubles import Run, eventually
 from tests.unit.pools.support import Cluster, balanced, config, names, send
-from waterdrop_py import ProducerPool, Status
+from waterdrop_py import ProducerPool, Status, pools
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py.errors import (
     InvalidArgumentError,
@@ -17,8 +17,8 @@ from waterdrop_py.errors import (
     PoolClosedError,
     ProducerClosedError,
 )
+from waterdrop_py.pools import PoolGroup, PoolReport
 from waterdrop_py.pools._closing import PoolClose
-from waterdrop_py.pools.stats import PoolReport
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
@@ -116,6 +116,25 @@ def test_an_invalid_timeout(timeout: Any, make_pool: MakePool) -> None:
     with pytest.raises(InvalidArgumentError, match="timeout"):
         pool.close(timeout)
     assert not pool.closed
+
+
+@pytest.mark.parametrize("flag", [1, "no", None])
+def test_a_flag_that_is_not_a_bool(
+    flag: Any, cluster: Cluster, make_pool: MakePool
+) -> None:
+    """It is named, and nothing is closed: "no" would be true."""
+    pool = make_pool()
+    with pytest.raises(InvalidArgumentError, match="force: must be a bool"):
+        pool.close(force=flag)
+    group = PoolGroup()
+    group[config(cluster)]
+    for reset in (group.reset, pools.reset):
+        with pytest.raises(InvalidArgumentError, match="force: must be a bool"):
+            reset(force=flag)
+    with pytest.raises(InvalidArgumentError, match="deep: must be a bool"):
+        pool.health(deep=flag)
+    assert not pool.closed
+    assert len(group) == 1
 
 
 def test_waits_end(make_pool: MakePool) -> None:

@@ -117,6 +117,13 @@ def test_what_is_not_a_configuration(source: object) -> None:
     assert errors_of(source)
 
 
+def test_none_is_not_a_configuration() -> None:
+    """A producer takes it for options in keywords; a callable may lack its return."""
+    sentence = "must be a Config, a mapping or a URL, got None"
+    assert errors_of(None) == {"config": sentence}
+    assert errors_of(lambda _: None, size=1) == {"config[0]": sentence}
+
+
 @pytest.mark.parametrize("limit", [2, 100])
 def test_a_transactional_pool_is_exclusive(limit: int, cluster: Cluster) -> None:
     """`client_limit` above 1 says why it cannot be."""

@@ -321,7 +321,7 @@ def test_a_closed_pool_that_was_kept_says_what_to_do(group: PoolGroup) -> None:
     """It was closed behind the back of its user."""
     pool = group[CONFIG]
     group.reset(0)
-    with pytest.raises(PoolClosedError, match=r"looked up again: group\[config\]"):
+    with pytest.raises(PoolClosedError, match=r"look it up again: group\[config\]"):
         pool.acquire()
 
 

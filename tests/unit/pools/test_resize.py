@@ -71,6 +71,20 @@ def test_it_shrinks_from_the_highest_index(make_pool: MakePool) -> None:
     assert pool.stats().acknowledged == 4
 
 
+def test_a_lease_beyond_the_size_counts(make_pool: MakePool) -> None:
+    """Also where slot 0 is open and free, as nothing is to be made or opened then."""
+    pool = make_pool(size=2)
+    first, last = pool.acquire(), pool.acquire()
+    for lease in (first, last):
+        lease.producer.produce_sync("t", b"x")
+    pool.resize(1)
+    first.release()
+    with pytest.raises(PoolExhaustedError):
+        pool.acquire(0)
+    last.release()
+    pool.acquire(0).release()
+
+
 def test_no_lease_is_taken_away(make_pool: MakePool) -> None:
     """Leased slots go when their leases end. Until then no lease is granted that would
     have more than `size` producers on lease, although slot 0 is free."""

@@ -87,6 +87,16 @@ def test_the_call_takes_nothing(pool: ProducerPool) -> None:
     assert pool.stats().requests == 1
 
 
+def test_a_closed_pool_begins_none(pool: ProducerPool) -> None:
+    """The call says so; and so does a block that was made before."""
+    block = pool.transaction()
+    pool.close()
+    with pytest.raises(PoolClosedError):
+        pool.transaction()
+    with pytest.raises(PoolClosedError):
+        block.__enter__()
+
+
 def test_each_with_needs_its_own(pool: ProducerPool) -> None:
     """Entering one again says so, and ends nothing of the first."""
     block = pool.transaction()

@@ -19,7 +19,7 @@ from waterdrop_py._engine.client.interruption import raise_interruption, raise_l
 from waterdrop_py._engine.client.kafka_errors import kafka_error_of
 from waterdrop_py._engine.client.learned_brokers import Brokers
 from waterdrop_py._engine.client.oauth import Tokens
-from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.concurrency import background, threads
 from waterdrop_py._settings.defaults import missing_defaults
 from waterdrop_py._settings.reading import decimal_of, number_of, text_of, truth_of
 from waterdrop_py._settings.tuning_warnings import warn_of_parents_id
@@ -249,7 +249,7 @@ class Factory:
                 tokens.prepare(conf)
                 client = background.call(lambda: self._build(conf))
             else:
-                client = self._build(conf)
+                client = self._build_undisturbed(conf)
             raise_left_over()
         except KafkaException as error:
             refused = kafka_error_of(error)
@@ -277,6 +277,19 @@ class Factory:
                 ),
             ) from error
         return client
+
+    def _build_undisturbed(self, conf: dict[str, Any]) -> KafkaClient:
+        """Construct a client; signals wait while confluent-kafka does, for 1 ms.
+
+        A signal handler that raises inside of the native constructor leaves its
+        exception pending there. From Python 3.12 on, a garbage collection that comes
+        next drops it (test_no_signal_handler_runs_inside_the_native_constructor).
+        """
+        if self._config.client_factory is not None:
+            return self._build(conf)
+        made: list[KafkaClient] = []
+        threads.blocking_signals(lambda: made.append(self._build(conf)))
+        return made[0]
 
     def _build(self, conf: dict[str, Any]) -> KafkaClient:
         build = self._config.client_factory

@@ -188,8 +188,8 @@ def send_one(  # noqa: PLR0915 - no step may move across a `try`
             client.quiet = False
             client.last_activity = clock.now()
         handle._client = client
-        handle._seq = next(client.sent)
         try:
+            handle._seq = next(client.sent)
             client.produce(  # type: ignore[misc]
                 handle._topic,
                 handle._payload,

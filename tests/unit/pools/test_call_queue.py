@@ -11,7 +11,7 @@ from tests.doubles import eventually
 from tests.unit.pools.support import Cluster, config
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py.pools._few import QUICK, SLOW
+from waterdrop_py.pools._call_queue import QUICK, SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ def test_a_shrink_behind_messages(
 
     def closed() -> bool:
         pool.sweep()
-        return pool.stats().draining == SLOW
+        return bool(pool.stats().draining == SLOW)
 
     eventually(closed, "what has delivered is closed")
     first.silent = False
