@@ -82,12 +82,15 @@ class PoolClose:
                 background.submit(self.whole)
             return self._report(complete=self.whole.done)
         until = deadline + GRACE
-        while not self.whole.done and (left := until - clock.system_now()) > 0:
-            if not self.whole.begun:
+        while not self.whole.done:
+            if not self.whole.begun:  # also where the caller was held up till now
                 if threads.can_start() and self._leasing.members.producers():
                     background.submit(self.whole)
                 else:
                     self.whole()
+            left = until - clock.system_now()
+            if left <= 0:
+                break
             self.whole.wait(min(left, _TICK) if not self.whole.begun else left)
         return self.whole.result() if self.whole.done else self._report(complete=False)
 

@@ -13,12 +13,9 @@ from tests.concurrency.pools.support import aside, each_moment, whole_again
 from tests.doubles import Run, eventually
 from tests.unit.pools.support import Cluster, send, transactional
 from waterdrop_py import Status
-<<<<<<< HEAD
+from waterdrop_py.pools import _leasing, _waiting
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
-=======
-from waterdrop_py.pools import _leasing, _waiting
->>>>>>> w-h
 
 if TYPE_CHECKING:
     from tests.unit.pools.conftest import MakePool

@@ -104,7 +104,7 @@ def test_a_shrink_behind_messages(
     rest.silent = False
 
     def closed() -> bool:
-        pool._sweep()  # noqa: SLF001
+        pool._sweep()  # noqa: SLF001 - once a second, on the poller
         return bool(pool.stats().draining == SLOW)
 
     eventually(closed, "what has delivered is closed")

@@ -10,6 +10,7 @@ import pytest
 from tests.doubles import Run, eventually
 from tests.unit.pools.support import Cluster, balanced, config, names, send
 from waterdrop_py import ProducerPool, Status, pools
+from waterdrop_py._engine.concurrency import clock
 from waterdrop_py.errors import (
     InvalidArgumentError,
     LeaseReleasedError,
@@ -17,6 +18,7 @@ from waterdrop_py.errors import (
     ProducerClosedError,
 )
 from waterdrop_py.pools import PoolGroup, PoolReport
+from waterdrop_py.pools._closing import PoolClose
 from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
@@ -304,3 +306,16 @@ def test_inside_a_subscriber(make_pool: MakePool) -> None:
     send(pool)
     assert pool.closed
     assert closed
+
+
+def test_a_close_that_is_held_up_before_it_begins(
+    cluster: Cluster, make_pool: MakePool
+) -> None:
+    """For longer than its bound: it closes all the same, in the background."""
+    pool = make_pool(config(cluster))
+    send(pool)
+    leasing, emitter = pool._leasing, pool._emitter  # noqa: SLF001 - no other way
+    late = clock.system_now() - 10
+    close = PoolClose(leasing, emitter, late, None)
+    assert not close.wait(late).complete
+    eventually(lambda: cluster.open == [], "it is closed")
