@@ -24,7 +24,7 @@ from waterdrop_py._engine.introspection.stats import Health, ProducerStats
 from waterdrop_py._engine.produce.validation import checked_topic
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._engine.shutdown import exit, fork
-from waterdrop_py._settings.arguments import count, required_seconds, seconds
+from waterdrop_py._settings.arguments import count, flag, required_seconds, seconds
 from waterdrop_py.config import Config
 from waterdrop_py.middleware import Middleware
 from waterdrop_py.monitor import Monitor
@@ -190,10 +190,11 @@ class Producer(Sender):
         and returns `complete=False`.
 
         Raises:
-            InvalidArgumentError: `timeout` is not a duration.
+            InvalidArgumentError: `timeout` is not a duration, or `force` not a bool.
             TransactionalCloseError: called inside a transaction of the producer.
         """
-        return self._components.close(seconds("timeout", timeout), force=force)
+        bound = seconds("timeout", timeout)
+        return self._components.close(bound, force=flag("force", force))
 
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the producer works.
@@ -205,7 +206,7 @@ class Producer(Sender):
         a client that cannot be opened, raises nothing: the answer has the error.
         """
         bound = required_seconds("timeout", timeout)
-        return probe.health(self._connection, bound if deep else None)
+        return probe.health(self._connection, bound if flag("deep", deep) else None)
 
     def stats(self) -> ProducerStats:
         """Counters since the producer was made. Takes no lock, opens nothing."""
