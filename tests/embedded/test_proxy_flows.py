@@ -292,11 +292,13 @@ def test_a_proxy_that_was_killed_is_reported(wire: Wire) -> None:
 def test_a_proxy_that_fails_is_reported(wire: Wire) -> None:
     """Without descriptors it cannot accept: it ends, and the next command says why."""
     resource.prlimit(wire.proxy.pid, resource.RLIMIT_NOFILE, (4, 4))
-    with socket.create_connection(wire.proxy.brokers[0][1:], BOUND) as client:
-        with contextlib.suppress(ConnectionResetError):
-            assert client.recv(1) == b""
-        with pytest.raises(RuntimeError, match="Too many open files"):
-            _ = wire.proxy.open
+    with (
+        contextlib.suppress(ConnectionResetError),
+        socket.create_connection(wire.proxy.brokers[0][1:], BOUND) as client,
+    ):
+        assert client.recv(1) == b""
+    with pytest.raises(RuntimeError, match="Too many open files"):
+        _ = wire.proxy.open
 
 
 def test_close_is_prompt(wire: Wire) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
@@ -26,6 +26,11 @@ class Owner(Protocol):
     @property
     def name(self) -> str:
         """What it is called."""
+
+
+LATE: Final = 0.4
+"""Seconds after which a seat that is reserved and not given was forgotten. The thread
+that is at it takes microseconds, unless it has to wait for a processor."""
 
 
 class Decision(Protocol):
@@ -140,9 +145,8 @@ class Reserved(Holding):
     the other. So each attempt has an object of its own, and frees no other's seat.
     """
 
-    __slots__ = ("seen", "waiter")
+    __slots__ = ("waiter",)
 
-    seen: bool
     waiter: Decision
 
     @classmethod
@@ -150,14 +154,14 @@ class Reserved(Holding):
         """A reservation for `lease`, whose caller waits as `waiter`."""
         made = cls(lease)
         made.waiter = waiter
-        made.seen = False
+        made.taken_at = clock.system_now()
         made.place = made.producer = made.ended_at = None
         made.over = made.counted = True
         return made
 
     def is_lost(self) -> bool:
         """Whether the caller was given something else, waits no more, or was still not
-        given this at the second look.
+        given this after LATE seconds.
 
         The thread that reserved it may have been interrupted before it gave it. If it
         does later, `take_over` finds that the seat is lost
@@ -165,8 +169,7 @@ class Reserved(Holding):
         """
         if self.waiter.decided:
             return not self.waiter.has(self)
-        seen, self.seen = self.seen, True
-        return seen
+        return clock.system_now() - self.taken_at > LATE
 
 
 class Slot:

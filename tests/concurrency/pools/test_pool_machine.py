@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,14 @@ from waterdrop_py import ProducerPool
 from waterdrop_py._engine.connection.connection import every_connection
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py.errors import PoolExhaustedError
+from waterdrop_py.pools._waiting import Waiter
 from waterdrop_py.testing import FakeClock, record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from waterdrop_py import Lease
+    from waterdrop_py.pools._slot import Place, Reserved
 
 MOST = 4
 
@@ -37,7 +42,12 @@ class PoolMachine(RuleBasedStateMachine):
         self.events = self.recording.__enter__()
         self.leases: list[Lease] = []
         self.waiting: list[tuple[int, Run]] = []
+        self.numbers: dict[object, int] = {}  # of the calls that wait, by thread
         self.order: list[int] = []
+        # At the moment of the decision: threads that are woken together may go on in
+        # another order.
+        self.give = Waiter.give
+        Waiter.give = self.note_given  # type: ignore[method-assign, assignment]
         self.number = 0
         self.outcomes: list[Any] = []
         self.sent = 0
@@ -48,6 +58,18 @@ class PoolMachine(RuleBasedStateMachine):
             with suppress(PoolExhaustedError):
                 self.leases.append(self.waiting[0][1].result())
             self.waiting.pop(0)
+
+    @property
+    def note_given(self) -> Callable[[Waiter, Reserved, Place], bool]:
+        """`Waiter.give`, whose callers are noted."""
+
+        def give(waiter: Waiter, reserved: Reserved, place: Place) -> bool:
+            given = self.give(waiter, reserved, place)
+            if given and waiter.holding.owner in self.numbers:
+                self.order.append(self.numbers[waiter.holding.owner])
+            return given
+
+        return give
 
     # -- what happens ------------------------------------------------------
 
@@ -63,7 +85,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert self.pool.stats().available < max(1, available)
         else:
             assert available > 0
-            assert not self.waiting
+            assert not self.pool.stats().waiting
 
     @precondition(lambda self: len(self.waiting) < 3)
     @rule()
@@ -75,13 +97,16 @@ class PoolMachine(RuleBasedStateMachine):
         number, self.number = self.number, self.number + 1
 
         def call() -> Lease:
-            lease = self.pool.acquire()
-            self.order.append(number)
-            return lease
+            self.numbers[threading.current_thread()] = number
+            return self.pool.acquire()
 
         before = self.pool.stats().waiting
         self.waiting.append((number, Run(call)))
-        eventually(lambda: self.pool.stats().waiting == before + 1)
+        run = self.waiting[-1][1]
+        # What was not available may be so by now, when a client has been closed.
+        eventually(
+            lambda: self.pool.stats().waiting == before + 1 or not run.is_alive()
+        )
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data())
@@ -181,6 +206,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """What was given back is available, and every message has one outcome."""
+        Waiter.give = self.give  # type: ignore[method-assign]
         for lease in self.leases:
             lease.release()
         self.leases.clear()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from waterdrop_py.pools._slot import Holding, Reserved, Slot
+from waterdrop_py.pools._slot import LATE, Holding, Reserved, Slot
 from waterdrop_py.pools._waiting import Waiter
 
 
@@ -64,9 +64,10 @@ class TestReserved:
         assert place is not None
         self.place = place
 
-    def test_it_is_lost_at_the_second_look(self) -> None:
-        """The thread that took it may be about to give it."""
-        assert not self.reserved.is_lost()
+    def test_it_is_lost_when_it_is_late(self) -> None:
+        """However often others look: the thread that took it may be about to give it."""
+        assert not any(self.reserved.is_lost() for _ in range(3))
+        self.reserved.taken_at -= 2 * LATE
         assert self.reserved.is_lost()
 
     def test_it_is_lost_when_the_caller_waits_no_more(self) -> None:

@@ -148,10 +148,13 @@ class Block:
         try:
             return self._manager.end(transaction, error)
         finally:
-            # Without the token of `set`: a generator may be closed in another context.
-            active = tuple(each for each in _ACTIVE.get() if each is not transaction)
-            _ACTIVE.set(active)
-            self._manager.release(transaction)
+            try:
+                # Without the token of `set`: a generator may be closed in another
+                # context.
+                active = [each for each in _ACTIVE.get() if each is not transaction]
+                _ACTIVE.set(tuple(active))
+            finally:
+                self._manager.release(transaction)
 
     def __del__(self) -> None:
         # Reached while the block is entered if a signal handler raised on the first

@@ -234,12 +234,15 @@ class Transactions:
         finally:
             self.release(transaction)
 
+    @no_signal_at_entry
     def release(self, transaction: Transaction) -> None:
         """Let the next transaction begin: this one has ended, in whatever way."""
-        transaction.open = False
-        if self._running is transaction:
-            self._running = None
-        self._release_lock(transaction.hold)
+        try:
+            transaction.open = False
+            if self._running is transaction:
+                self._running = None
+        finally:
+            self._release_lock(transaction.hold)
         self._connection.reschedule()
 
     @no_signal_at_entry
