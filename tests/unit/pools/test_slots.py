@@ -65,7 +65,7 @@ class TestReserved:
         self.place = place
 
     def test_it_is_lost_when_it_is_late(self) -> None:
-        """However often others look: the thread that took it may be about to give it."""
+        """However often others look: its thread may be about to give it."""
         assert not any(self.reserved.is_lost() for _ in range(3))
         self.reserved.taken_at -= 2 * LATE
         assert self.reserved.is_lost()
