@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from tests.doubles import Park, Run, eventually
+from tests.moments import each_moment
 from waterdrop_py import Producer
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import opening
@@ -216,3 +218,24 @@ def test_no_second_client_of_an_id_before_the_first_is_closed(
     assert second.result().error is None
     producer.close()
     assert Counted.most == 1
+
+
+def test_a_block_that_is_collected_releases_whatever_interrupts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A handler raises at each moment of the finalizer of a block that is entered:
+    Python drops that, and the next transaction begins all the same."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    producer = make(Parking(), kafka=TRANSACTIONAL)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    for moments in each_moment("_engine/transactions/", interrupted):
+        block = producer.transaction()
+        block.__enter__()
+        with moments:
+            del block
+        entered = Run(lambda: producer.produce_sync("t", b"next"))
+        assert entered.result().error is None
+    producer.close()

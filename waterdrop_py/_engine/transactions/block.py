@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold
+from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py._engine.transactions.consumed import Consumed
 from waterdrop_py.errors import ProduceError, WaterdropError
 
@@ -156,9 +157,15 @@ class Block:
             finally:
                 self._manager.release(transaction)
 
+    @no_signal_at_entry
     def __del__(self) -> None:
         # Reached while the block is entered if a signal handler raised on the first
-        # bytecode of `__exit__`. One that raised in the constructor has set nothing.
-        transaction = getattr(self, "_transaction", None)
-        if transaction is not None and self._own:
+        # bytecode of `__exit__`. Python drops what a handler raises in a finalizer. So
+        # none runs before the release
+        # (test_a_block_that_is_collected_releases_whatever_interrupts).
+        try:
+            transaction, own = self._transaction, self._own
+        except AttributeError:  # the constructor was interrupted
+            return
+        if transaction is not None and own:
             self._manager.release(transaction)
