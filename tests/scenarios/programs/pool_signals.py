@@ -84,14 +84,13 @@ def main() -> None:
     ended = stats.granted + stats.timed_out + stats.refused
     say(raised=raised, calls=calls, others=others[:3], full=full)
     say(left=stats.requests - ended, leased=stats.leased, draining=stats.draining)
-    leases = [POOL.acquire(1) for _ in range(SIZE)]
-    for lease in leases:
+    for lease in [POOL.acquire(1) for _ in range(SIZE)]:
         lease.release()
     began = time.monotonic()
     # A disconnect that was interrupted as it began is begun again after a second. Until
     # then a close does not wait for it: it would wait for this thread.
-    complete = eventually(lambda: POOL.close(5).complete, 5)
-    say(complete=complete, close_s=time.monotonic() - began)
+    say(complete=eventually(lambda: POOL.close(5).complete, 5))
+    say(close_s=time.monotonic() - began)
 
 
 main()
