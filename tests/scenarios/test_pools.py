@@ -38,7 +38,7 @@ def test_no_lease_is_lost_to_a_raising_handler(
 @pytest.mark.parametrize("way", ["plain", "callable", "fixed"])
 def test_a_pool_in_a_forked_child(way: str, python: str) -> None:
     """The forking thread's leases go on, and no other's; nothing waits. A callable is
-    asked again; fixed ids are warned of, once."""
+    asked again, also after a reload that failed; fixed ids are warned of, once."""
     outcome = run_scenario("pool_fork.py", "", "", way, python=python).assert_clean()
 
     assert outcome.one("code") == 0
@@ -47,6 +47,7 @@ def test_a_pool_in_a_forked_child(way: str, python: str) -> None:
     assert outcome.one("granted") == 0
     assert (outcome.one("own"), outcome.one("others")) == (False, True)
     assert outcome.one("gives") is None
+    assert outcome.one("refused")
     assert outcome.all("mine") == [way == "callable"] * 2
     assert outcome.one("warned") == (way == "fixed")
     assert outcome.one("available") == 3

@@ -12,9 +12,7 @@ from typing import Any, NoReturn
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py._settings.arguments import flag, required_seconds, seconds
-from waterdrop_py.errors import (
-    TransactionalCloseError,
-)
+from waterdrop_py.errors import TransactionalCloseError
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.pools import _process as process
 from waterdrop_py.pools._closing import PoolClose, close_pool
@@ -198,8 +196,8 @@ class ProducerPool(PoolTaking):
         """
         self._refuse_closed()
         bound = required_seconds("timeout", timeout)
-        self._stale = False
         self._reloading.run(config, bound)
+        self._stale = False  # a reload that failed leaves a forked child as it was
 
     def flush(self, timeout: float | timedelta | None = None) -> int:
         """Flush all producers side by side; returns how many messages are left.

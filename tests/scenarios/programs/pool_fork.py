@@ -10,7 +10,11 @@ from typing import Any
 
 from tests.scenarios.kit import WORDS, eventually, say, wait_for_child
 from waterdrop_py import ProducerPool
-from waterdrop_py.errors import LeaseReleasedError, TuningWarning
+from waterdrop_py.errors import (
+    ConfigurationInvalidError,
+    LeaseReleasedError,
+    TuningWarning,
+)
 from waterdrop_py.testing import FakeClient
 
 WAY = WORDS[0]
@@ -40,6 +44,10 @@ def child(own: Any, others: Any) -> None:
         say(gives=others.producer.id)
     except LeaseReleasedError:
         say(gives=None)
+    try:
+        POOL.reload({"kafka": {}})
+    except ConfigurationInvalidError:
+        say(refused=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):
