@@ -142,11 +142,7 @@ class Members:
                 f"flush() of pool {self.settings.name!r} was called inside a callback "
                 "or a verb of one of its producers, and would wait for that"
             )
-        busy = [
-            each
-            for each in self.producers()
-            if not each.is_gone and (each.buffer_size or each.queue_size)
-        ]
+        busy = [each for each in self.producers() if not each.is_gone and each.is_busy]
         until = None if timeout is None else clock.system_now() + timeout
         calls = side_by_side([partial(_flush, each, until) for each in busy])
         return sum(call.result() for call in calls)

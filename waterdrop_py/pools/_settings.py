@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from waterdrop_py._settings.pool_options import check_pool_options
@@ -146,20 +146,23 @@ class PoolSettings:
         configs = self.configs
         if self.base is None and new:
             configs = (*configs, *_configs(self.source, new, known=configs))
-        return self._with(size=size, min_connected=min_connected, configs=configs)
+        return replace(self, size=size, min_connected=min_connected, configs=configs)
 
     def reloaded(self, source: PoolConfig | None) -> PoolSettings:
         """The same with another configuration, or with the same one read again."""
         source = self.source if source is None else source
         base, configs = _read(source, range(self.size))
-        changes = {"source": base or source, "base": base, "configs": configs}
-        return self._with(**changes).checked()
+        return replace(
+            self, source=base or source, base=base, configs=configs
+        ).checked()
 
     def configured_as(self, other: PoolSettings) -> PoolSettings:
         """These, with the configuration of `other`, for as many slots as these have."""
         if other.base is None:
             other = other.resized(max(self.size, other.size), other.min_connected)
-        return self._with(source=other.source, base=other.base, configs=other.configs)
+        return replace(
+            self, source=other.source, base=other.base, configs=other.configs
+        )
 
     def checked(self) -> PoolSettings:
         """Raises `ConfigurationInvalidError` unless `client_limit` is legal."""
@@ -171,10 +174,6 @@ class PoolSettings:
                 }
             )
         return self
-
-    def _with(self, **changes: Any) -> PoolSettings:
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return PoolSettings(**{**values, **changes})
 
 
 def derived(config: Config, **options: Any) -> Config:

@@ -52,11 +52,11 @@ def side_by_side(
         return here
     caller = acting_for()
     made = [Future(partial(copy_context().run, _call, caller, call)) for call in calls]
-    few = CallQueue(at_once)
+    queue = CallQueue(at_once)
     for each in made:
-        few.submit(each)
+        queue.submit(each)
     for each in made:
-        _wait(each, few, deadline)
+        _wait(each, queue, deadline)
     return made
 
 
@@ -74,7 +74,7 @@ def _call(caller: object, call: Callable[[], _T]) -> _T:
     return call()
 
 
-def _wait(call: Future[_T], few: CallQueue, deadline: float | None) -> None:
+def _wait(call: Future[_T], queue: CallQueue, deadline: float | None) -> None:
     """Wait until `call` has ended, or until `deadline`.
 
     While calls have not begun, this looks now and then why: those that have may hold up
@@ -86,7 +86,7 @@ def _wait(call: Future[_T], few: CallQueue, deadline: float | None) -> None:
             return
         if not call.begun and not threads.can_start():
             call()
-        elif not few.has_waiting:
+        elif not queue.has_waiting:
             call.wait(left)
         elif not call.wait(_RETRY if left is None else min(left, _RETRY)):
-            few.widen_if_stuck()
+            queue.widen_if_stuck()
