@@ -22,9 +22,9 @@ from waterdrop_py._engine.concurrency.signals import (
     from_signal_handler,
 )
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.redact import shown
+from waterdrop_py._settings.callables import check_function
 from waterdrop_py.delivery_report import DeliveryReport
-from waterdrop_py.errors import InvalidArgumentError, about
+from waterdrop_py.errors import about
 from waterdrop_py.message import Message
 
 __all__ = ["DeliveryHandle", "DeliveryReport"]
@@ -119,9 +119,9 @@ class DeliveryHandle(PendingMessage):
         `callbacks.done_callback.error`.
 
         Raises:
-            InvalidArgumentError: `fn` is not callable.
+            InvalidArgumentError: `fn` is not a plain function.
         """
-        _check_callable(fn)
+        check_function("fn", fn, "fn(handle)")
         watchers.add_callback(self._client, self, fn)
 
     def as_future(self) -> Future[DeliveryReport]:
@@ -203,13 +203,6 @@ def report_of(
     report._native = native
     report._error = error
     return report
-
-
-def _check_callable(fn: object) -> None:
-    if not callable(fn):
-        raise InvalidArgumentError(
-            f"fn: must be callable as fn(handle), got {shown(fn)}"
-        )
 
 
 def _raise(handle: DeliveryHandle, error: BaseException) -> NoReturn:

@@ -14,10 +14,9 @@ from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.introspection.stats import Health
-from waterdrop_py._settings.redact import shown
+from waterdrop_py._settings.callables import check_function
 from waterdrop_py.errors import (
     BrokerUnreachableError,
-    InvalidArgumentError,
     ProduceError,
     ProducerClosedError,
     WaterdropError,
@@ -45,11 +44,8 @@ class Retries:
         longest: float,
         errback: Callable[[BaseException, float], object] | None,
     ) -> None:
-        if errback is not None and not callable(errback):
-            raise InvalidArgumentError(
-                "errback: must be callable as errback(error, interval), got "
-                f"{shown(errback)}"
-            )
+        if errback is not None:
+            check_function("errback", errback, "errback(error, interval)")
         self._most = most
         self._interval, self._step, self._max = start, step, longest
         self._errback = errback
