@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from confluent_kafka import KafkaException
 
@@ -63,24 +63,50 @@ class Retries:
         return interval
 
 
+class Attempts:
+    """The attempts of one `connect()`, without its waits."""
+
+    def __init__(
+        self, connection: Connection, timeout: float, retries: Retries
+    ) -> None:
+        self._connection = connection
+        self._retries = retries
+        self._deadline = clock.system_now() + timeout
+        self._opens = connection.ledger.opens
+
+    def prove(self) -> BrokerUnreachableError | None:
+        """Make the next attempt. Blocks."""
+        return prove(self._connection, self._deadline, impatient=True)
+
+    def pause_after(self, error: BrokerUnreachableError) -> float | None:
+        """Seconds until the next attempt, after `errback` was called; None to end."""
+        left = self._deadline - clock.system_now()
+        again = left > 0 and error.retriable
+        interval = self._retries.next(error) if again else None
+        return None if interval is None else min(interval, left)
+
+    @property
+    def over(self) -> bool:
+        """Whether no time is left."""
+        return clock.system_now() >= self._deadline
+
+    def give_up(self, error: BrokerUnreachableError) -> NoReturn:
+        """Raise `error`, after the last attempt."""
+        if self._connection.ledger.opens != self._opens:
+            # A client without messages would stay open for a while.
+            disconnect(self._connection, "requested")
+        raise error
+
+
 def connect(connection: Connection, timeout: float, retries: Retries) -> None:
     """Open the client and get the cluster's metadata; `Producer.connect`."""
-    deadline = clock.system_now() + timeout
-    opens = connection.ledger.opens
-    while True:
-        error = prove(connection, deadline, impatient=True)
-        if error is None:
-            return
-        left = deadline - clock.system_now()
-        again = left > 0 and error.retriable
-        interval = retries.next(error) if again else None
-        if interval is not None:
-            sleep(min(interval, left))
-        if interval is None or clock.system_now() >= deadline:
-            if connection.ledger.opens != opens:
-                # A client without messages would stay open for a while.
-                disconnect(connection, "requested")
-            raise error
+    attempts = Attempts(connection, timeout, retries)
+    while (error := attempts.prove()) is not None:
+        pause = attempts.pause_after(error)
+        if pause is not None:
+            sleep(pause)
+        if pause is None or attempts.over:
+            attempts.give_up(error)
 
 
 def prove(
