@@ -1,5 +1,5 @@
-"""What the tests of `AsyncProducer` share: a loop on which nothing may stay, a task that
-is cancelled at one of its suspensions, and a probe of the loop's lag."""
+"""What the tests of `AsyncProducer` share: a loop on which nothing may stay, a task
+that is cancelled at one of its suspensions, and a probe of the loop's lag."""
 
 from __future__ import annotations
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.concurrency.aio.support import calls, full, made, opened, parked, payloads
 from tests.looping import eventually, outcomes, run, turns
+from waterdrop_py import AsyncProducer
 from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
     from tests.concurrency.support import Make
     from tests.doubles import Bench
-    from waterdrop_py import AsyncProducer
 
     Verb = Callable[[AsyncProducer], Coroutine[Any, Any, Any]]
 
@@ -206,10 +207,7 @@ def test_a_flush_of_the_buffer_of_which_a_part_found_room(
 
 def test_a_produce_after_the_hand_over_goes_on(bench: Bench, make: Make) -> None:
     """Its events tell the outcome."""
-    sync = make()
-    from waterdrop_py import AsyncProducer
-
-    producer = AsyncProducer(sync)
+    producer = AsyncProducer(make())
 
     async def main() -> None:
         await opened(producer)
@@ -314,46 +312,38 @@ def test_a_produce_that_finds_no_room_by_its_timeout(bench: Bench, make: Make) -
 
 def test_a_thousand_cancellings_at_random(bench: Bench, make: Make) -> None:
     """Every message is sent once or was withdrawn; the counters agree."""
-    import random
-
     dice = random.Random(15)
     producer = made(make)
+    tasks: dict[bytes, asyncio.Future[Any]] = {}
+
+    async def broker() -> None:
+        while True:
+            bench.client.ack(min(len(bench.client), dice.randrange(1, 5)))
+            await asyncio.sleep(0.0005)
 
     async def main() -> None:
         await opened(producer)
         bench.auto, bench.limit = False, 7
-        told: set[bytes] = set()
-        stop = False
-
-        async def broker() -> None:
-            while not stop:
-                bench.client.ack(min(len(bench.client), dice.randrange(1, 5)))
-                await asyncio.sleep(0.0005)
-
         acknowledging = asyncio.ensure_future(broker())
-        tasks: dict[bytes, asyncio.Future[Any]] = {}
         for number in range(1_000):
             payload = b"m-%d" % number
             call = producer.send if dice.random() < 0.5 else producer.produce
             tasks[payload] = asyncio.ensure_future(call("t", payload))
             await turns(dice.randrange(3))
-            victim = dice.choice(list(tasks.values()))
             if dice.random() < 0.4:
-                victim.cancel()
+                dice.choice(list(tasks.values())).cancel()
         await asyncio.wait(tasks.values())
-        stop = True
-        await acknowledging
+        acknowledging.cancel()
+        await asyncio.wait({acknowledging})
         bench.auto = True
         bench.client.ack()
         assert await producer.flush(5) == 0
-        told |= {p for p, task in tasks.items() if not task.cancelled()}
-        assert all(tasks[payload].exception() is None for payload in told)
-        sent = payloads(bench)[1:]
-        assert len(sent) == len(set(sent))
-        assert told <= set(sent)
-        stats = producer.stats()
-        assert stats.produced == stats.acknowledged == len(sent) + 1
-        order = [each for each in sent if each in told]
-        assert order == [payload for payload in tasks if payload in told]
 
     run(main(), within=40)
+    kept = [payload for payload, task in tasks.items() if not task.cancelled()]
+    assert all(tasks[payload].exception() is None for payload in kept)
+    sent = payloads(bench)[1:]
+    assert len(sent) == len(set(sent))
+    assert [each for each in sent if each in set(kept)] == kept
+    stats = producer.stats()
+    assert stats.produced == stats.acknowledged == len(sent) + 1
