@@ -112,9 +112,13 @@ def test_an_inner_block_that_failed_dooms_the_outer_one(
                     raise LookupError
 
     def sync() -> None:
-        with producer.sync_producer.transaction():
-            with pytest.raises(LookupError), producer.sync_producer.transaction():
-                raise LookupError
+        sync_producer = producer.sync_producer
+        with (
+            sync_producer.transaction(),
+            pytest.raises(LookupError),
+            sync_producer.transaction(),
+        ):
+            raise LookupError
 
     async def main() -> None:
         found = await outcomes([asynchronous(), asyncio.to_thread(sync)])
