@@ -109,8 +109,8 @@ def counted_wakeups(loop: asyncio.AbstractEventLoop) -> Iterator[list[Any]]:
         called.append(callback)
         return plain(callback, *arguments, **options)
 
-    loop.call_soon_threadsafe = counting  # type: ignore[method-assign]
+    vars(loop)["call_soon_threadsafe"] = counting
     try:
         yield called
     finally:
-        del loop.call_soon_threadsafe
+        del vars(loop)["call_soon_threadsafe"]

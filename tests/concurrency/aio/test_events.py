@@ -259,7 +259,8 @@ def test_an_event_is_brought_to_a_loop(bench: Bench, make: Make) -> None:
     producer = AsyncProducer(make.quiet())
 
     async def main() -> None:
-        loop, here = asyncio.get_running_loop(), threading.get_ident()
+        loop: Any = asyncio.get_running_loop()
+        here = threading.get_ident()
         told: list[tuple[Any, int]] = []
 
         def on_loop(what: Any) -> None:

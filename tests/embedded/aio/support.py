@@ -52,7 +52,7 @@ def arrived(
     return Counter(each for each in values if each.startswith(prefix))
 
 
-class Watched(confluent_kafka.Producer):  # type: ignore[misc]
+class Watched(confluent_kafka.Producer):
     """A client that notes which threads its blocking calls ran on."""
 
     calls: list[tuple[str, int]] = []  # noqa: RUF012 - of all clients of a test
