@@ -170,8 +170,8 @@ class Case:
     siblings: bool = True
     """Whether other tasks send meanwhile, which must notice nothing."""
     at_once: bool = True
-    """Whether nothing is waited for after the cancelling: of a transaction the abort is,
-    as for any exception."""
+    """Whether nothing is waited for after the cancelling. A transaction's abort is, as
+    for any exception."""
     after: bool = True
     """Whether the producer can be used afterwards."""
 
