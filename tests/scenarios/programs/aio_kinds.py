@@ -126,6 +126,7 @@ def interrupted() -> None:
     producer = make_async()
 
     async def first() -> None:
+        tell_of_holds()
         handles = [await producer.send(TOPIC, f"m-int-{n}") for n in range(100)]
         loop = asyncio.get_running_loop()
         loop.call_soon(signal.raise_signal, signal.SIGINT)
