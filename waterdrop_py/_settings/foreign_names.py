@@ -1,7 +1,8 @@
 """Names of other libraries, and what to use here: Kafka clients, kombu, futures.
 
-`answering.py` raises as Python would for such a name, with that text. Names of settings that are a property or an option here
-stand in `librdkafka.FOREIGN` and `FOREIGN_OPTIONS`.
+`answering.py` raises as Python would for such a name, with that text. Names of settings
+that are a property or an option here stand in `librdkafka.FOREIGN` and
+`FOREIGN_OPTIONS`.
 """
 
 from __future__ import annotations
