@@ -10,6 +10,7 @@ from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.pools._call_queue import SLOW, CallQueue, Endings
+from waterdrop_py.pools._owners import cannot_release
 from waterdrop_py.pools._side_by_side import acting_for
 from waterdrop_py.pools.stats import PoolReport
 
@@ -49,13 +50,13 @@ class PoolClose:
     """The close of one pool, which one library thread runs. Thread-safe."""
 
     def __init__(
-        self, leasing: Leasing, emitter: PoolEmitter, deadline: float, owner: object
+        self, leasing: Leasing, emitter: PoolEmitter, deadline: float, closer: object
     ) -> None:
-        """`owner` is the thread that closes: its own leases are not waited for."""
+        """`closer` is the thread or task that closes: its leases are not waited for."""
         self._leasing = leasing
         self._emitter = emitter
         self._deadline = deadline
-        self._owner = owner
+        self._closer = closer
         self._returned = Wakeup()
         self._thread: int | None = None  # that runs it
         self._over = False  # nothing is waited for any more
@@ -132,7 +133,7 @@ class PoolClose:
         awaited = {
             holding.producer
             for holding in members.holdings()
-            if holding.owner is not self._owner
+            if not cannot_release(self._closer, holding.owner)
         }
         left = 0
         for producer in members.producers():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import current_thread
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._settings.pool_options import LARGEST_SIZE
@@ -14,9 +13,11 @@ from waterdrop_py.errors import (
     PoolTimeoutError,
     TooManyRequestsError,
 )
+from waterdrop_py.pools._owners import TaskOwner
 
 if TYPE_CHECKING:
     from waterdrop_py.pools._members import Members
+    from waterdrop_py.pools._owners import Owner
     from waterdrop_py.pools._settings import PoolSettings
     from waterdrop_py.pools._slot import Holding
 
@@ -55,8 +56,8 @@ def error_of(
     out = f"{len(holdings)} of {settings.size * settings.client_limit} leases are out"
     head = f"pool {settings.name!r} has no free producer"
     advice = _advice(settings, full=full) + _holders(holdings)
-    if any(each.owner is holding.owner for each in holdings):
-        advice.append(_nested(current_thread().name))
+    if any(each.owner == holding.owner for each in holdings):
+        advice.append(_nested(holding.owner))
     if full:
         return TooManyRequestsError(
             f"{head}, and as many callers wait as max_waiting allows, which is "
@@ -136,8 +137,9 @@ def _holders(holdings: list[Holding]) -> list[str]:
     ]
 
 
-def _nested(owner: str) -> str:
+def _nested(owner: Owner) -> str:
+    many = "tasks" if isinstance(owner, TaskOwner) else "threads"
     return (
-        f"{owner} holds a lease of this pool itself: nested leases may wait for each "
-        "other; t threads that each hold k leases need size >= t * (k - 1) + 1"
+        f"{owner.name} holds a lease of this pool itself: nested leases may wait for "
+        f"each other; t {many} that each hold k leases need size >= t * (k - 1) + 1"
     )

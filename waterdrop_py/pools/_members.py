@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py.errors import ReentrantCallError
+from waterdrop_py.pools._owners import thread_of
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
 from waterdrop_py.pools._settings import derived
@@ -277,14 +278,14 @@ class Members:
         self.on_room = _nothing
         self.on_made = None
 
-    def start_afresh(self, owner: object) -> None:
-        """Keep the leases of `owner`, the thread that forked, and nothing else."""
+    def start_afresh(self, forked: object) -> None:
+        """Keep the leases of the thread that forked, and nothing else."""
         self.history = History()
         self.replaced = 0
         for slot in self.slots:
             slot.closing = None
             for seat, holding in tuple(slot.seats.items()):
-                if holding.owner is not owner or holding() is None:
+                if thread_of(holding.owner) is not forked or holding() is None:
                     holding.over = True
                     holding.leave((slot, seat))
             if not slot.seats:

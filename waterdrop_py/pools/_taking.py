@@ -17,6 +17,7 @@ from waterdrop_py.pools._fast_path import grant
 from waterdrop_py.pools._figures import PoolFigures
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._opening import Opening
+from waterdrop_py.pools._owners import current_owner, running_loop
 from waterdrop_py.pools._reloading import Reloading
 from waterdrop_py.pools._transaction import PoolTransaction
 from waterdrop_py.pools.lease import Lease
@@ -65,9 +66,8 @@ class PoolTaking(PoolFigures):
             self._opening.start()
         frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
         frame = frame.f_back or frame  # None: a thread or greenlet calls only this
-        return grant(
-            self, self._leasing, bound, current_thread(), frame.f_code, frame.f_lasti
-        )
+        owner = current_thread() if running_loop() is None else current_owner()
+        return grant(self, self._leasing, bound, owner, frame.f_code, frame.f_lasti)
 
     def transaction(
         self, timeout: float | timedelta | None = None, *, block: bool = True
@@ -106,7 +106,7 @@ class PoolTaking(PoolFigures):
         self._prepare()
         self._opening.start()
         bound = self._bound(timeout, block)
-        return grant(self, self._leasing, bound, current_thread(), *taken_by)
+        return grant(self, self._leasing, bound, current_owner(), *taken_by)
 
     def _bound(self, timeout: float | timedelta | None, block: bool) -> float:
         """Seconds to wait for a lease; 0: do not wait."""

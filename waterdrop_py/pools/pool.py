@@ -275,6 +275,7 @@ class ProducerPool(PoolTaking):
     def _start_afresh(self) -> None:
         """Be as if just made, but for the forking thread's leases: this is a child."""
         self._leasing.start_afresh()
+        self._emitter.start_afresh()
         self._members.start_afresh(current_thread())
         self._reloading.start_afresh()
         for close in self._closes.values():
