@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from datetime import timedelta
 from typing import Any, Final, NoReturn
 
 from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client.awaiting import wait_in_task
 from waterdrop_py._engine.client.pending import (
     ANYWHERE,
     PendingMessage,
@@ -168,26 +168,8 @@ class DeliveryHandle(PendingMessage):
     def __await__(self) -> Generator[Any, None, DeliveryReport]:
         """Wait inside asyncio; cancelling the wait does not cancel the delivery."""
         if not self.done():
-            yield from self._outcome().__await__()
+            yield from wait_in_task(self._client, self, None).__await__()
         return self.result(0)
-
-    async def _outcome(self) -> None:
-        loop = asyncio.get_running_loop()
-        resolved: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            if not resolved.done():
-                resolved.set_result(None)
-
-        def ring(_: DeliveryHandle) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(wake)
-
-        watchers.add_wakeup(self._client, self, ring)
-        try:
-            await resolved
-        finally:
-            watchers.remove_wakeup(self, ring)
 
     def _report(self) -> DeliveryReport:
         return report_of(self, self._native, self._failure())
