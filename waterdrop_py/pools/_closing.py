@@ -11,10 +11,11 @@ from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.pools._call_queue import SLOW, CallQueue, Endings
 from waterdrop_py.pools._owners import cannot_release
-from waterdrop_py.pools._side_by_side import acting_for
 from waterdrop_py.pools.stats import PoolReport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from waterdrop_py._engine.reports.accounting import DrainReport
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._leasing import Leasing
@@ -26,24 +27,27 @@ GRACE: Final = 0.5
 _TICK: Final = 0.05
 
 
-def close_pool(
+def begin_close(
     leasing: Leasing,
     emitter: PoolEmitter,
     closes: dict[int, PoolClose],
     bound: float,
     *,
+    closer: object,
     force: bool,
-) -> PoolReport:
+) -> Callable[[], PoolReport]:
     """Close the pool within `bound` seconds; see `ProducerPool.close`.
 
-    `closes` has the one close of the pool, at ONLY: one atomic `dict.setdefault`.
+    No lease is granted any more. What is returned waits for the end. `closer` is the
+    thread or task that closes: its own leases are not waited for. `closes` has the one
+    close of the pool, at ONLY: one atomic `dict.setdefault`.
     """
     deadline = clock.system_now() + bound
-    close = closes.setdefault(ONLY, PoolClose(leasing, emitter, deadline, acting_for()))
+    close = closes.setdefault(ONLY, PoolClose(leasing, emitter, deadline, closer))
     leasing.members.closed = True
     leasing.on_return = close.returned
     close.shorten(deadline, force=force)
-    return close.wait(clock.system_now() if force else deadline)
+    return partial(close.wait, clock.system_now() if force else deadline)
 
 
 class PoolClose:
@@ -52,7 +56,7 @@ class PoolClose:
     def __init__(
         self, leasing: Leasing, emitter: PoolEmitter, deadline: float, closer: object
     ) -> None:
-        """`closer` is the thread or task that closes: its leases are not waited for."""
+        """Only what it knows; see `begin_close`."""
         self._leasing = leasing
         self._emitter = emitter
         self._deadline = deadline

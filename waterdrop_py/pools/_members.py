@@ -136,6 +136,10 @@ class Members:
         or a verb of a producer, on the calling thread."""
         return any(each.would_wait_here() for each in self.producers())
 
+    def busy(self) -> list[PoolProducer]:
+        """The producers that have messages to deliver."""
+        return [each for each in self.producers() if not each.is_gone and each.is_busy]
+
     def flush(self, timeout: float | None) -> int:
         """Flush all side by side; how many messages are left."""
         if self.would_wait_here():
@@ -143,9 +147,8 @@ class Members:
                 f"flush() of pool {self.settings.name!r} was called inside a callback "
                 "or a verb of one of its producers, and would wait for that"
             )
-        busy = [each for each in self.producers() if not each.is_gone and each.is_busy]
         until = None if timeout is None else clock.system_now() + timeout
-        calls = side_by_side([partial(_flush, each, until) for each in busy])
+        calls = side_by_side([partial(_flush, each, until) for each in self.busy()])
         return sum(call.result() for call in calls)
 
     # -- producers ---------------------------------------------------------
