@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.loops import Waiter
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.process.workers import STUCK
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 T = TypeVar("T")
 
