@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from waterdrop_py.pools._owners import Owner
     from waterdrop_py.pools._settings import PoolSettings
     from waterdrop_py.pools._slot import Holding
+    from waterdrop_py.typing import LeaseHolder
 
 LONGEST: Final = 3
 """How many of the longest holders the text names."""
@@ -50,12 +51,12 @@ def error_of(
     if members.closed:
         return closed_error(settings.name)
     holdings = members.holdings()
-    about = _about(members, waiting, waited)
+    about = _about(members, holdings, waiting, waited)
     if members.lost is not None:
         return _lost_error(members, about)
     out = f"{len(holdings)} of {settings.size * settings.client_limit} leases are out"
     head = f"pool {settings.name!r} has no free producer"
-    advice = _advice(settings, full=full) + _holders(holdings)
+    advice = _advice(settings, full=full) + _longest(about["holders"])
     if any(each.owner == holding.owner for each in holdings):
         advice.append(_nested(holding.owner))
     if full:
@@ -74,17 +75,18 @@ def error_of(
 
 def lost_error(members: Members) -> PoolExhaustedError:
     """The error of a pool with no slot in service."""
-    return _lost_error(members, _about(members, 0, 0.0))
+    return _lost_error(members, _about(members, members.holdings(), 0, 0.0))
 
 
 def busy_error(members: Members, what: str, waited: float) -> PoolTimeoutError:
     """The error of a call that has waited in vain for another one."""
     text = f"pool {members.settings.name!r} {what}"
-    return PoolTimeoutError(text, **_about(members, 0, waited))
+    return PoolTimeoutError(text, **_about(members, members.holdings(), 0, waited))
 
 
-def _about(members: Members, waiting: int, waited: float) -> dict[str, Any]:
-    holdings = members.holdings()
+def _about(
+    members: Members, holdings: list[Holding], waiting: int, waited: float
+) -> dict[str, Any]:
     return {
         "pool": members.settings.name,
         "size": members.settings.size,
@@ -129,11 +131,11 @@ def _advice(settings: PoolSettings, *, full: bool) -> list[str]:
     return advice
 
 
-def _holders(holdings: list[Holding]) -> list[str]:
+def _longest(holders: list[LeaseHolder]) -> list[str]:
     return [
         f"slot {each.slot} has been on lease for {each.held_ms / 1000:.3g} s: "
         f"{each.owner} took it at {each.where}"
-        for each in (holding.shown() for holding in holdings[:LONGEST])
+        for each in holders[:LONGEST]
     ]
 
 
