@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
+from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from types import CodeType
-from typing import TYPE_CHECKING, NoReturn
+from types import CodeType, TracebackType
+from typing import NoReturn
 
 from waterdrop_py._engine.concurrency.loops import Waiter
 from waterdrop_py.aio.jobs import on_worker
@@ -15,13 +17,7 @@ from waterdrop_py.pools._fast_path import grant
 from waterdrop_py.pools._owners import TaskOwner, current_owner
 from waterdrop_py.pools._turn import Turn
 from waterdrop_py.pools.lease import Lease
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from contextlib import AbstractAsyncContextManager
-    from types import TracebackType
-
-    from waterdrop_py.pools.pool import ProducerPool
+from waterdrop_py.pools.pool import ProducerPool
 
 
 class AsyncLease:
@@ -126,7 +122,7 @@ class LeaseRequest:
             raise PoolError(
                 "this request was used before; each lease needs an acquire() of its own"
             )
-        if pool._stale:
+        if pool._stale and self._bound > 0:
             await on_worker(pool._prepare)  # it may call what the user gave as config
         pool._prepare()
         pool._opening.start()

@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn, overload
 
 from waterdrop_py._engine.introspection.stats import Health
 from waterdrop_py._settings.arguments import seconds
+from waterdrop_py._settings.foreign_names import ASYNC_POOL
 from waterdrop_py.aio._errback import TaskErrback
 from waterdrop_py.aio._flush import flush_all
 from waterdrop_py.aio._health import ShallowHealth
@@ -28,7 +29,7 @@ from waterdrop_py.pools.stats import PoolReport
 from waterdrop_py.sender import components_of
 
 
-class AsyncProducerPool(PoolFigures):
+class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
     """The asyncio front end of a `ProducerPool`, which it makes or is given.
 
     `async with pool.transaction() as producer:` for transactions that run at the same
