@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -300,10 +301,11 @@ class TestConnect:
         assert {thread for _, _, thread in heard} == {threading.current_thread()}
         assert isinstance(heard[0][0], BaseException)
 
+    @pytest.mark.parametrize("interval", [0.01, 60])
     def test_a_cancelled_one_makes_no_further_attempt(
-        self, pool: AsyncProducerPool, cluster: Cluster
+        self, pool: AsyncProducerPool, cluster: Cluster, interval: float
     ) -> None:
-        """And calls `errback` no more."""
+        """And calls `errback` no more; its client is closed at once."""
         cluster.down, cluster.why = True, AWAY
         heard: list[float] = []
 
@@ -311,15 +313,16 @@ class TestConnect:
             task = await start(
                 pool.connect(
                     60,
+                    interval_max=60,
                     errback=lambda _, interval: heard.append(interval),
-                    interval_start=0.05,
+                    interval_start=interval,
                     interval_step=0,
                 ),
                 lambda: heard,
             )
             await ended(task)
             heard.clear()
-            await asyncio.sleep(0.3)
+            await eventually(lambda: not pool.stats().connected)
             asked = cluster.asked
             await asyncio.sleep(0.3)
             assert cluster.asked == asked
@@ -425,7 +428,9 @@ class TestTheRest:
 
         async def main() -> None:
             lease = await pool.acquire()
-            report = await pool.close(5)
+            began = time.monotonic()
+            report = await pool.close(8)
+            assert time.monotonic() - began < 4
             assert [each.slot for each in report.holders] == [lease.slot]
             assert not report.complete
             lease.release()
@@ -435,7 +440,9 @@ class TestTheRest:
     def test_close_does_not_wait_for_its_thread(self, pool: AsyncProducerPool) -> None:
         """A lease that was taken on it before the loop began."""
         lease = pool.sync_pool.acquire()
-        assert not run(pool.close(5)).complete
+        began = time.monotonic()
+        assert not run(pool.close(8)).complete
+        assert time.monotonic() - began < 6  # and what `run` looks at
         lease.release()
 
     def test_close_waits_for_other_tasks(self, pool: AsyncProducerPool) -> None:
@@ -463,7 +470,9 @@ class TestTheRest:
 
         async def main() -> None:
             lease = await asyncio.create_task(awaiting(pool.acquire()))
-            report = pool.sync_pool.close(5)
+            began = time.monotonic()
+            report = pool.sync_pool.close(8)
+            assert time.monotonic() - began < 4
             assert len(report.holders) == 1
             lease.release()
 
