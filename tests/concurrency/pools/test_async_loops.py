@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,8 @@ from tests.doubles import eventually as eventually_here
 from tests.looping import eventually, probed, run
 from tests.unit.pools.async_support import awaiting, start, whole_again
 from waterdrop_py import AsyncProducerPool
-from waterdrop_py.errors import PoolExhaustedError
+from waterdrop_py._engine.concurrency.loops import AT_ONCE
+from waterdrop_py.errors import PoolExhaustedError, PoolTimeoutError
 from waterdrop_py.pools._slot import LATE
 
 if TYPE_CHECKING:
@@ -229,3 +231,23 @@ def test_a_pool_outlives_a_loop_that_is_closed_inside_a_block(
     del task
     gc.collect()
     run(whole_again(pool, 1))
+
+
+def test_many_deadlines_at_once_hold_no_loop(pool: AsyncProducerPool) -> None:
+    """Tasks whose time is over together are told so a few at a time."""
+    ended: list[int] = []
+
+    async def wait() -> None:
+        with pytest.raises(PoolTimeoutError):
+            await pool.acquire(0.05)
+
+    async def main() -> None:
+        async with pool.acquire():
+            tasks = [asyncio.create_task(wait()) for _ in range(10 * AT_ONCE)]
+            while not all(each.done() for each in tasks):
+                ended.append(pool.stats().timed_out)
+                await asyncio.sleep(0)
+        await whole_again(pool, 1)
+
+    run(main())
+    assert max(after - before for before, after in pairwise(ended)) <= AT_ONCE
