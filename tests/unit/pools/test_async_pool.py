@@ -322,11 +322,27 @@ class TestConnect:
             )
             await ended(task)
             heard.clear()
-            await eventually(lambda: not pool.stats().connected)
+            assert cluster.clients[0] in cluster.open
+            await eventually(lambda: not cluster.open, "its client is closed")
             asked = cluster.asked
             await asyncio.sleep(0.3)
             assert cluster.asked == asked
             assert heard == []
+
+        run(main())
+
+    def test_what_errback_raises_comes_out(
+        self, pool: AsyncProducerPool, cluster: Cluster
+    ) -> None:
+        """It ends the call, as that of `ProducerPool.connect` does."""
+        cluster.down, cluster.why = True, AWAY
+
+        def errback(*_: object) -> None:
+            raise ZeroDivisionError
+
+        async def main() -> None:
+            with pytest.raises(ZeroDivisionError):
+                await pool.connect(5, errback=errback, interval_start=0.01)
 
         run(main())
 
@@ -453,10 +469,11 @@ class TestTheRest:
             thread = Run(pool.sync_pool.acquire).result()
             close = await start(pool.close(10), lambda: pool.closed)
             await asyncio.sleep(0.05)
-            assert not close.done()
-            lease.release()
             assert isinstance(thread, Lease)
             thread.release()
+            await asyncio.sleep(0.05)
+            assert not close.done()
+            lease.release()
             report = await close
             assert report.complete
             assert await pool.close() == report
