@@ -81,6 +81,8 @@ def serve_awaited(client: Client) -> None:
             client.serve(SLICE if awaited else left)
             if client.unsettled and not client.wait_settled(BRIEF):
                 return
+            if client.reports.foreign and client.awaits:
+                client.check_quiet()  # its report may never come
             if awaited or client.acknowledged + client.failed != before:
                 until = clock.system_now() + STAY
     finally:
