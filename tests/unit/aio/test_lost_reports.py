@@ -16,7 +16,7 @@ from waterdrop_py.errors import ProduceError
 def test_a_report_that_never_comes(verb: str) -> None:
     """`report_lost`, soon, and not after `max_wait_timeout`."""
     producer = AsyncProducer(
-        kafka={"client.id": "x"}, client_factory=lambda _: MagicMock()
+        kafka={"bootstrap.servers": "unused:1"}, client_factory=lambda _: MagicMock()
     )
 
     async def main() -> None:
