@@ -205,7 +205,6 @@ class Settling(MessageCounters):
                     continue
                 if first is second:
                     watchers.notify(self, handle)
-                    self.wake_task(handle)
                 else:
                     self.reports.settle(self, handle, first, second)
                 # A subscriber may have forked: the child has nothing to settle.
