@@ -11,13 +11,9 @@ from waterdrop_py._engine.assembly import Components
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.produce import hot_path, purge
 from waterdrop_py._engine.produce.validation import as_message
+from waterdrop_py._settings.answering import Answering, answering, implemented_by
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.foreign_names import (
-    PRODUCER,
-    Answering,
-    answering,
-    implemented_by,
-)
+from waterdrop_py._settings.foreign_names import PRODUCER
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 

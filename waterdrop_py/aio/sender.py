@@ -8,13 +8,9 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, NoReturn, cast
 
+from waterdrop_py._settings.answering import Answering, awaited, implemented_by
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.foreign_names import (
-    ASYNC_PRODUCER,
-    Answering,
-    awaited,
-    implemented_by,
-)
+from waterdrop_py._settings.foreign_names import ASYNC_PRODUCER
 from waterdrop_py.aio import _fast
 from waterdrop_py.aio._flush import flush
 from waterdrop_py.aio._transaction import TaskBlock

@@ -39,9 +39,9 @@ _TICK: Final = 0.001
 class SendQueue:
     """The entries of one connection, in order. Thread-safe, no lock is waited for.
 
-    One thread at a time hands over: it holds `_sending`. `submit` appends and then
-    looks at that lock. The holder releases it and then looks at the entries. One of the
-    two sees the other (test_an_entry_that_comes_as_the_sender_stops).
+    One thread at a time hands over: it holds `_sending`. `submit` appends, and then
+    looks at that lock. The holder releases it and then looks at the entries
+    (test_an_entry_that_comes_as_the_sender_stops).
 
     `advance` never waits, and leaves to a worker what would. Entries that wait for the
     partitions of their topic stand aside, so that other topics pass.
