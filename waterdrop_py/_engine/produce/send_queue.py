@@ -22,6 +22,7 @@ from waterdrop_py._engine.connection.partition_lookup import partition_of
 from waterdrop_py._engine.produce.dispatch import WithdrawnError
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.look_ups import LookUps
+from waterdrop_py._engine.shutdown.children import watch_exit
 from waterdrop_py.errors import ProduceError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -119,14 +120,14 @@ class SendQueue:
         Raises:
             ProducerClosedError: the close has begun.
         """
-        self._refuse_closed()
-        self._waiting.append(entry)
-
-    def _refuse_closed(self) -> None:
         connection = self._connection
         connection.refuse_closed()
         if connection.shutdown is not None and connection.hooks.reopen is None:
             raise self._closed_error()
+        # So a forked child forgets them, and the exit hands them over (test_a_fork).
+        connection.runtime.register(connection)
+        watch_exit()
+        self._waiting.append(entry)
 
     def _closed_error(self) -> ProducerClosedError:
         name = self._connection.emitter.producer_id
