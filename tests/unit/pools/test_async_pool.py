@@ -21,6 +21,7 @@ from tests.unit.pools.async_support import (
 )
 from tests.unit.pools.support import AWAY, Cluster, config, lose, transactional
 from waterdrop_py import AsyncProducerPool, Lease, ProducerPool
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.errors import (
     AbortTransaction,
     BrokerUnreachableError,
@@ -404,6 +405,32 @@ class TestTheRest:
             await pool.close()
             with pytest.raises(PoolClosedError):
                 await pool.flush()
+
+        run(main())
+
+    @pytest.mark.parametrize("linger", [0, 60_000])
+    def test_a_cancelled_flush(self, cluster: Cluster, linger: int) -> None:
+        """Its wait ends, and no thread is busy with it; the next one works."""
+        cluster.silent = True
+        source = config(cluster, kafka={"linger.ms": linger})
+
+        async def main() -> None:
+            async with AsyncProducerPool(source, size=3) as pool:
+                leases = [await pool.acquire() for _ in range(3)]
+                for each in leases:
+                    await each.producer.send("t", b"x")
+                    each.release()
+                for _ in range(3):
+                    flush = await start(pool.flush(), lambda: True)
+                    await asyncio.sleep(0.1)
+                    began = time.monotonic()
+                    await ended(flush)
+                    assert time.monotonic() - began < 0.4
+                workers = RUNTIME.workers
+                await eventually(lambda: not workers.held_up(0, began))
+                assert pool.stats().in_flight == 3
+                cluster.silent = False
+                assert await pool.flush(5) == 0
 
         run(main())
 
