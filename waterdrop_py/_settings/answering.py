@@ -79,6 +79,28 @@ class Answering(ABCMeta):
         ]
 
 
+class Patchable(metaclass=Answering):
+    """The base of what sends. Tests may patch its methods, and set nothing else.
+
+    So an instance has a `__dict__`.
+    """
+
+    __slots__ = ("__dict__",)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(type(self)), *vars(self)})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not hasattr(type(self), name):
+            text = f"{type(self).__name__!r} object has no attribute {name!r} to set"
+            raise AttributeError(text, name=name, obj=self)
+        object.__setattr__(self, name, value)
+
+    def __reduce__(self) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(f"a {name} cannot be copied or pickled: it owns a client")
+
+
 def refuse(function: Callable[..., Any], /, *given: Any, **named: Any) -> NoReturn:
     """Raise the `TypeError` of a call whose arguments do not fit `function`."""
     parameters = inspect.signature(function).parameters

@@ -1,7 +1,8 @@
 """Names of other libraries, and what to use here: Kafka clients, kombu, futures.
 
-`answering.py` raises as Python would for such a name, with that text. Names of settings that are a property or an option here
-stand in `librdkafka.FOREIGN` and `FOREIGN_OPTIONS`.
+`answering.py` raises as Python would for such a name, with that text. Names of settings
+that are a property or an option here stand in `librdkafka.FOREIGN` and
+`FOREIGN_OPTIONS`.
 """
 
 from __future__ import annotations
@@ -144,6 +145,9 @@ POOL: Final[Mapping[str, str]] = {
     "limit": "use size, and resize(size)",
     "max_size": "use size",
     "min_size": "use min_connected",
+}
+ASYNC_POOL: Final[Mapping[str, str]] = {
+    name: answer.replace("`with ", "`async with ") for name, answer in POOL.items()
 }
 CONFIG: Final[Mapping[str, str]] = {
     **dict.fromkeys(

@@ -147,7 +147,7 @@ class SendQueue:
         self._look_ups.remove(entry)
 
     def begin(self) -> None:
-        """Have a worker hand over what waits. Does not wait."""
+        """Have a worker hand over what waits."""
         if self._waiting or self._look_ups.answered:
             self._connection.runtime.workers.submit(self._work)
 
@@ -172,8 +172,6 @@ class SendQueue:
     def _work(self) -> None:
         while self._send(RUN, may_wait=True):
             pass
-
-    # -- one thread at a time ----------------------------------------------
 
     def _send(self, most: int, *, may_wait: bool) -> bool:
         """Hand over from the front; whether it stopped because of `most` alone."""
