@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 RUN: Final = 250
 """Messages that are handed over in one go: about a millisecond."""
-_TICK: Final = 0.001
-"""Seconds between two looks of a close at what waits for room."""
+_TICK: Final = 0.001  # seconds between two looks of a close at what waits for room
 
 
 class SendQueue:
