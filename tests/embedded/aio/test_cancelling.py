@@ -12,9 +12,11 @@ import asyncio
 import itertools
 import uuid
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from tests.embedded.aio.support import arrived, at_rest
 from tests.embedded.support import EventLog
@@ -310,7 +312,42 @@ async def _decided(world: World, ended: Cancelled) -> None:
     await at_rest(world.producer)
 
 
+async def _inside(world: World) -> None:
+    """In a transaction, with the group of a consumer."""
+    properties = {
+        "bootstrap.servers": world.cluster.bootstrap_servers,
+        "group.id": world.topic,
+    }
+    world.kept["consumer"] = Consumer(properties)
+    world.kept["block"] = world.producer.transaction()
+    await world.kept["block"].__aenter__()
+
+
+def _mark(world: World) -> Any:
+    message: Any = SimpleNamespace(
+        topic=lambda: world.topic,
+        partition=lambda: 0,
+        offset=lambda: 7,
+        leader_epoch=lambda: None,
+        error=lambda: None,
+    )
+    return world.producer.mark_as_consumed(world.kept["consumer"], message)
+
+
+async def _marked(world: World, ended: Cancelled) -> None:
+    """The mark was carried through: the transaction commits with it."""
+    await world.kept["block"].__aexit__(None, None, None)
+    place = TopicPartition(world.topic, 0)
+    found = await asyncio.to_thread(world.kept["consumer"].committed, [place], 10)
+    assert found[0].offset == 8
+    await asyncio.to_thread(world.kept["consumer"].close)
+    await _decided(world, ended)
+
+
 CASES |= {
+    "mark_as_consumed": Case(
+        _mark, _inside, _marked, transactional=True, siblings=False
+    ),
     "transaction": Case(_block, _nothing, _decided, transactional=True, at_once=False),
     "transaction, waiting for its turn": Case(
         _waiting_block,

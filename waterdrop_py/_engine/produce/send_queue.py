@@ -74,8 +74,11 @@ class SendQueue:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits, so that a message may go past it."""
-        return not (self._waiting or self._look_ups)
+        """Whether nothing waits; what is over may be here still as its task goes on."""
+        if self._waiting:
+            with suppress(IndexError):
+                return self._waiting[-1].over and not self._look_ups
+        return not self._look_ups
 
     @property
     def waiting(self) -> int:
@@ -119,14 +122,12 @@ class SendQueue:
         Raises:
             ProducerClosedError: the close has begun.
         """
-        self._refuse_closed()
-        self._waiting.append(entry)
-
-    def _refuse_closed(self) -> None:
         connection = self._connection
         connection.refuse_closed()
         if connection.shutdown is not None and connection.hooks.reopen is None:
             raise self._closed_error()
+        connection.runtime.register(connection)  # so that a forked child forgets it
+        self._waiting.append(entry)
 
     def _closed_error(self) -> ProducerClosedError:
         name = self._connection.emitter.producer_id
@@ -154,8 +155,7 @@ class SendQueue:
     def advance(self, most: int = RUN, *, go_on: bool = False) -> bool:
         """Hand over at most `most` messages, as far as that waits for nothing.
 
-        Whether the next one could be handed over too. With `go_on` a worker does that.
-        Never raises what a message is refused with.
+        Whether the next one could be, too; with `go_on` a worker does that. No raise.
         """
         more = self._send(most, may_wait=False)
         if more and go_on:
