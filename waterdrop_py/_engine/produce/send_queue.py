@@ -22,6 +22,7 @@ from waterdrop_py._engine.connection.partition_lookup import partition_of
 from waterdrop_py._engine.produce.dispatch import WithdrawnError
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.look_ups import LookUps
+from waterdrop_py._engine.shutdown.children import watch_exit
 from waterdrop_py.errors import ProduceError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 
 RUN: Final = 250
 """Messages that are handed over in one go: about a millisecond."""
-_TICK: Final = 0.001
-"""Seconds between two looks of a close at what waits for room."""
+_TICK: Final = 0.001  # seconds between two looks of a close at what waits for room
 
 
 class SendQueue:
@@ -126,7 +126,9 @@ class SendQueue:
         connection.refuse_closed()
         if connection.shutdown is not None and connection.hooks.reopen is None:
             raise self._closed_error()
-        connection.runtime.register(connection)  # so that a forked child forgets it
+        # So a forked child forgets them, and the exit hands them over (test_a_fork).
+        connection.runtime.register(connection)
+        watch_exit()
         self._waiting.append(entry)
 
     def _closed_error(self) -> ProducerClosedError:
@@ -155,7 +157,8 @@ class SendQueue:
     def advance(self, most: int = RUN, *, go_on: bool = False) -> bool:
         """Hand over at most `most` messages, as far as that waits for nothing.
 
-        Whether the next one could be, too; with `go_on` a worker does that. No raise.
+        Whether the next one could be handed over too. With `go_on` a worker does that.
+        Never raises what a message is refused with.
         """
         more = self._send(most, may_wait=False)
         if more and go_on:
@@ -197,17 +200,13 @@ class SendQueue:
             except IndexError:
                 break
             if entry.over or entry.withdrawn or self._look_ups.take(entry):
-                self._drop(entry)
+                self._remove(entry)
                 continue
             before = entry.count
             if self._send_entry(entry, left, may_wait=may_wait):
                 return left, True
             left -= max(1, entry.count - before)
         return left, False
-
-    def _drop(self, entry: Queued) -> None:
-        with suppress(ValueError):
-            self._waiting.remove(entry)
 
     def _send_entry(self, entry: Queued, left: int, *, may_wait: bool) -> bool:
         """Hand over some of `entry`; whether it has to wait."""
@@ -225,7 +224,7 @@ class SendQueue:
             if from_signal_handler(error):
                 raise
             entry.end(error.with_traceback(None))
-            self._drop(entry)
+            self._remove(entry)
         return False
 
     def _run(self, entry: Queued, left: int) -> bool:
@@ -286,7 +285,7 @@ class SendQueue:
                     code="aborted",
                 )
             )
-        self._drop(entry)
+        self._remove(entry)
         return True
 
     def _count(self, entry: Queued, sent: int) -> bool:
@@ -298,10 +297,10 @@ class SendQueue:
                 entry.since = clock.system_now()
         if entry.count < len(entry.handles):
             if entry.withdrawn:
-                self._drop(entry)
+                self._remove(entry)
             return False
         entry.end()
-        self._drop(entry)
+        self._remove(entry)
         return True
 
     def _is_full(self, entry: Queued, full: BufferError) -> bool:
@@ -315,7 +314,7 @@ class SendQueue:
             self._dispatch.refuse_without_room(entry.handles[entry.count], full)
         except ProduceError as error:
             entry.end(error)
-            self._drop(entry)
+            self._remove(entry)
             return False
         client: Client = self._connection.client
         told = client.on_room
