@@ -230,15 +230,21 @@ async def cancelled(
 
 @dataclass
 class Lags:
-    """By how many seconds each sleep of a probe was too long."""
+    """By how many seconds each sleep of a probe was too long, and how much of that the
+    loop's thread has computed: the rest it has waited, also for other processes."""
 
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
     @property
     def p99_ms(self) -> float:
         """The 99th percentile in milliseconds."""
-        ordered = sorted(self.seconds)
-        return ordered[int(len(ordered) * 0.99)] * 1000 if ordered else 0.0
+        return _p99(self.seconds) * 1000
+
+    @property
+    def cpu_p99_ms(self) -> float:
+        """The same of the processor time."""
+        return _p99(self.cpu) * 1000
 
     @property
     def most_ms(self) -> float:
@@ -248,8 +254,13 @@ class Lags:
     def __str__(self) -> str:
         return (
             f"lag p99 {self.p99_ms:.1f} ms, max {self.most_ms:.1f} ms, "
-            f"n {len(self.seconds)}"
+            f"processor p99 {self.cpu_p99_ms:.1f} ms, n {len(self.seconds)}"
         )
+
+
+def _p99(samples: list[float]) -> float:
+    ordered = sorted(samples)
+    return ordered[int(len(ordered) * 0.99)] if ordered else 0.0
 
 
 @asynccontextmanager
@@ -267,6 +278,7 @@ async def probed() -> AsyncIterator[Lags]:
 
 async def _probe(lags: Lags) -> None:
     while True:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.thread_time()
         await asyncio.sleep(0.001)
         lags.seconds.append(time.perf_counter() - started - 0.001)
+        lags.cpu.append(time.thread_time() - cpu)
