@@ -74,11 +74,8 @@ class SendQueue:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits; what is over may be here still as its task goes on."""
-        if self._waiting:
-            with suppress(IndexError):
-                return self._waiting[-1].over and not self._look_ups
-        return not self._look_ups
+        """Whether nothing waits, so that a message may go past it."""
+        return not (self._waiting or self._look_ups)
 
     @property
     def waiting(self) -> int:
@@ -200,13 +197,17 @@ class SendQueue:
             except IndexError:
                 break
             if entry.over or entry.withdrawn or self._look_ups.take(entry):
-                self._remove(entry)
+                self._drop(entry)
                 continue
             before = entry.count
             if self._send_entry(entry, left, may_wait=may_wait):
                 return left, True
             left -= max(1, entry.count - before)
         return left, False
+
+    def _drop(self, entry: Queued) -> None:
+        with suppress(ValueError):
+            self._waiting.remove(entry)
 
     def _send_entry(self, entry: Queued, left: int, *, may_wait: bool) -> bool:
         """Hand over some of `entry`; whether it has to wait."""
@@ -223,8 +224,8 @@ class SendQueue:
         except BaseException as error:
             if from_signal_handler(error):
                 raise
+            self._drop(entry)
             entry.end(error.with_traceback(None))
-            self._remove(entry)
         return False
 
     def _run(self, entry: Queued, left: int) -> bool:
@@ -285,7 +286,7 @@ class SendQueue:
                     code="aborted",
                 )
             )
-        self._remove(entry)
+        self._drop(entry)
         return True
 
     def _count(self, entry: Queued, sent: int) -> bool:
@@ -297,10 +298,10 @@ class SendQueue:
                 entry.since = clock.system_now()
         if entry.count < len(entry.handles):
             if entry.withdrawn:
-                self._remove(entry)
+                self._drop(entry)
             return False
+        self._drop(entry)  # first: its caller may send again at once
         entry.end()
-        self._remove(entry)
         return True
 
     def _is_full(self, entry: Queued, full: BufferError) -> bool:
@@ -313,8 +314,8 @@ class SendQueue:
         try:
             self._dispatch.refuse_without_room(entry.handles[entry.count], full)
         except ProduceError as error:
+            self._drop(entry)
             entry.end(error)
-            self._remove(entry)
             return False
         client: Client = self._connection.client
         told = client.on_room
