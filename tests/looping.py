@@ -114,7 +114,8 @@ class Stepped:
     """Awaits a coroutine and looks at its suspensions, which are counted from 1 on.
 
     At suspension number `cancel_at` the task that awaits is cancelled: at once, or,
-    if `late`, in the same turn of the loop in which what it waits for has come.
+    if `late`, in the same turn of the loop in which what it waits for has come. Or, if
+    `drop`, the coroutine is closed, as that of a task is whose loop has ended.
 
     Attributes:
         count: how many suspensions there were.
@@ -127,9 +128,9 @@ class Stepped:
         cancel_at: int = 0,
         *,
         late: bool = False,
-        then: Callable[[], object] = lambda: None,
+        drop: bool = False,
     ) -> None:
-        self._work, self._at, self._late, self._then = work, cancel_at, late, then
+        self._work, self._at, self._late, self._drop = work, cancel_at, late, drop
         self.count = self.after = 0
 
     @property
@@ -149,6 +150,9 @@ class Stepped:
             self.count += 1
             self.after += self.reached and self.count > self._at
             if self.count == self._at:
+                if self._drop:
+                    self._work.close()
+                    return None
                 self._cancel(waited)
             try:
                 answer = yield waited
@@ -160,7 +164,6 @@ class Stepped:
     def _cancel(self, waited: Any) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._then()
         if self._late and waited is not None:
             # Before asyncio adds the callback that goes on with the task.
             waited.add_done_callback(lambda _: task.cancel())
@@ -203,11 +206,11 @@ async def cancelled(
     work: Coroutine[Any, Any, Any],
     at: int,
     *,
-    late: bool,
-    then: Callable[[], object] = lambda: None,
+    late: bool = False,
+    drop: bool = False,
 ) -> Cancelled:
-    """Run `work` in a task of its own, and cancel it at suspension number `at`."""
-    stepped = Stepped(work, at, late=late, then=then)
+    """Run `work` in a task of its own, and cancel or drop it at suspension `at`."""
+    stepped = Stepped(work, at, late=late, drop=drop)
 
     async def awaited() -> Any:
         return await stepped
