@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.connection.hooks import Family
     from waterdrop_py._engine.connection.teardown import Teardown
     from waterdrop_py._engine.reports.accounting import DrainReport
 
@@ -106,7 +107,9 @@ class Steps:
         """Refuse senders, deliver until the deadline, give up the rest, and close."""
         connection, emitter = self._connection, self._connection.emitter
         self.refuse()
-        emitter.emit("producer.closing", begun=self._told)
+        family = connection.hooks.family
+        if family is None or family.begins_with(self):
+            emitter.emit("producer.closing", begun=self._told)
         # A thread that was appending as senders were refused has done so by now, or
         # checks again (test_a_message_buffered_as_the_producer_closes).
         self._take_buffer(clock.system_now(), force=True)
@@ -121,9 +124,15 @@ class Steps:
         finish_closing(connection)
         self.report = self.accounting.report()
         self._log_what_was_given_up(self.report)
-        took_ms = (clock.system_now() - self._started) * 1000
+        if family is None or family.ends_with(self):
+            self._tell_closed(family)
+
+    def _tell_closed(self, family: Family | None) -> None:
+        """Emit that the producer is closed, with its final figures."""
+        emitter = self._connection.emitter
         if emitter.listens("producer.closed"):
-            stats = connection.hooks.stats()
+            stats = None if family is None else family.stats()
+            took_ms = (clock.system_now() - self._started) * 1000
             emitter.emit("producer.closed", {"stats": stats}, duration_ms=took_ms)
 
     def _log_what_was_given_up(self, report: DrainReport) -> None:
