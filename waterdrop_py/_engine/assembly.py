@@ -191,8 +191,8 @@ class Components:
         ACCOUNTS.add(self, labels, is_variant=family is not None)
 
     def own_stats(self) -> ProducerStats:
-        """The counters of these parts alone."""
-        return read_stats(self.connection, buffered=len(self.buffer))
+        """The counters of these parts alone; none is less than it was."""
+        return read_stats(self.connection, buffered=len(self.buffer), rising=True)
 
     def stats(self) -> ProducerStats:
         """The counters of these parts, and of each variant."""

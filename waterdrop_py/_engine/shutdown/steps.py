@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
+from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.connection.closing import finish_closing, refuse_senders
 from waterdrop_py._engine.connection.disconnecting import teardown_of
 from waterdrop_py._engine.logs.log import LOG
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.batch import TeardownBatch
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.hooks import Family
     from waterdrop_py._engine.connection.teardown import Teardown
@@ -171,7 +173,8 @@ class Steps:
     def _destroy(self, client: Client) -> None:
         connection, teardown = self._connection, self._teardown
         if teardown is None:
-            teardown = self._teardown = teardown_of(connection, client, "close")
+            teardown = teardown_of(connection, client, "close", self._batch())
+            self._teardown = teardown
             connection.ledger.closed(client, "close", teardown.release)
             try:
                 connection.emitter.emit("producer.disconnecting", {"reason": "close"})
@@ -179,6 +182,14 @@ class Steps:
                 self._begin(teardown)
         teardown.wait(max(0.0, self.deadline - clock.system_now()) + GRACE)
         self.client = None
+
+    def _batch(self) -> TeardownBatch:
+        """At the exit, nothing is measured that is not heard: closing 50 producers
+        would take 0.5 s longer."""
+        connection = self._connection
+        heard = connection.emitter.listens("producer.disconnected")
+        exiting = connection.reports.exiting
+        return batch_of(connection.runtime, 1, measure=heard or not exiting)
 
     def _begin(self, teardown: Teardown) -> None:
         client, workers = teardown.client, self._connection.runtime.workers
