@@ -16,13 +16,13 @@ from waterdrop_py.planning import GAP_EDGES, REOPEN_EDGES, Buckets
 
 def test_the_edges_are_those_of_the_board() -> None:
     """Dashboards and plans count on them."""
-    assert GAP_EDGES == (
+    assert (
         *(2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 220, 240, 300, 450, 600, 900),
         *(1800, 3600, 7200, 21600, 86400),
-    )
-    assert REOPEN_EDGES == (
+    ) == GAP_EDGES
+    assert (
         *(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000),
-    )
+    ) == REOPEN_EDGES
     assert planning.Buckets is Buckets
 
 
@@ -72,7 +72,7 @@ def test_a_quantile_is_an_edge(values: list[float], q: float, edge: float) -> No
 def test_a_quantile_that_is_no_share_is_refused(q: Any) -> None:
     """50 for 50 % is an error, which names the legal range; without values too."""
     for values in ([1], []):
-        with pytest.raises(InvalidArgumentError, match="q: must be .*between 0 and 1"):
+        with pytest.raises(InvalidArgumentError, match=r"q: must be .*between 0 and 1"):
             Buckets.of((1, 2), values).quantile(q)
 
 

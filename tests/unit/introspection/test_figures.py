@@ -379,8 +379,12 @@ def test_it_counts_from_the_close_on_once_it_is_measured(
     producer.produce_sync("t", b"x")
     announce = batch.TeardownBatch.announce
     late: list[Any] = []
+
+    def announce_later(each: object) -> None:
+        late.append(each)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch.TeardownBatch, "announce", late.append)
+        patch.setattr(batch.TeardownBatch, "announce", announce_later)
         producer.disconnect()
         time_.advance(10)
         assert saved(producer) == (0, 0, 0)
