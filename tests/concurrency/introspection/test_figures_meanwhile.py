@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.concurrency.still import StillProducer
+from tests.concurrency.support import connection_of
 from tests.doubles import Bench, Run, eventually
 from waterdrop_py._engine.client.tally import Tally
 from waterdrop_py._engine.concurrency import clock
@@ -98,7 +99,7 @@ def test_a_gap_that_many_threads_end_counts_once(
     producer = make()
     producer.produce_sync("t", b"x")
     for round_ in range(1, 31):
-        eventually(lambda: producer.stats().in_flight == 0)
+        eventually(lambda: connection_of(producer).client.quiet)
         time_.advance(3)
         if round_ % 2:
             producer.disconnect()
@@ -299,7 +300,12 @@ def test_an_account_that_ends_behind_the_copy_counts_once() -> None:
     source, other = Source(), Source()
     accounts.add(source, Labels())
     accounts.add(other, Labels())
-    moments.after_copy = lambda: (accounts.end(source), accounts.end(other))
+
+    def end_both() -> None:
+        accounts.end(source)
+        accounts.end(other)
+
+    moments.after_copy = end_both
     assert opens(accounts) == 2
 
 
