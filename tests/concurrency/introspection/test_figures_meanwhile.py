@@ -16,8 +16,10 @@ from tests.doubles import Bench, Run, eventually
 from waterdrop_py._engine.client.tally import Tally
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
+from waterdrop_py._engine.connection.family import Relatives
 from waterdrop_py._engine.connection.ledger import Period, Saved
 from waterdrop_py._engine.connection.opening import open_noted
+from waterdrop_py._engine.connection.states import ConnectionState
 from waterdrop_py._engine.introspection.accounts import Accounts, Labels
 from waterdrop_py._engine.introspection.stats import read_stats
 from waterdrop_py._engine.introspection.sums import Sum
@@ -428,17 +430,53 @@ def test_sums_never_fall_while_accounts_come_and_go() -> None:
     assert len(accounts.read()[1]) == 2
 
 
+def test_a_forked_child_counts_what_lives_in_it() -> None:
+    """What was collected in the parent, and is being closed there, is none of it."""
+    accounts = Accounts()
+    alive, dropped, ended = Source(), Source(), Source()
+    for source in (alive, dropped, ended):
+        accounts.add(source, Labels())
+    accounts.end(ended)
+    owner = StillProducer(Bench())
+    alive.connection.emitter = owner.connection.emitter
+    assert opens(accounts) == 3
+    accounts.reset()
+    accounts.end(dropped)
+    assert [each.source for each in accounts.read()[0]] == [alive]
+    assert accounts.read()[1] == {}
+
+
+def test_the_first_close_begins_and_the_last_one_ends() -> None:
+    """Of two that are both there already, one; and again after a reset."""
+    members = [Source().connection for _ in range(2)]
+    family = Relatives(lambda: members, lambda: None)
+    for _ in range(2):
+        assert [family.begins_with(each) for each in (*members, members[0])] == [
+            *(True, False, True)
+        ]
+        assert not family.ends_with(members[0])
+        for each in members:
+            each.state = ConnectionState.CLOSED
+        assert [family.ends_with(each) for each in (*members, members[0])] == [
+            *(True, False, True)
+        ]
+        family.reset()
+        for each in members:
+            each.state = ConnectionState.OPEN
+
+
 def test_one_of_two_closes_that_end_together_tells_of_it(make: Make) -> None:
     """A producer with variants, closed by two threads: one event with all figures."""
     for _ in range(20):
         producer = make(client_factory=FakeClient)
         told: list[Any] = []
-        producer.monitor.subscribe("producer.closed", told.append)
+        producer.monitor.subscribe("producer.clos*", told.append)
         for acks in (0, 1):
             producer.variant(topic_config={"acks": acks}).produce_sync("t", b"x")
         producer.produce_sync("t", b"x")
         for each in [Run(producer.close) for _ in range(2)]:
             each.result()
-        (closed,) = told
+        begun, closed = told
+        assert begun.name == "producer.closing"
         assert closed["stats"] == producer.stats()
         assert all(each.disconnects for each in closed["stats"].variants.values())
