@@ -19,8 +19,10 @@ from waterdrop_py._engine.connection.partition_lookup import partition_count
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.introspection import probe
+from waterdrop_py._engine.introspection.accounts import Labels
+from waterdrop_py._engine.introspection.health import Health
 from waterdrop_py._engine.introspection.idle import IdleReport, explain_idle
-from waterdrop_py._engine.introspection.stats import Health, ProducerStats
+from waterdrop_py._engine.introspection.stats import ProducerStats
 from waterdrop_py._engine.produce.validation import checked_topic
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._engine.shutdown import exit, fork
@@ -60,21 +62,23 @@ class Producer(Sender):
         **options: Any,
     ) -> None:
         self._config = Config.of(config, options)
-        # An open client keeps the monitor. If that kept the producer, one that is
-        # dropped without `close()` would never be collected, and its client stay open.
+        # An open client keeps the monitor. If the monitor kept the producer, one that
+        # is dropped without `close()` would never be collected, and its client stay
+        # open.
         me = weakref.ref(self)
         self._monitor = Monitor(
             partial(call_if_alive, me, Producer._refresh),
             partial(call_if_alive, me, Producer._guard_subscription),
             self._parent_monitor(),
         )
-        config, middleware = self._config, Middleware(self._config.middleware)
-        name = config.id or f"waterdrop-{os.urandom(6).hex()}"
-        emitter = Emitter(self, name, config.tags, self._monitor, shared_monitor)
-        self._emitter, emitter.given_id = emitter, config.id
-        self._adopt(assemble(config, emitter, middleware, config.kafka))
+        name = self._config.id or f"waterdrop-{os.urandom(6).hex()}"
+        emitter = Emitter(self, name, self._config.tags, self._monitor, shared_monitor)
+        self._emitter = emitter
+        middleware = Middleware(self._config.middleware)
+        self._adopt(assemble(self._config, emitter, middleware, self._config.kafka))
+        self._components.open_account(self._labels())
         emitter.emit("producer.created", {"producer": self})
-        emitter.emit("producer.configured", {"producer": self, "config": config})
+        emitter.emit("producer.configured", {"producer": self, "config": self._config})
 
     @property
     def middleware(self) -> Middleware:
@@ -200,9 +204,9 @@ class Producer(Sender):
 
         Shallow: opens nothing, sends nothing, never blocks, and is not activity. An
         idle producer is healthy. Not healthy: a fatal error that stays; while messages
-        are un-acknowledged, an error as the newest message from the brokers. Deep: as
-        `connect`, one try of at most `timeout` seconds. The answer has the error of an
-        unreachable broker, or of a client that cannot be opened; nothing is raised.
+        are un-acknowledged, an error as the newest message from the brokers. Deep: like
+        `connect`, with one try of at most `timeout` seconds. An unreachable broker, or
+        a client that cannot be opened, raises nothing: the answer has the error.
         """
         bound = required_seconds("timeout", timeout)
         return probe.health(self._connection, bound if flag("deep", deep) else None)
@@ -307,6 +311,10 @@ class Producer(Sender):
     def _parent_monitor(self) -> Monitor | None:
         """For a pool's producers: the monitor that hears their events too."""
         return None
+
+    def _labels(self) -> Labels:
+        """What metrics tell its figures from those of other producers by."""
+        return Labels(self._config.id, None, tuple(sorted(self.tags.items())))
 
     def _refresh(self) -> None:
         self._components.refresh()
