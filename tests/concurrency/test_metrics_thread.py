@@ -35,7 +35,8 @@ def is_running() -> bool:
 def test_it_lives_while_a_client_is_open() -> None:
     """It is started by the first client, runs each job again and again, and ends with
     the last client; the next one starts another."""
-    is_open, ran = threading.Event(), []
+    is_open = threading.Event()
+    ran: list[None] = []
     thread = MetricsThread(is_open.is_set)
     job = Job(0.01, lambda: ran.append(None))
     thread.add(job)
