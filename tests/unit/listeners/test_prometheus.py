@@ -143,7 +143,7 @@ def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) ->
         getattr(listeners, name)
     with pytest.raises(ImportError, match=f"^{name} needs"):
         importlib.import_module(module)
-    assert listeners.LoggingListener("other")
+    assert callable(listeners.LoggingListener)
 
 
 def series(registry: CollectorRegistry) -> int:
