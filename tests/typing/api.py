@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import waterdrop_py
 from waterdrop_py import (
+    AsyncProducer,
     Config,
     DeliveryHandle,
     DeliveryReport,
@@ -24,6 +25,7 @@ from waterdrop_py import (
     Status,
     errors,
     monitor,
+    planning,
 )
 from waterdrop_py.testing import (
     DroppingProxy,
@@ -155,7 +157,15 @@ def managing(producer: Producer) -> None:  # noqa: PLR0915 - each in a line
     health = producer.health(deep=True, timeout=1)
     assert_type(health.healthy, bool)
     assert_type(health.error, "BaseException | None")
+    assert_type(health.http(live=True), "tuple[int, dict[str, Any]]")
+    health.http(True)  # type: ignore[call-arg]
+    assert_type(report.timeout_ms, "float | None")
     stats = producer.stats()
+    assert_type((stats.reopens, stats.unmeasured), "tuple[int, int]")
+    assert_type(stats.idle_timeout_ms, "float | None")
+    assert_type(stats.saved.connection_s, float)
+    assert_type(stats.idle_gaps_s, planning.Buckets)
+    assert_type(stats.reopen_times_ms.quantile(0.5), "float | None")
     assert_type(stats.opens, int)
     assert_type(stats.disconnects["idle"], int)
     assert_type(stats.reopen_ms, "float | None")
@@ -182,6 +192,58 @@ def managing(producer: Producer) -> None:  # noqa: PLR0915 - each in a line
         client.anything()  # type: ignore[attr-defined]
     producer.id = "x"  # type: ignore[misc]
     producer.status = Status.CLOSED  # type: ignore[misc]
+
+
+def overlooking() -> None:
+    """The whole process: what it did not hold, and whether it works."""
+    whole = waterdrop_py.ledger()
+    assert_type(whole.disconnects["idle"], int)
+    assert_type(whole.saved.thread_s + whole.disconnected_s, float)
+    assert_type(whole.as_dict(), "dict[str, Any]")
+    assert_type(whole.idle_gaps_s + whole.idle_gaps_s, planning.Buckets)
+    assert_type(planning.GAP_EDGES[0], float)
+    health = waterdrop_py.health(deep=True, timeout=timedelta(seconds=1))
+    assert_type(health.healthy, bool)
+    assert_type(health.producers["orders"].healthy, bool)
+    assert_type(health.http(live=True), "tuple[int, dict[str, Any]]")
+    waterdrop_py.health(True)  # type: ignore[call-arg]
+    planning.Buckets((1,), ("1", "2"), (0, 0))  # type: ignore[arg-type]
+
+
+async def tasks(plain: Producer) -> None:  # noqa: PLR0915 - each in a line
+    """The verbs of tasks."""
+    producer = AsyncProducer(plain)
+    assert_type(producer.sync_producer, Producer)
+    AsyncProducer("kafka://localhost:9092/", id="mine")
+    AsyncProducer(kafka={"bootstrap.servers": "h:9092"})
+    AsyncProducer(5)  # type: ignore[arg-type]
+    assert_type(await producer.produce("t", b"x", key="k", timeout=1), DeliveryReport)
+    handle = await producer.send("t", b"x", headers={"a": b"b"})
+    assert_type(handle, DeliveryHandle)
+    assert_type(await handle, DeliveryReport)
+    await producer.send("t", b"x", timeout=1)  # type: ignore[call-arg]
+    await producer.send("t", 5)  # type: ignore[arg-type]
+    batch: list[Message] = []
+    assert_type(await producer.produce_many(batch), list[DeliveryReport])
+    assert_type(await producer.send_many(batch), list[DeliveryHandle])
+    assert_type(await producer.tombstone("t", key=b"k"), DeliveryReport)
+    assert_type(await producer.flush(1), int)
+    assert_type(await producer.flush_buffer(), list[DeliveryReport])
+    assert_type(await producer.partition_count("t"), int)
+    assert_type(await producer.connect(1), AsyncProducer)
+    assert_type(await producer.disconnect(), bool)
+    assert_type((await producer.health(deep=True)).healthy, bool)
+    assert_type((await producer.close(force=True)).complete, bool)
+    assert_type(producer.buffer_size, int)
+    async with producer.transaction():
+        pass
+    async with producer.native() as client:
+        client.list_topics("t", 1)
+    async with AsyncProducer(plain) as inside:
+        assert_type(inside, AsyncProducer)
+    variant = producer.variant(max_wait_timeout="5s")
+    assert_type(await variant.produce("t", b"x"), DeliveryReport)
+    assert_type(variant.producer, AsyncProducer)
 
 
 def listening(producer: Producer) -> None:

@@ -72,6 +72,49 @@ PRODUCER: Final[Mapping[str, str]] = {
     "heartbeat_check": "librdkafka watches connections; see 'socket.keepalive.enable'",
     "as_uri": "use config.as_url()",
 }
+_ASYNC_SEND: Final = "use `await producer.send(topic, payload)`, which gives a handle"
+_ASYNC_WAIT: Final = "use `await producer.produce(topic, payload)`"
+_ASYNC_BLOCK: Final = "use `async with producer.transaction():`"
+ASYNC_PRODUCER: Final[Mapping[str, str]] = {
+    **{
+        name: answer.replace("`with ", "`async with ")
+        for name, answer in PRODUCER.items()
+        if name not in {"produce", "send", "produce_many", "tombstone", "flush_buffer"}
+    },
+    **dict.fromkeys(("produce_async", "publish"), _ASYNC_SEND),
+    **dict.fromkeys(("produce_sync", "send_and_wait"), _ASYNC_WAIT),
+    **dict.fromkeys(
+        ("produce_many_async", "produce_batch", "send_batch"),
+        "use `await producer.send_many(messages)`",
+    ),
+    "produce_many_sync": "use `await producer.produce_many(messages)`",
+    **dict.fromkeys(
+        ("tombstone_sync", "tombstone_async"),
+        "use `await producer.tombstone(topic, key=)`",
+    ),
+    **dict.fromkeys(
+        ("tombstone_many_sync", "tombstone_many_async"),
+        "use `await producer.tombstone_many(messages)`",
+    ),
+    **dict.fromkeys(
+        ("flush_buffer_sync", "flush_buffer_async"),
+        "use `await producer.flush_buffer()`",
+    ),
+    **dict.fromkeys(
+        ("start",),
+        "the first send opens the client; `await producer.connect()` opens it now",
+    ),
+    **dict.fromkeys(("stop", "shutdown", "aclose"), "use `await producer.close()`"),
+    **dict.fromkeys(
+        (
+            "init_transactions",
+            "begin_transaction",
+            "commit_transaction",
+            "abort_transaction",
+        ),
+        _ASYNC_BLOCK,
+    ),
+}
 _LEASE: Final = "use `with pool.acquire() as producer:`"
 _RELEASE: Final = (
     "release the lease: lease.release(), or the end of `with pool.acquire()`; there is "
@@ -285,6 +328,20 @@ def answering(function: _F) -> _F:
             if trace is None or trace.tb_next is not None:
                 raise  # from inside the function: its arguments fit
         refuse(function, *given, **named)
+
+    return verb  # type: ignore[return-value]
+
+
+def awaited(function: _F) -> _F:
+    """`answering`, for a coroutine function. The result is one, too."""
+
+    @wraps(function)
+    async def verb(*given: Any, **named: Any) -> Any:
+        try:
+            call = function(*given, **named)
+        except TypeError:  # it has not begun: its arguments do not fit
+            refuse(function, *given, **named)
+        return await call
 
     return verb  # type: ignore[return-value]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.counters import MessageCounters
 from waterdrop_py._engine.client.metadata_asking import MetadataAsking
 from waterdrop_py._engine.client.poll_lock import PollLock
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import clock, loops
 from waterdrop_py._engine.concurrency.call_marks import poller
 from waterdrop_py._engine.concurrency.exact import exact
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     Arrived: TypeAlias = tuple[Any, Any, Any]
     RunUsersCode: TypeAlias = Callable[[Callable[[], None]], None]
+
+
+_NONE: Final[dict[Any, None]] = {}
+"""Shared while no caller waits; never added to."""
 
 
 class Settling(MessageCounters):
@@ -56,6 +60,10 @@ class Settling(MessageCounters):
         poll_soon: has the poller serve this client.
         run_users_code: runs a job that calls the user's code, where that may wait.
         between_polls: this thread serves the client, and no native call is below it.
+        awaits: futures of asyncio's tasks, by the handle that each waits for.
+        woken: handles whose tasks are to be woken behind the native call.
+        on_room: called once when there are more outcomes: the queue has room again.
+        flushes: woken when each message has its outcome.
     """
 
     __slots__ = (
@@ -65,8 +73,11 @@ class Settling(MessageCounters):
         "arrived",
         "asking",
         "awaited_since",
+        "awaits",
         "between_polls",
+        "flushes",
         "last_activity",
+        "on_room",
         "poll_lock",
         "poll_soon",
         "progress_at",
@@ -77,6 +88,7 @@ class Settling(MessageCounters):
         "settling",
         "tally",
         "unobserved",
+        "woken",
     )
 
     def __init__(
@@ -98,6 +110,10 @@ class Settling(MessageCounters):
         self.announcement: Any = None
         self.asking = MetadataAsking()
         self.between_polls = False
+        self.awaits: dict[Any, Any] = {}
+        self.woken: list[Any] = []
+        self.on_room: Callable[[], None] | None = None
+        self.flushes: dict[Callable[[], object], None] = _NONE
         self.unobserved = False
         self.last_activity = clock.now()
         self.progress_at = 0.0
@@ -162,6 +178,8 @@ class Settling(MessageCounters):
                 return
             finally:
                 self.settle_lock.release(hold)
+        if self.flushes:
+            self.wake_flushes()
         polling = self._on_settled
         if polling is not None:
             polling()
@@ -207,6 +225,8 @@ class Settling(MessageCounters):
                     arrived.popleft()
         finally:
             self.settling = None
+            if self.woken:
+                self.wake_tasks()
             self.note_reports(before)
             if self.reports.resending.waiting:
                 self._resend()
@@ -227,6 +247,12 @@ class Settling(MessageCounters):
             self.progress_at = clock.system_now()
             if self.awaited_since is not None and self.acknowledged:
                 self.note_served(self.progress_at)
+            on_room = self.on_room
+            if on_room is not None:
+                self.on_room = None
+                on_room()
+            if self.flushes:
+                self.wake_flushes()
             asking = self.asking
             if self.last_activity >= asking.ask_at and asking.ask is not None:
                 asking.ask(self)
@@ -240,6 +266,47 @@ class Settling(MessageCounters):
                 self.reopen_ms = exact((now - since) * 1000)
             tally.add_reopen(since, self.reopen_ms)
             self.awaited_since = None
+
+    def wake_task(self, handle: Any) -> None:
+        """Have the task that waits for `handle` woken, if there is one."""
+        if handle in self.awaits:
+            self.woken.append(handle)
+
+    def wake_tasks(self) -> None:
+        """Wake the tasks of all in `woken`, those of one loop together.
+
+        A signal handler may raise anywhere in here; the next call continues. A future
+        is taken out of `awaits` once it was woken.
+        """
+        woken, awaits = self.woken, self.awaits
+        while woken:
+            batch = woken[:]
+            futures = [awaits.get(handle) for handle in batch]
+            loops.wake_all(each for each in futures if each is not None)
+            for handle in batch:
+                awaits.pop(handle, None)
+            del woken[: len(batch)]
+
+    def wake_all_tasks(self) -> None:
+        """Wake every task that waits for a report: all handles have their outcome."""
+        self.woken.extend(tuple(self.awaits))
+        self.wake_tasks()
+
+    def wake_flushes(self) -> None:
+        """Wake what waits until everything is settled, if it is."""
+        if self.is_settled:
+            for wakeup in tuple(self.flushes):
+                wakeup()
+
+    def add_flush(self, wakeup: Callable[[], object]) -> None:
+        """Call `wakeup` whenever everything is settled. The caller looks afterwards."""
+        if self.flushes is _NONE:
+            self.flushes = {}
+        self.flushes[wakeup] = None
+
+    def remove_flush(self, wakeup: Callable[[], object]) -> None:
+        """Call it no more."""
+        self.flushes.pop(wakeup, None)
 
     def _resend(self) -> None:
         """Have messages produced again; at once where no thread starts."""

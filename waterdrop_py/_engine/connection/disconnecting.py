@@ -61,6 +61,16 @@ def disconnect_on_worker(connection: Connection, timeout: float) -> bool:
     return True
 
 
+def disconnect_here(connection: Connection, timeout: float) -> bool:
+    """`disconnect_on_worker`, on the calling thread, which is a worker's."""
+    deadline = clock.system_now() + timeout
+    teardown = disconnect(connection, "requested").teardown
+    if teardown is None:
+        return False
+    teardown.wait(deadline - clock.system_now())
+    return True
+
+
 def disconnect(
     connection: Connection,
     reason: str,
@@ -169,6 +179,7 @@ def blockers(connection: Connection, client: Client) -> list[Refusal]:
     # Marks first, messages second: a sender that removes its mark between the two has
     # its message counted by then (test_send_that_ends_between_the_two_looks).
     calls = len(client.borrows) + len(client.asking.callers)
+    calls += connection.hooks.calls_waiting
     if waiting := client.in_flight():
         age_ms = (clock.now() - client.last_activity) * 1000
         refusals.append(Refusal("in_flight", waiting, age_ms))
