@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.client.pending import (
     overdue,
+    refuse,
     subject_of,
     undelivered,
     wait_until,
@@ -16,7 +17,8 @@ from waterdrop_py._engine.client.poll_lock import SLICE
 from waterdrop_py._engine.client.waiting import leaves_polling
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._engine.produce.buffer import Ready, message_of
+from waterdrop_py._engine.produce.announcing import about, many_error
+from waterdrop_py._engine.produce.buffer import Ready, to_send
 from waterdrop_py._engine.produce.deferred import send_or_defer
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.validation import (
@@ -31,12 +33,12 @@ from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
-    ProduceManyError,
 )
 from waterdrop_py.errors import about as about_message
+from waterdrop_py.middleware import end_traces, untraced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.produce.buffer import Entry
@@ -104,11 +106,11 @@ class Verbs:
         check()
         verb = "message.produce_async"
         message = self._middleware.run(message)
-        handle = fill(message, self._limit)
+        handle = self._filled(fill, message)
         try:
             send_or_defer(self._dispatch, handle, verb, self._transactions)
-        except ProduceError as error:
-            self._emitter.error(verb, error, message=message)
+        except BaseException as error:
+            self._refused(handle, verb, error, message)
             raise
         if self._emitter.listens("message.produced_async"):
             self._emitter.emit("message.produced_async", about(handle.message))
@@ -119,7 +121,7 @@ class Verbs:
         check()
         verb = "message.produce_sync"
         message = self._middleware.run(message)
-        handle = fill_to_wait_for(message, self._limit)
+        handle = self._filled(fill_to_wait_for, message)
         started = clock.system_now()
         limit = "max_wait_timeout" if timeout is None else "timeout"
         deadline = started + (self._max_wait if timeout is None else timeout)
@@ -127,8 +129,8 @@ class Verbs:
             self._dispatch.refuse_inside_callback()
             with self.block(deadline):
                 report = self._send_and_serve(handle, verb, started, deadline, limit)
-        except ProduceError as error:
-            self._emitter.error(verb, error, message=message)
+        except BaseException as error:
+            self._refused(handle, verb, error, message)
             raise
         if self._emitter.listens("message.produced_sync"):
             self._emitter.emit(
@@ -142,6 +144,28 @@ class Verbs:
                 duration_ms=(clock.system_now() - started) * 1000,
             )
         return report
+
+    def _filled(
+        self, fill: Callable[[Message, int | None], DeliveryHandle], message: Message
+    ) -> DeliveryHandle:
+        """What `fill` makes of a message that has been through the middleware."""
+        try:
+            return fill(message, self._limit)
+        except BaseException as error:
+            end_traces([message], error)
+            raise
+
+    def _refused(
+        self,
+        handle: DeliveryHandle,
+        verb: str,
+        error: BaseException,
+        message: Message,
+    ) -> None:
+        """Tell of a message that was not sent, or not delivered."""
+        refuse([handle], error)
+        if isinstance(error, ProduceError):
+            self._emitter.error(verb, error, message=untraced(message))
 
     def _send_and_serve(
         self,
@@ -169,8 +193,12 @@ class Verbs:
         """Send a batch, without the wait. `null`: tombstones."""
         verb = "messages.produce_many_async"
         handles = self._all_filled(messages, null=null)
-        with self.block():
-            self.send_all(handles, verb, None)
+        try:
+            with self.block():
+                self.send_all(handles, verb, None)
+        except BaseException as error:
+            refuse(handles, error)
+            raise
         if self._emitter.listens("messages.produced_async"):
             sent = [handle.message for handle in handles]
             self._emitter.emit("messages.produced_async", {"messages": sent})
@@ -183,9 +211,13 @@ class Verbs:
         verb = "messages.produce_many_sync"
         handles = self._all_filled(messages, null=null)
         started = clock.system_now()
-        self._dispatch.refuse_inside_callback()
-        with self.block():
-            self.send_and_wait(handles, verb)
+        try:
+            self._dispatch.refuse_inside_callback()
+            with self.block():
+                self.send_and_wait(handles, verb)
+        except BaseException as error:
+            refuse(handles, error)
+            raise
         if self._emitter.listens("messages.produced_sync"):
             sent = [handle.message for handle in handles]
             self._emitter.emit(
@@ -210,7 +242,7 @@ class Verbs:
         sent = [handle.message for handle in handles]
         error = failure
         if not isinstance(failure, DeliveryTimeoutError):
-            error = _many(failure, handles)
+            error = many_error(failure, handles)
         self._emitter.error(verb, error, messages=sent)
         try:
             raise error
@@ -230,7 +262,7 @@ class Verbs:
         if self._middleware.steps:
             for index, (number, kept) in enumerate(entries):
                 if not isinstance(kept, Ready):
-                    ran = self._middleware.run(message_of(kept))
+                    ran = self._middleware.run(to_send(kept))
                     entries[index] = number, Ready(ran)
         batch = [kept for _, kept in entries]
         others = [
@@ -240,7 +272,7 @@ class Verbs:
             if self._limit is not None or type(kept) is not DeliveryHandle
         ]
         for index in others:
-            batch[index] = message_of(batch[index])
+            batch[index] = to_send(batch[index])
         return fill_others(batch, others, self._limit)
 
     def _all_filled(
@@ -252,9 +284,12 @@ class Verbs:
         if not batch:
             self._dispatch.refuse_closed()  # else the first send does
         if self._middleware.steps:
-            messages = as_messages(batch, null=null)
-            ran = [self._middleware.run(each) for each in messages]
-            return fill_all(ran, self._limit)
+            ran = self._middleware.run_all(as_messages(batch, null=null))
+            try:
+                return fill_all(ran, self._limit)
+            except BaseException as error:
+                end_traces(ran, error)
+                raise
         if null:
             return fill_others(batch, range(len(batch)), self._limit, null=True)
         return fill_all(batch, self._limit)
@@ -282,7 +317,7 @@ class Verbs:
                 dispatched = handles[:count]
                 if deadline is not None:
                     self._first_failure(dispatched, deadline)
-                error = _many(failure, dispatched)
+                error = many_error(failure, dispatched)
                 sent = [each.message for each in handles]
                 self._emitter.error(verb, error, messages=sent)
                 try:
@@ -306,26 +341,3 @@ class Verbs:
             if isinstance(error, ProduceError):
                 return about_message(error, subject_of(handle))
         return None
-
-
-def about(message: Message) -> dict[str, Any]:
-    """The payload of an event about one message."""
-    return {
-        "topic": message.topic,
-        "partition": message.partition,
-        "label": message.label,
-        "message": message,
-    }
-
-
-def _many(failure: ProduceError, dispatched: list[DeliveryHandle]) -> ProduceManyError:
-    error = ProduceManyError(
-        f"{failure.args[0]}; {len(dispatched)} messages were handed to librdkafka",
-        code=failure.code,
-        retriable=failure.retriable,
-        fatal=failure.fatal,
-        checklist=failure.checklist,
-        dispatched=dispatched,
-    )
-    error.__cause__ = failure.__cause__ or failure
-    return error

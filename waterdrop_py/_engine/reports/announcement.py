@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine.client.pending import topic_of
+from waterdrop_py._engine.client.pending import end_traces, is_traced, topic_of
 from waterdrop_py.delivery import report_of
 
 if TYPE_CHECKING:
@@ -73,6 +73,13 @@ def announce_failure(
             emitter.emit_error(kind, failure, **payload)
     elif logged and alone:
         emitter.error(kind, failure, topic=topic_of(announcement.handle))
+
+
+def end_traces_of(announcement: Announcement, native: Any) -> None:
+    """Tell the steps that trace the message; those that were told hear nothing."""
+    handle, failure = announcement.handle, announcement.failure
+    if is_traced(handle):
+        end_traces(handle, report_of(handle, native, failure), failure)
 
 
 def _payload(

@@ -6,13 +6,18 @@ import gc
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting, watchers
-from waterdrop_py._engine.client.pending import client_of
-from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py._engine.client.pending import (
+    client_of,
+    end_traces,
+    was_reported,
+)
+from waterdrop_py.delivery import DeliveryHandle, TracedHandle
 from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
 
+_KINDS: Final = (DeliveryHandle, TracedHandle)
 GIVE_UP: Final = 1.0
 """Seconds to wait for the reports of purged messages."""
 
@@ -32,14 +37,16 @@ def give_up(client: Client, deadline: float) -> list[DeliveryHandle]:
 def give_up_now(client: Client) -> list[DeliveryHandle]:
     """Resolve every open handle of `client`, because its reports take too long."""
     lost = open_handles(client)
-    client.give_up(
-        shared(
-            ProduceError(
-                "given up: the report was not served in time (purge_inflight)",
-                code="purge_inflight",
-            )
+    error = shared(
+        ProduceError(
+            "given up: the report was not served in time (purge_inflight)",
+            code="purge_inflight",
         )
     )
+    client.give_up(error)
+    for each in lost:
+        if not was_reported(each):
+            end_traces(each, None, error)
     for handle in tuple(watchers.WATCHED):
         if isinstance(handle, DeliveryHandle) and client_of(handle) is client:
             watchers.notify(client, handle)
@@ -55,7 +62,5 @@ def open_handles(client: Client) -> list[DeliveryHandle]:
     return [
         each
         for each in gc.get_objects()
-        if type(each) is DeliveryHandle
-        and client_of(each) is client
-        and not each.done()
+        if type(each) in _KINDS and client_of(each) is client and not each.done()
     ]

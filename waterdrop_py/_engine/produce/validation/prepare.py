@@ -8,8 +8,9 @@ from waterdrop_py._engine.client.pending import ANYWHERE, Place
 from waterdrop_py._engine.produce.validation import fields
 from waterdrop_py._engine.produce.validation.messages import Violations, as_message
 from waterdrop_py._engine.produce.validation.plain import recognise
-from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py.delivery import DeliveryHandle, TracedHandle
 from waterdrop_py.errors import MessageInvalidError
+from waterdrop_py.middleware import TracedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,9 @@ def fill(message: Message, limit: int | None) -> DeliveryHandle:
         MessageInvalidError: with every violation; nothing was sent.
     """
     handle = DeliveryHandle()
+    if type(message) is TracedMessage:
+        handle = TracedHandle()
+        handle._traces = message.traces
     errors: dict[str, str] = {}
     handle._topic = fields.topic(message.topic, errors)
     handle._payload = sent = fields.payload(message.payload, errors)
