@@ -176,3 +176,17 @@ def test_groups_of_pools(
     assert arrived() == dict.fromkeys(
         ("child-kept", "child-new", "parent-first", "parent-kept", "parent-new"), 1
     )
+
+
+def test_spans_of_the_parent_end_in_the_parent(dead: str, topic: str) -> None:
+    """A forked child ends none of the spans that its parent has started. Each ends
+    once, in its own process, and so does the child's."""
+    outcome = run_scenario("fork_traced.py", dead, topic).assert_clean()
+
+    assert outcome.one("child_code") == 0
+    ended = outcome.all("ended")
+    assert sorted(span for span, *_ in ended) == sorted(outcome.all("started"))
+    by_parent = [kind for _, kind, in_parent in ended if in_parent]
+    # The close tries the message that a step has refused once more.
+    assert sorted(by_parent) == [*["LookupError"] * 2, *["purge_queue"] * 5]
+    assert [kind for _, kind, in_parent in ended if not in_parent] == ["purge_queue"]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from waterdrop_py.listeners.logging import LoggingListener
+    from waterdrop_py.listeners.opentelemetry import OpenTelemetryListener
     from waterdrop_py.listeners.structlog import StructlogListener
 
-__all__ = ["LoggingListener", "StructlogListener"]
+__all__ = ["LoggingListener", "OpenTelemetryListener", "StructlogListener"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> Any:
         from waterdrop_py.listeners.logging import LoggingListener
 
         return LoggingListener
+    if name == "OpenTelemetryListener":
+        from waterdrop_py.listeners.opentelemetry import OpenTelemetryListener
+
+        return OpenTelemetryListener
     if name == "StructlogListener":
         from waterdrop_py.listeners.structlog import StructlogListener
 
