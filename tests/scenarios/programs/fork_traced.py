@@ -27,7 +27,7 @@ class Telling(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Tell its id, its outcome, and whether this is the parent."""
         outcome = (span.attributes or {}).get("error.type")
-        say(ended=[span.context.span_id, outcome, os.getpid() == PARENT])  # type: ignore[union-attr]
+        say(ended=[span.context.span_id, outcome, os.getpid() == PARENT])
 
 
 def refusing(message: Message) -> Message:
