@@ -19,8 +19,10 @@ from waterdrop_py._engine.connection.partition_lookup import partition_count
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.introspection import probe
+from waterdrop_py._engine.introspection.accounts import Labels
+from waterdrop_py._engine.introspection.health import Health
 from waterdrop_py._engine.introspection.idle import IdleReport, explain_idle
-from waterdrop_py._engine.introspection.stats import Health, ProducerStats
+from waterdrop_py._engine.introspection.stats import ProducerStats
 from waterdrop_py._engine.produce.validation import checked_topic
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._engine.shutdown import exit, fork
@@ -74,6 +76,7 @@ class Producer(Sender):
         self._emitter = emitter
         middleware = Middleware(self._config.middleware)
         self._adopt(assemble(self._config, emitter, middleware, self._config.kafka))
+        self._components.open_account(self._labels())
         emitter.emit("producer.created", {"producer": self})
         emitter.emit("producer.configured", {"producer": self, "config": self._config})
 
@@ -308,6 +311,10 @@ class Producer(Sender):
     def _parent_monitor(self) -> Monitor | None:
         """For a pool's producers: the monitor that hears their events too."""
         return None
+
+    def _labels(self) -> Labels:
+        """What metrics tell its figures from those of other producers by."""
+        return Labels(self._config.id, None, tuple(sorted(self.tags.items())))
 
     def _refresh(self) -> None:
         self._components.refresh()

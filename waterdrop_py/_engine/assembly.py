@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.client.factory import Factory
@@ -16,6 +17,7 @@ from waterdrop_py._engine.connection.disconnecting import disconnect_on_worker
 from waterdrop_py._engine.connection.idle_policy import IdlePolicy
 from waterdrop_py._engine.connection.recovery import Recovery, ReloadPolicy
 from waterdrop_py._engine.connection.resending import Resending
+from waterdrop_py._engine.introspection.accounts import ACCOUNTS, NO_LABELS, Labels
 from waterdrop_py._engine.introspection.stats import ProducerStats, read_stats
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.produce.buffer import Buffer
@@ -59,6 +61,7 @@ class Components:
     Attributes:
         max_wait_timeout: seconds that a verb waits for a report.
         variants: the parts of each variant that has its own client.
+        labels: what their figures are told apart by.
     """
 
     config: Config
@@ -72,6 +75,7 @@ class Components:
     verbs: Verbs = field(init=False)
     flusher: Flusher = field(init=False)
     variants: dict[frozenset[tuple[str, str]], Components] = field(default_factory=dict)
+    labels: Labels = NO_LABELS
 
     def __post_init__(self) -> None:
         self.verbs = Verbs(
@@ -138,7 +142,10 @@ class Components:
         made = assemble(
             self.config, self.emitter, self.middleware, kafka, factory.brokers
         )
-        return self.variants.setdefault(key, made)
+        kept = self.variants.setdefault(key, made)
+        if kept is made:
+            made.open_account(self.labels, is_variant=True)
+        return kept
 
     def transaction_block(self) -> Block:
         """A `with` block; see `Sender.transaction`."""
@@ -168,6 +175,16 @@ class Components:
         self.connection.refuse_closed()
         client, lingers = self.connection.client, self.connection.factory.lingers
         return flush.flush(client, left, lingers=lingers)
+
+    def open_account(self, labels: Labels, *, is_variant: bool = False) -> None:
+        """Have the figures count in those of the process, until `abandon`."""
+        self.labels = labels
+        self.connection.hooks.stats = self.stats
+        ACCOUNTS.add(self, labels, is_variant=is_variant)
+
+    def own_stats(self) -> ProducerStats:
+        """The counters of these parts alone."""
+        return read_stats(self.connection, buffered=len(self.buffer))
 
     def stats(self) -> ProducerStats:
         """The counters of these parts, and of each variant."""
@@ -236,7 +253,7 @@ class Components:
         """
         if not self.connection.runtime.ended:
             for each in self.with_variants:
-                close.abandon(each.connection)
+                close.abandon(each.connection, partial(ACCOUNTS.end, each))
 
 
 def assemble(

@@ -7,7 +7,7 @@ from itertools import chain
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
-from waterdrop_py._engine.introspection.stats import Health
+from waterdrop_py._engine.introspection.health import Health
 from waterdrop_py._settings.arguments import flag, required_seconds
 from waterdrop_py._settings.foreign_names import POOL, Answering
 from waterdrop_py.errors import WaterdropError
@@ -79,7 +79,11 @@ class PoolFigures(metaclass=Answering, answers=POOL):
                 return producer.health(deep=True, timeout=bound)
         # The lease of an old producer may open a client with the slot's id at any time.
         # This one registers none.
-        proof = PoolProducer(members.settings.proving_config(), members.monitor)
+        proof = PoolProducer(
+            members.settings.proving_config(),
+            members.monitor,
+            members.settings.label,
+        )
         try:
             return proof.health(deep=True, timeout=bound)
         finally:

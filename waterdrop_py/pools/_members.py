@@ -151,7 +151,9 @@ class Members:
 
     def make(self, slot: Slot) -> PoolProducer:
         """A new producer for `slot`, by the settings as they are now."""
-        producer = PoolProducer(self.settings.config_of(slot.index), self.monitor)
+        producer = PoolProducer(
+            self.settings.config_of(slot.index), self.monitor, self.settings.label
+        )
         if self.on_made is not None:
             self.on_made(slot, producer)
         return producer

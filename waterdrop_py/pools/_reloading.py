@@ -142,7 +142,9 @@ class Reloading:
             index for index, each in made if each is not None and each.is_open
         ] or [0]
         new = {
-            index: PoolProducer(settings.config_of(index), members.monitor)
+            index: PoolProducer(
+                settings.config_of(index), members.monitor, settings.label
+            )
             for index in connected
         }
         _connect(list(new.values()), deadline)
@@ -150,7 +152,9 @@ class Reloading:
 
     def _prove_without_id(self, settings: PoolSettings, deadline: float) -> int:
         """Open one client that registers no id, so that no transaction is aborted."""
-        proof = PoolProducer(settings.proving_config(), self._members.monitor)
+        proof = PoolProducer(
+            settings.proving_config(), self._members.monitor, settings.label
+        )
         _connect([proof], deadline)
         _close([proof])
         return 1

@@ -65,6 +65,7 @@ class Hooks:
         inside: whether the calling thread is inside a transaction.
         is_final: whether a client stays lost to a fatal error.
         before_close: sends what waits in the process.
+        stats: the producer's figures, for `producer.closed`.
         reopen: opens a producer again that the exit handler has closed; whether it did.
     """
 
@@ -76,6 +77,7 @@ class Hooks:
         "prepare",
         "reopen",
         "resets",
+        "stats",
     )
 
     def __init__(self) -> None:
@@ -86,6 +88,7 @@ class Hooks:
         self.is_final: Callable[[Client, str], bool] = _always
         self.before_close: BeforeClose | None = None
         self.reopen: Callable[[], bool] | None = None
+        self.stats: Callable[[], object] = _no_stats
 
     def refusals(self) -> list[Refusal]:
         """What stands against a close of the client now."""
@@ -123,6 +126,10 @@ class Hooks:
     def reopen_with(self, reopen: Callable[[], bool] | None) -> None:
         """Call `reopen` for a verb on the closed producer; None: it stays closed."""
         self.reopen = reopen
+
+
+def _no_stats() -> None:
+    """What a connection without a producer tells."""
 
 
 def _never() -> bool:

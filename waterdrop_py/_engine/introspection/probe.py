@@ -13,7 +13,7 @@ from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import disconnect
-from waterdrop_py._engine.introspection.stats import Health
+from waterdrop_py._engine.introspection.health import Health
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import (
     BrokerUnreachableError,

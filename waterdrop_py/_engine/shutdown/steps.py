@@ -122,7 +122,9 @@ class Steps:
         self.report = self.accounting.report()
         self._log_what_was_given_up(self.report)
         took_ms = (clock.system_now() - self._started) * 1000
-        emitter.emit("producer.closed", duration_ms=took_ms)
+        if emitter.listens("producer.closed"):
+            stats = connection.hooks.stats()
+            emitter.emit("producer.closed", {"stats": stats}, duration_ms=took_ms)
 
     def _log_what_was_given_up(self, report: DrainReport) -> None:
         """Log one line for all, if no subscriber is told of each message."""
@@ -161,7 +163,7 @@ class Steps:
         connection, teardown = self._connection, self._teardown
         if teardown is None:
             teardown = self._teardown = teardown_of(connection, client, "close")
-            connection.ledger.closed(client, "close")
+            connection.ledger.closed(client, "close", teardown.release)
             try:
                 connection.emitter.emit("producer.disconnecting", {"reason": "close"})
             finally:
