@@ -23,7 +23,15 @@ from waterdrop_py._engine.introspection.sums import Sum
 from waterdrop_py._settings.arguments import flag, required_seconds
 from waterdrop_py.planning import Buckets
 
-__all__ = ["Labels", "Ledger", "ProcessHealth", "figures", "health", "ledger"]
+__all__ = [
+    "Labels",
+    "Ledger",
+    "ProcessHealth",
+    "ProducerStats",
+    "figures",
+    "health",
+    "ledger",
+]
 
 _K = TypeVar("_K", bound=Hashable)
 

@@ -179,6 +179,7 @@ class Components:
     def open_account(self, labels: Labels, *, is_variant: bool = False) -> None:
         """Have the figures count in those of the process, until `abandon`."""
         self.labels = labels
+        self.emitter.given_id = labels.name
         self.connection.hooks.stats = self.stats
         ACCOUNTS.add(self, labels, is_variant=is_variant)
 

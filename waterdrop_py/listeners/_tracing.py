@@ -21,15 +21,14 @@ from opentelemetry.trace import (
 )
 
 from waterdrop_py._settings.plain import plain
+from waterdrop_py.listeners._opentelemetry_series import (
+    DESTINATION,
+    ERROR_TYPE,
+    SENDING,
+)
 from waterdrop_py.message import PAIR, Message
 from waterdrop_py.middleware import Trace, traced
 
-SYSTEM: Final = "messaging.system"
-OPERATION: Final = "messaging.operation.name"
-DESTINATION: Final = "messaging.destination.name"
-ERROR_TYPE: Final = "error.type"
-SENDING: Final[Mapping[str, str]] = {SYSTEM: "kafka", OPERATION: "send"}
-"""The attributes of all that is measured of a send."""
 DURATION_BUCKETS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0),
     *(2.5, 5.0, 7.5, 10.0),

@@ -13,7 +13,7 @@ from waterdrop_py.pools._exhaustion import busy_error, closed_error, lost_error
 from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from waterdrop_py.monitor import Event
+    from waterdrop_py.events import Event
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._members import Members
     from waterdrop_py.pools._producer import PoolProducer
