@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.scenarios.harness import run_scenario
+from tests.unit.listeners.agent import Agent
 
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Arrived
@@ -190,3 +191,16 @@ def test_spans_of_the_parent_end_in_the_parent(dead: str, topic: str) -> None:
     # The close tries the message that a step has refused once more.
     assert sorted(by_parent) == [*["LookupError"] * 2, *["purge_queue"] * 5]
     assert [kind for _, kind, in_parent in ended if not in_parent] == ["purge_queue"]
+
+
+def test_what_parent_and_child_push_adds_up(servers: str, topic: str) -> None:
+    """A forked child starts at zero: no message is told of by both."""
+    agent = Agent()
+    outcome = run_scenario("fork_datadog.py", servers, topic, agent.port).assert_clean()
+
+    assert outcome.one("child_code") == 0
+    mine = "producer:forked"
+    assert agent.sum("produced", mine) == agent.sum("acknowledged", mine) == 30
+    assert agent.sum("connected", mine) == 2
+    assert agent.sum("disconnected", mine, "reason:close") == 2
+    agent.close()

@@ -28,6 +28,7 @@ from waterdrop_py.listeners._opentelemetry_series import (
 )
 from waterdrop_py.message import PAIR, Message
 from waterdrop_py.middleware import Trace, traced
+from waterdrop_py.overview import close_at_exit
 
 DURATION_BUCKETS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0),
@@ -75,6 +76,7 @@ class Tracing:
         self._propagator = propagator
         self._durations = durations
         self._by_topic = by_topic
+        self._began = False
         self._names: tuple[object, frozenset[str]] = (None, frozenset())
 
     def step(self, message: Message, labels: Mapping[str, str]) -> Message:
@@ -83,6 +85,9 @@ class Tracing:
         if _is_suppressed() or self._has_context(message.headers, propagator):
             return message
         span = self._start(message)
+        if not self._began:  # by now the provider has registered its exit handler
+            self._began = True
+            close_at_exit()
         try:
             headers = _with_context(message.headers, span, propagator)
             trace = Trace(partial(self._end, span, _topic_of(message), labels))

@@ -22,6 +22,7 @@ from waterdrop_py.listeners._opentelemetry_series import (
     read,
 )
 from waterdrop_py.message import Message
+from waterdrop_py.overview import close_at_exit
 from waterdrop_py.planning import REOPEN_EDGES
 
 try:
@@ -119,6 +120,11 @@ class OpenTelemetryListener(MetricsListener):
         For a producer that was made before the subscription.
         """
         return self._tracing.step(message, {})
+
+    def subscribed(self) -> None:
+        """A subscription has begun."""
+        close_at_exit()
+        super().subscribed()
 
     def _equip(self, event: Event) -> None:
         """Have the messages of a new producer make spans."""
