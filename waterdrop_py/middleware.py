@@ -99,7 +99,7 @@ class TracedMessage(Message):
 
     Attributes:
         traces: one for each such step.
-        origin: the message itself, which may be of a class of the user's.
+        origin: what it was made of, which may be of a class of the user's.
     """
 
     traces: tuple[Trace, ...] = ()
@@ -123,8 +123,8 @@ class TracedMessage(Message):
         return replace(self.origin, **values)
 
 
-def traced(message: Message, *traces: Trace) -> TracedMessage:
-    """`message`, whose outcome `traces` are told. Steps return it."""
+def traced(message: Message, headers: Any, *traces: Trace) -> TracedMessage:
+    """`message` with `headers`, whose outcome `traces` are told. Steps return it."""
     return TracedMessage(
         message.topic,
         message.payload,
@@ -132,7 +132,7 @@ def traced(message: Message, *traces: Trace) -> TracedMessage:
         message.partition,
         message.partition_key,
         message.timestamp,
-        message.headers,
+        headers,
         message.label,
         traces,
         message,
@@ -200,7 +200,9 @@ class Middleware:
             for trace in traces:
                 trace.end(None, error)
             raise
-        return traced(message, *traces, *traces_of(message)) if traces else message
+        if not traces:
+            return message
+        return traced(message, message.headers, *traces, *traces_of(message))
 
     def run_all(self, messages: Iterable[Message]) -> list[Message]:
         """What the steps make of each message. None is sent if a step raises."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -91,7 +90,7 @@ class Tracing:
         try:
             headers = _with_context(message.headers, span, propagator)
             trace = Trace(partial(self._end, span, _topic_of(message), labels))
-            return traced(replace(message, headers=headers), trace)
+            return traced(message, headers, trace)
         except BaseException:
             span.end()
             raise
@@ -165,17 +164,20 @@ def _with_context(given: Any, span: Span, propagator: TextMapPropagator) -> Any:
 
 def _describe(span: Span, topic: str, report: Any, error: BaseException | None) -> None:
     """Write the outcome into the span. No text of an error: it may show a key."""
+    found: dict[str, Any] = {}
     if report is not None:
+        partition, offset = report.partition, report.offset
         if report.topic != topic:  # a later step has moved it
             span.update_name(_name(report.topic))
-            span.set_attribute(DESTINATION, report.topic)
-        if report.partition is not None:
-            span.set_attribute(_PARTITION, str(report.partition))
-        if report.offset is not None:
-            span.set_attribute(_OFFSET, report.offset)
+            found[DESTINATION] = report.topic
+        if partition is not None:
+            found[_PARTITION] = str(partition)
+        if offset is not None:
+            found[_OFFSET] = offset
     if error is not None:
-        span.set_attribute(ERROR_TYPE, error_type(error))
+        found[ERROR_TYPE] = error_type(error)
         span.set_status(Status(StatusCode.ERROR, error_type(error)))
+    span.set_attributes(found)
 
 
 def _name(topic: str) -> str:

@@ -658,7 +658,7 @@ def test_a_trace_tells_once() -> None:
     """However many threads and steps end it."""
     heard: list[Any] = []
     one = Trace(lambda *outcome: heard.append(outcome))
-    both = traced(Message("t", b"x"), one, one)
+    both = traced(Message("t", b"x"), None, one, one)
     for each in both.traces:
         each.end(None, None)
     del each, both, one
