@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.side_by_side import side_by_side
 from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.connection.connection import Connection
 from waterdrop_py._engine.connection.ledger import Saved
 from waterdrop_py._engine.introspection import probe
 from waterdrop_py._engine.introspection.accounts import ACCOUNTS, Labels
@@ -22,6 +25,7 @@ from waterdrop_py._engine.introspection.stats import ProducerStats
 from waterdrop_py._engine.introspection.sums import Sum
 from waterdrop_py._engine.shutdown import exit
 from waterdrop_py._settings.arguments import flag, required_seconds
+from waterdrop_py.errors import BrokerUnreachableError
 from waterdrop_py.planning import Buckets
 
 __all__ = [
@@ -148,18 +152,43 @@ def health(*, deep: bool = False, timeout: float | timedelta = 5.0) -> ProcessHe
     check()
     bound = required_seconds("timeout", timeout)
     flag("deep", deep)
-    deadline = clock.system_now() + bound
+    producers = [
+        account.source.connection
+        for account in ACCOUNTS.read()[0]
+        if not (account.is_variant or account.source.connection.is_closing)
+    ]
+    if deep:
+        answers = _ask_all(producers, bound)
+    else:
+        answers = [probe.health(each, None) for each in producers]
     found: dict[str, Health] = {}
-    for account in ACCOUNTS.read()[0]:
-        connection = account.source.connection
-        if account.is_variant or connection.is_closing:
-            continue
+    for connection, answer in zip(producers, answers, strict=True):
         name = connection.emitter.producer_id
-        left = max(0.0, deadline - clock.system_now())
-        each = probe.health(connection, left if deep else None)
         if name not in found or found[name].healthy:
-            found[name] = each
+            found[name] = answer
     return ProcessHealth(all(each.healthy for each in found.values()), found)
+
+
+def _ask_all(producers: list[Connection], bound: float) -> list[Health]:
+    """The deep health of each, within `bound` seconds in all."""
+    deadline = clock.system_now() + bound
+
+    def ask(connection: Connection) -> Health:
+        return probe.health(connection, max(0.0, deadline - clock.system_now()))
+
+    calls = side_by_side([partial(ask, each) for each in producers], deadline)
+    return [
+        call.result() if call.done else _unanswered(connection, bound)
+        for connection, call in zip(producers, calls, strict=True)
+    ]
+
+
+def _unanswered(connection: Connection, bound: float) -> Health:
+    error = BrokerUnreachableError(
+        f"producer {connection.emitter.producer_id!r} had no answer within {bound:g} s",
+        checklist=connection.reports.checklist(),
+    )
+    return Health(False, connection.status, True, None, error)
 
 
 def figures(key: Callable[[Labels], _K]) -> dict[_K, ProducerStats]:

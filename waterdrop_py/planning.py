@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil, inf, isnan
+from math import ceil, inf
+from operator import add
 from typing import Final
 
 from waterdrop_py.errors import InvalidArgumentError
@@ -122,8 +123,11 @@ class Buckets:
         Raises:
             InvalidArgumentError: `q` is not between 0 and 1.
         """
-        if isnan(q) or not 0 <= q <= 1:
-            raise InvalidArgumentError(f"q: must be between 0 and 1, got {q!r}")
+        number = isinstance(q, int | float) and not isinstance(q, bool)
+        if not (number and 0 <= q <= 1):
+            raise InvalidArgumentError(
+                f"q: must be a number between 0 and 1, got {q!r}"
+            )
         left = max(1, ceil(q * self.count))
         if not self.count:
             return None
@@ -146,6 +150,6 @@ class Buckets:
             )
         return Buckets(
             self.edges,
-            tuple(map(int.__add__, self.counts, other.counts)),
-            tuple(map(float.__add__, self.sums, other.sums)),
+            tuple(map(add, self.counts, other.counts)),
+            tuple(map(add, self.sums, other.sums)),
         )

@@ -46,8 +46,7 @@ class Producer(Sender):
     alone. The constructor opens no socket and starts no thread; the first send does.
     With an `idle_disconnect_timeout`, the client with its sockets, threads and
     descriptors is destroyed once nothing was sent for that long. The next send opens a
-    new one. Thread-safe. A context manager that closes the producer at its end. It can
-    be neither copied nor pickled.
+    new one. Thread-safe. A context manager that closes it. Not to be copied or pickled.
 
     Raises:
         ConfigurationInvalidError: with every violation at once.
@@ -62,9 +61,8 @@ class Producer(Sender):
         **options: Any,
     ) -> None:
         self._config = Config.of(config, options)
-        # An open client keeps the monitor. If the monitor kept the producer, one that
-        # is dropped without `close()` would never be collected, and its client stay
-        # open.
+        # An open client keeps the monitor. If that kept the producer, one that is
+        # dropped without `close()` would never be collected.
         me = weakref.ref(self)
         self._monitor = Monitor(
             partial(call_if_alive, me, Producer._refresh),
@@ -150,10 +148,10 @@ class Producer(Sender):
     def disconnect(self) -> bool:
         """Close the client if that is safe now. False if it is not, or none is open.
 
-        Never waits for a send in progress. Blocks for at most `close_timeout`, until
-        the client is destroyed and the subscribers of `producer.disconnected` have
-        returned (0.2 s for them at most); inside a callback of the client only until it
-        is decided. Ctrl-C ends the wait. Runs on a library thread. Thread-safe.
+        Never waits for a send. Blocks for at most `close_timeout`, until the client is
+        destroyed and the subscribers of `producer.disconnected` have returned (0.2 s
+        for them at most); inside a callback of the client only until it is decided.
+        Ctrl-C ends the wait. Runs on a library thread. Thread-safe.
         """
         return self._components.disconnect()
 
@@ -273,9 +271,9 @@ class Producer(Sender):
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
 
-        Blocks for at most 5 s for the first look-up, and opens the client for it. A
-        number that is 5 minutes old is returned, and asked for again in the background.
-        A missing topic is remembered for 2 s.
+        The first look-up opens the client and blocks for at most 5 s. A missing topic
+        is remembered for 2 s. A number that is 5 minutes old is returned, and asked for
+        again in the background.
 
         Raises:
             MessageInvalidError: `topic` is not a valid name.
@@ -303,17 +301,14 @@ class Producer(Sender):
             components.abandon()
 
     def __repr__(self) -> str:
-        figures = f"in_flight={self.queue_size}"
-        if self.buffer_size:
-            figures += f" buffered={self.buffer_size}"
-        return f"<Producer {self.id!r} {self.status} {figures}>"
+        buffered = f" buffered={self.buffer_size}" if self.buffer_size else ""
+        in_flight = f"in_flight={self.queue_size}"
+        return f"<Producer {self.id!r} {self.status} {in_flight}{buffered}>"
 
     def _parent_monitor(self) -> Monitor | None:
-        """For a pool's producers: the monitor that hears their events too."""
-        return None
+        return None  # a pool's producers have one, which hears their events too
 
     def _labels(self) -> Labels:
-        """What metrics tell its figures from those of other producers by."""
         return Labels(self._config.id, None, tuple(sorted(self.tags.items())))
 
     def _refresh(self) -> None:

@@ -14,6 +14,7 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.connection import Connection
 from waterdrop_py._engine.connection.disconnecting import disconnect_on_worker
+from waterdrop_py._engine.connection.family import Relatives
 from waterdrop_py._engine.connection.idle_policy import IdlePolicy
 from waterdrop_py._engine.connection.recovery import Recovery, ReloadPolicy
 from waterdrop_py._engine.connection.resending import Resending
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from waterdrop_py._engine.client.learned_brokers import Brokers
+    from waterdrop_py._engine.connection.hooks import Family
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.reports.accounting import DrainReport
     from waterdrop_py._engine.transactions.block import Block
@@ -144,7 +146,7 @@ class Components:
         )
         kept = self.variants.setdefault(key, made)
         if kept is made:
-            made.open_account(self.labels, is_variant=True)
+            made.open_account(self.labels, self.connection.hooks.family)
         return kept
 
     def transaction_block(self) -> Block:
@@ -176,16 +178,22 @@ class Components:
         client, lingers = self.connection.client, self.connection.factory.lingers
         return flush.flush(client, left, lingers=lingers)
 
-    def open_account(self, labels: Labels, *, is_variant: bool = False) -> None:
-        """Have the figures count in those of the process, until `abandon`."""
+    def open_account(self, labels: Labels, family: Family | None = None) -> None:
+        """Have the figures count in those of the process, until `abandon`.
+
+        `family`: the producer's, if this is a variant.
+        """
         self.labels = labels
         self.emitter.given_id = labels.name
-        self.connection.hooks.stats = self.stats
-        ACCOUNTS.add(self, labels, is_variant=is_variant)
+        mine = Relatives(
+            lambda: [each.connection for each in self.with_variants], self.stats
+        )
+        self.connection.hooks.close_with(family or mine)
+        ACCOUNTS.add(self, labels, is_variant=family is not None)
 
     def own_stats(self) -> ProducerStats:
-        """The counters of these parts alone."""
-        return read_stats(self.connection, buffered=len(self.buffer))
+        """The counters of these parts alone; none is less than it was."""
+        return read_stats(self.connection, buffered=len(self.buffer), rising=True)
 
     def stats(self) -> ProducerStats:
         """The counters of these parts, and of each variant."""

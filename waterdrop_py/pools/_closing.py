@@ -6,11 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency import background, clock, threads
+from waterdrop_py._engine.concurrency.call_queue import SLOW, CallQueue
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.native import caller_id
+from waterdrop_py._engine.concurrency.side_by_side import acting_for
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py.pools._call_queue import SLOW, CallQueue, Endings
-from waterdrop_py.pools._side_by_side import acting_for
+from waterdrop_py.pools._call_queue import Endings
 from waterdrop_py.pools.stats import PoolReport
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.side_by_side import side_by_side
 from waterdrop_py.errors import ReentrantCallError
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
 from waterdrop_py.pools._settings import derived
-from waterdrop_py.pools._side_by_side import side_by_side
 from waterdrop_py.pools._slot import Slot
 
 if TYPE_CHECKING:

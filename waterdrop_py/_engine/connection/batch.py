@@ -26,10 +26,12 @@ Announce: TypeAlias = "Callable[[dict[str, int] | None], None]"
 """Emits that a client is closed, and what that released."""
 
 
-def batch_of(runtime: Runtime, size: int, *, silent: bool = False) -> TeardownBatch:
+def batch_of(
+    runtime: Runtime, size: int, *, silent: bool = False, measure: bool = True
+) -> TeardownBatch:
     """A batch of `size` clients that are about to be closed."""
     few = runtime.count() <= MEASURED
-    return TeardownBatch(runtime.closes, size, measure=few, silent=silent)
+    return TeardownBatch(runtime.closes, size, measure=measure and few, silent=silent)
 
 
 class TeardownBatch:

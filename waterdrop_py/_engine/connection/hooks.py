@@ -55,6 +55,23 @@ class DeferredMessages(Protocol):
         """Give them `error`: this is a forked child."""
 
 
+class Family(Protocol):
+    """The connections of one producer; see `family.py`."""
+
+    @property
+    def stats(self) -> Callable[[], object]:
+        """Gives the producer's figures."""
+
+    def begins_with(self, close: object) -> bool:
+        """Whether `close` is the first one."""
+
+    def ends_with(self, close: object) -> bool:
+        """Whether `close` is the last one."""
+
+    def reset(self) -> None:
+        """Start afresh."""
+
+
 class Hooks:
     """Functions of the rooms above, which a connection calls.
 
@@ -65,19 +82,19 @@ class Hooks:
         inside: whether the calling thread is inside a transaction.
         is_final: whether a client stays lost to a fatal error.
         before_close: sends what waits in the process.
-        stats: the producer's figures, for `producer.closed`.
+        family: the connections that close with this one; None without a producer.
         reopen: opens a producer again that the exit handler has closed; whether it did.
     """
 
     __slots__ = (
         "before_close",
+        "family",
         "holds",
         "inside",
         "is_final",
         "prepare",
         "reopen",
         "resets",
-        "stats",
     )
 
     def __init__(self) -> None:
@@ -88,7 +105,7 @@ class Hooks:
         self.is_final: Callable[[Client, str], bool] = _always
         self.before_close: BeforeClose | None = None
         self.reopen: Callable[[], bool] | None = None
-        self.stats: Callable[[], object] = _no_stats
+        self.family: Family | None = None
 
     def refusals(self) -> list[Refusal]:
         """What stands against a close of the client now."""
@@ -123,13 +140,14 @@ class Hooks:
         """Call `before_close` when the producer closes, before messages are refused."""
         self.before_close = before_close
 
+    def close_with(self, family: Family) -> None:
+        """Be one of `family`."""
+        self.family = family
+        self.on_reset(family.reset)
+
     def reopen_with(self, reopen: Callable[[], bool] | None) -> None:
         """Call `reopen` for a verb on the closed producer; None: it stays closed."""
         self.reopen = reopen
-
-
-def _no_stats() -> None:
-    """What a connection without a producer tells."""
 
 
 def _never() -> bool:

@@ -272,14 +272,13 @@ class Ledger:
             absence.end()
             self.book = Book(totals.after(absence), None, None)
 
-    def produced(self, book: Book) -> int:
-        """Messages that clients accepted. Never less than it was.
+    def never_less(self, produced: int) -> int:
+        """`produced`, or what this was told before, if that was more.
 
-        A message that is being refused counts for a moment; see
-        `MessageCounters.accepted`.
+        A message that is being refused counts for a moment (see
+        `MessageCounters.accepted`), and a counter must not fall behind it.
         """
-        taken = 0 if book.client is None else book.client.accepted()
-        self._produced = max(self._produced, book.totals.produced + taken)
+        self._produced = max(self._produced, produced)
         return self._produced
 
     def idle_s(self, book: Book, now: float) -> float:

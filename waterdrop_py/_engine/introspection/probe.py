@@ -254,6 +254,12 @@ def health(connection: Connection, timeout: float | None) -> Health:
         failure = prove(connection, started + timeout)
     except (WaterdropError, KafkaException) as raised:
         failure = raised
+    if failure is not None:
+        try:
+            connection.keep_fatal_error_if_final(connection.client)
+            connection.refuse_after_fatal_error()
+        except (ProduceError, ProducerClosedError) as lost:
+            failure = lost
     took_ms = (clock.system_now() - started) * 1000
     healthy = failure is None
     return Health(

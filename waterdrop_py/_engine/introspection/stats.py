@@ -75,23 +75,30 @@ def read_stats(
     *,
     buffered: int = 0,
     variants: Mapping[str, ProducerStats] | None = None,
+    rising: bool = False,
 ) -> ProducerStats:
-    """The figures of `connection`, without a lock."""
+    """The figures of `connection`, without a lock.
+
+    `rising`: no counter is less than it was, at the price that `produced` may count a
+    message that was refused.
+    """
     check()
     now = clock.now()  # before the book, see `Period`
     ledger = connection.ledger
     book = ledger.book
     totals, client, _ = book
     acknowledged, failed = totals.acknowledged, totals.failed
-    in_flight = 0
+    produced, in_flight = totals.produced, 0
     if client is not None:
-        acknowledged += client.acknowledged
-        failed += client.failed
-        in_flight = max(0, client.accepted() - client.acknowledged - client.failed)
+        done, lost, taken = client.acknowledged, client.failed, client.accepted()
+        acknowledged += done
+        failed += lost
+        produced += taken
+        in_flight = max(0, taken - done - lost)
     return ProducerStats(
         opens=totals.opens,
         disconnects=dict(totals.disconnects),
-        produced=ledger.produced(book),
+        produced=ledger.never_less(produced) if rising else produced,
         acknowledged=acknowledged,
         failed=failed,
         in_flight=in_flight,

@@ -1,0 +1,300 @@
+"""Figures that several threads write, and that are read meanwhile."""
+
+from __future__ import annotations
+
+import random
+import threading
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.concurrency.still import StillProducer
+from tests.doubles import Bench, Run, eventually
+from waterdrop_py._engine.client.tally import Tally
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.connection.ledger import Period, Saved
+from waterdrop_py._engine.connection.opening import open_noted
+from waterdrop_py._engine.introspection.accounts import Accounts, Labels
+from waterdrop_py._engine.introspection.stats import read_stats
+from waterdrop_py._engine.introspection.sums import Sum
+from waterdrop_py.planning import GAP_EDGES, REOPEN_EDGES, Buckets
+from waterdrop_py.testing import FakeClient, FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.concurrency.support import Make
+
+
+def test_values_from_many_threads_count_once() -> None:
+    """Each gap of several threads counts once, and none is lost."""
+    tally = Tally()
+    start = threading.Barrier(8)
+
+    def add(index: int) -> None:
+        start.wait(5)
+        for round_ in range(200):
+            tally.add_gap(float(round_), round_ + 2.0)  # of all eight
+            tally.add_reopen(round_ + index / 10, 3.0)
+
+    for each in [Run(lambda index=index: add(index)) for index in range(8)]:  # type: ignore[misc]
+        each.result()
+    # A late thread adds a gap that is over since; it was counted by another one.
+    assert tally.gaps == Buckets.of(GAP_EDGES, [2.0] * 200)
+    assert tally.reopens.edges == REOPEN_EDGES
+    assert tally.reopens.count >= 200
+
+
+def test_an_interrupted_sum_is_continued_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A signal handler raises after a value was summed up, before it was taken away:
+    it counts once."""
+    tally = Tally()
+    sum_up = Tally._sum_up  # noqa: SLF001 - where the handler runs
+
+    def interrupted(self: Tally) -> None:
+        sum_up(self)
+        self._arrived.append((False, 1.0, 2.0))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tally, "_sum_up", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tally.add_gap(1.0, 3.0)
+    tally.add_gap(5.0, 7.0)
+    assert tally.gaps == Buckets.of(GAP_EDGES, [2.0, 2.0])
+
+
+def test_a_gap_that_many_threads_end_counts_once(
+    bench: Bench, make: Make, time_: FakeClock
+) -> None:
+    """Threads send at the same moment after quiet, with a client and without one."""
+    producer = make()
+    producer.produce_sync("t", b"x")
+    for round_ in range(1, 31):
+        eventually(lambda: producer.stats().in_flight == 0)
+        time_.advance(3)
+        if round_ % 2:
+            producer.disconnect()
+        start = threading.Barrier(6)
+
+        def send(start: threading.Barrier = start) -> None:
+            start.wait(5)
+            producer.produce_sync("t", b"x")
+
+        for each in [Run(send) for _ in range(6)]:
+            each.result()
+        assert producer.stats().idle_gaps_s == Buckets.of(GAP_EDGES, [3.0] * round_)
+
+
+def test_no_figure_falls_as_a_period_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader has read the clock, and the period ends before it looks: what it finds
+    is no more than what a later reader finds."""
+    period = Period(0.0)
+    ends: list[float] = [7.0]
+    monkeypatch.setattr(clock, "now", ends.pop)
+    assert period.length(5.0) == 5.0
+    assert period.end() == 7.0
+    assert period.end() == 7.0
+    assert period.length(9.0) == 7.0
+
+
+def test_no_figure_ever_falls() -> None:
+    """Two threads open and disconnect, on the real clock, while one reads."""
+    producer = StillProducer(Bench())
+    connection, ledger = producer.connection, producer.connection.ledger
+    over = threading.Event()
+
+    class Released:
+        by_second = Saved(3, 5, 8)
+
+    def work() -> None:
+        while not over.is_set():
+            client = open_noted(connection, None)
+            connection.client = type(client)(None, lambda _: None)  # type: ignore[arg-type]
+            connection.client.drop_native()
+            ledger.closed(client, "idle", Released())  # type: ignore[arg-type]
+            connection.client = _no_client()
+            connection.state = type(connection.state).EMPTY
+
+    working = Run(work)
+    figures = []
+    for _ in range(3_000):
+        stats = read_stats(connection, rising=True)
+        figures.append(
+            (
+                stats.connected_ms,
+                stats.idle_ms_saved,
+                stats.saved.connection_s,
+                stats.saved.descriptor_s,
+                stats.opens,
+                stats.produced,
+            )
+        )
+    over.set()
+    working.result()
+    for before, after in pairwise(figures):
+        assert all(early <= late for early, late in zip(before, after, strict=True))
+
+
+def _no_client() -> Any:
+    from waterdrop_py._engine.connection.connection import NO_CLIENT
+
+    return NO_CLIENT
+
+
+def test_a_message_that_is_refused_makes_no_counter_fall(
+    bench: Bench, make: Make
+) -> None:
+    """It has its number already, and a reader counts it; then librdkafka refuses."""
+    producer = make(wait_on_queue_full=False)
+    producer.produce_sync("t", b"x")
+    source = producer._components  # noqa: SLF001 - what listeners read
+    bench.limit = 0
+    found: list[int] = []
+    bench.parks["produce"] = lambda: found.append(source.own_stats().produced)
+    with pytest.raises(Exception, match="queue"):
+        producer.produce_async("t", b"x")
+    del bench.parks["produce"]
+    assert found == [2]
+    assert source.own_stats().produced == 2
+    assert producer.stats().produced == 1
+    bench.limit = 10
+    producer.produce_sync("t", b"x")
+    assert source.own_stats().produced == producer.stats().produced == 2
+
+
+def test_sums_do_not_depend_on_the_order() -> None:
+    """Nor on what was added up before: no sum falls by a rounding."""
+    with FakeClock() as time_:
+        made = []
+        for index in range(40):
+            producer = StillProducer(Bench())
+            client = open_noted(producer.connection, None)
+            time_.advance(random.Random(index).random() * 1e5)
+            client.tally.add_gap(0.0, random.Random(index).random() * 1e5)  # type: ignore[union-attr]
+            made.append(read_stats(producer.connection))
+    expected = None
+    for seed in range(50):
+        random.Random(seed).shuffle(made)
+        first, second, whole = Sum(), Sum(), Sum()
+        for index, stats in enumerate(made):
+            (first if index % 3 else second).add(stats)
+        whole.add_sum(first)
+        whole.add_sum(second)
+        expected = expected or whole.stats()
+        assert whole.stats() == expected
+
+
+class Source:
+    """Something with an account."""
+
+    def __init__(self, before: Callable[[], None] | None = None) -> None:
+        self.connection = StillProducer(Bench()).connection
+        open_noted(self.connection, None)
+        self._before = before
+
+    def own_stats(self) -> Any:
+        """Its figures; `before` happens as they are read."""
+        before, self._before = self._before, None
+        if before is not None:
+            before()
+        return read_stats(self.connection)
+
+
+def opens(accounts: Accounts) -> int:
+    """How many clients all accounts have opened."""
+    alive, sums = accounts.read()
+    total = Sum()
+    for each in alive:
+        total.add(each.source.own_stats())
+    for each in sums.values():
+        total.add_sum(each)
+    return total.stats().opens
+
+
+def test_an_account_that_ends_meanwhile_counts_once() -> None:
+    """A reader looks at each step of an end: before, at its sum, and after."""
+    accounts = Accounts()
+    found = []
+    ending = Source(lambda: found.append(opens(accounts)))
+    for source in (Source(), ending):
+        accounts.add(source, Labels("a"))
+    accounts.end(ending)
+    accounts.end(ending)
+    found.append(opens(accounts))
+    assert found == [2, 2]
+    alive, sums = accounts.read()
+    assert len(alive) == 1
+    assert list(sums) == [Labels("a")]
+
+
+def test_an_account_that_ends_inside_another_end_is_not_lost() -> None:
+    """A finalizer runs as figures are summed up, on the same thread."""
+    accounts = Accounts()
+    inner = Source()
+    outer = Source(lambda: accounts.end(inner))
+    for source in (inner, outer):
+        accounts.add(source, Labels())
+    accounts.end(outer)
+    assert accounts.read()[0] == []
+    assert opens(accounts) == 2
+
+
+def test_an_interrupted_end_is_finished_by_the_next() -> None:
+    """A signal handler raises as figures are summed up: they count once."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    accounts = Accounts()
+    torn, other = Source(interrupt), Source()
+    for source in (torn, other):
+        accounts.add(source, Labels())
+    with pytest.raises(KeyboardInterrupt):
+        accounts.end(torn)
+    assert opens(accounts) == 2
+    accounts.end(other)
+    assert accounts.read()[0] == []
+    assert opens(accounts) == 2
+
+
+def test_sums_never_fall_while_accounts_come_and_go() -> None:
+    """Four threads make and end accounts of the same labels, and one reads."""
+    accounts = Accounts()
+    over = threading.Event()
+    made = []
+
+    def work(index: int) -> None:
+        while not over.is_set():
+            source = Source()
+            made.append(None)
+            accounts.add(source, Labels(str(index % 2)))
+            accounts.end(source)
+
+    workers = [Run(lambda index=index: work(index)) for index in range(4)]  # type: ignore[misc]
+    found = [opens(accounts) for _ in range(300)]
+    over.set()
+    for each in workers:
+        each.result()
+    assert found == sorted(found)
+    assert opens(accounts) == len(made)
+    assert len(accounts.read()[1]) == 2
+
+
+def test_one_of_two_closes_that_end_together_tells_of_it(make: Make) -> None:
+    """A producer with variants, closed by two threads: one event with all figures."""
+    for _ in range(20):
+        producer = make(client_factory=FakeClient)
+        told: list[Any] = []
+        producer.monitor.subscribe("producer.closed", told.append)
+        for acks in (0, 1):
+            producer.variant(topic_config={"acks": acks}).produce_sync("t", b"x")
+        producer.produce_sync("t", b"x")
+        for each in [Run(producer.close) for _ in range(2)]:
+            each.result()
+        (closed,) = told
+        assert closed["stats"] == producer.stats()
+        assert all(each.disconnects for each in closed["stats"].variants.values())
