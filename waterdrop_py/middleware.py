@@ -14,8 +14,9 @@ from typing import Any, Final, TypeAlias
 
 from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
-from waterdrop_py._settings.redact import kind, shown
-from waterdrop_py.errors import InvalidArgumentError, MessageInvalidError, ProduceError
+from waterdrop_py._settings.callables import BEFORE, check_function
+from waterdrop_py._settings.redact import kind
+from waterdrop_py.errors import MessageInvalidError, ProduceError
 from waterdrop_py.message import Message, snapshot
 
 Step: TypeAlias = Callable[[Message], Message]
@@ -225,8 +226,5 @@ def _message_from(step: Step, message: Message) -> Message:
 
 
 def _checked(step: Step) -> Step:
-    if not callable(step):
-        raise InvalidArgumentError(
-            f"step: must be callable as step(message), got {shown(step)}"
-        )
+    check_function("step", step, "step(message)", BEFORE)
     return step

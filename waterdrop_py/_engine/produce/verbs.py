@@ -4,41 +4,38 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.client.pending import (
     overdue,
     refuse,
-    subject_of,
-    undelivered,
     wait_until,
 )
 from waterdrop_py._engine.client.poll_lock import SLICE
 from waterdrop_py._engine.client.waiting import leaves_polling
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._engine.produce.announcing import about, many_error
+from waterdrop_py._engine.produce import outcomes
 from waterdrop_py._engine.produce.buffer import Ready, to_send
 from waterdrop_py._engine.produce.deferred import send_or_defer
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.validation import (
+    Violations,
     as_messages,
     fill,
-    fill_all,
     fill_others,
-    fill_to_wait_for,
+    fill_run,
     listed,
+    to_wait_for,
 )
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import (
-    DeliveryTimeoutError,
     ProduceError,
 )
-from waterdrop_py.errors import about as about_message
 from waterdrop_py.middleware import end_traces, untraced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Generator, Iterable
 
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.produce.buffer import Entry
@@ -46,6 +43,13 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.transactions.manager import Transactions
     from waterdrop_py.message import Message, MessageInput
     from waterdrop_py.middleware import Middleware
+
+
+PRODUCE_ASYNC: Final = "message.produce_async"
+PRODUCE_SYNC: Final = "message.produce_sync"
+PRODUCE_MANY_ASYNC: Final = "messages.produce_many_async"
+PRODUCE_MANY_SYNC: Final = "messages.produce_many_sync"
+"""The types of the errors of the verbs."""
 
 
 class Verbs:
@@ -103,25 +107,43 @@ class Verbs:
 
     def produce_async(self, message: Message) -> DeliveryHandle:
         """Send one message, without the wait."""
-        check()
-        verb = "message.produce_async"
-        message = self._middleware.run(message)
-        handle = self._filled(fill, message)
+        verb = PRODUCE_ASYNC
+        message, handle = self.filled(message)
         try:
             send_or_defer(self._dispatch, handle, verb, self._transactions)
         except BaseException as error:
-            self._refused(handle, verb, error, message)
+            self.refused(handle, verb, error, message)
             raise
-        if self._emitter.listens("message.produced_async"):
-            self._emitter.emit("message.produced_async", about(handle.message))
+        outcomes.tell_sent(self._emitter, handle)
         return handle
+
+    def filled(self, message: Message) -> tuple[Message, DeliveryHandle]:
+        """What the middleware makes of `message`, and a handle with it."""
+        check()
+        message = self._middleware.run(message)
+        try:
+            return message, fill(message, self._limit)
+        except BaseException as error:
+            end_traces([message], error)
+            raise
+
+    def refused(
+        self,
+        handle: DeliveryHandle,
+        verb: str,
+        error: BaseException,
+        message: Message,
+    ) -> None:
+        """Tell that a message was not sent, or not delivered in time."""
+        refuse([handle], error)
+        if isinstance(error, ProduceError):
+            self._emitter.error(verb, error, message=untraced(message))
 
     def produce_sync(self, message: Message, timeout: float | None) -> DeliveryReport:
         """Send one message, and wait for its report."""
-        check()
-        verb = "message.produce_sync"
-        message = self._middleware.run(message)
-        handle = self._filled(fill_to_wait_for, message)
+        verb = PRODUCE_SYNC
+        message, handle = self.filled(message)
+        to_wait_for(handle)
         started = clock.system_now()
         limit = "max_wait_timeout" if timeout is None else "timeout"
         deadline = started + (self._max_wait if timeout is None else timeout)
@@ -130,42 +152,10 @@ class Verbs:
             with self.block(deadline):
                 report = self._send_and_serve(handle, verb, started, deadline, limit)
         except BaseException as error:
-            self._refused(handle, verb, error, message)
+            self.refused(handle, verb, error, message)
             raise
-        if self._emitter.listens("message.produced_sync"):
-            self._emitter.emit(
-                "message.produced_sync",
-                {
-                    **about(report.message),
-                    "partition": report.partition,
-                    "offset": report.offset,
-                    "delivery_report": report,
-                },
-                duration_ms=(clock.system_now() - started) * 1000,
-            )
+        outcomes.tell_delivered(self._emitter, report, started)
         return report
-
-    def _filled(
-        self, fill: Callable[[Message, int | None], DeliveryHandle], message: Message
-    ) -> DeliveryHandle:
-        """What `fill` makes of a message that has been through the middleware."""
-        try:
-            return fill(message, self._limit)
-        except BaseException as error:
-            end_traces([message], error)
-            raise
-
-    def _refused(
-        self,
-        handle: DeliveryHandle,
-        verb: str,
-        error: BaseException,
-        message: Message,
-    ) -> None:
-        """Tell of a message that was not sent, or not delivered."""
-        refuse([handle], error)
-        if isinstance(error, ProduceError):
-            self._emitter.error(verb, error, message=untraced(message))
 
     def _send_and_serve(
         self,
@@ -191,40 +181,30 @@ class Verbs:
         self, messages: Iterable[MessageInput], *, null: bool = False
     ) -> list[DeliveryHandle]:
         """Send a batch, without the wait. `null`: tombstones."""
-        verb = "messages.produce_many_async"
         handles = self._all_filled(messages, null=null)
         try:
             with self.block():
-                self.send_all(handles, verb, None)
+                self.send_all(handles, PRODUCE_MANY_ASYNC, None)
         except BaseException as error:
             refuse(handles, error)
             raise
-        if self._emitter.listens("messages.produced_async"):
-            sent = [handle.message for handle in handles]
-            self._emitter.emit("messages.produced_async", {"messages": sent})
+        outcomes.tell_all_sent(self._emitter, handles)
         return handles
 
     def produce_many_sync(
         self, messages: Iterable[MessageInput], *, null: bool = False
     ) -> list[DeliveryReport]:
         """Send a batch, and wait for all its reports. `null`: tombstones."""
-        verb = "messages.produce_many_sync"
         handles = self._all_filled(messages, null=null)
         started = clock.system_now()
         try:
             self._dispatch.refuse_inside_callback()
             with self.block():
-                self.send_and_wait(handles, verb)
+                self.send_and_wait(handles, PRODUCE_MANY_SYNC)
         except BaseException as error:
             refuse(handles, error)
             raise
-        if self._emitter.listens("messages.produced_sync"):
-            sent = [handle.message for handle in handles]
-            self._emitter.emit(
-                "messages.produced_sync",
-                {"messages": sent},
-                duration_ms=(clock.system_now() - started) * 1000,
-            )
+        outcomes.tell_all_delivered(self._emitter, handles, started)
         return [handle.result(0) for handle in handles]
 
     def send_and_wait(self, handles: list[DeliveryHandle], verb: str) -> None:
@@ -237,17 +217,8 @@ class Verbs:
         deadline = clock.system_now() + self._max_wait
         self.send_all(handles, verb, deadline)
         failure = self._first_failure(handles, deadline)
-        if failure is None:
-            return
-        sent = [handle.message for handle in handles]
-        error = failure
-        if not isinstance(failure, DeliveryTimeoutError):
-            error = many_error(failure, handles)
-        self._emitter.error(verb, error, messages=sent)
-        try:
-            raise error
-        finally:
-            del error, failure  # the traceback has this frame: a cycle
+        if failure is not None:
+            outcomes.raise_undelivered(self._emitter, failure, handles, verb)
 
     def fill_entries(self, entries: list[Entry]) -> list[DeliveryHandle]:
         """Handles for buffered messages.
@@ -279,20 +250,42 @@ class Verbs:
         self, given: Iterable[MessageInput], *, null: bool
     ) -> list[DeliveryHandle]:
         """A handle for each message. All are validated before any is sent."""
+        steps = self.filling(listed(given), null=null, step=None)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                handles: list[DeliveryHandle] = end.value
+                return handles
+
+    def filling(
+        self, batch: list[Any], *, null: bool, step: int | None
+    ) -> Generator[None, None, list[DeliveryHandle]]:
+        """`_all_filled` in steps of `step` messages; None: in one."""
         check()
-        batch = listed(given)
         if not batch:
             self._dispatch.refuse_closed()  # else the first send does
-        if self._middleware.steps:
-            ran = self._middleware.run_all(as_messages(batch, null=null))
-            try:
-                return fill_all(ran, self._limit)
-            except BaseException as error:
-                end_traces(ran, error)
-                raise
-        if null:
-            return fill_others(batch, range(len(batch)), self._limit, null=True)
-        return fill_all(batch, self._limit)
+        step = step or max(1, len(batch))
+        try:
+            if self._middleware.steps:
+                batch, null = as_messages(batch, null=null), False
+                for start in range(0, len(batch), step):
+                    run = batch[start : start + step]
+                    batch[start : start + step] = self._middleware.run_all(run)
+                    if start + step < len(batch):
+                        yield
+            found = Violations()
+            handles: list[DeliveryHandle] = []
+            for start in range(0, len(batch), step):
+                run = batch[start : start + step]
+                handles += fill_run(run, self._limit, found, start, null=null)
+                if start + step < len(batch):
+                    yield
+            found.end()
+        except BaseException as error:
+            end_traces(batch, error)
+            raise
+        return handles
 
     def send_all(
         self, handles: list[DeliveryHandle], verb: str, deadline: float | None
@@ -314,16 +307,9 @@ class Verbs:
                 else:
                     self._dispatch.send(handle, verb, deadline)
             except ProduceError as failure:
-                dispatched = handles[:count]
                 if deadline is not None:
-                    self._first_failure(dispatched, deadline)
-                error = many_error(failure, dispatched)
-                sent = [each.message for each in handles]
-                self._emitter.error(verb, error, messages=sent)
-                try:
-                    raise error
-                finally:
-                    del error
+                    self._first_failure(handles[:count], deadline)
+                outcomes.raise_refused(self._emitter, failure, handles, count, verb)
             count += 1
 
     def _first_failure(
@@ -336,8 +322,4 @@ class Verbs:
         for handle in handles:
             if not handle.done() and not wait_until(handle, deadline):
                 return overdue(handle, self._max_wait, "max_wait_timeout")
-        for handle in undelivered(handles):
-            error = handle.exception(0)
-            if isinstance(error, ProduceError):
-                return about_message(error, subject_of(handle))
-        return None
+        return outcomes.first_error(handles)
