@@ -273,7 +273,7 @@ def test_a_client_that_samples_or_buffers(
     agent: Agent, make: Callable[..., Producer], name: str
 ) -> None:
     """Its sample rate does not apply to sums, and its buffer is flushed."""
-    client = agent.client(disable_buffering=False, flush_interval=3600)
+    client = agent.client(disable_buffering=False, flush_interval=1)
     client.default_sample_rate = 0.01
     unsubscribe = monitor.subscribe(DatadogListener(client))
     producer = make()
