@@ -136,13 +136,11 @@ def test_figures_are_told_apart_by_labels() -> None:
     for each in made:
         each.produce_sync("t", b"x")
     made[0].variant(topic_config={"acks": 1}).produce_sync("t", b"x")
+    options: dict[str, Any] = {"kafka": K, "client_factory": FakeClient}
     pools = [
-        ProducerPool({"kafka": K, "client_factory": FakeClient, **extra}, **options)
-        for extra, options in (
-            ({}, {"name": "orders", "size": 2}),
-            ({"id": "mine"}, {}),
-            ({}, {}),
-        )
+        ProducerPool(options, name="orders", size=2),
+        ProducerPool({**options, "id": "mine"}),
+        ProducerPool(options),
     ]
     for pool in pools:
         with pool.acquire() as lease:
@@ -162,7 +160,9 @@ def test_figures_are_told_apart_by_labels() -> None:
         "orders": 1,
         "mine": 1,
     }
-    for each in (*made, *pools):
+    for pool in pools:
+        pool.close()
+    for each in made:
         each.close()
     after = overview.figures(lambda labels: labels.name)
     assert {name: stats.opens for name, stats in after.items()} == {
@@ -192,7 +192,7 @@ def test_what_has_ended_is_one_sum_for_each_set_of_labels() -> None:
     for index in range(50):
         with make(id=f"{index % 2}", idle_disconnect_timeout="1m") as each:
             each.produce_sync("t", b"x")
-    del each
+            del each
     gc.collect()
     accounts, sums = ACCOUNTS.read()
     assert accounts == []
@@ -375,7 +375,8 @@ def test_the_health_of_a_process_is_that_of_its_producers() -> None:
     assert found.producers.keys() == {"a", "b", "twice"}
     assert found.producers["b"] == made[1].health()
     connection = made[3]._connection  # noqa: SLF001 - where the error would be kept
-    client = made[3].connect() and connection.client
+    made[3].connect()
+    client = connection.client
     client.note_fatal(kafka_failure(-150).args[0])
     connection.keep_fatal_error(client)
     found = waterdrop_py.health()

@@ -27,8 +27,9 @@ from waterdrop_py.overview import ProducerStats
 
 Outcome: TypeAlias = Literal["acknowledged", "failed"]
 _FAILED: Final = "librdkafka.dispatch_error"
-_FORK_PATIENCE: Final = 0.25
-"""Seconds that a fork waits for the figures that are being pushed."""
+_FORK_PATIENCE: Final = 1.0
+"""Seconds that a fork waits for the figures that are being pushed, which takes some
+milliseconds. The child may never push, if the locks for that are held as it begins."""
 
 
 class MetricsListener(Subscribing):

@@ -43,7 +43,7 @@ class Turn:
             try:
                 if not self._take(hold, patience):
                     break
-                while self._asked:
+                while self._asked and self._forking is None:
                     self._asked.clear()
                     job()
                     ran = True
@@ -54,15 +54,32 @@ class Turn:
 
     def _take(self, hold: Hold, patience: float) -> bool:
         deadline = clock.system_now() + patience
-        while not self._lock.take(hold):
+        while not self._may_take(hold):
             left = deadline - clock.system_now()
             if left <= 0 or self._lock.held_here:
                 return False
             self._lock.wait_released(min(left, _RECHECK))
         return True
 
+    def _may_take(self, hold: Hold) -> bool:
+        """Take the lock; but a fork that waits for it comes first, else a thread that
+        pushes all the time would keep it out (test_a_fork_comes_first)."""
+        if not self._is_first(hold) or not self._lock.take(hold):
+            return False
+        if self._is_first(hold):
+            return True
+        if self._lock.release(hold):
+            self._lock.wake()
+        return False
+
+    def _is_first(self, hold: Hold) -> bool:
+        return self._forking is None or self._forking is hold
+
     def begin_fork(self, patience: float) -> None:
-        """Let no job run until `end_fork`: a child would inherit the locks it holds."""
+        """Let no job run until `end_fork`: a child would inherit the locks it holds.
+
+        Blocks for at most `patience` seconds, while a job runs.
+        """
         hold = Hold()
         self._forking = hold
         self._take(hold, patience)

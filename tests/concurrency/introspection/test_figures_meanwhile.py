@@ -210,8 +210,8 @@ def opens(accounts: Accounts) -> int:
     total = Sum()
     for each in alive:
         total.add(each.source.own_stats())
-    for each in sums.values():
-        total.add_sum(each)
+    for ended in sums.values():
+        total.add_sum(ended)
     return total.stats().opens
 
 
@@ -265,7 +265,7 @@ def test_sums_never_fall_while_accounts_come_and_go() -> None:
     """Four threads make and end accounts of the same labels, and one reads."""
     accounts = Accounts()
     over = threading.Event()
-    made = []
+    made: list[None] = []
 
     def work(index: int) -> None:
         while not over.is_set():

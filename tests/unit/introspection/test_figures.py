@@ -9,6 +9,7 @@ import pytest
 from tests.doubles import Bench
 from waterdrop_py import Producer
 from waterdrop_py._engine.connection import batch, ledger
+from waterdrop_py._engine.process.resources import count_resources
 from waterdrop_py.errors import DeliveryTimeoutError
 from waterdrop_py.planning import GAP_EDGES, REOPEN_EDGES, Buckets
 from waterdrop_py.testing import FakeClient, FakeClock, allow_short_idle_timeouts
@@ -191,7 +192,7 @@ def test_a_gap_takes_no_clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
     """One reading for the first message after quiet, none for those that follow."""
     bench = Bench()
     bench.auto = False
-    read = []
+    read: list[None] = []
 
     class Counting(FakeClock):
         def now(self) -> float:
@@ -417,11 +418,13 @@ def test_it_is_measured_whether_or_not_a_subscriber_listens(
     producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process's resources are counted before and after."""
-    counted = []
-    real = batch.count_resources
-    monkeypatch.setattr(
-        batch, "count_resources", lambda: counted.append(None) or real()
-    )
+    counted: list[None] = []
+
+    def count() -> object:
+        counted.append(None)
+        return count_resources()
+
+    monkeypatch.setattr(batch, "count_resources", count)
     producer.produce_sync("t", b"x")
     producer.disconnect()
     assert len(counted) >= 2

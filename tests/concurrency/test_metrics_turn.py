@@ -93,3 +93,31 @@ def test_nothing_runs_while_the_process_forks() -> None:
     turn.begin_fork(0.1)
     turn.end_fork(lambda: ran.append("unasked"))
     assert ran == ["behind"]
+
+
+def test_a_fork_comes_first() -> None:
+    """A thread that pushes all the time keeps no fork waiting for more than a push."""
+    turn, over, inside = Turn(), Event(), Event()
+
+    def job() -> None:
+        inside.set()
+        time.sleep(0.002)
+        inside.clear()
+
+    def push() -> None:
+        while not over.is_set():
+            turn.run(job)
+
+    thread = Thread(target=push)
+    thread.start()
+    assert inside.wait(5)
+    try:
+        for _ in range(20):
+            turn.begin_fork(10)
+            assert not inside.is_set()
+            time.sleep(0.003)
+            assert not inside.is_set()
+            turn.end_fork(job)
+    finally:
+        over.set()
+        thread.join(10)
