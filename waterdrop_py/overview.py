@@ -152,10 +152,13 @@ def health(*, deep: bool = False, timeout: float | timedelta = 5.0) -> ProcessHe
     check()
     bound = required_seconds("timeout", timeout)
     flag("deep", deep)
-    producers = [
+    connections = [
         account.source.connection
         for account in ACCOUNTS.read()[0]
-        if not (account.is_variant or account.source.connection.is_closing)
+        if not account.is_variant
+    ]
+    producers = [
+        each for each in connections if not (each.is_closing or each.emitter.is_orphan)
     ]
     if deep:
         answers = _ask_all(producers, bound)

@@ -16,7 +16,7 @@ from waterdrop_py.testing import allow_short_idle_timeouts
 if TYPE_CHECKING:
     from tests.kafka.harness import KafkaCluster
 
-GAPS = (1.0, 2.0, 1.0, 3.0, 1.5)
+GAPS = (1.0, 3.0, 2.0, 5.0, 1.5)
 IDLE_MS = 100
 
 

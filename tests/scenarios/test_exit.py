@@ -145,14 +145,3 @@ def test_a_topic_that_shrank_at_the_exit(python: str, servers: str, topic: str) 
     assert outcome.one("delivered") == 40
     assert outcome.one("failed") == 0
     assert outcome.one("asked") in {2, 3}  # each client is asked for its brokers too
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_the_last_spans_and_figures_are_exported(
-    servers: str, topic: str, when: str
-) -> None:
-    """What is delivered at the exit is told before the exporters are shut down."""
-    outcome = run_scenario("exit_traced.py", servers, topic, when).assert_clean()
-
-    assert outcome.one("spans") == {"started": 50, "ended": 50}
-    assert outcome.all("sent")[-1] == 50

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.scenarios.harness import run_scenario
-from tests.unit.listeners.agent import Agent
 
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Arrived
@@ -179,28 +178,24 @@ def test_groups_of_pools(
     )
 
 
-def test_spans_of_the_parent_end_in_the_parent(dead: str, topic: str) -> None:
-    """A forked child ends none of the spans that its parent has started. Each ends
-    once, in its own process, and so does the child's."""
-    outcome = run_scenario("fork_traced.py", dead, topic).assert_clean()
+@pytest.mark.parametrize("way", ["os", "libc"])
+def test_child_starts_to_count_at_zero(way: str, servers: str, topic: str) -> None:
+    """It has none of its parent's figures, of no producer: neither of an idle nor of a
+    closed or a collected one. The parent goes on with its own."""
+    outcome = run_scenario("fork_figures.py", servers, topic, way).assert_clean()
 
-    assert outcome.one("child_code") == 0
-    ended = outcome.all("ended")
-    assert sorted(span for span, *_ in ended) == sorted(outcome.all("started"))
-    by_parent = [kind for _, kind, in_parent in ended if in_parent]
-    # The close tries the message that a step has refused once more.
-    assert sorted(by_parent) == [*["LookupError"] * 2, *["purge_queue"] * 5]
-    assert [kind for _, kind, in_parent in ended if not in_parent] == ["purge_queue"]
-
-
-def test_what_parent_and_child_push_adds_up(servers: str, topic: str) -> None:
-    """A forked child starts at zero: no message is told of by both."""
-    agent = Agent()
-    outcome = run_scenario("fork_datadog.py", servers, topic, agent.port).assert_clean()
-
-    assert outcome.one("child_code") == 0
-    mine = "producer:forked"
-    assert agent.sum("produced", mine) == agent.sum("acknowledged", mine) == 30
-    assert agent.sum("connected", mine) == 2
-    assert agent.sum("disconnected", mine, "reason:close") == 2
-    agent.close()
+    child, parent, later = (outcome.one(name) for name in ("child", "parent", "later"))
+    zero = {name: 0 for name in child if name not in {"labels", "health"}}
+    assert child == {**zero, "labels": child["labels"], "health": ["idle"]}
+    assert "dropped" not in child["labels"]
+    assert outcome.one("stats") == [0, 0]
+    after = outcome.one("after")
+    assert (after["opens"], after["reopens"], after["produced"]) == (1, 0, 1)
+    assert (after["gaps"], after["times"]) == (0, 0)
+    assert outcome.one("code") == 0
+    assert (parent["opens"], parent["reopens"], parent["produced"]) == (5, 1, 5)
+    assert (parent["gaps"], parent["times"]) == (1, 1)
+    assert parent["labels"] == ["closed", "dropped", "idle"]
+    assert later["saved"] >= parent["saved"] > 0
+    unchanged = ("opens", "reopens", "disconnects", "gaps", "times", "produced")
+    assert [later[name] for name in unchanged] == [parent[name] for name in unchanged]

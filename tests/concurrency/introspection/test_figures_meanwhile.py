@@ -108,6 +108,7 @@ def test_no_figure_ever_falls() -> None:
     over = threading.Event()
 
     class Released:
+        gone_at = 0.0
         by_second = Saved(3, 5, 8)
 
     def work() -> None:

@@ -63,6 +63,8 @@ class ConnectionCount:
             process.kill()
             process.wait(10)
             self._thread.join(10)
+            assert process.stdout is not None
+            process.stdout.close()
 
     def seconds(self, listener: ClientListener, since: float, until: float) -> float:
         """Connections times seconds, between two moments of `time.monotonic`."""

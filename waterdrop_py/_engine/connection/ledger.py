@@ -61,15 +61,21 @@ class Release:
     """What one disconnect released. Known once the client is destroyed.
 
     Attributes:
-        by_second: what each second without a client saves; None: not known yet.
+        gone_at: when the client was destroyed, in seconds on the clock.
+        by_second: what each second from then on saves; None: not known yet.
     """
 
-    __slots__ = ("_ledger", "_servers", "by_second")
+    __slots__ = ("_ledger", "_servers", "by_second", "gone_at")
 
     def __init__(self, ledger: Ledger, servers: str) -> None:
         self._ledger = ledger
         self._servers = servers
+        self.gone_at = -inf
         self.by_second: Saved | None = None
+
+    def gone(self) -> None:
+        """The client is destroyed, or given up."""
+        self.gone_at = clock.now()
 
     def measured(self, released: Mapping[str, int] | None) -> None:
         """Take the payload of `producer.disconnected`; None: it was not measured."""
@@ -114,15 +120,18 @@ class Period:
             self._ends.extend(starmap(clock.now, _ONCE))
         return self._ends[0]
 
-    def length(self, now: float) -> float:
-        """Its seconds; up to `now`, which was read before, if it has not ended."""
+    def length(self, now: float, since: float = -inf) -> float:
+        """Its seconds from `since` on; up to `now`, which was read before, if it has
+        not ended."""
         end = self._ends[0] if self._ends else now
-        return exact(max(0.0, end - self.begun))
+        return exact(max(0.0, end - max(self.begun, since)))
 
     def saved(self, now: float) -> Saved | None:
         """What it has saved so far; None while that is not known."""
-        by_second = NOTHING if self.release is None else self.release.by_second
-        return None if by_second is None else by_second * self.length(now)
+        release = self.release
+        if release is None or release.by_second is None:
+            return None if release else NOTHING
+        return release.by_second * self.length(now, release.gone_at)
 
 
 class Came(NamedTuple):

@@ -219,6 +219,7 @@ class Teardown:
         except IndexError:
             return False
         self._over_at = clock.system_now()
+        self.release.gone()
         try:
             # In this order, so that a measurement sees the close at any time: as one
             # in progress, or as a move.

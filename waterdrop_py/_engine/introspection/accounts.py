@@ -93,11 +93,15 @@ class Accounts:
         RUNTIME.add_part(self)
 
     def reset(self) -> None:
-        """Start at zero: this is a forked child."""
+        """Start at zero: this is a forked child. What was collected in the parent ends
+        there alone."""
         self._lock = OwnedLock()
-        for account in tuple(self._ending):
-            self._open.pop(id(account.source), None)
         self._ending = []
+        self._open = {
+            key: account
+            for key, account in self._open.items()
+            if not account.source.connection.emitter.is_orphan
+        }
         self._sums = ({}, 0)
 
     def due_jobs(self, _: float) -> list[Callable[[], None]]:
