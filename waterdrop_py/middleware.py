@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +16,7 @@ from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._settings.callables import BEFORE, check_function
 from waterdrop_py._settings.redact import kind
 from waterdrop_py.errors import MessageInvalidError, ProduceError
-from waterdrop_py.message import Message, snapshot
+from waterdrop_py.message import Message, TracedMessage, snapshot, traced
 
 Step: TypeAlias = Callable[[Message], Message]
 Hear: TypeAlias = Callable[[Any, BaseException | None, float], object]
@@ -94,59 +93,8 @@ def _log(raised: BaseException) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class TracedMessage(Message):
-    """A message whose outcome is told to the steps that it has been through.
-
-    Attributes:
-        traces: one for each such step.
-        origin: what it was made of, which may be of a class of the user's.
-    """
-
-    traces: tuple[Trace, ...] = ()
-    origin: Message | None = None
-
-    def plain(self) -> Message:
-        """The message without its traces, as later steps and users see it."""
-        message = Message(
-            self.topic,
-            self.payload,
-            self.key,
-            self.partition,
-            self.partition_key,
-            self.timestamp,
-            self.headers,
-            self.label,
-        )
-        if self.origin is None or type(self.origin) is Message:
-            return message
-        values = {name: getattr(message, name) for name in Message.__slots__}
-        return replace(self.origin, **values)
-
-
-def traced(message: Message, headers: Any, *traces: Trace) -> TracedMessage:
-    """`message` with `headers`, whose outcome `traces` are told. Steps return it."""
-    return TracedMessage(
-        message.topic,
-        message.payload,
-        message.key,
-        message.partition,
-        message.partition_key,
-        message.timestamp,
-        headers,
-        message.label,
-        traces,
-        message,
-    )
-
-
-def untraced(message: Message) -> Message:
-    """The message without traces, for users."""
-    return message.plain() if isinstance(message, TracedMessage) else message
-
-
 def traces_of(message: Message) -> tuple[Trace, ...]:
-    """Who is told the outcome of the message."""
+    """What tells the outcome of the message."""
     return message.traces if isinstance(message, TracedMessage) else ()
 
 

@@ -25,8 +25,8 @@ from waterdrop_py.listeners._opentelemetry_series import (
     ERROR_TYPE,
     SENDING,
 )
-from waterdrop_py.message import PAIR, Message
-from waterdrop_py.middleware import Trace, traced
+from waterdrop_py.message import PAIR, Message, traced
+from waterdrop_py.middleware import Trace
 from waterdrop_py.overview import close_at_exit
 
 DURATION_BUCKETS: Final = (

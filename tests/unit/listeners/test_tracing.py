@@ -19,7 +19,8 @@ from tests.doubles import BOUND, Bench
 from tests.unit.listeners.spans import Spans, context_of
 from waterdrop_py import Message, Producer, monitor
 from waterdrop_py.errors import MessageInvalidError, ProduceError, ProducerClosedError
-from waterdrop_py.middleware import Trace, traced
+from waterdrop_py.message import traced
+from waterdrop_py.middleware import Trace
 from waterdrop_py.testing import BufferedClient
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import ProduceError
-from waterdrop_py.message import Message
-from waterdrop_py.middleware import end_traces, untraced
+from waterdrop_py.message import Message, untraced
+from waterdrop_py.middleware import end_traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -32,7 +32,8 @@ from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import (
     ProduceError,
 )
-from waterdrop_py.middleware import end_traces, untraced
+from waterdrop_py.message import untraced
+from waterdrop_py.middleware import end_traces
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable

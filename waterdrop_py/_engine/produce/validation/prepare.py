@@ -10,7 +10,7 @@ from waterdrop_py._engine.produce.validation.messages import Violations, as_mess
 from waterdrop_py._engine.produce.validation.plain import recognise
 from waterdrop_py.delivery import DeliveryHandle, TracedHandle
 from waterdrop_py.errors import MessageInvalidError
-from waterdrop_py.middleware import TracedMessage
+from waterdrop_py.message import TracedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
