@@ -33,6 +33,7 @@ __all__ = [
     "Ledger",
     "ProcessHealth",
     "ProducerStats",
+    "any_client_open",
     "close_at_exit",
     "figures",
     "health",
@@ -232,6 +233,18 @@ def close_at_exit() -> None:
     of the last messages nor their spans.
     """
     exit.install()
+
+
+def any_client_open() -> bool:
+    """Whether a producer of this process has an open client. For listeners.
+
+    Takes less than a millisecond for a thousand producers. Thread-safe.
+    """
+    check()
+    return any(
+        account.source.connection.current_client is not None
+        for account in ACCOUNTS.read()[0]
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from waterdrop_py._engine.concurrency import threads
 from waterdrop_py.listeners._thread import Job, MetricsThread
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_it_lives_while_a_client_is_open() -> None:
         thread.ensure()
         assert eventually(lambda: len(ran) >= 3)
         is_open.clear()
-        thread.wake()
+        thread.run_soon(job)
         assert eventually(lambda: not is_running())
         ran.clear()
 
@@ -83,6 +84,61 @@ def test_a_client_that_opens_as_it_ends_starts_it_again() -> None:
     assert eventually(lambda: len(looks) >= 200)
     assert len(ran) > 10
     assert eventually(lambda: not is_running())
+
+
+def test_an_event_is_pushed_at_once() -> None:
+    """Without a thread, as long as that takes little of the time."""
+    ran: list[None] = []
+    thread, job = MetricsThread(lambda: False), Job(5.0, lambda: ran.append(None))
+    thread.run_soon(job)
+    assert ran == []  # nobody has subscribed
+    thread.add(job)
+    for number in range(1, 20):
+        thread.run_soon(job)
+        assert len(ran) == number
+    assert not is_running()
+
+
+def test_many_events_are_pushed_together() -> None:
+    """A thousand producers that close at the same moment do not each wait for a push
+    of 20 ms; behind the last event there is one, and the thread ends."""
+    pushed: list[int] = []
+    events = 0
+
+    def push() -> None:
+        seen = events
+        time.sleep(0.02)
+        pushed.append(seen)
+
+    thread, job = MetricsThread(lambda: False), Job(60.0, push)
+    thread.add(job)
+    began = time.monotonic()
+    for _ in range(1000):
+        events += 1
+        thread.run_soon(job)
+    assert time.monotonic() - began < 5  # one by one they take 20 s
+    assert eventually(lambda: pushed[-1] == 1000)
+    assert len(pushed) < 100
+    assert eventually(lambda: not is_running())
+
+
+def test_what_is_pending_is_pushed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread starts any more, the end of the process pushes, once."""
+    monkeypatch.setattr(threads, "start", lambda *_: False)
+    ran: list[None] = []
+
+    def push() -> None:
+        time.sleep(0.02)
+        ran.append(None)
+
+    thread, job = MetricsThread(lambda: False), Job(60.0, push)
+    thread.add(job)
+    while not job.pending:
+        thread.run_soon(job)
+    before = len(ran)
+    thread.run_pending()
+    thread.run_pending()
+    assert len(ran) == before + 1
 
 
 def test_an_error_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

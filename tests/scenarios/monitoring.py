@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.scenarios.harness import ROOT, kill_group, spool, start, text
 
+__all__ = ["ROOT"]
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path

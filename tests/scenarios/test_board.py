@@ -43,7 +43,7 @@ def port(servers: str, topic: str) -> Iterator[int]:
     """The port at which the service's metrics are."""
     with spool() as out, spool() as err:
         program = str(PROGRAMS / "metrics_service.py")
-        words = [servers, topic, str(SECONDS), str(IDLE_MS)]
+        words = [servers, topic, str(SECONDS), str(IDLE_MS), "0", "2"]
         process = start([sys.executable, program, *words], out, err)
         try:
             deadline = time.monotonic() + SOON_S

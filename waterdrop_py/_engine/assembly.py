@@ -325,7 +325,7 @@ def assemble(
         transactions = _transactions(config, connection, emitter)
     elif factory.is_idempotent:
         recovery = Recovery(
-            connection, emitter, _for_idempotence(config), by_reports=True
+            connection, emitter, ReloadPolicy.for_idempotence(config), by_reports=True
         )
     components = Components(
         config,
@@ -344,25 +344,7 @@ def assemble(
 def _transactions(
     config: Config, connection: Connection, emitter: Emitter
 ) -> Transactions:
-    recovery = Recovery(connection, emitter, _for_transactions(config))
+    recovery = Recovery(connection, emitter, ReloadPolicy.for_transactions(config))
     transactions = Transactions(config, connection, emitter, recovery)
     connection.reports.for_transactions()
     return transactions
-
-
-def _for_transactions(config: Config) -> ReloadPolicy:
-    return ReloadPolicy(
-        config.reload_on_transaction_fatal_error,
-        config.wait_backoff_on_transaction_fatal_error / 1000,
-        config.max_attempts_on_transaction_fatal_error,
-        frozenset(config.non_reloadable_errors),
-    )
-
-
-def _for_idempotence(config: Config) -> ReloadPolicy:
-    return ReloadPolicy(
-        config.reload_on_idempotent_fatal_error,
-        config.wait_backoff_on_idempotent_fatal_error / 1000,
-        config.max_attempts_on_idempotent_fatal_error,
-        frozenset(config.non_reloadable_errors),
-    )

@@ -20,8 +20,3 @@ def read_figures(tag_labels: Iterable[str]) -> dict[Series, ProducerStats]:
 def open_clients(stats: ProducerStats) -> int:
     """How many clients are open, by sums of `read_figures`."""
     return stats.opens - sum(stats.disconnects.values())
-
-
-def any_client_open() -> bool:
-    """Whether any producer of this process has an open client."""
-    return any(map(open_clients, figures(lambda _: None).values()))

@@ -13,17 +13,17 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Literal, TypeAlias
 
-from waterdrop_py._engine.concurrency import unhooked_forks
+from waterdrop_py._engine.concurrency import threads, unhooked_forks
 from waterdrop_py._settings.arguments import flag
 from waterdrop_py.events import Event, listener_method
 from waterdrop_py.listeners._event_counts import EventCounts
-from waterdrop_py.listeners._figures import any_client_open, read_figures
+from waterdrop_py.listeners._figures import read_figures
 from waterdrop_py.listeners._series import Series, checked_tag_labels, series_of
 from waterdrop_py.listeners._statistics import Statistics
 from waterdrop_py.listeners._thread import Job, MetricsThread
 from waterdrop_py.listeners._turn import Turn
 from waterdrop_py.monitor import Subscribing
-from waterdrop_py.overview import ProducerStats
+from waterdrop_py.overview import ProducerStats, any_client_open
 
 Outcome: TypeAlias = Literal["acknowledged", "failed"]
 _FAILED: Final = "librdkafka.dispatch_error"
@@ -112,6 +112,10 @@ class MetricsListener(Subscribing):
         """Push, after other threads that do. Blocks for at most 1 s for those."""
         self._turn.run(self.push)
 
+    def _push_for_event(self) -> None:
+        if self._job is not None:
+            THREAD.run_soon(self._job)
+
     def reset(self) -> None:
         """Start at zero: this is a forked child."""
         self._turn = Turn()
@@ -138,6 +142,8 @@ class MetricsListener(Subscribing):
         # The names of callbacks are no closed set.
         closed = "callbacks.error" if kind.startswith("callbacks.") else kind
         self._errors.add(series, closed)
+        if not THREAD.is_running:  # such as when no client can be opened
+            self._push_for_event()
         if self._counts_topics and kind == _FAILED:
             self._count_topic(event, "failed")
 
@@ -165,12 +171,10 @@ class MetricsListener(Subscribing):
     def _disconnected(self, event: Event) -> None:
         if self._statistics is not None:
             self._statistics.end(event.client)
-        self._closed(event)
+        self._push_for_event()
 
     def _closed(self, _event: Event) -> None:
-        if self._job is not None:
-            self.push_now()
-            THREAD.wake()
+        self._push_for_event()
 
 
 def _push(reference: weakref.ref[MetricsListener]) -> None:
@@ -221,6 +225,7 @@ class _Listeners:
 
 THREAD: Final = MetricsThread(any_client_open)
 LISTENERS: Final = _Listeners()
+threads.before_end(THREAD.run_pending)
 # After the producers, whose hooks were registered when their module was imported.
 unhooked_forks.on_fork(LISTENERS.after_fork_in_child)
 if hasattr(os, "register_at_fork"):

@@ -63,7 +63,7 @@ class WorkerMetrics:
         """Start at zero: this is a forked child, whose files are new."""
         self._counted: dict[tuple[str, Labels], float] = {}
         self._observed: dict[tuple[str, Labels], Distribution] = {}
-        self._shown: dict[str, set[Labels]] = {}
+        self._shown: dict[str, dict[Labels, float]] = {}
 
     def update(self, reading: Reading) -> None:
         """Add what has come since the last update."""
@@ -74,27 +74,32 @@ class WorkerMetrics:
             self._show(name, gauge, reading.numbers.get(name, {}))
         for name, (histogram, edges) in self._histograms.items():
             for labels, value in reading.distributions.get(name, {}).items():
-                child, before = histogram.labels(*labels), (name, labels)
-                for amount in _amounts(value, self._observed.get(before), edges):
+                before = self._observed.get((name, labels))
+                if value == before:
+                    continue
+                child = histogram.labels(*labels)
+                for amount in _amounts(value, before, edges):
                     child.observe(amount)
-                self._observed[before] = value
+                self._observed[name, labels] = value
 
     def _count(
         self, name: str, counter: Counter, labels: Labels, number: float
     ) -> None:
-        child, before = counter.labels(*labels), (name, labels)
-        more = number - self._counted.get(before, 0)
-        if more > 0:
-            child.inc(more)
-            self._counted[before] = number
+        before = self._counted.get((name, labels))
+        if before is None or number > before:
+            # Also where it is 0, so that a rate begins there.
+            counter.labels(*labels).inc(number - (before or 0))
+            self._counted[name, labels] = number
 
     def _show(self, name: str, gauge: Gauge, values: Mapping[Labels, float]) -> None:
         """Show `values`, and 0 for those that there are no more."""
-        for labels in self._shown.get(name, set()) - values.keys():
+        shown = self._shown.get(name, {})
+        for labels in shown.keys() - values.keys():
             gauge.labels(*labels).set(0)
         for labels, number in values.items():
-            gauge.labels(*labels).set(number)
-        self._shown[name] = set(values)
+            if shown.get(labels) != number:
+                gauge.labels(*labels).set(number)
+        self._shown[name] = dict(values)
 
 
 def _amounts(

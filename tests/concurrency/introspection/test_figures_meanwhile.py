@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.concurrency.still import StillProducer
+from tests.concurrency.support import connection_of
 from tests.doubles import Bench, Run, eventually
 from waterdrop_py._engine.client.tally import Tally
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.connection.ledger import Period, Saved
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.introspection.accounts import Accounts, Labels
@@ -46,6 +49,28 @@ def test_values_from_many_threads_count_once() -> None:
     assert tally.reopens.count >= 200
 
 
+class Releasing(OwnedLock):
+    """A lock that calls a function once, just before it is free."""
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        super().__init__()
+        self._before = before
+
+    def release(self, hold: Hold) -> bool:
+        """Release it, behind the call."""
+        before, self._before = self._before, lambda: None
+        before()
+        return super().release(hold)
+
+
+def test_a_value_that_comes_as_the_lock_is_released_is_summed_up() -> None:
+    """Its thread has found the lock held; the holder looks again behind it."""
+    tally = Tally()
+    tally._lock = Releasing(lambda: tally.add_gap(5.0, 8.0))  # noqa: SLF001 - the moment
+    tally.add_gap(1.0, 3.0)
+    assert tally.gaps == Buckets.of(GAP_EDGES, [2.0, 3.0])
+
+
 def test_an_interrupted_sum_is_continued_by_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -74,7 +99,7 @@ def test_a_gap_that_many_threads_end_counts_once(
     producer = make()
     producer.produce_sync("t", b"x")
     for round_ in range(1, 31):
-        eventually(lambda: producer.stats().in_flight == 0)
+        eventually(lambda: connection_of(producer).client.quiet)
         time_.advance(3)
         if round_ % 2:
             producer.disconnect()
@@ -111,6 +136,9 @@ def test_no_figure_ever_falls() -> None:
         gone_at = 0.0
         by_second = Saved(3, 5, 8)
 
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
     def work() -> None:
         while not over.is_set():
             client = open_noted(connection, None)
@@ -136,6 +164,7 @@ def test_no_figure_ever_falls() -> None:
         )
     over.set()
     working.result()
+    sys.setswitchinterval(interval)
     for before, after in pairwise(figures):
         assert all(early <= late for early, late in zip(before, after, strict=True))
 
@@ -232,6 +261,54 @@ def test_an_account_that_ends_meanwhile_counts_once() -> None:
     assert list(sums) == [Labels("a")]
 
 
+class Moments(dict[int, Any]):
+    """Open accounts, with a call before one is taken out, or after they are copied."""
+
+    before_pop: Callable[[], object] | None = None
+    after_copy: Callable[[], object] | None = None
+
+    def pop(self, *key: Any) -> Any:
+        """Take one out."""
+        if self.before_pop is not None:
+            self.before_pop()
+        return super().pop(*key)
+
+    def values(self) -> Any:
+        """A copy."""
+        copy = list(super().values())
+        hook, self.after_copy = self.after_copy, None
+        if hook is not None:
+            hook()
+        return copy
+
+
+def test_an_account_that_is_summed_up_and_still_open_counts_once() -> None:
+    """The sums are published, and the account is not taken out yet."""
+    accounts = Accounts()
+    accounts._open = moments = Moments()  # noqa: SLF001 - the moment
+    source, found = Source(), []
+    accounts.add(source, Labels())
+    moments.before_pop = lambda: found.append(opens(accounts))
+    accounts.end(source)
+    assert found == [1]
+
+
+def test_an_account_that_ends_behind_the_copy_counts_once() -> None:
+    """A reader has copied the open accounts, and reads the sums after the end."""
+    accounts = Accounts()
+    accounts._open = moments = Moments()  # noqa: SLF001 - the moment
+    source, other = Source(), Source()
+    accounts.add(source, Labels())
+    accounts.add(other, Labels())
+
+    def end_both() -> None:
+        accounts.end(source)
+        accounts.end(other)
+
+    moments.after_copy = end_both
+    assert opens(accounts) == 2
+
+
 def test_an_account_that_ends_inside_another_end_is_not_lost() -> None:
     """A finalizer runs as figures are summed up, on the same thread."""
     accounts = Accounts()
@@ -240,6 +317,18 @@ def test_an_account_that_ends_inside_another_end_is_not_lost() -> None:
     for source in (inner, outer):
         accounts.add(source, Labels())
     accounts.end(outer)
+    assert accounts.read()[0] == []
+    assert opens(accounts) == 2
+
+
+def test_an_account_that_ends_as_the_lock_is_released_is_not_lost() -> None:
+    """Its thread has found the lock held; the holder looks again behind it."""
+    accounts = Accounts()
+    first, second = Source(), Source()
+    for source in (first, second):
+        accounts.add(source, Labels())
+    accounts._lock = Releasing(lambda: accounts.end(second))  # noqa: SLF001 - the moment
+    accounts.end(first)
     assert accounts.read()[0] == []
     assert opens(accounts) == 2
 

@@ -1,6 +1,8 @@
 """A service whose metrics Prometheus reads: producers that send, idle, and wake up.
 
-Told: the port of its metrics. Runs until its standard input ends, or for WORDS[0] s.
+Told: the port of its metrics. WORDS: the seconds for which it runs, the idle timeout in
+milliseconds, the seconds for which all producers send without a pause at first, and the
+pause afterwards, in idle timeouts.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 SECONDS = float(WORDS[0])
 IDLE_MS = int(WORDS[1])
 IDS = ("orders", "payments", "emails", "audit", "clicks", "invoices")
+STEADY_S = float(WORDS[2])
+PAUSE = float(WORDS[3])
 STATISTICS = {"statistics.interval.ms": 300}
 OVER = threading.Event()
 
@@ -42,7 +46,10 @@ def busy(producer: Producer) -> None:
 
 def bursts(producer: Producer, turn: int) -> None:
     """Send for a moment, and be quiet for much longer, each producer for its own."""
-    pause = 2.0 * IDLE_MS / 1000 + 0.7 * turn
+    deadline = time.monotonic() + STEADY_S
+    while time.monotonic() < deadline and not OVER.wait(IDLE_MS / 4000):
+        producer.produce_sync(TOPIC, b"steady")
+    pause = PAUSE * IDLE_MS / 1000 + 0.7 * turn
     while not OVER.is_set():
         for _ in range(10):
             producer.produce_sync(TOPIC, b"burst")

@@ -428,7 +428,6 @@ def test_it_is_measured_whether_or_not_a_subscriber_listens(
     producer.produce_sync("t", b"x")
     producer.disconnect()
     assert len(counted) >= 2
-    assert producer.stats().unmeasured == 0
 
 
 # -- the rest ------------------------------------------------------------------

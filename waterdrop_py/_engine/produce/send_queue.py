@@ -323,7 +323,7 @@ class SendQueue:
         told = client.on_room
         entry.full = full
         client.on_room = self._on_room
-        return told is not None or not client.in_flight()
+        return told is not None
 
     # -- the end -----------------------------------------------------------
 
