@@ -144,7 +144,7 @@ def test_statistics_of_brokers(
     producer.produce_sync(topic, b"x")
     producer.close()
     assert all(total(collected, each, name) >= before[each] for each in COUNTERS)
-    assert collected.values(f"{BROKER}.rtt", name) == []
+    assert eventually(lambda: rtts() == [])
 
 
 def total(collected: Collected, counter: str, name: str) -> float:

@@ -100,7 +100,7 @@ def test_an_awaited_report_that_is_not_waited_for(
         servers = cluster.bootstrap_servers
         async with producer_of(servers, **{"linger.ms": 300}) as producer:
             await producer.connect(BOUND)
-            with pytest.raises(TimeoutError):
+            with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(producer.produce(topic, b"x"), 0.05)
             assert spans.outcomes == []
             assert await producer.flush(BOUND) == 0
