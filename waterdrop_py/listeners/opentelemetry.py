@@ -65,8 +65,9 @@ class OpenTelemetryListener(MetricsListener):
         tracer_provider: None is the global one.
         propagator: puts the context of a span into headers; None is the global one.
         tracing: have producers that are made after the subscription make spans. Others
-            do after `producer.middleware.append(listener.trace)`. A span takes several
-            times as long as the message itself.
+            do after `producer.middleware.append(listener.trace)`. A span takes many
+            times as long as the message itself. To be False where a `client_factory`
+            wraps clients by `ConfluentKafkaInstrumentor.instrument_producer`.
         topics: also count messages by topic and error. That takes the events of each
             message, which slow down every send.
         statistics: also report librdkafka's statistics, by broker. Clients that are

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.client.pending import end_traces, is_traced, topic_of
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.reports.accounting import CloseAccounting
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.errors import ProduceError
 
@@ -75,11 +77,15 @@ def announce_failure(
         emitter.error(kind, failure, topic=topic_of(announcement.handle))
 
 
-def end_traces_of(announcement: Announcement, native: Any) -> None:
+def end_traces_of(
+    announcement: Announcement, native: Any, closing: CloseAccounting | None
+) -> None:
     """Tell the steps that trace the message; those that were told hear nothing."""
     handle, failure = announcement.handle, announcement.failure
     if is_traced(handle):
-        end_traces(handle, report_of(handle, native, failure), failure)
+        end = partial(end_traces, handle, report_of(handle, native, failure), failure)
+        if closing is None or not closing.puts_off(end):
+            end()
 
 
 def _payload(

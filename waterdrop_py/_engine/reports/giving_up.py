@@ -9,15 +9,17 @@ from waterdrop_py._engine.client import waiting, watchers
 from waterdrop_py._engine.client.pending import (
     client_of,
     end_traces,
+    is_traced,
     was_reported,
 )
+from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.reports.accounting import FEW
 from waterdrop_py.delivery import DeliveryHandle, TracedHandle
 from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
 
-_KINDS: Final = (DeliveryHandle, TracedHandle)
 GIVE_UP: Final = 1.0
 """Seconds to wait for the reports of purged messages."""
 
@@ -44,14 +46,22 @@ def give_up_now(client: Client) -> list[DeliveryHandle]:
         )
     )
     client.give_up(error)
-    for each in lost:
-        if not was_reported(each):
-            end_traces(each, None, error)
+    traced = [each for each in lost if is_traced(each)]
+    if len(traced) > FEW:  # the caller has a bound
+        background.submit(lambda: _end_traces(traced, error))
+    else:
+        _end_traces(traced, error)
     for handle in tuple(watchers.WATCHED):
         if isinstance(handle, DeliveryHandle) and client_of(handle) is client:
             watchers.notify(client, handle)
     client.wake_all_tasks()
     return lost
+
+
+def _end_traces(lost: list[DeliveryHandle], error: ProduceError) -> None:
+    for handle in lost:
+        if not was_reported(handle):
+            end_traces(handle, None, error)
 
 
 def open_handles(client: Client) -> list[DeliveryHandle]:
@@ -63,5 +73,7 @@ def open_handles(client: Client) -> list[DeliveryHandle]:
     return [
         each
         for each in gc.get_objects()
-        if type(each) in _KINDS and client_of(each) is client and not each.done()
+        if ((kind := type(each)) is DeliveryHandle or kind is TracedHandle)
+        and client_of(each) is client
+        and not each.done()
     ]

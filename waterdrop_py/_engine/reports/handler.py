@@ -212,7 +212,7 @@ class ReportHandler:
                 )
             self._tell(announcement, error, native)
             if client.given_up is None:
-                end_traces_of(announcement, native)
+                end_traces_of(announcement, native, self.accounting)
                 failure = announcement.failure
                 given_up = failure is not None and failure.code in PURGED
                 if self.transactional and failure is not None and not given_up:
