@@ -96,28 +96,37 @@ def test_nothing_runs_while_the_process_forks() -> None:
 
 
 def test_a_fork_comes_first() -> None:
-    """A thread that pushes all the time keeps no fork waiting for more than a push."""
-    turn, over, inside = Turn(), Event(), Event()
+    """1. A thread pushes all the time, one push after another.
+    2. A fork begins to wait during one of these pushes.
+    3. No other push begins before the fork has the turn."""
+    turn, waiting, go_on, over = Turn(), Event(), Event(), Event()
+    forks: list[str] = []
 
-    def job() -> None:
-        inside.set()
-        time.sleep(0.002)
-        inside.clear()
+    def first() -> None:
+        waiting.set()
+        assert go_on.wait(5)
+
+    def other() -> None:
+        forks.append("push")
+        time.sleep(0.02)
 
     def push() -> None:
+        turn.run(first)
         while not over.is_set():
-            turn.run(job)
+            turn.run(other)
 
-    thread = Thread(target=push)
-    thread.start()
-    assert inside.wait(5)
-    try:
-        for _ in range(20):
-            turn.begin_fork(10)
-            assert not inside.is_set()
-            time.sleep(0.003)
-            assert not inside.is_set()
-            turn.end_fork(job)
-    finally:
-        over.set()
-        thread.join(10)
+    def fork() -> None:
+        turn.begin_fork(5)
+        forks.append("fork")
+
+    pusher, forker = Thread(target=push), Thread(target=fork)
+    pusher.start()
+    assert waiting.wait(5)
+    forker.start()
+    time.sleep(0.1)  # it waits by now
+    go_on.set()
+    forker.join(5)
+    assert forks == ["fork"]
+    over.set()
+    turn.end_fork(lambda: None)
+    pusher.join(5)

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.embedded.support import eventually
-from waterdrop_py import Config, ProducerPool, monitor
+from waterdrop_py import Config, Event, ProducerPool, monitor
 from waterdrop_py.errors import ProduceError
 from waterdrop_py.events import ERROR_TYPES
 from waterdrop_py.listeners import PrometheusListener
@@ -184,6 +184,39 @@ def test_producers_without_an_id_add_up(
     assert shown.value("messages_acknowledged_total", producer="") == before + 5
     names = shown.all("messages_acknowledged_total")
     assert not any(label.startswith("waterdrop-") for label in names)
+
+
+def test_errors_of_a_pool_have_its_name(
+    dead: str, name: str, scraper: Callable[..., Scraper]
+) -> None:
+    """Also those of the pool itself, which no producer has."""
+    shown = scraper()
+    with ProducerPool(Config(kafka={"bootstrap.servers": dead}), name=name) as pool:
+        pool.monitor.subscribe("pool.*", Raising())
+        pool.acquire().release()
+    labels = {"producer": name, "type": "subscriber.error"}
+    assert eventually(lambda: bool(shown.value("errors_total", **labels)))
+
+
+class Raising:
+    """A subscriber that fails."""
+
+    def __call__(self, event: Event) -> None:
+        """Raise."""
+        raise ValueError(event.name)
+
+
+def test_an_error_that_only_it_hears_is_logged(
+    make_producer: MakeProducer,
+    topic: str,
+    scraper: Callable[..., Scraper],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A listener that counts tells nobody what went wrong."""
+    scraper()
+    with pytest.raises(ProduceError):
+        make_producer().produce_sync(topic, b"x", partition=99)
+    assert "message.produce_sync" in caplog.text
 
 
 @pytest.mark.parametrize("named", [True, False])

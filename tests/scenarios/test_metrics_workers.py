@@ -201,3 +201,18 @@ def test_forks_while_metrics_are_pushed(
     values = read_files(tmp_path)
     whole = "waterdrop_messages_acknowledged_total{producer=orders}"
     assert values[whole] == len(codes) + 1
+
+
+def test_the_end_of_a_process_pushes_what_is_pending(
+    servers: str, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens as the last producers are closed is in the files, all of it."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    outcome = run_scenario("metrics_exit.py", servers, topic)
+    assert outcome.code == 0, outcome
+    producers = outcome.one("producers")
+    values = read_files(tmp_path)
+    errors = "waterdrop_errors_total{producer=orders,type=subscriber.error}"
+    assert values[errors] == producers
+    whole = "waterdrop_messages_acknowledged_total{producer=orders}"
+    assert values[whole] == producers

@@ -43,10 +43,9 @@ class Turn:
             try:
                 if not self._take(hold, patience):
                     break
-                while self._asked and self._forking is None:
-                    self._asked.clear()
-                    job()
-                    ran = True
+                self._asked.clear()
+                job()
+                ran = True
             finally:
                 if self._lock.release(hold):
                     self._lock.wake()

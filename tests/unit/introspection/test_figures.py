@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.doubles import Bench
+from tests.doubles import Bench, Run
 from waterdrop_py import Producer
 from waterdrop_py._engine.connection import batch, ledger
 from waterdrop_py._engine.process.resources import count_resources
@@ -396,6 +396,25 @@ def test_it_counts_from_the_close_on_once_it_is_measured(
     assert saved(producer) == (30, 50, 90)
 
 
+def test_a_close_that_takes_long_saves_nothing_meanwhile(
+    time_: FakeClock, measure: Measure
+) -> None:
+    """The connections are there until the client is destroyed."""
+    measure((3, 5, 9))
+    bench = Bench()
+    with Producer(**bench.options()) as producer:
+        producer.produce_sync("t", b"x")
+        with bench.park("close") as park:
+            closing = Run(producer.disconnect)
+            park.entered()
+            time_.advance(5)
+            park.go()
+            assert closing.result()
+        time_.advance(10)
+        assert saved(producer) == (30, 50, 90)
+        assert producer.stats().idle_ms_saved == 15_000
+
+
 @pytest.mark.parametrize("open_", [False, True])
 def test_close_ends_it(time_: FakeClock, measure: Measure, *, open_: bool) -> None:
     """`idle_ms_saved` and `saved` stop with `close()`, with a client and without."""
@@ -425,6 +444,7 @@ def test_it_is_measured_whether_or_not_a_subscriber_listens(
         return count_resources()
 
     monkeypatch.setattr(batch, "count_resources", count)
+    monkeypatch.setattr(batch, "MEASURED", 10_000)  # others may not be collected yet
     producer.produce_sync("t", b"x")
     producer.disconnect()
     assert len(counted) >= 2

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from waterdrop_py import Producer, listeners, monitor
+from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.events import EVENTS
 from waterdrop_py.listeners import PrometheusListener
@@ -127,6 +128,25 @@ def test_no_event_per_message_is_subscribed(
     end = own.subscribe(PrometheusListener(registry, namespace="c", statistics=True))
     assert own.asks_for("statistics.emitted")
     end()
+
+
+def test_errors_without_a_client_are_pushed(
+    monkeypatch: pytest.MonkeyPatch, registry: CollectorRegistry
+) -> None:
+    """In workers, where no thread pushes while no client is open."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/nowhere")
+    own = Monitor()
+    end = own.subscribe(PrometheusListener(registry))
+    owner = Owner()
+    emitter = Emitter(owner, "p1", {}, own, Monitor())
+    emitter.error("poller.error", ValueError("broken"))
+    labels = {"producer": "", "type": "poller.error"}
+    assert registry.get_sample_value("waterdrop_errors_total", labels) == 1
+    end()
+
+
+class Owner:
+    """Stands for a producer."""
 
 
 @pytest.mark.parametrize("name", ["PrometheusListener"])

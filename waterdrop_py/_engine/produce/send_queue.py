@@ -22,6 +22,7 @@ from waterdrop_py._engine.connection.partition_lookup import partition_of
 from waterdrop_py._engine.produce.dispatch import WithdrawnError
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.look_ups import LookUps
+from waterdrop_py._engine.shutdown.children import watch_exit
 from waterdrop_py.errors import ProduceError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -32,16 +33,15 @@ if TYPE_CHECKING:
 
 RUN: Final = 250
 """Messages that are handed over in one go: about a millisecond."""
-_TICK: Final = 0.001
-"""Seconds between two looks of a close at what waits for room."""
+_TICK: Final = 0.001  # seconds between two looks of a close at what waits for room
 
 
 class SendQueue:
     """The entries of one connection, in order. Thread-safe, no lock is waited for.
 
-    One thread at a time hands over: it holds `_sending`. `submit` appends and then
-    looks at that lock. The holder releases it and then looks at the entries. One of the
-    two sees the other (test_an_entry_that_comes_as_the_sender_stops).
+    One thread at a time hands over: it holds `_sending`. `submit` appends, and then
+    looks at that lock. The holder releases it and then looks at the entries
+    (test_an_entry_that_comes_as_the_sender_stops).
 
     `advance` never waits, and leaves to a worker what would. Entries that wait for the
     partitions of their topic stand aside, so that other topics pass.
@@ -119,14 +119,14 @@ class SendQueue:
         Raises:
             ProducerClosedError: the close has begun.
         """
-        self._refuse_closed()
-        self._waiting.append(entry)
-
-    def _refuse_closed(self) -> None:
         connection = self._connection
         connection.refuse_closed()
         if connection.shutdown is not None and connection.hooks.reopen is None:
             raise self._closed_error()
+        # So a forked child forgets them, and the exit hands them over (test_a_fork).
+        connection.runtime.register(connection)
+        watch_exit()
+        self._waiting.append(entry)
 
     def _closed_error(self) -> ProducerClosedError:
         name = self._connection.emitter.producer_id
@@ -147,7 +147,7 @@ class SendQueue:
         self._look_ups.remove(entry)
 
     def begin(self) -> None:
-        """Have a worker hand over what waits. Does not wait."""
+        """Have a worker hand over what waits."""
         if self._waiting or self._look_ups.answered:
             self._connection.runtime.workers.submit(self._work)
 
@@ -172,8 +172,6 @@ class SendQueue:
     def _work(self) -> None:
         while self._send(RUN, may_wait=True):
             pass
-
-    # -- one thread at a time ----------------------------------------------
 
     def _send(self, most: int, *, may_wait: bool) -> bool:
         """Hand over from the front; whether it stopped because of `most` alone."""
