@@ -224,8 +224,8 @@ class SendQueue:
         except BaseException as error:
             if from_signal_handler(error):
                 raise
-            entry.end(error.with_traceback(None))
             self._drop(entry)
+            entry.end(error.with_traceback(None))
         return False
 
     def _run(self, entry: Queued, left: int) -> bool:
@@ -300,8 +300,8 @@ class SendQueue:
             if entry.withdrawn:
                 self._drop(entry)
             return False
+        self._drop(entry)  # first: its caller may send again at once
         entry.end()
-        self._drop(entry)
         return True
 
     def _is_full(self, entry: Queued, full: BufferError) -> bool:
@@ -314,8 +314,8 @@ class SendQueue:
         try:
             self._dispatch.refuse_without_room(entry.handles[entry.count], full)
         except ProduceError as error:
-            entry.end(error)
             self._drop(entry)
+            entry.end(error)
             return False
         client: Client = self._connection.client
         told = client.on_room
