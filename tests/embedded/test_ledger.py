@@ -48,6 +48,7 @@ class Held:
 
 @pytest.mark.timed
 @pytest.mark.long
+@pytest.mark.own_process
 def test_what_was_saved_is_what_a_bare_client_holds_more(
     make_producer: MakeProducer, cluster: EmbeddedCluster, topic: str
 ) -> None:
@@ -92,6 +93,7 @@ def gaps_of(slept: tuple[float, ...]) -> list[float]:
     return [each + 0.001 for each in slept]
 
 
+@pytest.mark.own_process
 def test_an_idle_producer_counts_what_it_released(
     make_producer: MakeProducer, topic: str, log: EventLog
 ) -> None:

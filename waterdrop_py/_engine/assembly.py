@@ -204,11 +204,12 @@ class Components:
         """
         self.labels = labels
         self.emitter.given_id = labels.name
-        mine = Relatives(
-            lambda: [each.connection for each in self.with_variants], self.stats
-        )
-        self.connection.hooks.close_with(family or mine)
+        self.connection.hooks.close_with(family or Relatives(self))
         ACCOUNTS.add(self, labels, is_variant=family is not None)
+
+    def connections(self) -> list[Connection]:
+        """That of these parts, and of each variant."""
+        return [each.connection for each in self.with_variants]
 
     def own_stats(self) -> ProducerStats:
         """The counters of these parts alone; none is less than it was."""

@@ -6,6 +6,7 @@ import random
 import sys
 import threading
 from itertools import count, pairwise
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -449,7 +450,8 @@ def test_a_forked_child_counts_what_lives_in_it() -> None:
 def test_the_first_close_begins_and_the_last_one_ends() -> None:
     """Of two that are both there already, one; and again after a reset."""
     members = [Source().connection for _ in range(2)]
-    family = Relatives(lambda: members, lambda: None)
+    producer = SimpleNamespace(connections=lambda: members, stats=lambda: None)
+    family = Relatives(producer)
     for _ in range(2):
         assert [family.begins_with(each) for each in (*members, members[0])] == [
             *(True, False, True)

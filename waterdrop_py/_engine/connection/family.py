@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from waterdrop_py._engine.connection.hooks import Closing
     from waterdrop_py._engine.connection.ledger import Ledger
 
-_ONLY: Final = 0
+_FIRST: Final = 0
+_LAST: Final = 1
 
 
 class Member(Protocol):
@@ -27,6 +28,16 @@ class Member(Protocol):
         """Its close, once there is one."""
 
 
+class WithVariants(Protocol):
+    """A producer's parts."""
+
+    def connections(self) -> Sequence[Member]:
+        """Its own, and those of its variants."""
+
+    def stats(self) -> object:
+        """Its figures."""
+
+
 class Relatives:
     """The connections of one producer. Each closes by itself, perhaps at one time.
 
@@ -35,34 +46,33 @@ class Relatives:
     decides. A close that a signal handler interrupts asks again, and gets the same
     answer.
 
-    Attributes:
-        stats: the figures of the producer, its variants' included.
     """
 
-    __slots__ = ("_first", "_last", "_members", "stats")
+    __slots__ = ("_producer", "_told")
 
-    def __init__(
-        self, members: Callable[[], Sequence[Member]], stats: Callable[[], object]
-    ) -> None:
-        self._members = members
-        self._first: dict[int, object] = {}
-        self._last: dict[int, object] = {}
-        self.stats = stats
+    def __init__(self, producer: WithVariants) -> None:
+        self._producer = producer
+        self._told: dict[int, object] = {}
+
+    def stats(self) -> object:
+        """The figures of the producer, its variants' included."""
+        return self._producer.stats()
 
     def begins_with(self, close: object) -> bool:
         """Whether `close` is the first one."""
-        return self._first.setdefault(_ONLY, close) is close
+        return self._told.setdefault(_FIRST, close) is close
 
     def ends_with(self, close: object) -> bool:
         """Whether `close`, whose connection is closed, is the last one."""
-        if not all(each.is_closed or _is_unused(each) for each in self._members()):
+        if not all(
+            each.is_closed or _is_unused(each) for each in self._producer.connections()
+        ):
             return False
-        return self._last.setdefault(_ONLY, close) is close
+        return self._told.setdefault(_LAST, close) is close
 
     def reset(self) -> None:
         """Start afresh: in a forked child, and as a closed producer opens again."""
-        self._first = {}
-        self._last = {}
+        self._told = {}
 
 
 def _is_unused(connection: Member) -> bool:

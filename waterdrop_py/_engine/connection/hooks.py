@@ -61,9 +61,8 @@ class DeferredMessages(Protocol):
 class Family(Protocol):
     """The connections of one producer; see `family.py`."""
 
-    @property
-    def stats(self) -> Callable[[], object]:
-        """Gives the producer's figures."""
+    def stats(self) -> object:
+        """The producer's figures."""
 
     def begins_with(self, close: object) -> bool:
         """Whether `close` is the first one."""

@@ -53,6 +53,9 @@ class Saved:
 
 NOTHING: Final = Saved()
 
+NO_TALLY: Final = Tally()
+"""Of a connection that has opened no client; never added to."""
+
 _released: Final[dict[str, Saved]] = {}
 """What the last measured disconnect released, by `bootstrap.servers`."""
 
@@ -215,7 +218,7 @@ class Ledger:
         self.active_at = inf
         self.last_released: Saved | None = None
         self.stopped = False
-        self.tally = Tally()
+        self.tally = NO_TALLY
         self.unmeasured_count = count()
         self._produced = 0
 
@@ -232,6 +235,8 @@ class Ledger:
     def opened(self, client: Client, took_ms: float, came: Came) -> None:
         """A client was opened, for a call that `came` and found none."""
         totals, _, absence = self.book
+        if self.tally is NO_TALLY:
+            self.tally = Tally()
         client.tally = self.tally
         if totals.opens:
             self.reopen_ms = took_ms
