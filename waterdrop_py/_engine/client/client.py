@@ -230,6 +230,16 @@ class Client(Settling):
             self.on_settled()
         return True
 
+    def resume(self) -> None:
+        """A message follows shortly after the last report, on a client that a thread
+        attends. So its idle time is not checked, and the poller not told.
+
+        1. This ends the quiet, and the message is sent.
+        2. The thread that attends the client stops, and then looks whether it is quiet
+           (test_a_message_that_comes_as_the_thread_stops).
+        """
+        self.quiet = False
+
     def busy(self) -> bool:
         """Whether a send is in progress, or anything is in flight or unsettled."""
         if self.borrows or self.unsettled:
