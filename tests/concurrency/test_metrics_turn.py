@@ -121,12 +121,14 @@ def test_a_fork_comes_first() -> None:
 
     pusher, forker = Thread(target=push), Thread(target=fork)
     pusher.start()
-    assert waiting.wait(5)
-    forker.start()
-    time.sleep(0.1)  # it waits by now
-    go_on.set()
-    forker.join(5)
-    assert forks == ["fork"]
-    over.set()
-    turn.end_fork(lambda: None)
-    pusher.join(5)
+    try:
+        assert waiting.wait(5)
+        forker.start()
+        time.sleep(0.1)  # it waits by now
+        go_on.set()
+        forker.join(10)
+        assert forks == ["fork"]
+    finally:
+        over.set()
+        turn.end_fork(lambda: None)
+        pusher.join(5)

@@ -39,5 +39,6 @@ made = [make_producer(id="orders") for _ in range(PRODUCERS)]
 for each in made:
     each.produce_sync(TOPIC, b"x")
     each.disconnect()
+time.sleep(0.5)  # for the thread, which ends
 threads.start = lambda *_: False
 say(producers=PRODUCERS)
