@@ -32,9 +32,9 @@ _quiet_until = [0.0]
 class Trace:
     """Tells a step the outcome of its message, once. Thread-safe.
 
-    Messages of a forked child's parent have their outcome in the parent, so a copy in
-    the child tells nothing. Where no outcome ever comes, such as that of a message that
-    a later step has dropped, its end is told when the trace is collected.
+    The copy in a forked child tells nothing: the message is the parent's. A message may
+    never have an outcome, because its caller or a later step drops it. Then the end is
+    told as the trace is collected.
     """
 
     __slots__ = ("_began", "_hear", "_process")
@@ -47,8 +47,10 @@ class Trace:
 
     def end(self, report: Any, error: BaseException | None) -> None:
         """Tell the step what became of its message, unless it was told."""
+        if os.getpid() != self._process:
+            return
         hear = next(self._hear, None)
-        if hear is None or os.getpid() != self._process:
+        if hear is None:
             return
         self._hear = _TOLD  # the used-up iterator still holds the function
         try:

@@ -80,7 +80,9 @@ class Tracing:
 
     def step(self, message: Message, labels: Mapping[str, str]) -> Message:
         """The message with the context of its new span. `labels`: of its producer."""
-        propagator = self._propagator or propagate.get_global_textmap()
+        propagator = self._propagator
+        if propagator is None:
+            propagator = propagate.get_global_textmap()
         if _is_suppressed() or self._has_context(message.headers, propagator):
             return message
         span = self._start(message)
@@ -128,16 +130,18 @@ class Tracing:
         seconds: float,
     ) -> None:
         """Hear of the outcome of a message."""
+        attributes = {**SENDING, **labels}
+        if self._by_topic and topic:
+            attributes[DESTINATION] = topic if report is None else report.topic
+        if error is not None:
+            attributes[ERROR_TYPE] = error_type(error)
         try:
             _describe(span, topic, report, error)
+            # With the span, of which the SDK makes an exemplar.
+            of_span = set_span_in_context(span)
+            self._durations.record(seconds, attributes, context=of_span)
         finally:
             span.end()
-            attributes = {**SENDING, **labels}
-            if self._by_topic and topic:
-                attributes[DESTINATION] = topic if report is None else report.topic
-            if error is not None:
-                attributes[ERROR_TYPE] = error_type(error)
-            self._durations.record(seconds, attributes)
 
 
 def error_type(error: BaseException) -> str:

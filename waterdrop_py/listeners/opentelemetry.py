@@ -9,6 +9,8 @@ from typing import Final
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._settings.arguments import flag
+from waterdrop_py._settings.redact import shown
+from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.events import Event
 from waterdrop_py.listeners._extras import missing
 from waterdrop_py.listeners._metrics import MetricsListener, Outcome
@@ -90,6 +92,9 @@ class OpenTelemetryListener(MetricsListener):
         statistics: bool = False,
     ) -> None:
         super().__init__(topics=topics, statistics=statistics)
+        _check("meter_provider", meter_provider, "get_meter")
+        _check("tracer_provider", tracer_provider, "get_tracer")
+        _check("propagator", propagator, "inject")
         self._hear("producer.disconnected", self._disconnected)
         if flag("tracing", tracing):
             self._hear("producer.configured", self._equip)
@@ -170,6 +175,14 @@ class OpenTelemetryListener(MetricsListener):
         """Start at zero: this is a forked child."""
         super().reset()
         self._reading = _Reading(())
+
+
+def _check(name: str, given: object, method: str) -> None:
+    """Raise if an argument is neither None nor what it is named after."""
+    if given is not None and not callable(getattr(given, method, None)):
+        raise InvalidArgumentError(
+            f"{name}: must be None or have a method {method}(), got {shown(given)}"
+        )
 
 
 class _Reading:

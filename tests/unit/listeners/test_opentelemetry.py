@@ -267,6 +267,7 @@ def test_the_duration_of_a_message(
     assert 0 < point.sum < 3 * BOUND
     assert point.explicit_bounds[:3] == (0.005, 0.01, 0.025)
     assert point.explicit_bounds[-1] == 10
+    assert point.exemplars
     assert collected.spans.all_ended_once
     assert len(collected.spans.done) == 3
 
@@ -287,6 +288,16 @@ def test_arguments_are_bools(argument: str) -> None:
     """Anything else is refused, with the name of the argument."""
     given: Any = {argument: "yes"}
     with pytest.raises(InvalidArgumentError, match=f"{argument}: must be a bool"):
+        OpenTelemetryListener(**given)
+
+
+@pytest.mark.parametrize(
+    "argument", ["meter_provider", "tracer_provider", "propagator"]
+)
+def test_arguments_are_what_they_are_named_after(argument: str) -> None:
+    """A wrong one is refused at once, and not as the first message is sent."""
+    given: Any = {argument: "b3"}
+    with pytest.raises(InvalidArgumentError, match=f"{argument}: must be None or have"):
         OpenTelemetryListener(**given)
 
 
