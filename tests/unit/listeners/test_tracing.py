@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,7 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from tests.doubles import BOUND, Bench
 from tests.unit.listeners.spans import Spans, context_of
 from waterdrop_py import Message, Producer, monitor
+from waterdrop_py._engine.reports import accounting, giving_up
 from waterdrop_py.errors import MessageInvalidError, ProduceError, ProducerClosedError
 from waterdrop_py.message import traced
 from waterdrop_py.middleware import Trace
@@ -495,6 +497,46 @@ def test_messages_that_a_close_gives_up(
     assert sorted(spans.outcomes) == sorted(["purge_queue", given_up])
 
 
+def test_messages_that_a_close_loses(
+    bench: Bench, spans: Spans, make: Callable[..., Producer]
+) -> None:
+    """A client that does not report what it purges."""
+    bench.auto = False
+    producer = make()
+    handles = [producer.produce_async("t", b"x") for _ in range(3)]
+    client: Any = bench.client
+    client.purge = lambda *_: client.lost()
+    assert len(producer.close(0).undelivered) == 3
+    codes = [getattr(each.exception(0), "code", None) for each in handles]
+    assert spans.outcomes == codes == ["purge_inflight"] * 3
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_close_does_not_wait_for_many_spans(
+    bench: Bench,
+    spans: Spans,
+    make: Callable[..., Producer],
+    monkeypatch: pytest.MonkeyPatch,
+    lost: bool,
+) -> None:
+    """It gives up many messages within its bound, and their spans end soon after."""
+    for module in (accounting, giving_up):
+        monkeypatch.setattr(module, "FEW", 2)
+    bench.auto = False
+    producer = make()
+    handles = [producer.produce_async("t", b"x") for _ in range(50)]
+    client: Any = bench.client
+    if lost:
+        client.purge = lambda *_: client.lost()
+    spans.on_ending = lambda: time.sleep(0.02)
+    started = time.monotonic()
+    assert len(producer.close(0).undelivered) == 50
+    assert all(each.done() for each in handles)
+    assert time.monotonic() - started < 0.9
+    assert eventually(lambda: len(spans.done) == 50)
+    assert len(set(spans.outcomes)) == 1
+
+
 def test_messages_without_a_report(spans: Spans, make: Callable[..., Producer]) -> None:
     """A foreign client that reports nothing: `report_lost`."""
     producer = make(client_factory=lambda _: MagicMock())
@@ -519,6 +561,37 @@ def test_a_deferred_message(
     producer.produce_sync("t", b"x")
     sent[0].result(BOUND)
     assert spans.outcomes == [None, None]
+
+
+def test_a_deferred_message_that_fails(
+    bench: Bench, spans: Spans, make: Callable[..., Producer]
+) -> None:
+    """Its span ends with its own error."""
+    producer = make()
+    sent: list[Any] = []
+
+    def factory_calls() -> None:
+        if not sent:
+            sent.append(producer.produce_async("t", b"deferred"))
+
+    bench.parks["open"] = factory_calls
+    bench.fail("open", OSError("none"), OSError("none"))
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever; that it ends
+        producer.produce_sync("t", b"x")
+    errors = [caught.value, sent[0].exception(BOUND)]
+    names = [getattr(each, "code", type(each).__name__) for each in errors]
+    assert sorted(spans.outcomes) == sorted(names)
+
+
+def test_spans_end_on_workers(spans: Spans, make: Callable[..., Producer]) -> None:
+    """What processes them holds up neither the poll nor the caller's thread."""
+    threads: set[str] = set()
+    spans.on_ending = lambda: threads.add(threading.current_thread().name)
+    producer = make()
+    for _ in range(20):
+        producer.produce_sync("t", b"x")
+        producer.produce_async("t", b"x").result(BOUND)
+    assert all(each.startswith("waterdrop-closer") for each in threads)
 
 
 def test_a_message_that_is_interrupted_as_it_is_handed_over(
