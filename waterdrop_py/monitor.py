@@ -1,8 +1,8 @@
-"""Subscriptions to events: `Monitor`, built on blinker's signals, and `Event`."""
+"""Subscriptions to events: `Monitor`, built on blinker's signals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType
@@ -13,56 +13,10 @@ from blinker import NamedSignal
 from waterdrop_py._settings.callables import STARTS, subscriber_of
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError
-from waterdrop_py.events import EVENTS, matching, methods_of, require_event
+from waterdrop_py.events import EVENTS, Event, matching, methods_of, require_event
 from waterdrop_py.typing import Unsubscribe
 
-
-class Event(Mapping[str, Any]):
-    """One event: a read-only mapping of its payload.
-
-    Attributes:
-        name: one of `events.EVENTS`.
-        payload: the keys that `events.EVENTS` names, and `producer_id`.
-        tags: the producer's tags.
-        duration_ms: milliseconds that it took, or None if the event is not timed. Also
-            `event["time"]`, which raises `KeyError` if it is None.
-    """
-
-    __slots__ = ("duration_ms", "name", "payload", "tags")
-
-    def __init__(
-        self,
-        name: str,
-        payload: dict[str, Any],
-        tags: Mapping[str, str],
-        duration_ms: float | None = None,
-    ) -> None:
-        self.name = name
-        self.payload = payload
-        self.tags = tags
-        self.duration_ms = duration_ms
-
-    def __getitem__(self, key: str) -> Any:
-        if key == "time" and self.duration_ms is not None:
-            return self.duration_ms
-        return self.payload[key]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self.payload
-        if self.duration_ms is not None:
-            yield "time"
-
-    def __len__(self) -> int:
-        return len(self.payload) + (self.duration_ms is not None)
-
-    # Events with equal payloads are still different events. The repr shows only the
-    # keys, because the values hold the user's messages.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
-    def __repr__(self) -> str:
-        return f"<Event {self.name}: {', '.join(self)}>"
-
+__all__ = ["Event", "Monitor", "Subscriber", "Subscribing", "monitor"]
 
 Subscriber: TypeAlias = Callable[[Event], object]
 _F = TypeVar("_F", bound=Subscriber)
@@ -82,6 +36,16 @@ class _Token:
 
     def __init__(self, *, explicit: bool) -> None:
         self.explicit = explicit
+
+
+class Subscribing:
+    """The base class of listeners that are told when a subscription begins and ends."""
+
+    def subscribed(self) -> None:
+        """A subscription of this listener has begun."""
+
+    def unsubscribed(self) -> None:
+        """A subscription of this listener has ended; once for each `subscribed`."""
 
 
 class Monitor:
@@ -181,7 +145,10 @@ class Monitor:
             for name, each in wanted
         ]
         self._changed()
-        return partial(self._remove, subscribed)
+        if not isinstance(target, Subscribing):
+            return partial(self._remove, subscribed)
+        target.subscribed()
+        return partial(self._end, subscribed, target)
 
     def on(self, name: str) -> Callable[[_F], _F]:
         """Subscribe the decorated function, which is returned unchanged.
@@ -281,6 +248,12 @@ class Monitor:
         for name, token in subscribed:
             self._subscriptions[name].pop(token, None)
         self._changed()
+
+    def _end(self, subscribed: list[tuple[str, _Token]], listener: Subscribing) -> None:
+        self._remove(subscribed)
+        if subscribed:
+            subscribed.clear()  # it may be called again
+            listener.unsubscribed()
 
     def _changed(self, _signal: object = None, /, **_: object) -> None:
         if self._on_change is not None:

@@ -202,7 +202,7 @@ class Components:
 
         `family`: the producer's, if this is a variant.
         """
-        self.labels = labels
+        self.labels, self.emitter.given_id = labels, labels.name
         self.connection.hooks.close_with(family or Relatives(self))
         ACCOUNTS.add(self, labels, is_variant=family is not None)
 
