@@ -118,8 +118,7 @@ def test_the_rig_has_the_board() -> None:
     told = rig.read_text()
     mounted = re.findall(r"- (\.\./\S+?):", told)
     assert [(rig.parent / each).resolve() for each in mounted] == [monitoring.BOARD]
-    [started] = re.findall(
-        r"waterdrop demo kafka://localhost:9092 --metrics (\d+)", text
-    )
+    command = r"waterdrop demo kafka://localhost:9092 --metrics (\d+)"
+    [started] = re.findall(command, told)
     assert re.findall(r"host\.docker\.internal:(\d+)", told) == [started]
     assert f"/d/{monitoring.board()['uid']}" in told
