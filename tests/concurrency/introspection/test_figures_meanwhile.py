@@ -457,7 +457,7 @@ def test_the_first_close_begins_and_the_last_one_ends() -> None:
         assert [family.ends_with(each) for each in (*members, members[0])] == [
             *(True, False, True)
         ]
-        family.reset()
+        members[0].shutdowns.clear()
         for each in members:
             each.state = ConnectionState.OPEN
 
