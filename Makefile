@@ -15,7 +15,7 @@ ARGS   ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-docs test-kafka test-oldest test-pythons lint format \
+.PHONY: help setup demo docs pictures test test-docs test-kafka test-oldest test-pythons lint format \
         types bench bench-quick clean
 
 help: ## List the targets
@@ -66,6 +66,10 @@ demo: $(BASE) ## Watch idle producers disconnect and wake up, on an embedded clu
 docs: $(SITE) ## Build the documentation into build/docs (needs Python 3.11 or newer)
 	$(PY) -m sphinx -q -b html -n -W --keep-going -d build/doctrees docs build/docs
 	@echo "built: build/docs/index.html"
+
+# With ARGS=--measure, the runs behind two of the pictures are made again.
+pictures: $(BASE) ## Draw the pictures of the documentation (ARGS=--measure)
+	$(PY) -m docs.pictures $(ARGS)
 
 test-docs: $(STAMP) ## Run the examples of the README, the pages and the docstrings
 	$(PY) -m pytest tests/docs -n $(if $(filter 0 1,$(WORKERS)),0,2) $(ARGS)
