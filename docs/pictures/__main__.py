@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import sys
 
-from docs.pictures import architecture, lanes, sockets, states, timeline, timeouts
+from docs.pictures import (
+    architecture,
+    badges,
+    lanes,
+    sockets,
+    states,
+    timeline,
+    timeouts,
+)
 from docs.pictures.svg import save
 
 PICTURES = {
@@ -26,6 +34,7 @@ def main() -> None:
     if "--measure" in sys.argv[1:]:
         sockets.record()
         timeline.record()
+    badges.save()
     for name, draw in PICTURES.items():
         save(name, draw)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import chain
+from typing import Any
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
@@ -26,9 +27,10 @@ class PoolFigures(metaclass=Answering, answers=POOL):
 
     __slots__ = ("__weakref__", "_leasing", "_members")
 
-    def __init__(self, leasing: Leasing) -> None:
-        self._leasing = leasing
-        self._members = leasing.members
+    # `Any`: a user's type checker need not know the parts.
+    def __init__(self, leasing: Any) -> None:
+        self._leasing: Leasing = leasing
+        self._members = self._leasing.members
 
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the pool works.
