@@ -15,6 +15,7 @@ from waterdrop_py.errors import WaterdropError
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._members import Members
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._settings import PoolConfig, Strategy
 from waterdrop_py.pools._slot import Slot
@@ -30,7 +31,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
     # `Any`: a user's type checker need not know the parts.
     def __init__(self, leasing: Any) -> None:
         self._leasing: Leasing = leasing
-        self._members = self._leasing.members
+        self._members: Members = leasing.members
 
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the pool works.
