@@ -316,7 +316,7 @@ class AsyncSender(metaclass=Answering, answers=ASYNC_PRODUCER):
             ProduceManyError: some were not delivered.
             DeliveryTimeoutError: a report did not come in time; delivery goes on.
             ProducerClosedError: the producer is closed.
-            What a step of the middleware raises; nothing was sent.
+            Exception: what a step of the middleware raises; nothing was sent.
         """
         return await self._task_verbs.flush_buffer()
 
