@@ -300,15 +300,3 @@ class Sender(Buffered, metaclass=Answering, answers=PRODUCER):
     def _tombstone(self, topic: Any, key: Any, partition: Any, headers: Any) -> Message:
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
         return as_message(given, null=True, whole=not self._middleware.steps)
-
-
-def tombstone_of(
-    sender: Sender, topic: Any, key: Any, partition: Any, headers: Any
-) -> Message:
-    """A message with a null payload, for the front end in asyncio."""
-    return sender._tombstone(topic, key, partition, headers)
-
-
-def components_of(sender: Sender) -> Components:
-    """The parts of a producer or a variant, for its front end in asyncio."""
-    return sender._components

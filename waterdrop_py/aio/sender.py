@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, NoReturn, cast
 
+from waterdrop_py._front_end import components_of, tombstone_of
 from waterdrop_py._settings.arguments import seconds
 from waterdrop_py._settings.foreign_names import (
     ASYNC_PRODUCER,
@@ -22,7 +23,7 @@ from waterdrop_py.aio._verbs import TaskVerbs
 from waterdrop_py.aio.jobs import on_worker
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
-from waterdrop_py.sender import Sender, components_of, tombstone_of
+from waterdrop_py.sender import Sender
 
 
 class _LongWay:
