@@ -1,4 +1,4 @@
-"""Runs `python -m tests.docs`: counts pages, blocks that ran, and those that did not."""
+"""Runs `python -m tests.docs`: counts pages, and blocks that ran or did not."""
 
 from __future__ import annotations
 
