@@ -7,12 +7,16 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.up-to-date
 # What `make demo` needs: the project without the tools for its tests.
 BASE   := $(VENV)/.up-to-date-base
+# What `make docs` needs: that, and what builds the site.
+SITE   := $(VENV)/.up-to-date-site
 # More arguments for the command that a target runs: make test ARGS="-x -k reaper"
 ARGS   ?=
+# How many processes run tests side by side.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prometheus test test-kafka test-oldest test-pythons lint format types \
-        bench bench-quick clean
+.PHONY: help setup demo docs package pictures cast prometheus test test-docs test-kafka test-oldest \
+        test-pythons lint format types bench bench-quick clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +37,11 @@ $(BASE): pyproject.toml
 	$(PY) -m pip install --quiet --editable '.[cli]'
 	@touch $@
 
-$(STAMP): $(BASE)
+$(SITE): $(BASE)
+	$(PY) -m pip install --quiet --editable '.[cli]' --group docs
+	@touch $@
+
+$(STAMP): $(SITE)
 	@$(PY) -c "$$NATIVE_BUILD"
 	$(PY) -m pip install --quiet --editable '.[cli]' --group dev --group uwsgi
 	@touch $@
@@ -65,10 +73,51 @@ prometheus: $(STAMP) ## Fetch the Prometheus that reads the metrics in `make tes
 	      >log 2>&1 && dpkg -x prometheus_*.deb $$into || \
 	      echo "prometheus could not be fetched: $$(tail -n 1 log)"; rm -rf $$folder; }
 
+# What is published, looked at as an index and as a user would: the files, the page, the
+# types, and an installation of each in an empty environment.
+PACKAGE := .venv-package
+package: ## Build the wheel and the sdist, and check both
+	rm -rf build/dist $(PACKAGE)
+	$(PYTHON) -m venv $(PACKAGE)
+	$(PACKAGE)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PACKAGE)/bin/python -m pip install --quiet --group package
+	$(PACKAGE)/bin/python -m build --outdir build/dist .
+	$(PACKAGE)/bin/python -m twine check --strict build/dist/*
+	$(PACKAGE)/bin/check-wheel-contents build/dist/*.whl
+	$(PACKAGE)/bin/python -m pip install --quiet build/dist/*.tar.gz
+	$(PACKAGE)/bin/python -m pip check
+	cd build/dist && PATH="$(CURDIR)/$(PACKAGE)/bin:$$PATH" \
+	  pyright --verifytypes waterdrop_py --ignoreexternal > types.txt; \
+	  tail -n 5 types.txt; grep -q "score: 100%" types.txt || { cat types.txt; exit 1; }
+	$(PYTHON) -m venv --clear $(PACKAGE)
+	$(PACKAGE)/bin/python -m pip install --quiet build/dist/*.tar.gz
+	$(PACKAGE)/bin/python -m pip check
+	cd build/dist && "$(CURDIR)/$(PACKAGE)/bin/python" -c \
+	  'import waterdrop_py; print("installed:", waterdrop_py.__version__)'
+
+# A broken reference fails, and so does every other warning. Needs no network.
+docs: $(SITE) ## Build the documentation into build/docs (needs Python 3.11 or newer)
+	$(PY) -m sphinx -q -b html -n -W --keep-going -d build/doctrees docs build/docs
+	@echo "built: build/docs/index.html"
+
+# With ARGS=--measure, the runs behind two of the pictures are made again.
+pictures: $(BASE) ## Draw the pictures of the documentation (ARGS=--measure)
+	$(PY) -m docs.pictures $(ARGS)
+
+# In an environment of its own: termtosvg needs an old setuptools.
+CAST := .venv-cast
+cast: ## Record the demo for the README, as an animation
+	$(PYTHON) -m venv $(CAST)
+	$(CAST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(CAST)/bin/python -m pip install --quiet --editable '.[cli]' --group cast
+	$(CAST)/bin/python -m docs.pictures.cast
+
+test-docs: $(STAMP) ## Run the examples of the README, the pages and the docstrings
+	$(PY) -m pytest tests/docs -n $(if $(filter 0 1,$(WORKERS)),0,2) $(ARGS)
+
 # Side by side, because most tests wait; then those that measure time, two at a time, so
 # that each has a core. ARGS may choose tests of one part only: exit code 5 says that the
 # other part had none. A test that hangs ends its worker, and with that the run.
-WORKERS ?= 4
 SIDE_BY_SIDE := $(PY) -m pytest --dist worksteal --max-worker-restart=0
 # The tests start hundreds of interpreters, which read each other's bytecode.
 test: export PYTHONDONTWRITEBYTECODE =
@@ -122,9 +171,9 @@ types: $(STAMP) ## Check the types
 # A whole run here, then what depends on the interpreter on every other one there is
 # (make bench PYTHONS= leaves those out; ARGS=--kafka adds a real Kafka to the first).
 BENCH := build/bench
-bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/benchmarks.md
+bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/project/benchmarks.md
 	@rm -rf $(BENCH)
-	$(PY) -m pip install --quiet --editable '.[cli,bench]'
+	$(PY) -m pip install --quiet --editable '.[cli]' --group bench
 	$(PY) -m benchmarks --output $(BENCH)/0.json $(ARGS)
 	@here=$$($(PY) -c 'import sys; print(sys.version_info[:2])'); \
 	for python in $(PYTHONS); do \
@@ -134,7 +183,7 @@ bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/b
 	  echo "== Python $$name"; venv=.venv-$$name; \
 	  $$python -m venv $$venv && \
 	  $$venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1' && \
-	  $$venv/bin/python -m pip install --quiet --editable '.[cli,bench]' && \
+	  $$venv/bin/python -m pip install --quiet --editable '.[cli]' --group bench && \
 	  $$venv/bin/python -m benchmarks --quick --matrix \
 	    --output $(BENCH)/$$name.json || exit 1; \
 	done
@@ -142,7 +191,7 @@ bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/b
 	  $(BENCH)/*.json
 
 bench-quick: $(STAMP) ## The same in about two minutes, with less certain figures
-	$(PY) -m pip install --quiet --editable '.[cli,bench]'
+	$(PY) -m pip install --quiet --editable '.[cli]' --group bench
 	$(PY) -m benchmarks --quick $(ARGS)
 
 clean: ## Remove .venv and every cache

@@ -307,12 +307,12 @@ class Event(Mapping[str, Any]):
         given_id: str | None = None,
         client: object | None = None,
     ) -> None:
-        self.name = name
-        self.payload = payload
-        self.tags = tags
-        self.duration_ms = duration_ms
-        self.given_id = given_id
-        self.client = client
+        self.name: str = name
+        self.payload: dict[str, Any] = payload
+        self.tags: Mapping[str, str] = tags
+        self.duration_ms: float | None = duration_ms
+        self.given_id: str | None = given_id
+        self.client: object | None = client
 
     def __getitem__(self, key: str) -> Any:
         if key == "time" and self.duration_ms is not None:

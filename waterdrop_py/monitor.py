@@ -116,6 +116,10 @@ class Monitor:
 
         Never blocks. Thread-safe.
 
+        Args:
+            target: the name of an event, a pattern, or a listener.
+            fn: called with the event; not with a listener.
+
         Raises:
             EventNotRegisteredError: no event has the name, or the method's name, or
                 matches the pattern.
@@ -123,6 +127,15 @@ class Monitor:
                 producer's open client was made without statistics.
             InvalidArgumentError: `fn` cannot be called with an event, or the listener
                 has no method named after an event. Nothing is subscribed.
+
+        Example:
+            >>> def told(event):
+            ...     print(event.name, event["reason"])
+            >>> unsubscribe = producer.monitor.subscribe("producer.disconnected", told)
+            >>> producer.connect().disconnect()
+            producer.disconnected requested
+            True
+            >>> unsubscribe()
         """
         incidental: Iterable[str] = ()
         if isinstance(target, str):
@@ -153,8 +166,15 @@ class Monitor:
     def on(self, name: str) -> Callable[[_F], _F]:
         """Subscribe the decorated function, which is returned unchanged.
 
-        `name` is an event or a pattern. Never blocks, is thread-safe, and raises what
-        `subscribe` raises.
+        Never blocks, is thread-safe, and raises what `subscribe` raises.
+
+        Args:
+            name: an event or a pattern.
+
+        Example:
+            >>> @producer.monitor.on("error.occurred")
+            ... def failed(event):
+            ...     print(event["type"])
         """
         matching(name)
 
@@ -319,5 +339,5 @@ def _shared_changed() -> None:
         function()
 
 
-monitor = Monitor(on_change=_shared_changed)
+monitor: Monitor = Monitor(on_change=_shared_changed)
 """Receives every event of every producer of this process."""

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, Literal, NoReturn, overload
 
 from waterdrop_py._engine.introspection.health import Health
+from waterdrop_py._front_end import components_of
 from waterdrop_py._settings.arguments import required_seconds, seconds
 from waterdrop_py._settings.foreign_names import ASYNC_POOL
 from waterdrop_py.aio._connecting import TaskConnect
@@ -26,7 +27,6 @@ from waterdrop_py.pools._owners import current_owner
 from waterdrop_py.pools._settings import PoolConfig, Strategy
 from waterdrop_py.pools.pool import ProducerPool
 from waterdrop_py.pools.stats import PoolReport
-from waterdrop_py.sender import components_of
 
 
 class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):

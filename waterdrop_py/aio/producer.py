@@ -40,8 +40,10 @@ class AsyncProducer(AsyncSender):
     pickled.
 
     Example:
-        async with AsyncProducer("kafka://localhost:9092/") as producer:
-            report = await producer.produce("orders", b"...")
+        .. code-block:: python
+
+            async with AsyncProducer("kafka://localhost:9092/") as producer:
+                report = await producer.produce("orders", b"first")
 
     Raises:
         ConfigurationInvalidError: with every violation at once.
@@ -159,9 +161,9 @@ class AsyncProducer(AsyncSender):
     ) -> DrainReport:
         """Deliver what is on its way, give up the rest, and close for good.
 
-        As `Producer.close`, which it closes, whoever made it. What waits is handed over
-        first, within the bound. Where it is cancelled it goes on; a later `close()`
-        waits for it, and has its report.
+        As `Producer.close`: it closes the producer, also one that it was given. What
+        waits is handed over first, within the bound. Where it is cancelled it goes on;
+        a later `close()` waits for it, and has its report.
 
         Raises:
             InvalidArgumentError: `timeout` is not a duration, or `force` not a bool.

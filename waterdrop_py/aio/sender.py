@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, cast
 
+from waterdrop_py._front_end import components_of, tombstone_of
 from waterdrop_py._settings.answering import Patchable, awaited, implemented_by
 from waterdrop_py._settings.arguments import seconds
 from waterdrop_py._settings.foreign_names import ASYNC_PRODUCER
@@ -18,7 +19,7 @@ from waterdrop_py.aio._verbs import TaskVerbs
 from waterdrop_py.aio.jobs import on_worker
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
-from waterdrop_py.sender import Sender, components_of, tombstone_of
+from waterdrop_py.sender import Sender
 
 
 class _LongWay:
@@ -266,7 +267,7 @@ class AsyncSender(Patchable, answers=ASYNC_PRODUCER):
             ProduceManyError: some were not delivered.
             DeliveryTimeoutError: a report did not come in time; delivery goes on.
             ProducerClosedError: the producer is closed.
-            What a step of the middleware raises; nothing was sent.
+            Exception: what a step of the middleware raises; nothing was sent.
         """
         return await self._task_verbs.flush_buffer()
 

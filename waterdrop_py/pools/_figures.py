@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._settings.answering import Answering
 from waterdrop_py._settings.foreign_names import POOL
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._members import Members
 from waterdrop_py.pools._settings import PoolConfig, Strategy
 from waterdrop_py.pools._slot import Slot
 from waterdrop_py.pools.stats import PoolSlot, PoolStats
@@ -19,9 +22,10 @@ class PoolFigures(metaclass=Answering, answers=POOL):
 
     __slots__ = ("__weakref__", "_leasing", "_members")
 
-    def __init__(self, leasing: Leasing) -> None:
-        self._leasing = leasing
-        self._members = leasing.members
+    # `Any`: a user's type checker need not know the parts.
+    def __init__(self, leasing: Any) -> None:
+        self._leasing: Leasing = leasing
+        self._members: Members = leasing.members
 
     def stats(self) -> PoolStats:
         """The figures of the pool now. Never blocks, opens nothing. Thread-safe."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 from waterdrop_py._engine.introspection import probe
 from waterdrop_py._engine.introspection.accounts import Labels
 from waterdrop_py._engine.shutdown.close import must_not_wait
+from waterdrop_py._front_end import components_of
 from waterdrop_py.errors import ProduceError
 from waterdrop_py.producer import Producer
-from waterdrop_py.sender import components_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from threading import current_thread
 from types import CodeType
+from typing import Any
 
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME, WIPED, check
 from waterdrop_py._settings.arguments import flag, seconds
@@ -15,7 +16,6 @@ from waterdrop_py.errors import ProducerNotTransactionalError
 from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._fast_path import grant
 from waterdrop_py.pools._health import PoolHealth
-from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._opening import Opening
 from waterdrop_py.pools._owners import current_owner, running_loop
 from waterdrop_py.pools._reloading import Reloading
@@ -29,12 +29,10 @@ class PoolTaking(PoolHealth):
 
     __slots__ = ("_opening", "_reloading", "_stale")
 
-    def __init__(
-        self, leasing: Leasing, opening: Opening, reloading: Reloading
-    ) -> None:
+    def __init__(self, leasing: Any, opening: Any, reloading: Any) -> None:
         super().__init__(leasing)
-        self._opening = opening
-        self._reloading = reloading
+        self._opening: Opening = opening
+        self._reloading: Reloading = reloading
         self._stale = False  # this is a forked child, before its first use
 
     def acquire(
@@ -47,6 +45,10 @@ class PoolTaking(PoolHealth):
         Leases are granted in the order of the calls. Opens nothing. Callable from
         callbacks, finalizers and signal handlers.
 
+        Args:
+            timeout: seconds, or a `timedelta`.
+            block: False does not wait.
+
         Raises:
             PoolTimeoutError: none was free in time.
             PoolExhaustedError: none is free, and the call does not wait; or no slot is
@@ -54,6 +56,10 @@ class PoolTaking(PoolHealth):
             TooManyRequestsError: `max_waiting` others wait.
             PoolClosedError: the pool is closed, or was closed meanwhile.
             InvalidArgumentError: an argument is invalid.
+
+        Example:
+            >>> with pool.acquire(timeout=2.0) as producer:
+            ...     handle = producer.produce_async("orders", b"first")
         """
         if not HOME[0] or not WIPED:
             check()
@@ -78,10 +84,20 @@ class PoolTaking(PoolHealth):
         the lease. The call takes nothing; entering the block waits as `acquire` does.
         Each `with` needs a call of its own. Thread-safe.
 
+        Args:
+            timeout: seconds that entering the block waits, or a `timedelta`.
+            block: False does not wait.
+
         Raises:
             ProducerNotTransactionalError: there is no `transactional.id`.
             PoolClosedError: the pool is closed.
-            What `acquire` and `Producer.transaction` raise, on entering the block.
+            WaterdropError: what `acquire` and `Producer.transaction` raise.
+
+        Example:
+            >>> kafka = {"bootstrap.servers": "localhost:9092", "transactional.id": "t"}
+            >>> with ProducerPool({"kafka": kafka}, size=2) as pool:
+            ...     with pool.transaction() as producer:
+            ...         handle = producer.produce_async("payments", b"first")
         """
         self._check_transactional(timeout, block)
         frame = sys._getframe()  # noqa: SLF001 - documented, of CPython

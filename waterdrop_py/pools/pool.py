@@ -63,7 +63,13 @@ class ProducerPool(PoolTaking):
 
     Raises:
         ConfigurationInvalidError: with every violation at once.
-        What a callable `config` raises.
+        Exception: what a callable `config` raises.
+
+    Example:
+        >>> config = Config(kafka={"bootstrap.servers": "localhost:9092"})
+        >>> with ProducerPool(config, size=8) as pool, pool.acquire() as producer:
+        ...     producer.produce_sync("orders", b"first").topic
+        'orders'
     """
 
     __slots__ = ("_closes", "_emitter")
@@ -170,15 +176,24 @@ class ProducerPool(PoolTaking):
 
         A larger pool serves the callers that wait at once. A smaller one loses slots
         from the highest index down: free ones now, leased ones when they come back.
-        `min_connected` None: as before, or `size` if that is less. No lease is taken
-        away. A callable `config` is asked for each new index.
+        No lease is taken away. A callable `config` is asked for each new index.
+
+        Args:
+            size: producers at most, 1 to 1000.
+            min_connected: slots that stay open. None: as before, or `size` if that is
+                less.
 
         Raises:
             InvalidArgumentError: an argument is invalid; nothing has changed.
             ConfigurationInvalidError: with every violation of what a callable returned;
                 nothing has changed.
-            What a callable `config` raises.
+            Exception: what a callable `config` raises.
             PoolClosedError: the pool is closed.
+
+        Example:
+            >>> pool.resize(20)
+            >>> pool.size
+            20
         """
         self._refuse_closed()
         self._prepare()
@@ -197,6 +212,10 @@ class ProducerPool(PoolTaking):
         each slot the old client closes before the new one opens, between leases. Slots
         that were out of service are in service again. Of two calls at once, the second
         waits within its own `timeout`. Thread-safe.
+
+        Args:
+            config: as for the constructor; None is the one it has.
+            timeout: seconds of the proof, or a `timedelta`.
 
         Raises:
             BrokerUnreachableError, ProduceError: the proof failed.
@@ -221,7 +240,7 @@ class ProducerPool(PoolTaking):
             PoolClosedError: the pool is closed.
             InvalidArgumentError: `timeout` is not a duration.
             ReentrantCallError: called inside a callback or a verb of a producer.
-            What `Producer.flush` raises, once all have ended.
+            WaterdropError: what `Producer.flush` raises, once all have ended.
         """
         self._refuse_closed()
         bound = seconds("timeout", timeout)
