@@ -53,6 +53,13 @@ def listening(answer: Callable[[socket.socket], object]) -> Iterator[str]:
     thread.join(5)
 
 
+def hang_up(connection: socket.socket) -> None:
+    """Read a request, and end the connection without an answer."""
+    connection.settimeout(5)
+    with connection, suppress(OSError):
+        connection.recv(65_536)
+
+
 @contextmanager
 def nothing_there() -> Iterator[str]:
     """The address of a port at which nothing listens."""

@@ -15,6 +15,7 @@ import pytest
 
 from tests.docs.provoking import (
     connecting,
+    hang_up,
     listening,
     nothing_there,
     producer,
@@ -65,16 +66,16 @@ def resolve(**_: Any) -> str:
 
 @says
 def dropped(**_: Any) -> str:
-    """A listener that closes every connection, as one with TLS does."""
-    with listening(lambda connection: connection.close()) as servers:
+    """A listener that ends every connection, as one with TLS does."""
+    with listening(hang_up) as servers:
         return connecting(servers)
 
 
 @says
-def tls_to_plaintext(cluster: EmbeddedCluster, **_: Any) -> str:
-    """A TLS client at a plaintext broker."""
-    servers = cluster.bootstrap_servers.partition(",")[0]
-    return connecting(servers, security_protocol="ssl")
+def tls_to_plaintext(**_: Any) -> str:
+    """A TLS client at a listener that takes its handshake for a wrong request."""
+    with listening(hang_up) as servers:
+        return connecting(servers, security_protocol="ssl")
 
 
 @says
@@ -131,10 +132,9 @@ def msg_timed_out(**_: Any) -> str:
 @says
 def missing_topic(cluster: EmbeddedCluster, **_: Any) -> str:
     """A topic that is not created."""
-    properties = {"topic_metadata_propagation_max_ms": 1000}
-    with producer(
-        cluster.bootstrap_servers, allow_auto_create_topics=False, **properties
-    ) as sending:
+    strict: dict[str, Any] = {"allow_auto_create_topics": False}
+    strict |= {"topic_metadata_propagation_max_ms": 1000}
+    with producer(cluster.bootstrap_servers, **strict) as sending:
         return raised_by(lambda: sending.produce_sync("ordes", b"..."))
 
 
