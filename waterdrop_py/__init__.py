@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 # Without a handler, logging would print librdkafka's lines to stderr. The library's own
-# lines shall be printed without any set-up, so its logger has no such handler.
+# lines are printed without any set-up, so its logger has no such handler.
 logging.getLogger("waterdrop_py.librdkafka").addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:

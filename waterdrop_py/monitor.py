@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from inspect import iscoroutinefunction
+from types import AsyncGeneratorType, CoroutineType
 from typing import Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 
-from waterdrop_py._settings.callables import subscriber_of
+from waterdrop_py._settings.callables import STARTS, subscriber_of
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.events import EVENTS, matching, methods_of, require_event
@@ -37,10 +37,10 @@ class Event(Mapping[str, Any]):
         tags: Mapping[str, str],
         duration_ms: float | None = None,
     ) -> None:
-        self.name = name
-        self.payload = payload
-        self.tags = tags
-        self.duration_ms = duration_ms
+        self.name: str = name
+        self.payload: dict[str, Any] = payload
+        self.tags: Mapping[str, str] = tags
+        self.duration_ms: float | None = duration_ms
 
     def __getitem__(self, key: str) -> Any:
         if key == "time" and self.duration_ms is not None:
@@ -57,7 +57,9 @@ class Event(Mapping[str, Any]):
 
     # Events with equal payloads are still different events. The repr shows only the
     # keys, because the values hold the user's messages.
-    __eq__ = object.__eq__
+    def __eq__(self, other: object) -> bool:
+        return True if self is other else NotImplemented
+
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
@@ -316,9 +318,11 @@ def _receivers_of(signal: NamedSignal, sender: object) -> list[Callable[..., obj
 
 
 def _send(receiver: Callable[..., object], sender: object, event: Event) -> None:
-    if iscoroutinefunction(receiver):
-        raise TypeError("a coroutine function cannot receive an event")
-    receiver(sender, event=event)
+    result: Any = receiver(sender, event=event)
+    if isinstance(result, CoroutineType):
+        result.close()  # or Python warns that it was never awaited
+    if isinstance(result, CoroutineType | AsyncGeneratorType):
+        raise TypeError(f"the receiver of an event must be a plain function; {STARTS}")
 
 
 def only_counts(subscriber: object) -> bool:
@@ -344,5 +348,5 @@ def _shared_changed() -> None:
         function()
 
 
-monitor = Monitor(on_change=_shared_changed)
+monitor: Monitor = Monitor(on_change=_shared_changed)
 """Receives every event of every producer of this process."""

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
-from waterdrop_py._engine.assembly import Components, assemble
+from waterdrop_py._engine.assembly import assemble
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
@@ -326,7 +326,7 @@ class Variant(Sender):
 
     __slots__ = ("_producer",)
 
-    def __init__(self, producer: Producer, components: Components) -> None:
+    def __init__(self, producer: Producer, components: Any) -> None:
         self._producer = producer
         self._adopt(components)
 
