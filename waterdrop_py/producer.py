@@ -24,7 +24,7 @@ from waterdrop_py._engine.introspection.stats import Health, ProducerStats
 from waterdrop_py._engine.produce.validation import checked_topic
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._engine.shutdown import exit, fork
-from waterdrop_py._settings.arguments import count, flag, required_seconds, seconds
+from waterdrop_py._settings.arguments import flag, required_seconds, seconds
 from waterdrop_py.config import Config
 from waterdrop_py.middleware import Middleware
 from waterdrop_py.monitor import Monitor
@@ -134,12 +134,8 @@ class Producer(Sender):
             InvalidArgumentError: an argument is invalid.
             ProducerClosedError: the producer is closed.
         """
-        retries = probe.Retries(
-            count("max_retries", max_retries),
-            required_seconds("interval_start", interval_start),
-            required_seconds("interval_step", interval_step),
-            required_seconds("interval_max", interval_max),
-            errback,
+        retries = probe.Retries.of(
+            max_retries, interval_start, interval_step, interval_max, errback
         )
         probe.connect(self._connection, required_seconds("timeout", timeout), retries)
         return self

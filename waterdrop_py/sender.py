@@ -348,3 +348,15 @@ class Sender(metaclass=Answering, answers=PRODUCER):
                 collected.
         """
         self._components.mark_as_consumed(consumer, messages, metadata)
+
+
+def tombstone_of(
+    sender: Sender, topic: Any, key: Any, partition: Any, headers: Any
+) -> Message:
+    """A message with a null payload, for the front end in asyncio."""
+    return sender._tombstone(topic, key, partition, headers)
+
+
+def components_of(sender: Sender) -> Components:
+    """The parts of a producer or a variant, for its front end in asyncio."""
+    return sender._components
