@@ -10,17 +10,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
+from waterdrop_py._described import Described
 from waterdrop_py._engine.assembly import assemble
-from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py._engine.connection.borrowing import Pinned
 from waterdrop_py._engine.connection.partition_lookup import partition_count
-from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.introspection import probe
-from waterdrop_py._engine.introspection.idle import IdleReport, explain_idle
-from waterdrop_py._engine.introspection.stats import Health, ProducerStats
 from waterdrop_py._engine.produce.validation import checked_topic
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._engine.shutdown import exit, fork
@@ -36,7 +32,7 @@ fork.install()
 exit.install()
 
 
-class Producer(Sender):
+class Producer(Described, Sender):
     """A Kafka producer that costs nothing while it is idle.
 
     `Producer(config)` takes a `Config`, a mapping of its options, or a URL. Keyword
@@ -47,8 +43,18 @@ class Producer(Sender):
     new one. Thread-safe. A context manager that closes the producer at its end. It can
     be neither copied nor pickled.
 
+    Args:
+        config: a `Config`, a mapping of its options, or a URL.
+        options: options of `Config`.
+
     Raises:
         ConfigurationInvalidError: with every violation at once.
+
+    Example:
+        >>> kafka = {"bootstrap.servers": "localhost:9092"}
+        >>> with Producer(kafka=kafka, idle_disconnect_timeout="5m") as producer:
+        ...     producer.produce_sync("orders", b"first", key="42").topic
+        'orders'
     """
 
     __slots__ = ("_config", "_emitter", "_monitor")
@@ -88,15 +94,21 @@ class Producer(Sender):
         topic_config: Mapping[str, Any] | None = None,
         max_wait_timeout: int | timedelta | str | None = None,
     ) -> Variant:
-        """The same verbs with other settings.
+        """The same verbs with other settings. Opens nothing.
 
-        `topic_config` has librdkafka's per-topic properties, such as `acks`,
-        `compression.type` and `message.timeout.ms`. `max_wait_timeout` is an option:
-        ms, a `timedelta`, or text with a unit. Opens nothing.
+        Args:
+            topic_config: librdkafka's per-topic properties, such as `acks`,
+                `compression.type` and `message.timeout.ms`.
+            max_wait_timeout: as the option: ms, a `timedelta`, or text with a unit.
 
         Raises:
             VariantInvalidError: with every violation.
             ProducerClosedError: the producer is closed.
+
+        Example:
+            >>> fast = producer.variant(topic_config={"acks": 1})
+            >>> fast.produce_sync("orders", b"first").error is None
+            True
         """
         self._connection.refuse_closed()
         components = self._components.variant(topic_config, max_wait_timeout)
@@ -119,12 +131,18 @@ class Producer(Sender):
 
         Returns the producer. Blocks for at most `timeout` seconds in all; Ctrl-C ends
         it at once. A try ends with the cluster's answer, however slow, or with an error
-        of all brokers that librdkafka reports. Before each retry, `errback(error,
-        interval)` is called, and `interval` seconds pass: `interval_start` at first,
-        `interval_step` more each time, `interval_max` at most.
+        of all brokers that librdkafka reports.
 
         Asks for the topic last sent to. Before the first send it asks for a name that
         Kafka refuses, so that no topic is created. Counts as activity.
+
+        Args:
+            timeout: seconds in all, or a `timedelta`.
+            errback: called before each retry, with the error and the seconds to wait.
+            max_retries: how many retries follow the first try; None: no limit.
+            interval_start: seconds before the first retry.
+            interval_step: seconds that each further interval is longer.
+            interval_max: seconds of the longest interval.
 
         Raises:
             BrokerUnreachableError: no broker answered, with a checklist. At once, with
@@ -133,6 +151,10 @@ class Producer(Sender):
             ProduceError: `too_many_clients`: this process cannot open another one.
             InvalidArgumentError: an argument is invalid.
             ProducerClosedError: the producer is closed.
+
+        Example:
+            >>> producer.connect(timeout=10).is_connected
+            True
         """
         retries = probe.Retries.of(
             max_retries, interval_start, interval_step, interval_max, errback
@@ -147,30 +169,33 @@ class Producer(Sender):
         the client is destroyed and the subscribers of `producer.disconnected` have
         returned (0.2 s for them at most); inside a callback of the client only until it
         is decided. Ctrl-C ends the wait. Runs on a library thread. Thread-safe.
+
+        Example:
+            >>> report = producer.produce_sync("orders", b"first")
+            >>> producer.disconnect(), str(producer.status)
+            (True, 'disconnected')
         """
         return self._components.disconnect()
 
     def native(self) -> AbstractContextManager[NativeClient]:
         """The open confluent_kafka client itself, which stays open inside the block.
 
-        `with producer.native() as client: client.list_topics()`. For what the library
-        does not wrap: metadata, `set_sasl_credentials` and the like. What is set on the
-        client ends with it. It must not be closed, nor used after the block. Opens one
-        if need be, and blocks only for that. Each `with` needs its own `native()`.
+        For what the library does not wrap: metadata, `set_sasl_credentials` and the
+        like. What is set on the client ends with it. It must not be closed, nor used
+        after the block. Opens one if need be, and blocks only for that. Each `with`
+        needs its own `native()`.
 
         Raises:
             ProduceError: no client could be opened, or a fatal error stays.
             ProducerClosedError: the producer is closed.
             WaterdropError: this block is entered already.
+
+        Example:
+            >>> with producer.native() as client:
+            ...     len(client.list_topics(timeout=10).brokers)
+            3
         """
         return cast("AbstractContextManager[NativeClient]", Pinned(self._connection))
-
-    def explain_idle(self) -> IdleReport:
-        """Why the client is, or is not, disconnectable, and the ms to its deadline.
-
-        Opens nothing, never blocks, takes no lock.
-        """
-        return explain_idle(self._connection)
 
     def close(
         self, timeout: float | timedelta | None = None, *, force: bool = False
@@ -185,83 +210,22 @@ class Producer(Sender):
         inside one of the producer's own callbacks or verbs, it closes in the background
         and returns `complete=False`.
 
+        Args:
+            timeout: seconds, or a `timedelta`.
+            force: give up everything at once.
+
         Raises:
             InvalidArgumentError: `timeout` is not a duration, or `force` not a bool.
             TransactionalCloseError: called inside a transaction of the producer.
+
+        Example:
+            >>> handle = producer.produce_async("orders", b"last")
+            >>> drained = producer.close(timeout=10)
+            >>> drained.delivered, drained.failed, drained.complete
+            (1, 0, True)
         """
         bound = seconds("timeout", timeout)
         return self._components.close(bound, force=flag("force", force))
-
-    def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
-        """Whether the producer works.
-
-        Shallow: opens nothing, sends nothing, never blocks, and is not activity. An
-        idle producer is healthy. Not healthy: a fatal error that stays; while messages
-        are un-acknowledged, an error as the newest message from the brokers. Deep: like
-        `connect`, with one try of at most `timeout` seconds. An unreachable broker, or
-        a client that cannot be opened, raises nothing: the answer has the error.
-        """
-        bound = required_seconds("timeout", timeout)
-        return probe.health(self._connection, bound if flag("deep", deep) else None)
-
-    def stats(self) -> ProducerStats:
-        """Counters since the producer was made. Takes no lock, opens nothing."""
-        return self._components.stats()
-
-    # -- properties --------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        """The name in events and logs."""
-        return self._emitter.producer_id
-
-    @property
-    def config(self) -> Config:
-        """The configuration."""
-        return self._config
-
-    @property
-    def monitor(self) -> Monitor:
-        """The monitor at which this producer's events are subscribed to."""
-        return self._monitor
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        """The tags that every event carries."""
-        return self._config.tags
-
-    @property
-    def status(self) -> Status:
-        """What the producer is doing."""
-        return self._connection.status
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether a client is open."""
-        check()
-        return self._connection.current_client is not None
-
-    @property
-    def is_transactional(self) -> bool:
-        """Whether it has a `transactional.id`."""
-        return self._connection.factory.is_transactional
-
-    @property
-    def is_idempotent(self) -> bool:
-        """Whether librdkafka's retries duplicate nothing; True if transactional."""
-        return self._connection.factory.is_idempotent
-
-    @property
-    def queue_size(self) -> int:
-        """The number of messages without an outcome. Opens nothing, never blocks."""
-        return self.stats().in_flight
-
-    @property
-    def idle_ms(self) -> float | None:
-        """Milliseconds since the last activity of the open client; None without one."""
-        check()
-        client = self._connection.current_client
-        return None if client is None else (clock.now() - client.last_activity) * 1000
 
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
@@ -270,19 +234,20 @@ class Producer(Sender):
         number that is 5 minutes old is returned, and asked for again in the background.
         A missing topic is remembered for 2 s.
 
+        Args:
+            topic: its name.
+
         Raises:
             MessageInvalidError: `topic` is not a valid name.
             ProduceError: the topic is unknown, no broker answered, or a fatal error
                 stays.
+
+        Example:
+            >>> producer.partition_count("orders")
+            4
         """
         self._connection.refuse_after_fatal_error()  # also where the count is known
         return partition_count(self._connection, checked_topic(topic))
-
-    def __len__(self) -> int:
-        return self.queue_size
-
-    def __bool__(self) -> bool:
-        return True
 
     def __enter__(self) -> Producer:
         return self
@@ -338,7 +303,7 @@ class Variant(Sender):
 Variant.answer(
     {
         name: f"a variant only sends; it is variant.producer.{name}"
-        for name in vars(Producer)
+        for name in {**vars(Described), **vars(Producer)}
         if not name.startswith("_")
     }
 )

@@ -62,14 +62,16 @@ def described(doc: str | None, section: str = "Attributes") -> dict[str, str]:
 
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
+    text = re.sub(r"^ms\b", "milliseconds", text)
+    text = re.sub(r"(\d) (\d{3})\b", "\\1\u00a0\\2", text)  # 30 000 on one line
     return text[:1].upper() + text[1:]
 
 
-def _default(option: Any) -> str:
+def _default(option: Any, text: str = "") -> str:
     value = option.default
     if value is REQUIRED:
         return "required"
-    if option.to_text is as_text or getattr(option.to_text, "duration", False):
+    if text.startswith("ms"):
         return f"`{value}`" if value in (0, None) else f'`"{as_text(value)}"`'
     if isinstance(value, dict) or hasattr(value, "items"):
         return "`{}`"
@@ -77,15 +79,15 @@ def _default(option: Any) -> str:
 
 
 def options() -> Rows:
-    """Every option of `Config`, with its default and its environment variable."""
+    """Every option of `Config`, with its default."""
     texts = described(Config.__doc__)
-    rows = [["option", "default", "meaning", "environment"]]
-    for name, option in Config.OPTIONS.items():
-        variable = f"`WATERDROP_{name.upper()}`" if option.from_text else ""
-        if name == "kafka":
-            variable = "`WATERDROP_KAFKA_<PROPERTY>`"
-        rows.append([f"`{name}`", _default(option), _sentence(texts[name]), variable])
-    return rows
+    return [
+        ["option", "default", "meaning"],
+        *(
+            [f"`{name}`", _default(option, texts[name]), _sentence(texts[name])]
+            for name, option in Config.OPTIONS.items()
+        ),
+    ]
 
 
 def pool_options() -> Rows:
