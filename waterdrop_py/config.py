@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
-from waterdrop_py._settings.foreign_names import CONFIG, Answering
+from waterdrop_py._settings.answering import Answering
+from waterdrop_py._settings.foreign_names import CONFIG
 from waterdrop_py._settings.option_types import (
     REQUIRED,
     Count,

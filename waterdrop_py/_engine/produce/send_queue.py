@@ -19,7 +19,6 @@ from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.partition_lookup import partition_of
-from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce.dispatch import WithdrawnError
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.look_ups import LookUps
@@ -40,9 +39,9 @@ _TICK: Final = 0.001
 class SendQueue:
     """The entries of one connection, in order. Thread-safe, no lock is waited for.
 
-    One thread at a time hands over: it holds `_sending`. `submit` appends and then
-    looks at that lock. The holder releases it and then looks at the entries. One of the
-    two sees the other (test_an_entry_that_comes_as_the_sender_stops).
+    One thread at a time hands over: it holds `_sending`. `submit` appends, and then
+    looks at that lock. The holder releases it and then looks at the entries
+    (test_an_entry_that_comes_as_the_sender_stops).
 
     `advance` never waits, and leaves to a worker what would. Entries that wait for the
     partitions of their topic stand aside, so that other topics pass.
@@ -78,13 +77,13 @@ class SendQueue:
         """Whether nothing waits, so that a message may go past it."""
         return not (self._waiting or self._look_ups)
 
-    def refusal(self) -> Refusal | None:
-        """Why the client may not be closed: messages wait. Not for the thread that
-        hands over: an old client is replaced before it gets the next one."""
-        if self.idle or self._sending.held_here:
-            return None
-        waiting = len(self._waiting) + len(self._look_ups)
-        return Refusal("call", waiting) if waiting else None
+    @property
+    def waiting(self) -> int:
+        """How many calls wait. None for the thread that hands over: an old client is
+        replaced before it gets the next message."""
+        if self._sending.held_here:
+            return 0
+        return len(self._waiting) + len(self._look_ups)
 
     def send_at_once(self, handle: DeliveryHandle) -> bool:
         """Hand one message over if nothing waits, and it need not wait either."""
@@ -148,7 +147,7 @@ class SendQueue:
         self._look_ups.remove(entry)
 
     def begin(self) -> None:
-        """Have a worker hand over what waits. Does not wait."""
+        """Have a worker hand over what waits."""
         if self._waiting or self._look_ups.answered:
             self._connection.runtime.workers.submit(self._work)
 
@@ -173,8 +172,6 @@ class SendQueue:
     def _work(self) -> None:
         while self._send(RUN, may_wait=True):
             pass
-
-    # -- one thread at a time ----------------------------------------------
 
     def _send(self, most: int, *, may_wait: bool) -> bool:
         """Hand over from the front; whether it stopped because of `most` alone."""
@@ -324,7 +321,7 @@ class SendQueue:
         told = client.on_room
         entry.full = full
         client.on_room = self._on_room
-        return told is not None or not client.in_flight()
+        return told is not None
 
     # -- the end -----------------------------------------------------------
 
