@@ -311,7 +311,7 @@ def env(**_: Any) -> str:
     """A variable that is misspelled."""
     variables = {
         "WATERDROP_URL": "kafka://h:1",
-        "WATERDROP_IDLE_DISCONECT_TIMEOUT": "5m",
+        "WATERDROP_IDLE_TIMEOUT": "5m",
         # Kubernetes' own variables for a Service are no mistake.
         "WATERDROP_SERVICE_HOST": "10.0.0.1",
         "WATERDROP_PORT_9092_TCP": "tcp://10.0.0.1:9092",
