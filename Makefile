@@ -7,12 +7,16 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.up-to-date
 # What `make demo` needs: the project without the tools for its tests.
 BASE   := $(VENV)/.up-to-date-base
+# What `make docs` needs: that, and what builds the site.
+SITE   := $(VENV)/.up-to-date-site
 # More arguments for the command that a target runs: make test ARGS="-x -k reaper"
 ARGS   ?=
+# How many processes run tests side by side.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-kafka test-oldest test-pythons lint format types \
-        bench bench-quick clean
+.PHONY: help setup demo docs test test-docs test-kafka test-oldest test-pythons lint format \
+        types bench bench-quick clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +37,11 @@ $(BASE): pyproject.toml
 	$(PY) -m pip install --quiet --editable '.[cli]'
 	@touch $@
 
-$(STAMP): $(BASE)
+$(SITE): $(BASE)
+	$(PY) -m pip install --quiet --editable '.[cli]' --group docs
+	@touch $@
+
+$(STAMP): $(SITE)
 	@$(PY) -c "$$NATIVE_BUILD"
 	$(PY) -m pip install --quiet --editable '.[cli]' --group dev --group uwsgi
 	@touch $@
@@ -54,10 +62,17 @@ export NATIVE_BUILD
 demo: $(BASE) ## Watch idle producers disconnect and wake up, on an embedded cluster
 	$(VENV)/bin/waterdrop demo $(ARGS)
 
+# A broken reference fails, and so does every other warning. Needs no network.
+docs: $(SITE) ## Build the documentation into build/docs (needs Python 3.11 or newer)
+	$(PY) -m sphinx -q -b html -n -W --keep-going -d build/doctrees docs build/docs
+	@echo "built: build/docs/index.html"
+
+test-docs: $(STAMP) ## Run the examples of the README, the pages and the docstrings
+	$(PY) -m pytest tests/docs -n $(if $(filter 0 1,$(WORKERS)),0,2) $(ARGS)
+
 # Side by side, because most tests wait; then those that measure time, two at a time, so
 # that each has a core. ARGS may choose tests of one part only: exit code 5 says that the
 # other part had none. A test that hangs ends its worker, and with that the run.
-WORKERS ?= 4
 SIDE_BY_SIDE := $(PY) -m pytest --dist worksteal --max-worker-restart=0
 # The tests start hundreds of interpreters, which read each other's bytecode.
 test: export PYTHONDONTWRITEBYTECODE =
@@ -111,7 +126,7 @@ types: $(STAMP) ## Check the types
 # A whole run here, then what depends on the interpreter on every other one there is
 # (make bench PYTHONS= leaves those out; ARGS=--kafka adds a real Kafka to the first).
 BENCH := build/bench
-bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/benchmarks.md
+bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/project/benchmarks.md
 	@rm -rf $(BENCH)
 	$(PY) -m pip install --quiet --editable '.[cli,bench]'
 	$(PY) -m benchmarks --output $(BENCH)/0.json $(ARGS)

@@ -1,4 +1,4 @@
-"""Runs `python -m benchmarks.page RESULTS...`: writes docs/benchmarks.md."""
+"""Runs `python -m benchmarks.page RESULTS...`: writes docs/project/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.results import load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+PAGE = Path(__file__).parent.parent / "docs" / "project" / "benchmarks.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

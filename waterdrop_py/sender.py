@@ -270,7 +270,7 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             MessageInvalidError: some are invalid; nothing was sent.
             ProduceManyError: librdkafka refused one.
             ProducerClosedError: the producer is closed.
-            What a step of the middleware raises; nothing was sent.
+            Exception: what a step of the middleware raises; nothing was sent.
         """
         return self._components.flusher.flush_async()
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+# The pages for maintainers, and those that name the test behind each promise.
+PROJECT = ROOT / "docs" / "project"
+DOCS = sorted([*PROJECT.glob("*.md"), *(ROOT / "docs" / "explanation").glob("*.md")])
 SOURCES = sorted((ROOT / "waterdrop_py").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 NAME = re.compile(r"\btest_[a-z0-9_]+")
@@ -48,8 +50,8 @@ def test_docs_name_files_that_exist(page: Path) -> None:
 
 
 def test_the_walks_name_functions_that_exist() -> None:
-    """The walks in `docs/architecture.md` go from function to function."""
-    steps = STEP.findall((ROOT / "docs" / "architecture.md").read_text())
+    """The walks in `docs/project/architecture.md` go from function to function."""
+    steps = STEP.findall((PROJECT / "architecture.md").read_text())
     assert len(steps) > 8
     for file, symbol in steps:
         source = (ROOT / "waterdrop_py" / file).read_text()
@@ -58,6 +60,6 @@ def test_the_walks_name_functions_that_exist() -> None:
 
 
 def test_the_map_is_short() -> None:
-    """`docs/architecture.md` is read before the first change: a few pages."""
-    lines = (ROOT / "docs" / "architecture.md").read_text().splitlines()
+    """`docs/project/architecture.md` is read before the first change: a few pages."""
+    lines = (PROJECT / "architecture.md").read_text().splitlines()
     assert len(lines) <= 200

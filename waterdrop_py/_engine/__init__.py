@@ -1,1 +1,1 @@
-"""The machinery. No user imports it; see `docs/architecture.md`."""
+"""The machinery. No user imports it; see `docs/project/architecture.md`."""

@@ -56,7 +56,7 @@ class PoolSettings:
 
         Raises:
             ConfigurationInvalidError: with every violation.
-            What a callable `source` raises.
+            Exception: what a callable `source` raises.
         """
         values, errors = check_pool_options(options, Config.OPTIONS)
         size = values.get("size", 1)

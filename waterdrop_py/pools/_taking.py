@@ -81,7 +81,7 @@ class PoolTaking(PoolFigures):
         Raises:
             ProducerNotTransactionalError: there is no `transactional.id`.
             PoolClosedError: the pool is closed.
-            What `acquire` and `Producer.transaction` raise, on entering the block.
+            WaterdropError: what `acquire` and `Producer.transaction` raise.
         """
         self._refuse_closed()
         if not self._members.is_transactional:

@@ -61,7 +61,7 @@ class ProducerPool(PoolTaking):
 
     Raises:
         ConfigurationInvalidError: with every violation at once.
-        What a callable `config` raises.
+        Exception: what a callable `config` raises.
     """
 
     __slots__ = ("_closes", "_emitter")
@@ -166,7 +166,7 @@ class ProducerPool(PoolTaking):
             InvalidArgumentError: an argument is invalid; nothing has changed.
             ConfigurationInvalidError: with every violation of what a callable returned;
                 nothing has changed.
-            What a callable `config` raises.
+            Exception: what a callable `config` raises.
             PoolClosedError: the pool is closed.
         """
         self._refuse_closed()
@@ -210,7 +210,7 @@ class ProducerPool(PoolTaking):
             PoolClosedError: the pool is closed.
             InvalidArgumentError: `timeout` is not a duration.
             ReentrantCallError: called inside a callback or a verb of a producer.
-            What `Producer.flush` raises, once all have ended.
+            WaterdropError: what `Producer.flush` raises, once all have ended.
         """
         self._refuse_closed()
         bound = seconds("timeout", timeout)

@@ -62,7 +62,7 @@ class Server(ABC):
 
     @property
     def bootstrap_servers(self) -> str:
-        """`host:port` of each broker, for a client's configuration."""
+        """The address `host:port` of each broker, for a client's configuration."""
         return self._running().bootstrap_servers
 
     @property
