@@ -100,6 +100,7 @@ def start(
     out: IO[bytes],
     err: IO[bytes],
     folder: Path | None = None,
+    /,
     **environment: str,
 ) -> subprocess.Popen[bytes]:
     """Start a process as the leader of a group, able to import the project.

@@ -78,7 +78,7 @@ def ended(pid: int) -> bool:
 
 @contextlib.contextmanager
 def running(
-    command: list[str], folder: Path | None = None, **environment: str
+    command: list[str], folder: Path | None = None, /, **environment: str
 ) -> Iterator[Server]:
     """Run a server in `folder` until the block ends.
 
