@@ -41,10 +41,11 @@ def test_nothing_is_lost_with_preload(example: MakeExample) -> None:
 
 @pytest.mark.long
 def test_nothing_is_lost_with_greenlets(example: MakeExample) -> None:
-    """Two workers serve eight requests at once, which take no longer than one. SIGTERM
-    comes while messages wait for their linger, and all of them arrive, once."""
+    """Two workers serve eight requests at once. SIGTERM comes while messages wait for
+    their linger, and all of them arrive, once."""
     shop = example("gevent")
-    with shop.serve(*gunicorn(shop)) as server:
+    # gunicorn takes 2.3 s to stop such workers.
+    with shop.serve(*gunicorn(shop), linger_ms=4_000) as server:
         orders = shop.order_from(server, processes=2)
         clicks = shop.click(10)
         server.stop()
