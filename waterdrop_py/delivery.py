@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from datetime import timedelta
 from typing import Any, Final, NoReturn
 
 from waterdrop_py._engine.client import watchers
+from waterdrop_py._engine.client.awaiting import wait_in_task
 from waterdrop_py._engine.client.pending import (
     ANYWHERE,
     PendingMessage,
@@ -22,9 +22,9 @@ from waterdrop_py._engine.concurrency.signals import (
     from_signal_handler,
 )
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.redact import shown
+from waterdrop_py._settings.callables import check_function
 from waterdrop_py.delivery_report import DeliveryReport
-from waterdrop_py.errors import InvalidArgumentError, about
+from waterdrop_py.errors import about
 from waterdrop_py.message import Message
 
 __all__ = ["DeliveryHandle", "DeliveryReport"]
@@ -119,9 +119,9 @@ class DeliveryHandle(PendingMessage):
         `callbacks.done_callback.error`.
 
         Raises:
-            InvalidArgumentError: `fn` is not callable.
+            InvalidArgumentError: `fn` is not a plain function.
         """
-        _check_callable(fn)
+        check_function("fn", fn, "fn(handle)")
         watchers.add_callback(self._client, self, fn)
 
     def as_future(self) -> Future[DeliveryReport]:
@@ -168,26 +168,8 @@ class DeliveryHandle(PendingMessage):
     def __await__(self) -> Generator[Any, None, DeliveryReport]:
         """Wait inside asyncio; cancelling the wait does not cancel the delivery."""
         if not self.done():
-            yield from self._outcome().__await__()
+            yield from wait_in_task(self._client, self, None).__await__()
         return self.result(0)
-
-    async def _outcome(self) -> None:
-        loop = asyncio.get_running_loop()
-        resolved: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            if not resolved.done():
-                resolved.set_result(None)
-
-        def ring(_: DeliveryHandle) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(wake)
-
-        watchers.add_wakeup(self._client, self, ring)
-        try:
-            await resolved
-        finally:
-            watchers.remove_wakeup(self, ring)
 
     def _report(self) -> DeliveryReport:
         return report_of(self, self._native, self._failure())
@@ -221,13 +203,6 @@ def report_of(
     report._native = native
     report._error = error
     return report
-
-
-def _check_callable(fn: object) -> None:
-    if not callable(fn):
-        raise InvalidArgumentError(
-            f"fn: must be callable as fn(handle), got {shown(fn)}"
-        )
 
 
 def _raise(handle: DeliveryHandle, error: BaseException) -> NoReturn:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from waterdrop_py._settings.redact import kind, shown
-from waterdrop_py.errors import InvalidArgumentError, MessageInvalidError
+from waterdrop_py._settings.callables import BEFORE, check_function
+from waterdrop_py._settings.redact import kind
+from waterdrop_py.errors import MessageInvalidError
 from waterdrop_py.message import Message, snapshot
 
 Step: TypeAlias = Callable[[Message], Message]
@@ -55,8 +56,5 @@ class Middleware:
 
 
 def _checked(step: Step) -> Step:
-    if not callable(step):
-        raise InvalidArgumentError(
-            f"step: must be callable as step(message), got {shown(step)}"
-        )
+    check_function("step", step, "step(message)", BEFORE)
     return step

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from inspect import iscoroutinefunction
+from types import AsyncGeneratorType, CoroutineType
 from typing import Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 
-from waterdrop_py._settings.callables import subscriber_of
+from waterdrop_py._settings.callables import STARTS, subscriber_of
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.events import EVENTS, matching, methods_of, require_event
@@ -316,9 +316,11 @@ def _receivers_of(signal: NamedSignal, sender: object) -> list[Callable[..., obj
 
 
 def _send(receiver: Callable[..., object], sender: object, event: Event) -> None:
-    if iscoroutinefunction(receiver):
-        raise TypeError("a coroutine function cannot receive an event")
-    receiver(sender, event=event)
+    result: Any = receiver(sender, event=event)
+    if isinstance(result, CoroutineType):
+        result.close()  # or Python warns that it was never awaited
+    if isinstance(result, CoroutineType | AsyncGeneratorType):
+        raise TypeError(f"the receiver of an event must be a plain function; {STARTS}")
 
 
 def only_counts(subscriber: object) -> bool:

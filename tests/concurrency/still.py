@@ -38,6 +38,8 @@ class StillRuntime:
         self.fork_guard = ForkGuard()
         self.closes = Closes(self.submit)
         self.workers = self.poller = self.reaper = self.leak_check = self
+        self.blocking_pollers = self
+        self.attend = self.armed.append
         self.reschedule = self.schedule.add
         self.prompt = False
         self.none_starts = self.polls_here = False

@@ -21,9 +21,11 @@ from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.produce.buffer import Buffer
 from waterdrop_py._engine.produce.buffer_flush import Flusher
 from waterdrop_py._engine.produce.dispatch import Dispatch
+from waterdrop_py._engine.produce.send_queue import SendQueue
 from waterdrop_py._engine.produce.verbs import Verbs
 from waterdrop_py._engine.reports import flush
 from waterdrop_py._engine.shutdown import close
+from waterdrop_py._engine.shutdown.with_variants import Closing
 from waterdrop_py._engine.transactions.manager import Transactions
 from waterdrop_py._engine.transactions.marking import mark_as_consumed
 from waterdrop_py._settings.durations import milliseconds
@@ -140,13 +142,28 @@ class Components:
         )
         return self.variants.setdefault(key, made)
 
+    def send_queue(self) -> SendQueue:
+        """The queue of what tasks of asyncio send, made once."""
+
+        def make() -> SendQueue:
+            queue = SendQueue(self.dispatch)
+            self.connection.hooks.keep_client_while(queue.refusal)
+            self.connection.hooks.on_reset(queue.forget)
+            return queue
+
+        return self.connection.hooks.queueing(make)
+
     def transaction_block(self) -> Block:
         """A `with` block; see `Sender.transaction`."""
+        return self.needed_transactions().block()
+
+    def needed_transactions(self) -> Transactions:
+        """The transactions; raises where the producer has none."""
         if self.transactions is None:
             raise ProducerNotTransactionalError(
                 "transactions need a transactional.id in the producer's kafka settings"
             )
-        return self.transactions.block()
+        return self.transactions
 
     def in_transaction(self) -> bool:
         """Whether the calling context is inside a transaction of the producer."""
@@ -200,14 +217,24 @@ class Components:
 
     def close(self, bound: float | None, *, force: bool) -> DrainReport:
         """Close all clients for good, within `bound` seconds; see `Producer.close`."""
+        self.refuse_close_inside_transaction()
+        deadline = clock.system_now() + self.close_bound(bound)
+        return self.start_close(deadline, force=force).wait()
+
+    def refuse_close_inside_transaction(self) -> None:
+        """Raise where the calling context is inside a transaction of the producer."""
         check()
         if self.in_transaction():
             raise TransactionalCloseError(
                 "close() inside a transaction block; leave the block first"
             )
-        if bound is None:
-            bound = self.config.close_timeout / 1000
-        deadline = clock.system_now() + bound
+
+    def close_bound(self, bound: float | None) -> float:
+        """The bound of a close in seconds; None: `close_timeout`."""
+        return self.config.close_timeout / 1000 if bound is None else bound
+
+    def start_close(self, deadline: float, *, force: bool) -> Closing:
+        """Begin to close all clients for good, until `deadline`. Does not wait."""
 
         def start_others() -> list[close.Shutdown]:
             return [start(each.connection) for each in self.variants.values()]
@@ -222,11 +249,9 @@ class Components:
             for each in start_others():
                 each.run_later()
 
-        shutdowns = [start(self.connection)]
-        reports = [shutdowns[0].wait(deadline, force=force)]
-        reports += [each.wait(deadline, force=force) for each in start_others()]
-        self.connection.runtime.end_threads_if_unused()
-        return close.combined(reports)
+        end_threads = self.connection.runtime.end_threads_if_unused
+        first = start(self.connection)
+        return Closing(first, start_others, end_threads, deadline, force=force)
 
     def abandon(self) -> None:
         """Close a producer that was dropped, once its messages are delivered.

@@ -1,17 +1,77 @@
-"""Checks that a user's callable takes the one argument that it will be called with."""
+"""Checks that a user's callable can be called as the library will call it."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from waterdrop_py._settings.redact import shown
+from waterdrop_py._settings.redact import kind, shown
 from waterdrop_py.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ANY_ARGUMENT = object()
+STARTS: Final = (
+    "start the coroutine from a plain function, with "
+    "asyncio.run_coroutine_threadsafe(coroutine, loop)"
+)
+"""What to do where the result does not matter."""
+WAITS: Final = (
+    "return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10) from a plain "
+    "function"
+)
+"""What to do where a library thread needs the result."""
+BEFORE: Final = "await what it needs before the call that runs it"
+"""What to do where the call may run on the thread of a loop."""
+
+
+def function_error(fn: object, contract: str, instead: str = STARTS) -> str | None:
+    """The sentence against `fn` where a plain function belongs, None if it is one.
+
+    `contract` shows how it is called; `instead` says what to do instead of `async`.
+    """
+    if not callable(fn):
+        return f"must be callable as {contract}, got {shown(fn)}"
+    return async_error(fn, instead)
+
+
+def async_error(fn: object, instead: str = STARTS) -> str | None:
+    """The sentence against a callable whose result would have to be awaited, or None.
+
+    Sees through `functools.partial`. A plain function that returns a coroutine passes.
+    """
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    if inspect.iscoroutinefunction(fn):
+        got = f"the coroutine function {_name_of(fn)}"
+    elif inspect.isasyncgenfunction(fn):
+        got = f"the async generator function {_name_of(fn)}"
+    elif _is_async(getattr(type(fn), "__call__", None)):  # noqa: B004 - of the class
+        got = f"{kind(fn)}, whose __call__ is async"
+    else:
+        return None
+    return f"must be a plain function, because nothing awaits it, got {got}; {instead}"
+
+
+def check_function(name: str, fn: object, contract: str, instead: str = STARTS) -> None:
+    """Check an argument that is a plain function.
+
+    Raises:
+        InvalidArgumentError: it is not callable, or its result must be awaited.
+    """
+    sentence = function_error(fn, contract, instead)
+    if sentence is not None:
+        raise InvalidArgumentError(f"{name}: {sentence}")
+
+
+def _is_async(fn: object) -> bool:
+    return inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
+
+
+def _name_of(fn: object) -> str:
+    return repr(getattr(fn, "__qualname__", type(fn).__qualname__))
 
 
 def subscriber_of(fn: object, name: str) -> Callable[[Any], object]:
@@ -24,11 +84,9 @@ def subscriber_of(fn: object, name: str) -> Callable[[Any], object]:
         raise InvalidArgumentError(
             f"the subscriber of {name!r} must be callable, got {shown(fn)}"
         )
-    if inspect.iscoroutinefunction(fn):
-        raise InvalidArgumentError(
-            f"the subscriber of {name!r} is a coroutine function, which nothing would "
-            f"await: {fn!r}"
-        )
+    sentence = async_error(fn)
+    if sentence is not None:
+        raise InvalidArgumentError(f"the subscriber of {name!r} {sentence}")
     parameters = signature_against(fn)
     if parameters is not None:
         raise InvalidArgumentError(

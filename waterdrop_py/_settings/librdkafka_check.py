@@ -17,6 +17,7 @@ from typing import Any
 from confluent_kafka import KafkaException, cimpl
 
 from waterdrop_py._settings import librdkafka
+from waterdrop_py._settings.callables import STARTS, WAITS, async_error
 from waterdrop_py._settings.conflicts import conflicts, invalid_servers
 from waterdrop_py._settings.defaults import missing_defaults
 from waterdrop_py._settings.numbers import (
@@ -143,14 +144,18 @@ def _callback_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if name not in kafka:
             continue
         value = kafka[name]
-        if name == "logger":
-            if not callable(getattr(value, "log", None)):
-                yield (
-                    f"kafka.{name}",
-                    f"must have a method log, like logging.Logger, got {kind(value)}",
-                )
-        elif not callable(value):
-            yield f"kafka.{name}", f"must be callable, got {kind(value)}"
+        called = getattr(value, "log", None) if name == "logger" else value
+        sentence: str | None
+        if not callable(called) and name == "logger":
+            sentence = f"must have a method log, like logging.Logger, got {kind(value)}"
+        elif not callable(called):
+            sentence = f"must be callable, got {kind(value)}"
+        else:
+            sentence = async_error(called, WAITS if name == "oauth_cb" else STARTS)
+            if sentence is not None and name == "logger":
+                sentence = f"log {sentence}"
+        if sentence is not None:
+            yield f"kafka.{name}", sentence
 
 
 def _flattened(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from waterdrop_py._settings.arguments import as_seconds
+from waterdrop_py._settings.callables import BEFORE, WAITS, function_error
 from waterdrop_py._settings.durations import (
     as_text,
     connection_milliseconds,
@@ -150,14 +151,15 @@ def labels() -> Any:
 
 
 def optional_function(*, contract: str) -> Any:
-    """A callable, or None, which is the default; cannot be given as text."""
+    """A plain function, or None, which is the default; cannot be given as text."""
 
     def check(value: object) -> object:
-        if value is None or callable(value):
+        if value is None:
             return value
-        raise RefusedError(
-            f"must be callable as {contract}, or None, got {shown(value)}"
-        )
+        sentence = function_error(value, f"{contract}, or None", WAITS)
+        if sentence is not None:
+            raise RefusedError(sentence)
+        return value
 
     return Option(None, check)
 
@@ -252,8 +254,9 @@ def _steps(value: object) -> tuple[Callable[..., Any], ...]:
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise RefusedError(f"must be a sequence of callables, got {kind(value)}")
     for step in value:
-        if not callable(step):
-            raise RefusedError(f"must be callable as step(message), got {kind(step)}")
+        sentence = function_error(step, "step(message)", BEFORE)
+        if sentence is not None:
+            raise RefusedError(sentence)
     return tuple(value)
 
 

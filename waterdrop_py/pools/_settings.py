@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
+from waterdrop_py._settings.callables import BEFORE, async_error
 from waterdrop_py._settings.pool_options import check_pool_options
 from waterdrop_py._settings.reading import text_of
 from waterdrop_py._settings.redact import shown
@@ -210,6 +211,9 @@ def checked_config(given: object) -> Config:
 
 def _read(source: Any, indexes: range) -> tuple[Config | None, tuple[Config, ...]]:
     if callable(source) and not isinstance(source, Config | Mapping | str):
+        sentence = async_error(source, BEFORE)
+        if sentence is not None:
+            raise ConfigurationInvalidError({"config": sentence})
         return None, _configs(source, indexes)
     return checked_config(source), ()
 

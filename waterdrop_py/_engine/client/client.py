@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from waterdrop_py.typing import KafkaClient
 
 
+def _leave_to_poller(_: Client) -> None:
+    """Where no thread polls for tasks, the poller does."""
+
+
 class Client(Settling):
     """What is known of one librdkafka client, and the only way to it. Without a lock.
 
@@ -44,11 +48,17 @@ class Client(Settling):
         token_due: epoch seconds from which on a poll may ask the token provider.
         fatal: the error that has ended the client, once it is known.
         refusals: the reasons for which a due close was refused.
+        awaited: the tasks of asyncio that wait for a report.
+        attended: a thread polls it for them.
+        attend: has a thread do so.
     """
 
     __slots__ = (
         "__weakref__",
         "answers_before",
+        "attend",
+        "attended",
+        "awaited",
         "borrows",
         "deadline_noted",
         "fatal",
@@ -71,8 +81,9 @@ class Client(Settling):
         reports: ReportSink[Client],
         poll_soon: Callable[[Client], None],
         run_users_code: RunUsersCode = users_code.run,
+        attend: Callable[[Client], None] = _leave_to_poller,
     ) -> None:
-        """`poll_soon` has the poller serve a client."""
+        """`poll_soon` has the poller serve a client, `attend` a thread that blocks."""
         super().__init__(reports, poll_soon, run_users_code)
         self.native: KafkaClient | None = None
         self.produce: Callable[..., None] | None = None
@@ -92,6 +103,9 @@ class Client(Settling):
         self.fatal: Fatal | None = None
         self.refusals: set[str] = set()
         self.pins = Pins()
+        self.awaited: dict[object, None] = {}
+        self.attended = False
+        self.attend = attend
 
     @property
     def poll_calls_users_code(self) -> bool:

@@ -67,7 +67,9 @@ def forked_error() -> ProduceError:
     )
 
 
-def queue_full_error(cause: BaseException, subject: str, limit: str) -> ProduceError:
+def queue_full_error(
+    cause: BaseException | None, subject: str, limit: str
+) -> ProduceError:
     """The error of a full queue, for which confluent-kafka raises `BufferError`."""
     raised = ProduceError(
         f"{subject}: the client's queue is full, and nothing drained it in time "

@@ -36,6 +36,11 @@ class PollLock(OwnedLock):
         """Keep `job` for the next `run_jobs`."""
         self._jobs.append(job)
 
+    @property
+    def has_jobs(self) -> bool:
+        """Whether a job waits for the release."""
+        return bool(self._jobs)
+
     def run_jobs(self) -> None:
         """Run the jobs that waited for the release."""
         if self._jobs:

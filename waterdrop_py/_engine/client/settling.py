@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.counters import MessageCounters
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     Arrived: TypeAlias = tuple[Any, Any, Any]
     RunUsersCode: TypeAlias = Callable[[Callable[[], None]], None]
+
+
+_NONE: Final[dict[Any, None]] = {}
+"""Shared while no caller waits; never added to."""
 
 
 class Settling(MessageCounters):
@@ -49,6 +53,8 @@ class Settling(MessageCounters):
         poll_soon: has the poller serve this client.
         run_users_code: runs a job that calls the user's code, where that may wait.
         between_polls: this thread serves the client, and no native call is below it.
+        on_room: called once when there are more outcomes: the queue has room again.
+        flushes: woken when each message has its outcome.
     """
 
     __slots__ = (
@@ -58,7 +64,9 @@ class Settling(MessageCounters):
         "arrived",
         "asking",
         "between_polls",
+        "flushes",
         "last_activity",
+        "on_room",
         "poll_lock",
         "poll_soon",
         "progress_at",
@@ -88,6 +96,8 @@ class Settling(MessageCounters):
         self.announcement: Any = None
         self.asking = MetadataAsking()
         self.between_polls = False
+        self.on_room: Callable[[], None] | None = None
+        self.flushes: dict[Callable[[], object], None] = _NONE
         self.unobserved = False
         self.last_activity = clock.now()
         self.progress_at = 0.0
@@ -149,6 +159,8 @@ class Settling(MessageCounters):
                 return
             finally:
                 self.settle_lock.release(hold)
+        if self.flushes:
+            self.wake_flushes()
         polling = self._on_settled
         if polling is not None:
             polling()
@@ -212,9 +224,31 @@ class Settling(MessageCounters):
         if self.acknowledged + self.failed != before:
             self.last_activity = clock.now()
             self.progress_at = clock.system_now()
+            on_room = self.on_room
+            if on_room is not None:
+                self.on_room = None
+                on_room()
+            if self.flushes:
+                self.wake_flushes()
             asking = self.asking
             if self.last_activity >= asking.ask_at and asking.ask is not None:
                 asking.ask(self)
+
+    def wake_flushes(self) -> None:
+        """Wake what waits until everything is settled, if it is."""
+        if self.is_settled:
+            for wakeup in tuple(self.flushes):
+                wakeup()
+
+    def add_flush(self, wakeup: Callable[[], object]) -> None:
+        """Call `wakeup` whenever everything is settled. The caller looks afterwards."""
+        if self.flushes is _NONE:
+            self.flushes = {}
+        self.flushes[wakeup] = None
+
+    def remove_flush(self, wakeup: Callable[[], object]) -> None:
+        """Call it no more."""
+        self.flushes.pop(wakeup, None)
 
     def _resend(self) -> None:
         """Have messages produced again; at once where no thread starts."""

@@ -72,7 +72,7 @@ def serve_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
         _refuse_inside_a_poll(client)
         if client.unsettled:
             client.settle_here()
-        if _left_to_a_worker(client) or not client.poll_lock.take(hold):
+        if left_to_a_worker(client) or not client.poll_lock.take(hold):
             return False
         if client.native is None:
             return False
@@ -94,7 +94,7 @@ def _poll_until(client: Client, done: Callable[[], bool], deadline: float) -> bo
     return True
 
 
-def _left_to_a_worker(client: Client) -> bool:
+def left_to_a_worker(client: Client) -> bool:
     """Whether the caller must wait for a worker: it settles what has arrived, or polls
     what may call the user's token provider."""
     if client.unsettled:
@@ -192,9 +192,7 @@ def _queue_up(
     client.poll_lock.waiters.append(wakeup)
     try:
         busy = (
-            client.poll_lock.locked
-            or client.native is None
-            or _left_to_a_worker(client)
+            client.poll_lock.locked or client.native is None or left_to_a_worker(client)
         )
         if busy and not done():
             wakeup.wait(min(wait, _RECHECK))

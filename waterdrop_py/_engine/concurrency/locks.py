@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _HOLDER: Final = 0
 
@@ -83,7 +86,11 @@ class AwaitedLock(OwnedLock):
 
     def __init__(self) -> None:
         super().__init__()
-        self._wakeups: list[Wakeup] = []
+        self._wakeups: list[Callable[[], object]] = []
+
+    def call_when_released(self, call: Callable[[], object]) -> None:
+        """Call `call` at each `wake`, besides waking threads."""
+        self._wakeups.append(call)
 
     def wake(self) -> None:
         """Wake the threads that wait; each tries again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from waterdrop_py._engine.client.borrow_marks import borrower
 from waterdrop_py._engine.client.client import Client
@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+NO_THREAD: Final = 0
+
 
 class Pinned:
     """`Producer.native()`: the open client itself, kept open until the block ends."""
 
-    __slots__ = ("_client", "_connection", "_pin")
+    __slots__ = ("_client", "_connection", "_owner", "_pin")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, owner: str | None = None) -> None:
+        """`owner`: the name of the task that uses the client; None: a thread does."""
         self._connection = connection
+        self._owner = owner
         self._client: Client | None = None
 
     def __enter__(self) -> KafkaClient:
@@ -37,8 +41,12 @@ class Pinned:
             raise WaterdropError(
                 "this block is entered already; each `with` takes a native() of its own"
             )
-        me = threading.current_thread()
-        self._pin = pin = Pin(caller_id(), me.name, clock.now())
+        me, name = caller_id(), self._owner
+        if name is None:
+            name = threading.current_thread().name
+        else:
+            me = NO_THREAD  # a close on the thread that enters it may wait for it
+        self._pin = pin = Pin(me, name, clock.now())
         while True:
             client = open_noted(self._connection, None)
             client.pins.append(pin)

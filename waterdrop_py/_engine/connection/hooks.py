@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.connection.states import Refusal
     from waterdrop_py._engine.reports.accounting import DrainReport, Placed
     from waterdrop_py.delivery import DeliveryHandle
+
+
+_Queue = TypeVar("_Queue", bound="QueuedMessages")
 
 
 class BeforeClose(Protocol):
@@ -55,6 +58,16 @@ class DeferredMessages(Protocol):
         """Give them `error`: this is a forked child."""
 
 
+class QueuedMessages(Protocol):
+    """Messages of asyncio's tasks that wait for a client, or for room."""
+
+    def flush(self, deadline: float) -> None:
+        """Hand them over until `deadline`; for a close."""
+
+    def give_up(self) -> None:
+        """Refuse the rest: the producer closes."""
+
+
 class Hooks:
     """Functions of the rooms above, which a connection calls.
 
@@ -65,6 +78,7 @@ class Hooks:
         inside: whether the calling thread is inside a transaction.
         is_final: whether a client stays lost to a fatal error.
         before_close: sends what waits in the process.
+        queues: the queue of what tasks of asyncio send, as the only entry, if any does.
         reopen: opens a producer again that the exit handler has closed; whether it did.
     """
 
@@ -74,6 +88,7 @@ class Hooks:
         "inside",
         "is_final",
         "prepare",
+        "queues",
         "reopen",
         "resets",
     )
@@ -86,6 +101,19 @@ class Hooks:
         self.is_final: Callable[[Client, str], bool] = _always
         self.before_close: BeforeClose | None = None
         self.reopen: Callable[[], bool] | None = None
+        self.queues: list[Any] = []
+
+    def queueing(self, make: Callable[[], _Queue]) -> _Queue:
+        """The queue of what tasks of asyncio send. Two threads may make it."""
+        if not self.queues:
+            self.queues.append(make())
+        queue: _Queue = self.queues[0]
+        return queue
+
+    @property
+    def queue(self) -> QueuedMessages | None:
+        """That queue, once there was a task."""
+        return self.queues[0] if self.queues else None
 
     def refusals(self) -> list[Refusal]:
         """What stands against a close of the client now."""

@@ -156,7 +156,10 @@ def _open(connection: Connection, deadline: float | None) -> Client:
     started = clock.system_now()
     note_caller()
     client = Client(
-        connection.reports, runtime.poller.poll_soon, runtime.run_users_code
+        connection.reports,
+        runtime.poller.poll_soon,
+        runtime.run_users_code,
+        runtime.blocking_pollers.attend,
     )
     try:
         connection.move(ConnectionState.OPENING)

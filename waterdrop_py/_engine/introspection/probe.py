@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from confluent_kafka import KafkaException
 
@@ -14,10 +14,9 @@ from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.introspection.stats import Health
-from waterdrop_py._settings.redact import shown
+from waterdrop_py._settings.callables import check_function
 from waterdrop_py.errors import (
     BrokerUnreachableError,
-    InvalidArgumentError,
     ProduceError,
     ProducerClosedError,
     WaterdropError,
@@ -45,11 +44,8 @@ class Retries:
         longest: float,
         errback: Callable[[BaseException, float], object] | None,
     ) -> None:
-        if errback is not None and not callable(errback):
-            raise InvalidArgumentError(
-                "errback: must be callable as errback(error, interval), got "
-                f"{shown(errback)}"
-            )
+        if errback is not None:
+            check_function("errback", errback, "errback(error, interval)")
         self._most = most
         self._interval, self._step, self._max = start, step, longest
         self._errback = errback
@@ -67,24 +63,50 @@ class Retries:
         return interval
 
 
+class Attempts:
+    """The attempts of one `connect()`, without its waits."""
+
+    def __init__(
+        self, connection: Connection, timeout: float, retries: Retries
+    ) -> None:
+        self._connection = connection
+        self._retries = retries
+        self._deadline = clock.system_now() + timeout
+        self._opens = connection.ledger.opens
+
+    def prove(self) -> BrokerUnreachableError | None:
+        """Make the next attempt. Blocks."""
+        return prove(self._connection, self._deadline, impatient=True)
+
+    def pause_after(self, error: BrokerUnreachableError) -> float | None:
+        """Seconds until the next attempt, after `errback` was called; None to end."""
+        left = self._deadline - clock.system_now()
+        again = left > 0 and error.retriable
+        interval = self._retries.next(error) if again else None
+        return None if interval is None else min(interval, left)
+
+    @property
+    def over(self) -> bool:
+        """Whether no time is left."""
+        return clock.system_now() >= self._deadline
+
+    def give_up(self, error: BrokerUnreachableError) -> NoReturn:
+        """Raise `error`, after the last attempt."""
+        if self._connection.ledger.opens != self._opens:
+            # A client without messages would stay open for a while.
+            disconnect(self._connection, "requested")
+        raise error
+
+
 def connect(connection: Connection, timeout: float, retries: Retries) -> None:
     """Open the client and get the cluster's metadata; `Producer.connect`."""
-    deadline = clock.system_now() + timeout
-    opens = connection.ledger.opens
-    while True:
-        error = prove(connection, deadline, impatient=True)
-        if error is None:
-            return
-        left = deadline - clock.system_now()
-        again = left > 0 and error.retriable
-        interval = retries.next(error) if again else None
-        if interval is not None:
-            sleep(min(interval, left))
-        if interval is None or clock.system_now() >= deadline:
-            if connection.ledger.opens != opens:
-                # A client without messages would stay open for a while.
-                disconnect(connection, "requested")
-            raise error
+    attempts = Attempts(connection, timeout, retries)
+    while (error := attempts.prove()) is not None:
+        pause = attempts.pause_after(error)
+        if pause is not None:
+            sleep(pause)
+        if pause is None or attempts.over:
+            attempts.give_up(error)
 
 
 def prove(

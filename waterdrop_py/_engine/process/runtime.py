@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from waterdrop_py._engine.client.reachability import REACH
 from waterdrop_py._engine.concurrency import background, clock, threads, users_code
 from waterdrop_py._engine.logs.log import LOG
+from waterdrop_py._engine.process.blocking_poller import BlockingPollers
 from waterdrop_py._engine.process.closes import Closes
 from waterdrop_py._engine.process.fork_guard import ForkGuard
 from waterdrop_py._engine.process.leak_check import SECONDARY, LeakCheck
@@ -91,6 +92,7 @@ class Runtime:
         self.closes = Closes(self._submit)
         self.leak_check = LeakCheck(self.closes, self._holds_clients, self._submit)
         self.workers = Workers(self._run_on_poller)
+        self.blocking_pollers = BlockingPollers()
         self.poller = Poller(self._submit, self._every_second, LOG.has_due)
         self.reaper = Reaper(self._close, self._check)
 
@@ -148,7 +150,12 @@ class Runtime:
             threads.wait(REST, lambda: LOG.has_due() or held_up(HELD_UP, now))
 
     def _end_threads(self) -> None:
-        for part in (self.reaper, self.poller, self.workers):
+        for part in (
+            self.reaper,
+            self.poller,
+            self.blocking_pollers,
+            self.workers,
+        ):
             part.end_if_idle()
 
     def _wake_reaper(self) -> None:

@@ -12,8 +12,8 @@ from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce.buffer import message_of
+from waterdrop_py._engine.produce.outcomes import about
 from waterdrop_py._engine.produce.validation import snapshots
-from waterdrop_py._engine.produce.verbs import about
 from waterdrop_py._engine.shutdown.children import watch_exit
 from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import ProduceManyError
@@ -157,18 +157,19 @@ class Flusher:
             )
 
     def _before_close(self, deadline: float, *, force: bool) -> list[Placed]:
-        """Send the buffer and the deferred messages as the producer closes.
+        """Send the buffer, the deferred and the queued messages as the producer closes.
 
         Returns those of the buffer that could not be sent. Once senders are refused,
-        the deferred messages that are left are given up.
+        the other messages that are left are given up.
         """
         unsent = self._send_before_close(deadline, force=force)
-        deferred = self._connection.deferred
-        if deferred is not None:
+        for waiting in (self._connection.deferred, self._connection.hooks.queue):
+            if waiting is None:
+                continue
             if self._connection.is_closing:
-                deferred.give_up()
+                waiting.give_up()
             elif not force:
-                deferred.flush(deadline)
+                waiting.flush(deadline)
         return unsent
 
     def _send_before_close(self, deadline: float, *, force: bool) -> list[Placed]:

@@ -12,6 +12,7 @@ from waterdrop_py._engine.client.pending import (
     subject_of,
     topic_of,
 )
+from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.opening import introduce, open_client
 from waterdrop_py._engine.connection.partition_lookup import partition_of, refresh
 from waterdrop_py._engine.produce.hot_path import send_one
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.pending import Place, Waiting
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.recovery import Recovery
+    from waterdrop_py._engine.produce.queued import Queued
     from waterdrop_py.config import Config
     from waterdrop_py.delivery import DeliveryHandle
+
+
+class WithdrawnError(Exception):
+    """The caller does not want its message to be sent any more. Internal."""
 
 
 class Dispatch:
@@ -49,6 +55,7 @@ class Dispatch:
         *,
         serves: bool = False,
         deferred: Waiting | None = None,
+        queued: Queued | None = None,
     ) -> None:
         """Have librdkafka queue a filled `handle`. Opens a client if need be.
 
@@ -60,6 +67,9 @@ class Dispatch:
 
         `deferred`: what the handle holds until a client has the message.
 
+        `queued`: what keeps the message while it waits for room. `BufferError` comes
+        out then, and `WithdrawnError` if the message may not be sent any more.
+
         Raises:
             ProduceError, ProducerClosedError, ReentrantCallError: nothing was sent.
         """
@@ -68,8 +78,14 @@ class Dispatch:
         topic, place = topic_of(handle), place_of(handle)
         partition = -1 if place is None else self._partition(topic, place, deadline)
         try:
+            if queued is not None and queued.refused is not None:
+                (client, told), queued.refused = queued.refused, None
+                partition = self._after_refusal(
+                    handle, client, told, partition, deadline
+                )
             while True:
                 client = self._ready(handle, deadline)
+                _claim(queued)
                 try:
                     if send_one(
                         connection,
@@ -81,18 +97,90 @@ class Dispatch:
                     ):
                         return
                 except BufferError as full:
-                    self._retry.wait_for_room(handle, client, verb, full, give_up)
-                except KafkaException as refused:
-                    elsewhere = self._retry.other_partition(handle, refused, deadline)
-                    if elsewhere is None:
-                        self._retry.replace_client(handle, client, refused)
-                    else:
-                        partition = elsewhere
+                    self._wait_for_room(handle, client, verb, full, give_up, queued)
+                except KafkaException as error:
+                    partition = self._after_refusal(
+                        handle, client, error, partition, deadline
+                    )
                 finally:
                     if client.refusals:
                         connection.reschedule()
         finally:
             self._after_send(topic, place, serves=serves)
+
+    def _wait_for_room(
+        self,
+        handle: DeliveryHandle,
+        client: Client,
+        verb: str,
+        full: BufferError,
+        give_up: float,
+        queued: Queued | None,
+    ) -> None:
+        if queued is not None:
+            raise full
+        self._retry.wait_for_room(handle, client, verb, full, give_up)
+
+    def _after_refusal(
+        self,
+        handle: DeliveryHandle,
+        client: Client,
+        refused: KafkaException,
+        partition: int,
+        deadline: float | None,
+    ) -> int:
+        """The partition for the next try; raises if there is none."""
+        elsewhere = self._retry.other_partition(handle, refused, deadline)
+        if elsewhere is not None:
+            return elsewhere
+        self._retry.replace_client(handle, client, refused)
+        return partition
+
+    def client_now(self) -> Client | None:
+        """The client that may be sent with at once; None if one is to be opened, or
+        `send` has to decide."""
+        connection = self.connection
+        client = connection.client
+        lost = client.fatal is not None or connection.fatal_client is not None
+        if client is NO_CLIENT or lost or connection.policy.expired(client):
+            return None
+        return client
+
+    def send_now(self, handle: DeliveryHandle, client: Client, partition: int) -> bool:
+        """Have `client` queue a filled `handle`, without any wait.
+
+        False: the connection has another client by now.
+
+        Raises:
+            BufferError, KafkaException: the client refused it.
+        """
+        try:
+            return send_one(self.connection, handle, client, partition, serves=False)
+        finally:
+            if client.refusals:
+                self.connection.reschedule()
+            self._after_send(topic_of(handle), place_of(handle), serves=False)
+
+    def full_error(
+        self, handle: DeliveryHandle, full: BufferError | None
+    ) -> ProduceError:
+        """The `queue_full` error of a message that found no room in time."""
+        return self._retry.full_error(handle, full)
+
+    def refuse_without_room(self, handle: DeliveryHandle, full: BufferError) -> None:
+        """Raise for a message that may not wait for room, or would wait in vain."""
+        self._retry.refuse_without_room(handle, full)
+
+    @property
+    def room_wait(self) -> float:
+        """Seconds that a message waits for room in the queue."""
+        return self._retry.room_wait
+
+    def announce_full(
+        self, handle: DeliveryHandle, verb: str, full: BufferError
+    ) -> None:
+        """Emit that a message waits for room, if the configuration says so."""
+        self._retry.announce_full(handle, verb, full)
 
     def _after_send(self, topic: str, place: Place | None, *, serves: bool) -> None:
         """Do what can wait until the message is queued."""
@@ -145,3 +233,8 @@ class Dispatch:
         if place.partition_key is None:
             return -1
         return partition_of(self.connection, topic, place.partition_key, deadline)
+
+
+def _claim(queued: Queued | None) -> None:
+    if queued is not None and not queued.claim():
+        raise WithdrawnError

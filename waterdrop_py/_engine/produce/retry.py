@@ -79,25 +79,16 @@ class Retry:
                 the whole queue.
             ReentrantCallError: the caller is a callback of this client.
         """
-        self._refuse_larger_than_the_queue(handle, full)
+        self.refuse_without_room(handle, full)
         now = clock.system_now()
-        wait_ms = self._config.wait_timeout_on_queue_full
-        error = queue_full_error(
-            full,
-            subject_of(handle),
-            f"{limit_of('queue_full', self._connection.reports.kafka)}, "
-            f"wait_timeout_on_queue_full is {wait_ms} ms",
-        )
-        if not self._config.wait_on_queue_full or now >= give_up:
-            raise error
+        if now >= give_up:
+            raise self.full_error(handle, full)
         if client.served_here:
             raise ReentrantCallError(
                 "the client's queue is full, and the callback that sends holds up "
                 "the reports that would make room"
             )
-        if self._config.instrument_on_wait_queue_full:
-            # An event only, no line in the log: the message has not failed yet.
-            self._connection.emitter.emit_error(verb, error, message=handle.message)
+        self.announce_full(handle, verb, full)
         before = client.acknowledged + client.failed
         backoff = self._config.wait_backoff_on_queue_full / 1000
         waiting.wait_serving(
@@ -107,6 +98,38 @@ class Retry:
         )
         if backoff == 0:
             waiting.serve_arrived(client)
+
+    @property
+    def room_wait(self) -> float:
+        """Seconds that a message waits for room in the queue."""
+        return self._config.wait_timeout_on_queue_full / 1000
+
+    def full_error(
+        self, handle: DeliveryHandle, full: BufferError | None
+    ) -> ProduceError:
+        """The `queue_full` error of a message."""
+        wait_ms = self._config.wait_timeout_on_queue_full
+        return queue_full_error(
+            full,
+            subject_of(handle),
+            f"{limit_of('queue_full', self._connection.reports.kafka)}, "
+            f"wait_timeout_on_queue_full is {wait_ms} ms",
+        )
+
+    def refuse_without_room(self, handle: DeliveryHandle, full: BufferError) -> None:
+        """Raise for a message that may not wait for room, or would wait in vain."""
+        self._refuse_larger_than_the_queue(handle, full)
+        if not self._config.wait_on_queue_full:
+            raise self.full_error(handle, full)
+
+    def announce_full(
+        self, handle: DeliveryHandle, verb: str, full: BufferError
+    ) -> None:
+        """Emit that a message waits for room, if the configuration says so."""
+        if self._config.instrument_on_wait_queue_full:
+            # An event only, no line in the log: the message has not failed yet.
+            error = self.full_error(handle, full)
+            self._connection.emitter.emit_error(verb, error, message=handle.message)
 
     def _refuse_larger_than_the_queue(
         self, handle: DeliveryHandle, full: BufferError

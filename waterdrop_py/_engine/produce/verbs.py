@@ -4,39 +4,36 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.client.pending import (
     overdue,
-    subject_of,
-    undelivered,
     wait_until,
 )
 from waterdrop_py._engine.client.poll_lock import SLICE
 from waterdrop_py._engine.client.waiting import leaves_polling
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._engine.produce import outcomes
 from waterdrop_py._engine.produce.buffer import Ready, message_of
 from waterdrop_py._engine.produce.deferred import send_or_defer
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.validation import (
+    Violations,
     as_messages,
     fill,
-    fill_all,
     fill_others,
+    fill_run,
     fill_to_wait_for,
     listed,
 )
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import (
-    DeliveryTimeoutError,
     ProduceError,
-    ProduceManyError,
 )
-from waterdrop_py.errors import about as about_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.produce.buffer import Entry
@@ -44,6 +41,13 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.transactions.manager import Transactions
     from waterdrop_py.message import Message, MessageInput
     from waterdrop_py.middleware import Middleware
+
+
+PRODUCE_ASYNC: Final = "message.produce_async"
+PRODUCE_SYNC: Final = "message.produce_sync"
+PRODUCE_MANY_ASYNC: Final = "messages.produce_many_async"
+PRODUCE_MANY_SYNC: Final = "messages.produce_many_sync"
+"""The types of the errors of the verbs."""
 
 
 class Verbs:
@@ -101,23 +105,26 @@ class Verbs:
 
     def produce_async(self, message: Message) -> DeliveryHandle:
         """Send one message, without the wait."""
-        check()
-        verb = "message.produce_async"
-        message = self._middleware.run(message)
-        handle = fill(message, self._limit)
+        verb = PRODUCE_ASYNC
+        message, handle = self.filled(message)
         try:
             send_or_defer(self._dispatch, handle, verb, self._transactions)
         except ProduceError as error:
             self._emitter.error(verb, error, message=message)
             raise
-        if self._emitter.listens("message.produced_async"):
-            self._emitter.emit("message.produced_async", about(handle.message))
+        outcomes.tell_sent(self._emitter, handle)
         return handle
+
+    def filled(self, message: Message) -> tuple[Message, DeliveryHandle]:
+        """What the middleware makes of `message`, and a handle with it."""
+        check()
+        message = self._middleware.run(message)
+        return message, fill(message, self._limit)
 
     def produce_sync(self, message: Message, timeout: float | None) -> DeliveryReport:
         """Send one message, and wait for its report."""
         check()
-        verb = "message.produce_sync"
+        verb = PRODUCE_SYNC
         message = self._middleware.run(message)
         handle = fill_to_wait_for(message, self._limit)
         started = clock.system_now()
@@ -130,17 +137,7 @@ class Verbs:
         except ProduceError as error:
             self._emitter.error(verb, error, message=message)
             raise
-        if self._emitter.listens("message.produced_sync"):
-            self._emitter.emit(
-                "message.produced_sync",
-                {
-                    **about(report.message),
-                    "partition": report.partition,
-                    "offset": report.offset,
-                    "delivery_report": report,
-                },
-                duration_ms=(clock.system_now() - started) * 1000,
-            )
+        outcomes.tell_delivered(self._emitter, report, started)
         return report
 
     def _send_and_serve(
@@ -167,32 +164,22 @@ class Verbs:
         self, messages: Iterable[MessageInput], *, null: bool = False
     ) -> list[DeliveryHandle]:
         """Send a batch, without the wait. `null`: tombstones."""
-        verb = "messages.produce_many_async"
         handles = self._all_filled(messages, null=null)
         with self.block():
-            self.send_all(handles, verb, None)
-        if self._emitter.listens("messages.produced_async"):
-            sent = [handle.message for handle in handles]
-            self._emitter.emit("messages.produced_async", {"messages": sent})
+            self.send_all(handles, PRODUCE_MANY_ASYNC, None)
+        outcomes.tell_all_sent(self._emitter, handles)
         return handles
 
     def produce_many_sync(
         self, messages: Iterable[MessageInput], *, null: bool = False
     ) -> list[DeliveryReport]:
         """Send a batch, and wait for all its reports. `null`: tombstones."""
-        verb = "messages.produce_many_sync"
         handles = self._all_filled(messages, null=null)
         started = clock.system_now()
         self._dispatch.refuse_inside_callback()
         with self.block():
-            self.send_and_wait(handles, verb)
-        if self._emitter.listens("messages.produced_sync"):
-            sent = [handle.message for handle in handles]
-            self._emitter.emit(
-                "messages.produced_sync",
-                {"messages": sent},
-                duration_ms=(clock.system_now() - started) * 1000,
-            )
+            self.send_and_wait(handles, PRODUCE_MANY_SYNC)
+        outcomes.tell_all_delivered(self._emitter, handles, started)
         return [handle.result(0) for handle in handles]
 
     def send_and_wait(self, handles: list[DeliveryHandle], verb: str) -> None:
@@ -205,17 +192,8 @@ class Verbs:
         deadline = clock.system_now() + self._max_wait
         self.send_all(handles, verb, deadline)
         failure = self._first_failure(handles, deadline)
-        if failure is None:
-            return
-        sent = [handle.message for handle in handles]
-        error = failure
-        if not isinstance(failure, DeliveryTimeoutError):
-            error = _many(failure, handles)
-        self._emitter.error(verb, error, messages=sent)
-        try:
-            raise error
-        finally:
-            del error, failure  # the traceback has this frame: a cycle
+        if failure is not None:
+            outcomes.raise_undelivered(self._emitter, failure, handles, verb)
 
     def fill_entries(self, entries: list[Entry]) -> list[DeliveryHandle]:
         """Handles for buffered messages.
@@ -247,17 +225,40 @@ class Verbs:
         self, given: Iterable[MessageInput], *, null: bool
     ) -> list[DeliveryHandle]:
         """A handle for each message. All are validated before any is sent."""
+        steps = self.filling(listed(given), null=null, step=None)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                handles: list[DeliveryHandle] = end.value
+                return handles
+
+    def filling(
+        self, batch: list[Any], *, null: bool, step: int | None
+    ) -> Generator[None, None, list[DeliveryHandle]]:
+        """`_all_filled` in steps of `step` messages; None: in one."""
         check()
-        batch = listed(given)
         if not batch:
             self._dispatch.refuse_closed()  # else the first send does
+        step = step or max(1, len(batch))
         if self._middleware.steps:
-            messages = as_messages(batch, null=null)
-            ran = [self._middleware.run(each) for each in messages]
-            return fill_all(ran, self._limit)
-        if null:
-            return fill_others(batch, range(len(batch)), self._limit, null=True)
-        return fill_all(batch, self._limit)
+            batch, null = as_messages(batch, null=null), False
+            for start in range(0, len(batch), step):
+                run = batch[start : start + step]
+                batch[start : start + step] = [
+                    self._middleware.run(each) for each in run
+                ]
+                if start + step < len(batch):
+                    yield
+        found = Violations()
+        handles: list[DeliveryHandle] = []
+        for start in range(0, len(batch), step):
+            run = batch[start : start + step]
+            handles += fill_run(run, self._limit, found, start, null=null)
+            if start + step < len(batch):
+                yield
+        found.end()
+        return handles
 
     def send_all(
         self, handles: list[DeliveryHandle], verb: str, deadline: float | None
@@ -279,16 +280,9 @@ class Verbs:
                 else:
                     self._dispatch.send(handle, verb, deadline)
             except ProduceError as failure:
-                dispatched = handles[:count]
                 if deadline is not None:
-                    self._first_failure(dispatched, deadline)
-                error = _many(failure, dispatched)
-                sent = [each.message for each in handles]
-                self._emitter.error(verb, error, messages=sent)
-                try:
-                    raise error
-                finally:
-                    del error
+                    self._first_failure(handles[:count], deadline)
+                outcomes.raise_refused(self._emitter, failure, handles, count, verb)
             count += 1
 
     def _first_failure(
@@ -301,31 +295,4 @@ class Verbs:
         for handle in handles:
             if not handle.done() and not wait_until(handle, deadline):
                 return overdue(handle, self._max_wait, "max_wait_timeout")
-        for handle in undelivered(handles):
-            error = handle.exception(0)
-            if isinstance(error, ProduceError):
-                return about_message(error, subject_of(handle))
-        return None
-
-
-def about(message: Message) -> dict[str, Any]:
-    """The payload of an event about one message."""
-    return {
-        "topic": message.topic,
-        "partition": message.partition,
-        "label": message.label,
-        "message": message,
-    }
-
-
-def _many(failure: ProduceError, dispatched: list[DeliveryHandle]) -> ProduceManyError:
-    error = ProduceManyError(
-        f"{failure.args[0]}; {len(dispatched)} messages were handed to librdkafka",
-        code=failure.code,
-        retriable=failure.retriable,
-        fatal=failure.fatal,
-        checklist=failure.checklist,
-        dispatched=dispatched,
-    )
-    error.__cause__ = failure.__cause__ or failure
-    return error
+        return outcomes.first_error(handles)

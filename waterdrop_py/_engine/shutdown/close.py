@@ -119,6 +119,11 @@ class Shutdown:
         steps.force = steps.force or force
         steps.deadline = min(steps.deadline, clock.system_now() if force else deadline)
 
+    @property
+    def over_by(self) -> float:
+        """When it is over at the latest, in seconds on the system's clock."""
+        return max(self._steps.deadline + 2 * GRACE, self._steps.over_by)
+
     def progress(self) -> DrainReport:
         """What is known so far; the whole report once the producer is closed."""
         return self._steps.report or self._steps.accounting.report(complete=False)

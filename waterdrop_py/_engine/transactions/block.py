@@ -59,13 +59,21 @@ class Transaction:
         "started",
     )
 
-    def __init__(self, manager: Manager, deadline: float, *, last: bool) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        deadline: float,
+        *,
+        last: bool,
+        owner: str | None = None,
+    ) -> None:
+        """`owner`: the name of the task whose it is; None: the calling thread's."""
         self.manager = manager
         self.deadline = deadline
         self.last = last
         self.hold = Hold()
         self.client: Client | None = None
-        self.owner = threading.current_thread().name
+        self.owner = threading.current_thread().name if owner is None else owner
         self.started = clock.now()
         self.failure: BaseException | None = None
         self.open = False
@@ -95,6 +103,20 @@ def innermost(manager: Manager) -> Transaction | None:
 def inside(transaction: Transaction) -> bool:
     """Whether the calling context is inside of it."""
     return transaction in _ACTIVE.get()
+
+
+def enter(transaction: Transaction) -> None:
+    """The calling context is inside of it from now on."""
+    _ACTIVE.set((*_ACTIVE.get(), transaction))
+
+
+def leave(transaction: Transaction) -> None:
+    """The calling context is not inside of it any more.
+
+    Without the token of `set`: a generator may be closed in another context.
+    """
+    active = [each for each in _ACTIVE.get() if each is not transaction]
+    _ACTIVE.set(tuple(active))
 
 
 class Block:
@@ -127,7 +149,7 @@ class Block:
         # its exception is raised inside the block.
         try:
             manager.begin(transaction)
-            _ACTIVE.set((*_ACTIVE.get(), transaction))
+            enter(transaction)
         except BaseException as error:
             self._transaction = None
             manager.abandon(transaction, error)
@@ -150,10 +172,7 @@ class Block:
             return self._manager.end(transaction, error)
         finally:
             try:
-                # Without the token of `set`: a generator may be closed in another
-                # context.
-                active = [each for each in _ACTIVE.get() if each is not transaction]
-                _ACTIVE.set(tuple(active))
+                leave(transaction)
             finally:
                 self._manager.release(transaction)
 

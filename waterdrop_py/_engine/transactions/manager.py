@@ -20,6 +20,7 @@ from waterdrop_py._engine.transactions.block import (
 )
 from waterdrop_py._engine.transactions.commands import CommandError, Commands
 from waterdrop_py._engine.transactions.ending import TransactionEnd
+from waterdrop_py._engine.transactions.turns import Turn, Turns
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
     ProduceError,
@@ -40,6 +41,13 @@ _RECHECK: Final = 0.5
 """Seconds until a thread that waits for the lock tries again without a wake-up."""
 
 
+def late_error() -> DeliveryTimeoutError:
+    """The error of a caller whose turn did not come in time."""
+    return DeliveryTimeoutError(
+        "another transaction of the producer did not end in time"
+    )
+
+
 class Transactions:
     """The transactions of one producer. Thread-safe.
 
@@ -57,6 +65,7 @@ class Transactions:
         "_recovery",
         "_running",
         "_shut",
+        "_turns",
     )
 
     def __init__(
@@ -73,6 +82,7 @@ class Transactions:
         self._commands = Commands(config, emitter)
         self._end = TransactionEnd(config, emitter, recovery, self._commands)
         self._lock = AwaitedLock()
+        self._turns = Turns(self._lock)
         self._running: Transaction | None = None
         self._shut = False
         connection.hooks.keep_client_while(self.refusal)
@@ -122,7 +132,33 @@ class Transactions:
             self._running.open = False
         self._shut = False
         self._lock = AwaitedLock()
+        self._turns = Turns(self._lock)
         self._running = None
+
+    # -- for tasks of asyncio ----------------------------------------------
+
+    def for_task(self, deadline: float, owner: str) -> Transaction:
+        """A transaction of the task named `owner`, not begun yet."""
+        return Transaction(self, deadline, last=False, owner=owner)
+
+    def turn_deadline(self, transaction: Transaction) -> float:
+        """When a task gives up to wait for its turn, on the system's clock."""
+        return min(transaction.deadline, clock.system_now() + self._max_wait)
+
+    def join(self, transaction: Transaction, on_turn: Callable[[], object]) -> Turn:
+        """Wait for the transaction before this one, without a thread.
+
+        `on_turn` is called on any thread. `begin` comes next.
+        """
+        self._refuse_closed(transaction)
+        turn = Turn(transaction.hold, on_turn)
+        self._turns.join(turn)
+        return turn
+
+    def leave(self, turn: Turn) -> None:
+        """Wait no more, and give the turn on."""
+        if not self._turns.leave(turn):
+            self._release_lock(turn.hold)
 
     # -- begin -------------------------------------------------------------
 
@@ -214,9 +250,7 @@ class Transactions:
                 )
             left = deadline - clock.system_now()
             if left <= 0:
-                raise DeliveryTimeoutError(
-                    "another transaction of the producer did not end in time"
-                )
+                raise late_error()
             self._lock.wait_released(min(left, _RECHECK))
 
     def wait_for_end(self, wanted: Callable[[], bool]) -> None:

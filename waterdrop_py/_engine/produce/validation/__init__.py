@@ -7,6 +7,7 @@ plainly legal.
 from waterdrop_py._engine.produce.validation.fields import KNOWN_TOPICS
 from waterdrop_py._engine.produce.validation.messages import (
     FIELDS,
+    Violations,
     as_message,
     as_messages,
     listed,
@@ -16,20 +17,21 @@ from waterdrop_py._engine.produce.validation.plain import plain_headers
 from waterdrop_py._engine.produce.validation.prepare import (
     checked_topic,
     fill,
-    fill_all,
     fill_others,
+    fill_run,
     fill_to_wait_for,
 )
 
 __all__ = [
     "FIELDS",
     "KNOWN_TOPICS",
+    "Violations",
     "as_message",
     "as_messages",
     "checked_topic",
     "fill",
-    "fill_all",
     "fill_others",
+    "fill_run",
     "fill_to_wait_for",
     "listed",
     "plain_headers",

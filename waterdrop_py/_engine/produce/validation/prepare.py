@@ -12,9 +12,9 @@ from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import MessageInvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from waterdrop_py.message import Message, MessageInput
+    from waterdrop_py.message import Message
 
 
 def fill(message: Message, limit: int | None) -> DeliveryHandle:
@@ -71,34 +71,52 @@ def _place(message: Message, errors: dict[str, str]) -> Place | None:
     return None if place == ANYWHERE else place
 
 
-def fill_all(given: Sequence[MessageInput], limit: int | None) -> list[DeliveryHandle]:
-    """A handle for each message of a batch, if all are valid.
+def fill_run(
+    given: list[Any],
+    limit: int | None,
+    found: Violations,
+    start: int,
+    *,
+    null: bool = False,
+) -> list[DeliveryHandle]:
+    """A handle for each message of a run of a batch that begins at `start` there.
 
-    Raises:
-        MessageInvalidError: with every violation of every message.
+    `null`: they are tombstones. What is wrong is noted in `found`.
     """
-    if limit is not None:
-        return fill_others(list(given), range(len(given)), limit)
-    return fill_others(*recognise(given), limit)
+    if null or limit is not None:
+        return _fill(given, range(len(given)), limit, found, start, null=null)
+    batch, others = recognise(given)
+    return _fill(batch, others, limit, found, start, null=False)
 
 
 def fill_others(
-    batch: list[Any], others: Iterable[int], limit: int | None, *, null: bool = False
+    batch: list[Any], others: Iterable[int], limit: int | None
 ) -> list[DeliveryHandle]:
     """The batch, with a handle also in place of each item at an index of `others`.
-
-    `null`: those are tombstones.
 
     Raises:
         MessageInvalidError: with every violation of every message.
     """
     found = Violations()
+    _fill(batch, others, limit, found, 0, null=False)
+    found.end()
+    return batch
+
+
+def _fill(
+    batch: list[Any],
+    others: Iterable[int],
+    limit: int | None,
+    found: Violations,
+    start: int,
+    *,
+    null: bool,
+) -> list[DeliveryHandle]:
     for index in others:
         try:
             batch[index] = fill(as_message(batch[index], null=null, whole=True), limit)
         except MessageInvalidError as error:
-            found.note(index, error)
-    found.end()
+            found.note(start + index, error)
     return batch
 
 

@@ -1,0 +1,1 @@
+"""asyncio: the same producers and pools, awaited. The event loop is never held."""
