@@ -15,7 +15,7 @@ ARGS   ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-docs test-kafka test-oldest test-pythons lint format \
+.PHONY: help setup demo docs package pictures cast test test-docs test-kafka test-oldest test-pythons lint format \
         types bench bench-quick clean
 
 help: ## List the targets
@@ -62,10 +62,43 @@ export NATIVE_BUILD
 demo: $(BASE) ## Watch idle producers disconnect and wake up, on an embedded cluster
 	$(VENV)/bin/waterdrop demo $(ARGS)
 
+# What is published, looked at as an index and as a user would: the files, the page, the
+# types, and an installation of each in an empty environment.
+PACKAGE := .venv-package
+package: ## Build the wheel and the sdist, and check both
+	rm -rf build/dist $(PACKAGE)
+	$(PYTHON) -m venv $(PACKAGE)
+	$(PACKAGE)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PACKAGE)/bin/python -m pip install --quiet --group package
+	$(PACKAGE)/bin/python -m build --outdir build/dist .
+	$(PACKAGE)/bin/python -m twine check --strict build/dist/*
+	$(PACKAGE)/bin/check-wheel-contents build/dist/*.whl
+	$(PACKAGE)/bin/python -m pip install --quiet build/dist/*.tar.gz
+	$(PACKAGE)/bin/python -m pip check
+	cd build/dist && PATH="$(CURDIR)/$(PACKAGE)/bin:$$PATH" \
+	  pyright --verifytypes waterdrop_py --ignoreexternal | tail -n 25
+	$(PYTHON) -m venv --clear $(PACKAGE)
+	$(PACKAGE)/bin/python -m pip install --quiet build/dist/*.tar.gz
+	$(PACKAGE)/bin/python -m pip check
+	cd build/dist && "$(CURDIR)/$(PACKAGE)/bin/python" -c \
+	  'import waterdrop_py; print("installed:", waterdrop_py.__version__)'
+
 # A broken reference fails, and so does every other warning. Needs no network.
 docs: $(SITE) ## Build the documentation into build/docs (needs Python 3.11 or newer)
 	$(PY) -m sphinx -q -b html -n -W --keep-going -d build/doctrees docs build/docs
 	@echo "built: build/docs/index.html"
+
+# With ARGS=--measure, the runs behind two of the pictures are made again.
+pictures: $(BASE) ## Draw the pictures of the documentation (ARGS=--measure)
+	$(PY) -m docs.pictures $(ARGS)
+
+# In an environment of its own: termtosvg needs an old setuptools.
+CAST := .venv-cast
+cast: ## Record the demo for the README, as an animation
+	$(PYTHON) -m venv $(CAST)
+	$(CAST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(CAST)/bin/python -m pip install --quiet --editable '.[cli]' --group cast
+	$(CAST)/bin/python -m docs.pictures.cast
 
 test-docs: $(STAMP) ## Run the examples of the README, the pages and the docstrings
 	$(PY) -m pytest tests/docs -n $(if $(filter 0 1,$(WORKERS)),0,2) $(ARGS)
@@ -105,7 +138,7 @@ test-pythons: ## Run the tests that depend on the interpreter on each one there 
 	  $$venv/bin/python -m pip install --quiet --editable '.[cli]' --group dev && \
 	  $$venv/bin/python -m pytest tests/unit tests/concurrency \
 	    tests/scenarios/test_exit.py tests/scenarios/test_fork.py \
-	    tests/scenarios/test_gevent.py \
+	    tests/scenarios/test_gevent.py tests/scenarios/test_aio.py \
 	    tests/scenarios/test_reentrance.py $(ARGS) || exit 1; \
 	done
 
@@ -128,7 +161,7 @@ types: $(STAMP) ## Check the types
 BENCH := build/bench
 bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/project/benchmarks.md
 	@rm -rf $(BENCH)
-	$(PY) -m pip install --quiet --editable '.[cli,bench]'
+	$(PY) -m pip install --quiet --editable '.[cli]' --group bench
 	$(PY) -m benchmarks --output $(BENCH)/0.json $(ARGS)
 	@here=$$($(PY) -c 'import sys; print(sys.version_info[:2])'); \
 	for python in $(PYTHONS); do \
@@ -138,7 +171,7 @@ bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/p
 	  echo "== Python $$name"; venv=.venv-$$name; \
 	  $$python -m venv $$venv && \
 	  $$venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1' && \
-	  $$venv/bin/python -m pip install --quiet --editable '.[cli,bench]' && \
+	  $$venv/bin/python -m pip install --quiet --editable '.[cli]' --group bench && \
 	  $$venv/bin/python -m benchmarks --quick --matrix \
 	    --output $(BENCH)/$$name.json || exit 1; \
 	done
@@ -146,7 +179,7 @@ bench: $(STAMP) ## Measure beside bare confluent_kafka and others; writes docs/p
 	  $(BENCH)/*.json
 
 bench-quick: $(STAMP) ## The same in about two minutes, with less certain figures
-	$(PY) -m pip install --quiet --editable '.[cli,bench]'
+	$(PY) -m pip install --quiet --editable '.[cli]' --group bench
 	$(PY) -m benchmarks --quick $(ARGS)
 
 clean: ## Remove .venv and every cache

@@ -132,7 +132,7 @@ def idle_connected(setting: Setting) -> list[Row]:
             n=len(mine),
             must=at_most(0.5 * count / 500),
             aim=at_most(0.2 * count / 500),
-            note=f"ours {share:.2f} %, bare {bare:.2f} %, nobody polling bare; "
+            note=f"ours {share:.2f} %, bare {bare:.2f} %, no thread polled bare; "
             f"{sockets} sockets, and {bare_sockets}",
         ),
         absolute(

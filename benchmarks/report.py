@@ -32,6 +32,10 @@ ratios lie. "must" is what the project requires of itself, "aim" what it would l
 - The embedded cluster is librdkafka's mock: 3 brokers, loopback, plaintext, in its own
   process. kafka-python does not start on it. The asyncio clients have no row with
   threads, and `AIOProducer` none with headers, which it refuses.
+- The rows of tasks compare inside asyncio, with what each row names in the column
+  "bare". Each client has a loop of its own, which runs while it is measured. "By hand"
+  is a bare client, a polling thread, and a future for each message that
+  `call_soon_threadsafe` resolves. What `AIOProducer` sent is followed by one `flush()`.
 - The rows of leases compare pools: "bare" is what the row names, on the same machine in
   the same process, without a server. psycopg_pool has stub connections.
 - Ratios carry over to other machines better than figures do.

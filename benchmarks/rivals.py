@@ -123,11 +123,9 @@ class Aio(_Looping):
 
     def __init__(self, broker: Broker, linger_ms: int) -> None:
         super().__init__(broker, linger_ms)
-        properties = {**broker.properties, "log_level": 0, **clients.AS_OURS}
-        properties["linger.ms"] = linger_ms
 
         async def begin() -> AIOProducer:
-            return AIOProducer(properties)
+            return open_aio(broker, linger_ms)
 
         self._client = _run(begin())
         self._send = self._client.produce
@@ -147,24 +145,8 @@ class AioKafka(_Looping):
     name = "aiokafka"
 
     def __init__(self, broker: Broker, linger_ms: int) -> None:
-        from aiokafka import AIOKafkaProducer
-
         super().__init__(broker, linger_ms)
-        security = _python_security(broker)
-        if ca := broker.properties.get("ssl.ca.location"):
-            security["ssl_context"] = ssl.create_default_context(cafile=ca)
-
-        async def begin() -> Any:
-            client = AIOKafkaProducer(
-                acks="all",
-                linger_ms=linger_ms,
-                max_batch_size=LIBRDKAFKA_BATCH_BYTES,
-                **security,
-            )
-            await client.start()
-            return client
-
-        self._client = _run(begin())
+        self._client = _run(open_aiokafka(broker, linger_ms))
         self._send = self._client.send
 
     def close(self) -> None:
@@ -219,6 +201,30 @@ class KafkaPython(Rival):
     def close(self) -> None:
         """See `Rival`."""
         self._client.close(clients.BOUND_SECONDS)
+
+
+def open_aio(broker: Broker, linger_ms: int) -> AIOProducer:
+    """An `AIOProducer` of the running loop."""
+    properties = {**broker.properties, "log_level": 0, **clients.AS_OURS}
+    properties["linger.ms"] = linger_ms
+    return AIOProducer(properties)
+
+
+async def open_aiokafka(broker: Broker, linger_ms: int) -> Any:
+    """A started aiokafka producer of the running loop."""
+    from aiokafka import AIOKafkaProducer
+
+    security = _python_security(broker)
+    if ca := broker.properties.get("ssl.ca.location"):
+        security["ssl_context"] = ssl.create_default_context(cafile=ca)
+    client = AIOKafkaProducer(
+        acks="all",
+        linger_ms=linger_ms,
+        max_batch_size=LIBRDKAFKA_BATCH_BYTES,
+        **security,
+    )
+    await client.start()
+    return client
 
 
 def kinds(setting: Setting, *, always: bool = False) -> list[type[Rival]]:

@@ -1,4 +1,4 @@
-"""Measures report latency with 100 producers that each send now and then."""
+"""Measures report latency with 100 producers that send occasional messages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(setting: Setting) -> list[Row]:
     measured = interleave(rounds, contenders)
     return [
         compared(
-            f"{PRODUCERS} producers, a message now and then: report latency, {name}",
+            f"{PRODUCERS} producers, occasional messages: report latency, {name}",
             {
                 client: [percentile(each, share) for each in measured[client]]
                 for client in contenders

@@ -22,6 +22,9 @@ from benchmarks import (
     waking,
 )
 from benchmarks.isolation import isolated
+from benchmarks.tasks import lag
+from benchmarks.tasks import latency as task_latency
+from benchmarks.tasks import rates as task_rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,6 +88,16 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "leases-8": Benchmark(leases.contended),
     "pools-memory": Benchmark(pools.memory),
     "pools-left": Benchmark(pools.left),
+    "task-produce-one": _everywhere(task_latency.produce_one),
+    "task-100-tasks": _everywhere(task_rates.hundred_tasks),
+    "task-gathered": _everywhere(task_rates.gathered),
+    "task-sent": _everywhere(task_rates.sent),
+    "task-sent-keyed": Benchmark(task_rates.keyed, real=True),
+    "task-produce-many": Benchmark(task_rates.produce_many, real=True),
+    "task-full-queue": Benchmark(task_rates.full_queue, real=True),
+    "task-first-produce": Benchmark(task_latency.first_produce, real=True),
+    "task-lag-open": Benchmark(lag.opening, real=True),
+    "task-lag-send": Benchmark(lag.sending, real=True),
     "black-hole": Benchmark(blackhole.run),
     "hammer": Benchmark(hammer.run),
 }

@@ -6,10 +6,7 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    raise SystemExit("the documentation is built with Python 3.11 or newer")
+import tomllib
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py import errors, pools, testing
 from waterdrop_py._engine.connection.states import Status
+from waterdrop_py.aio.producer import AsyncProducer
 from waterdrop_py.config import Config
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import AbortTransaction
@@ -17,6 +18,7 @@ from waterdrop_py.producer import Producer
 
 __all__ = [
     "AbortTransaction",
+    "AsyncProducer",
     "Config",
     "DeliveryHandle",
     "DeliveryReport",
@@ -35,7 +37,7 @@ __all__ = [
 ]
 
 # Without a handler, logging would print librdkafka's lines to stderr. The library's own
-# lines shall be printed without any set-up, so its logger has no such handler.
+# lines are printed without any set-up, so its logger has no such handler.
 logging.getLogger("waterdrop_py.librdkafka").addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:

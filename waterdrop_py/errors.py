@@ -139,7 +139,7 @@ class ProduceError(_Advised):
         self.code = code
         self.retriable = retriable
         self.fatal = fatal
-        self.checklist = tuple(checklist)
+        self.checklist: tuple[str, ...] = tuple(checklist)
 
 
 class ProduceManyError(ProduceError):
@@ -219,7 +219,7 @@ class BrokerUnreachableError(_Advised):
         self, message: str, *, checklist: Sequence[str] = (), retriable: bool = True
     ) -> None:
         super().__init__(message)
-        self.checklist = tuple(checklist)
+        self.checklist: tuple[str, ...] = tuple(checklist)
         self.retriable = retriable
 
 
@@ -262,7 +262,7 @@ class PoolExhaustedError(_Advised, PoolError):
         self.waiting = waiting
         self.waited_ms = waited_ms
         self.holders: tuple[LeaseHolder, ...] = tuple(holders)
-        self.checklist = tuple(checklist)
+        self.checklist: tuple[str, ...] = tuple(checklist)
         self.retriable = retriable
 
 

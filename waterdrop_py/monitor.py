@@ -37,10 +37,10 @@ class Event(Mapping[str, Any]):
         tags: Mapping[str, str],
         duration_ms: float | None = None,
     ) -> None:
-        self.name = name
-        self.payload = payload
-        self.tags = tags
-        self.duration_ms = duration_ms
+        self.name: str = name
+        self.payload: dict[str, Any] = payload
+        self.tags: Mapping[str, str] = tags
+        self.duration_ms: float | None = duration_ms
 
     def __getitem__(self, key: str) -> Any:
         if key == "time" and self.duration_ms is not None:
@@ -57,7 +57,9 @@ class Event(Mapping[str, Any]):
 
     # Events with equal payloads are still different events. The repr shows only the
     # keys, because the values hold the user's messages.
-    __eq__ = object.__eq__
+    def __eq__(self, other: object) -> bool:
+        return True if self is other else NotImplemented
+
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
@@ -346,5 +348,5 @@ def _shared_changed() -> None:
         function()
 
 
-monitor = Monitor(on_change=_shared_changed)
+monitor: Monitor = Monitor(on_change=_shared_changed)
 """Receives every event of every producer of this process."""

@@ -10,21 +10,17 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
-from waterdrop_py._engine.assembly import Components, assemble
-from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.concurrency.unhooked_forks import check
+from waterdrop_py._described import Described
+from waterdrop_py._engine.assembly import assemble
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py._engine.connection.borrowing import Pinned
 from waterdrop_py._engine.connection.partition_lookup import partition_count
-from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.introspection import probe
-from waterdrop_py._engine.introspection.idle import IdleReport, explain_idle
-from waterdrop_py._engine.introspection.stats import Health, ProducerStats
 from waterdrop_py._engine.produce.validation import checked_topic
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._engine.shutdown import exit, fork
-from waterdrop_py._settings.arguments import count, flag, required_seconds, seconds
+from waterdrop_py._settings.arguments import flag, required_seconds, seconds
 from waterdrop_py.config import Config
 from waterdrop_py.middleware import Middleware
 from waterdrop_py.monitor import Monitor
@@ -36,7 +32,7 @@ fork.install()
 exit.install()
 
 
-class Producer(Sender):
+class Producer(Described, Sender):
     """A Kafka producer that costs nothing while it is idle.
 
     `Producer(config)` takes a `Config`, a mapping of its options, or a URL. Keyword
@@ -88,15 +84,21 @@ class Producer(Sender):
         topic_config: Mapping[str, Any] | None = None,
         max_wait_timeout: int | timedelta | str | None = None,
     ) -> Variant:
-        """The same verbs with other settings.
+        """The same verbs with other settings. Opens nothing.
 
-        `topic_config` has librdkafka's per-topic properties, such as `acks`,
-        `compression.type` and `message.timeout.ms`. `max_wait_timeout` is an option:
-        ms, a `timedelta`, or text with a unit. Opens nothing.
+        Args:
+            topic_config: librdkafka's per-topic properties, such as `acks`,
+                `compression.type` and `message.timeout.ms`.
+            max_wait_timeout: as the option: ms, a `timedelta`, or text with a unit.
 
         Raises:
             VariantInvalidError: with every violation.
             ProducerClosedError: the producer is closed.
+
+        Example:
+            >>> fast = producer.variant(topic_config={"acks": 1})
+            >>> fast.produce_sync("orders", b"first").error is None
+            True
         """
         self._connection.refuse_closed()
         components = self._components.variant(topic_config, max_wait_timeout)
@@ -134,12 +136,8 @@ class Producer(Sender):
             InvalidArgumentError: an argument is invalid.
             ProducerClosedError: the producer is closed.
         """
-        retries = probe.Retries(
-            count("max_retries", max_retries),
-            required_seconds("interval_start", interval_start),
-            required_seconds("interval_step", interval_step),
-            required_seconds("interval_max", interval_max),
-            errback,
+        retries = probe.Retries.of(
+            max_retries, interval_start, interval_step, interval_max, errback
         )
         probe.connect(self._connection, required_seconds("timeout", timeout), retries)
         return self
@@ -169,13 +167,6 @@ class Producer(Sender):
         """
         return cast("AbstractContextManager[NativeClient]", Pinned(self._connection))
 
-    def explain_idle(self) -> IdleReport:
-        """Why the client is, or is not, disconnectable, and the ms to its deadline.
-
-        Opens nothing, never blocks, takes no lock.
-        """
-        return explain_idle(self._connection)
-
     def close(
         self, timeout: float | timedelta | None = None, *, force: bool = False
     ) -> DrainReport:
@@ -196,77 +187,6 @@ class Producer(Sender):
         bound = seconds("timeout", timeout)
         return self._components.close(bound, force=flag("force", force))
 
-    def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
-        """Whether the producer works.
-
-        Shallow: opens nothing, sends nothing, never blocks, and is not activity. An
-        idle producer is healthy. Not healthy: a fatal error that stays; while messages
-        are un-acknowledged, an error as the newest message from the brokers. Deep: like
-        `connect`, with one try of at most `timeout` seconds. An unreachable broker, or
-        a client that cannot be opened, raises nothing: the answer has the error.
-        """
-        bound = required_seconds("timeout", timeout)
-        return probe.health(self._connection, bound if flag("deep", deep) else None)
-
-    def stats(self) -> ProducerStats:
-        """Counters since the producer was made. Takes no lock, opens nothing."""
-        return self._components.stats()
-
-    # -- properties --------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        """The name in events and logs."""
-        return self._emitter.producer_id
-
-    @property
-    def config(self) -> Config:
-        """The configuration."""
-        return self._config
-
-    @property
-    def monitor(self) -> Monitor:
-        """The monitor at which this producer's events are subscribed to."""
-        return self._monitor
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        """The tags that every event carries."""
-        return self._config.tags
-
-    @property
-    def status(self) -> Status:
-        """What the producer is doing."""
-        return self._connection.status
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether a client is open."""
-        check()
-        return self._connection.current_client is not None
-
-    @property
-    def is_transactional(self) -> bool:
-        """Whether it has a `transactional.id`."""
-        return self._connection.factory.is_transactional
-
-    @property
-    def is_idempotent(self) -> bool:
-        """Whether librdkafka's retries duplicate nothing; True if transactional."""
-        return self._connection.factory.is_idempotent
-
-    @property
-    def queue_size(self) -> int:
-        """The number of messages without an outcome. Opens nothing, never blocks."""
-        return self.stats().in_flight
-
-    @property
-    def idle_ms(self) -> float | None:
-        """Milliseconds since the last activity of the open client; None without one."""
-        check()
-        client = self._connection.current_client
-        return None if client is None else (clock.now() - client.last_activity) * 1000
-
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
 
@@ -281,12 +201,6 @@ class Producer(Sender):
         """
         self._connection.refuse_after_fatal_error()  # also where the count is known
         return partition_count(self._connection, checked_topic(topic))
-
-    def __len__(self) -> int:
-        return self.queue_size
-
-    def __bool__(self) -> bool:
-        return True
 
     def __enter__(self) -> Producer:
         return self
@@ -326,7 +240,7 @@ class Variant(Sender):
 
     __slots__ = ("_producer",)
 
-    def __init__(self, producer: Producer, components: Components) -> None:
+    def __init__(self, producer: Producer, components: Any) -> None:
         self._producer = producer
         self._adopt(components)
 
@@ -342,7 +256,7 @@ class Variant(Sender):
 Variant.answer(
     {
         name: f"a variant only sends; it is variant.producer.{name}"
-        for name in vars(Producer)
+        for name in {**vars(Described), **vars(Producer)}
         if not name.startswith("_")
     }
 )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
+from waterdrop_py._buffered import Buffered
 from waterdrop_py._engine.assembly import Components
-from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._engine.produce import hot_path, purge
+from waterdrop_py._engine.produce import hot_path
 from waterdrop_py._engine.produce.validation import as_message
 from waterdrop_py._settings.arguments import seconds
 from waterdrop_py._settings.foreign_names import (
@@ -22,7 +21,7 @@ from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 
 
-class Sender(metaclass=Answering, answers=PRODUCER):
+class Sender(Buffered, metaclass=Answering, answers=PRODUCER):
     """The base class of `Producer` and `Variant`. Thread-safe."""
 
     __slots__ = (
@@ -79,6 +78,17 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         subscribers and signal handlers. Where the call that it interrupted has to end
         first, the message is sent then.
 
+        Args:
+            topic: `[A-Za-z0-9._-]{1,249}`.
+            payload: bytes or text; None is a null payload (a tombstone).
+            key: bytes or text, not empty. It chooses the partition if nothing else
+                does.
+            partition: 0 or more; None and -1 let the partitioner choose.
+            partition_key: chooses the partition, and is never sent.
+            timestamp: milliseconds since the epoch, or an aware datetime.
+            headers: a mapping or pairs, with bytes, text or None.
+            label: any object; the handle and the report have it.
+
         Raises:
             MessageInvalidError: with every violation; nothing was sent.
             ProduceError: librdkafka refused it; `queue_full` after the wait,
@@ -86,6 +96,11 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             ProducerClosedError: the producer is closed.
             ConfigurationInvalidError: the properties contradict each other, which
                 librdkafka notices when the client is opened.
+
+        Example:
+            >>> handle = producer.produce_async("orders", b"first", key="42")
+            >>> handle.result(timeout=10).topic
+            'orders'
         """
 
     @answering
@@ -106,6 +121,11 @@ class Sender(metaclass=Answering, answers=PRODUCER):
 
         Blocks for at most `timeout` seconds (None: `max_wait_timeout`). Thread-safe.
 
+        Args:
+            topic, payload, key, partition, partition_key, timestamp, headers, label:
+                as in `produce_async`.
+            timeout: seconds, or a `timedelta`.
+
         Raises:
             InvalidArgumentError: `timeout` is not a duration; nothing was sent.
             MessageInvalidError: with every violation; nothing was sent.
@@ -114,6 +134,11 @@ class Sender(metaclass=Answering, answers=PRODUCER):
             ProducerClosedError: the producer is closed.
             ReentrantCallError: only a call that this one interrupted could serve the
                 report; nothing was sent.
+
+        Example:
+            >>> report = producer.produce_sync("orders", b"first", timeout=10)
+            >>> report.topic, report.error
+            ('orders', None)
         """
         message = Message(
             topic, payload, key, partition, partition_key, timestamp, headers, label
@@ -128,11 +153,19 @@ class Sender(metaclass=Answering, answers=PRODUCER):
 
         All are validated before any is sent. Blocks like `produce_async`.
 
+        Args:
+            messages: each a `Message`, or a mapping of its fields.
+
         Raises:
             MessageInvalidError: with every violation; nothing was sent.
             ProduceManyError: librdkafka refused one; `dispatched` has the handles of
                 those before it.
             ProducerClosedError: the producer is closed.
+
+        Example:
+            >>> batch = [{"topic": "orders", "payload": each} for each in (b"1", b"2")]
+            >>> len(producer.produce_many_async(batch))
+            2
         """
         return self._verbs.produce_many_async(messages)
 
@@ -144,12 +177,20 @@ class Sender(metaclass=Answering, answers=PRODUCER):
 
         All are validated before any is sent. Blocks for at most `max_wait_timeout`.
 
+        Args:
+            messages: each a `Message`, or a mapping of its fields.
+
         Raises:
             MessageInvalidError: with every violation; nothing was sent.
             ProduceManyError: some were not delivered; raised once every handle in
                 `dispatched` is final.
             DeliveryTimeoutError: a report did not come in time; delivery goes on.
             ProducerClosedError, ReentrantCallError: as `produce_sync`.
+
+        Example:
+            >>> batch = [Message("orders", b"1"), Message("orders", b"2")]
+            >>> [report.error for report in producer.produce_many_sync(batch)]
+            [None, None]
         """
         return self._verbs.produce_many_sync(messages)
 
@@ -163,10 +204,18 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         bound, also for messages that other threads send meanwhile). Opens no client if
         there is nothing to send.
 
+        Args:
+            timeout: seconds, or a `timedelta`.
+
         Raises:
             InvalidArgumentError: `timeout` is not a duration.
             ProducerClosedError: the producer is closed.
             ReentrantCallError: called inside a callback of the same client.
+
+        Example:
+            >>> handle = producer.produce_async("orders", b"first")
+            >>> producer.flush(timeout=10)
+            0
         """
         return self._components.flush(seconds("timeout", timeout))
 
@@ -181,7 +230,14 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         partition: int | None = None,
         headers: HeadersInput = None,
     ) -> DeliveryHandle:
-        """Send a null payload for `key` without waiting. As `produce_async`."""
+        """Send a null payload for `key` without waiting. As `produce_async`.
+
+        Args:
+            topic, key, partition, headers: as in `produce_async`; the key is required.
+
+        Example:
+            >>> handle = producer.tombstone_async("users", key="42")
+        """
         message = self._tombstone(topic, key, partition, headers)
         return self._verbs.produce_async(message)
 
@@ -194,7 +250,15 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         partition: int | None = None,
         headers: HeadersInput = None,
     ) -> DeliveryReport:
-        """Send a null payload for `key`, and wait. As `produce_sync`."""
+        """Send a null payload for `key`, and wait. As `produce_sync`.
+
+        Args:
+            topic, key, partition, headers: as in `produce_async`; the key is required.
+
+        Example:
+            >>> producer.tombstone_sync("users", key="42").message.payload is None
+            True
+        """
         message = self._tombstone(topic, key, partition, headers)
         return self._verbs.produce_sync(message, None)
 
@@ -205,6 +269,13 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         """Send null payloads without waiting; a payload that is given is ignored.
 
         As `produce_many_async`; each message needs a key.
+
+        Args:
+            messages: each a `Message`, or a mapping of its fields.
+
+        Example:
+            >>> gone = [{"topic": "users", "key": key} for key in ("42", "43")]
+            >>> handles = producer.tombstone_many_async(gone)
         """
         return self._verbs.produce_many_async(messages, null=True)
 
@@ -215,6 +286,14 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         """Send null payloads, and wait; a payload that is given is ignored.
 
         As `produce_many_sync`; each message needs a key.
+
+        Args:
+            messages: each a `Message`, or a mapping of its fields.
+
+        Example:
+            >>> gone = [{"topic": "users", "key": key} for key in ("42", "43")]
+            >>> len(producer.tombstone_many_sync(gone))
+            2
         """
         return self._verbs.produce_many_sync(messages, null=True)
 
@@ -222,129 +301,14 @@ class Sender(metaclass=Answering, answers=PRODUCER):
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
         return as_message(given, null=True, whole=not self._middleware.steps)
 
-    # -- the buffer --------------------------------------------------------
 
-    @answering
-    def buffer(
-        self,
-        topic: str,
-        payload: Payload,
-        *,
-        key: Key = None,
-        partition: int | None = None,
-        partition_key: Key = None,
-        timestamp: int | datetime | None = None,
-        headers: HeadersInput = None,
-        label: Any = None,
-    ) -> None:
-        """Keep a message in the process until the buffer is flushed.
+def tombstone_of(
+    sender: Sender, topic: Any, key: Any, partition: Any, headers: Any
+) -> Message:
+    """A message with a null payload, for the front end in asyncio."""
+    return sender._tombstone(topic, key, partition, headers)
 
-        Validates nothing, opens nothing, and never blocks. Thread-safe. Headers and
-        payload are copied, so that later changes by the caller have no effect.
 
-        Raises:
-            ProducerClosedError: the producer is closed.
-        """
-        message = Message(
-            topic, payload, key, partition, partition_key, timestamp, headers, label
-        )
-        self._components.flusher.add(message)
-
-    @answering
-    def buffer_many(self, messages: Iterable[MessageInput]) -> None:
-        """Keep messages in the process until the buffer is flushed, all or none.
-
-        Raises:
-            MessageInvalidError: an item is neither a `Message` nor a mapping of one.
-            ProducerClosedError: the producer is closed.
-        """
-        self._components.flusher.add_many(messages)
-
-    def flush_buffer_async(self) -> list[DeliveryHandle]:
-        """Send the buffer without waiting. Returns handles in the order of messages.
-
-        After an error, exactly what librdkafka has not queued is back in the buffer, at
-        the front and in order. Blocks like `produce_async`.
-
-        Raises:
-            MessageInvalidError: some are invalid; nothing was sent.
-            ProduceManyError: librdkafka refused one.
-            ProducerClosedError: the producer is closed.
-            Exception: what a step of the middleware raises; nothing was sent.
-        """
-        return self._components.flusher.flush_async()
-
-    def flush_buffer_sync(self) -> list[DeliveryReport]:
-        """Send the buffer, and wait for all reports.
-
-        As `flush_buffer_async`. After a transaction that was rolled back, all of it is
-        back in the buffer. Blocks for at most `max_wait_timeout`.
-
-        Raises:
-            DeliveryTimeoutError, ReentrantCallError: as `produce_many_sync`.
-        """
-        return self._components.flusher.flush_sync()
-
-    @property
-    def buffer_size(self) -> int:
-        """The number of messages in the buffer."""
-        check()
-        return len(self._components.buffer)
-
-    def purge(self) -> None:
-        """Drop the buffer, and everything that librdkafka has not delivered.
-
-        Handles resolve with `purge_queue` or `purge_inflight`. A message that was in
-        flight may have reached the broker. Blocks for 1 s at most. Opens nothing.
-
-        Raises:
-            ProducerClosedError: the producer is closed.
-        """
-        purge.purge(self._connection, self._components.buffer)
-
-    # -- transactions ------------------------------------------------------
-
-    def transaction(self) -> AbstractContextManager[None, bool]:
-        """`with producer.transaction():` commits at the end, aborts on an exception.
-
-        Any exception aborts and is raised again; `AbortTransaction` aborts and is
-        swallowed. Nested blocks join the outer one. Leaving with `return` or `break`
-        commits. One thread at a time is inside; the others wait for at most
-        `max_wait_timeout`. Each `with` needs its own `transaction()`.
-
-        Raises:
-            ProducerNotTransactionalError: the producer has no `transactional.id`.
-            ProducerClosedError: the producer is closed.
-            ProduceError: a command failed for good; or an inner block had failed.
-                `fenced` stays, for every verb. `transaction_timed_out`: the block took
-                longer than `transaction.timeout.ms`, and the next one works.
-            ReentrantCallError: the calling context would wait for itself.
-            WaterdropError: this block is entered already.
-        """
-        return self._components.transaction_block()
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether the calling context is inside a transaction of the producer."""
-        return self._components.in_transaction()
-
-    def mark_as_consumed(
-        self, consumer: Any, messages: Any, metadata: str | None = None
-    ) -> None:
-        """Commit consumed messages with the transaction, and only with it.
-
-        `consumer` is a `confluent_kafka.Consumer`, whose group is used. `messages` is a
-        message that it returned, or an iterable of them. Their positions are collected
-        without asking a broker. Before the commit, the highest of each partition is
-        sent with its metadata, once for each consumer; its group metadata is read then.
-        A refusal, a rebalance since the first mark, and a consumer that was closed
-        meanwhile abort the transaction and are raised at the end of its block. Never
-        blocks. Thread-safe.
-
-        Raises:
-            TransactionRequiredError: the calling context is in no transaction.
-            TransactionalOffsetInvalidError: with every violation; also for a message
-                that is an error of the consumer, and for a closed consumer. Nothing was
-                collected.
-        """
-        self._components.mark_as_consumed(consumer, messages, metadata)
+def components_of(sender: Sender) -> Components:
+    """The parts of a producer or a variant, for its front end in asyncio."""
+    return sender._components

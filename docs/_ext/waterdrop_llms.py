@@ -41,7 +41,7 @@ def _sections(app: Sphinx) -> Iterator[tuple[str, list[str]]]:
 
 
 def _title(app: Sphinx, page: str) -> str:
-    return app.env.titles[page].astext()
+    return str(app.env.titles[page].astext())
 
 
 def _line(app: Sphinx, page: str) -> str:

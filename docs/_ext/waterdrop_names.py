@@ -87,6 +87,13 @@ def keep_colons(
         lines.insert(0, "\\ ")  # an escaped blank: nothing on the page
 
 
+def hide_factories(
+    app: Sphinx, what: str, name: str, each: object, options: object, *texts: str | None
+) -> tuple[str | None, ...]:
+    """Write `...` for the default of a dataclass' field that a factory makes."""
+    return tuple(text and text.replace("<factory>", "...") for text in texts)
+
+
 def show_kept_types() -> None:
     """Annotate each option with what its attribute returns, instead of a descriptor."""
     for name, hint in get_type_hints(Config).items():
@@ -100,4 +107,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # Before intersphinx, and before napoleon.
     app.connect("missing-reference", resolve, priority=400)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("autodoc-process-signature", hide_factories)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

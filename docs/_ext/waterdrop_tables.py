@@ -1,10 +1,17 @@
-"""Makes the reference's tables from the code: ```{waterdrop-table} options```."""
+"""Tables made from the code, and pictures for light and for dark pages.
+
+```{waterdrop-table} options``` makes a table while the site is built.
+```{waterdrop-picture} sockets``` shows `docs/pictures/sockets-light.svg` or, on a dark
+page, `sockets-dark.svg`; its option `:alt:` is required.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
 from waterdrop_py import errors
@@ -25,7 +32,6 @@ from waterdrop_py.pools import PoolStats, ProducerPool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from docutils import nodes
     from sphinx.application import Sphinx
 
 Rows = list[list[str]]
@@ -35,7 +41,7 @@ _ENTRY: Final = re.compile(r"^(\w+): (.*)$")
 def described(doc: str | None, section: str = "Attributes") -> dict[str, str]:
     """The entries of a section of a docstring: each name with its sentence."""
     found: dict[str, str] = {}
-    inside, name = False, ""
+    inside, name, indent = False, "", 0
     for line in (doc or "").splitlines():
         text = line.strip()
         if text == f"{section}:":
@@ -56,14 +62,16 @@ def described(doc: str | None, section: str = "Attributes") -> dict[str, str]:
 
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
+    text = re.sub(r"^ms\b", "milliseconds", text)
+    text = re.sub(r"(\d) (\d{3})\b", "\\1\u00a0\\2", text)  # 30 000 on one line
     return text[:1].upper() + text[1:]
 
 
-def _default(option: Any) -> str:
+def _default(option: Any, text: str = "") -> str:
     value = option.default
     if value is REQUIRED:
         return "required"
-    if option.to_text is as_text or getattr(option.to_text, "duration", False):
+    if text.startswith("ms"):
         return f"`{value}`" if value in (0, None) else f'`"{as_text(value)}"`'
     if isinstance(value, dict) or hasattr(value, "items"):
         return "`{}`"
@@ -71,15 +79,15 @@ def _default(option: Any) -> str:
 
 
 def options() -> Rows:
-    """Every option of `Config`, with its default and its environment variable."""
+    """Every option of `Config`, with its default."""
     texts = described(Config.__doc__)
-    rows = [["option", "default", "meaning", "environment"]]
-    for name, option in Config.OPTIONS.items():
-        variable = f"`WATERDROP_{name.upper()}`" if option.from_text else ""
-        if name == "kafka":
-            variable = "`WATERDROP_KAFKA_<PROPERTY>`"
-        rows.append([f"`{name}`", _default(option), _sentence(texts[name]), variable])
-    return rows
+    return [
+        ["option", "default", "meaning"],
+        *(
+            [f"`{name}`", _default(option, texts[name]), _sentence(texts[name])]
+            for name, option in Config.OPTIONS.items()
+        ),
+    ]
 
 
 def pool_options() -> Rows:
@@ -290,7 +298,29 @@ class WaterdropTable(SphinxDirective):
         return self.parse_text_to_nodes(markdown(TABLES[name]()))
 
 
+class WaterdropPicture(SphinxDirective):
+    """A picture that has a file for each colour scheme."""
+
+    required_arguments = 1
+    option_spec: ClassVar = {"alt": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        """Show both files; the style sheet hides one."""
+        if "alt" not in self.options:
+            raise self.error("a picture needs :alt:")
+        depth = self.env.docname.count("/")
+        found: list[nodes.Node] = []
+        for theme in ("light", "dark"):
+            path = f"{'../' * depth}pictures/{self.arguments[0]}-{theme}.svg"
+            image = nodes.image(uri=path, alt=self.options["alt"])
+            image["classes"] += ["picture", f"only-{theme}"]
+            found.append(image)
+        frame = nodes.container("", *found, classes=["picture-frame"])
+        return [frame]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add the directive; Sphinx calls it."""
     app.add_directive("waterdrop-table", WaterdropTable)
+    app.add_directive("waterdrop-picture", WaterdropPicture)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

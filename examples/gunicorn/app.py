@@ -11,6 +11,7 @@ from waterdrop_py import Producer
 producer = Producer(
     os.environ.get("KAFKA_URL", "kafka://localhost:9092"),
     idle_disconnect_timeout="5m",
+    close_timeout="20s",  # below gunicorn's graceful_timeout
 )
 # Sent once, by the master. The workers share neither its client nor its sockets: each
 # opens a client of its own at its first send.

@@ -4,6 +4,7 @@ A page may contain these:
 
 - ```` ```python ````: run, in one namespace per page; or, if it starts with `>>>`, a
   doctest.
+- In such a block, lines `# -> text` are what it prints.
 - ```` ```output ````: what the block of Python before it has printed.
 - ```` ```console ````: commands; those of ours are run and their output is compared.
 - ```` ```{code-block} python ```` with `:caption: NAME.py`: a file, for the commands of

@@ -26,6 +26,7 @@ _FLAGS: Final = (
     doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
 )
 _OURS: Final = ("waterdrop", "python", "pytest")
+_SAID: Final = re.compile(r"^[ ]*# -> ?(.*)$", re.MULTILINE)
 _SKIP: Final = re.compile(r"#\s*doctest:\s*\+SKIP\b(.*)")
 
 
@@ -108,6 +109,7 @@ class Runner:
         out = io.StringIO()
         # Padded, so that a traceback has the line of the page.
         source = "\n" * (block.line - 1) + self._aimed(block.text)
+        said = "\n".join(_SAID.findall(block.text))
         try:
             code = compile(source, str(self._page.path), "exec", dont_inherit=True)
             with redirect_stdout(out):
@@ -116,7 +118,7 @@ class Runner:
             return traceback.format_exc()
         finally:
             self._printed = out.getvalue()
-        return None
+        return difference(said, self._masked(self._printed)) if said else None
 
     def _console(self, text: str) -> str | None:
         for command, expected in _commands(text):

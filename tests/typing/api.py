@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import waterdrop_py
 from waterdrop_py import (
+    AsyncProducer,
     Config,
     DeliveryHandle,
     DeliveryReport,
@@ -182,6 +183,42 @@ def managing(producer: Producer) -> None:  # noqa: PLR0915 - each in a line
         client.anything()  # type: ignore[attr-defined]
     producer.id = "x"  # type: ignore[misc]
     producer.status = Status.CLOSED  # type: ignore[misc]
+
+
+async def tasks(plain: Producer) -> None:  # noqa: PLR0915 - each in a line
+    """The verbs of tasks."""
+    producer = AsyncProducer(plain)
+    assert_type(producer.sync_producer, Producer)
+    AsyncProducer("kafka://localhost:9092/", id="mine")
+    AsyncProducer(kafka={"bootstrap.servers": "h:9092"})
+    AsyncProducer(5)  # type: ignore[arg-type]
+    assert_type(await producer.produce("t", b"x", key="k", timeout=1), DeliveryReport)
+    handle = await producer.send("t", b"x", headers={"a": b"b"})
+    assert_type(handle, DeliveryHandle)
+    assert_type(await handle, DeliveryReport)
+    await producer.send("t", b"x", timeout=1)  # type: ignore[call-arg]
+    await producer.send("t", 5)  # type: ignore[arg-type]
+    batch: list[Message] = []
+    assert_type(await producer.produce_many(batch), list[DeliveryReport])
+    assert_type(await producer.send_many(batch), list[DeliveryHandle])
+    assert_type(await producer.tombstone("t", key=b"k"), DeliveryReport)
+    assert_type(await producer.flush(1), int)
+    assert_type(await producer.flush_buffer(), list[DeliveryReport])
+    assert_type(await producer.partition_count("t"), int)
+    assert_type(await producer.connect(1), AsyncProducer)
+    assert_type(await producer.disconnect(), bool)
+    assert_type((await producer.health(deep=True)).healthy, bool)
+    assert_type((await producer.close(force=True)).complete, bool)
+    assert_type(producer.buffer_size, int)
+    async with producer.transaction():
+        pass
+    async with producer.native() as client:
+        client.list_topics("t", 1)
+    async with AsyncProducer(plain) as inside:
+        assert_type(inside, AsyncProducer)
+    variant = producer.variant(max_wait_timeout="5s")
+    assert_type(await variant.produce("t", b"x"), DeliveryReport)
+    assert_type(variant.producer, AsyncProducer)
 
 
 def listening(producer: Producer) -> None:

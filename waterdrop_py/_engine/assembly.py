@@ -12,7 +12,10 @@ from waterdrop_py._engine.client.factory import Factory
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.connection import Connection
-from waterdrop_py._engine.connection.disconnecting import disconnect_on_worker
+from waterdrop_py._engine.connection.disconnecting import (
+    disconnect_here,
+    disconnect_on_worker,
+)
 from waterdrop_py._engine.connection.idle_policy import IdlePolicy
 from waterdrop_py._engine.connection.recovery import Recovery, ReloadPolicy
 from waterdrop_py._engine.connection.resending import Resending
@@ -214,6 +217,10 @@ class Components:
     def disconnect(self) -> bool:
         """Close the client if that is safe now; see `Producer.disconnect`."""
         return disconnect_on_worker(self.connection, self.config.close_timeout / 1000)
+
+    def disconnect_here(self) -> bool:
+        """`disconnect` on the calling thread, which is a worker's."""
+        return disconnect_here(self.connection, self.config.close_timeout / 1000)
 
     def close(self, bound: float | None, *, force: bool) -> DrainReport:
         """Close all clients for good, within `bound` seconds; see `Producer.close`."""

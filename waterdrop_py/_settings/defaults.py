@@ -29,7 +29,7 @@ _MESSAGE_TIMEOUT = "message.timeout.ms"
 def missing_defaults(kafka: Mapping[str, Any], *, statistics: bool) -> dict[str, Any]:
     """The defaults for properties that the user has not set.
 
-    `statistics` is whether librdkafka shall collect statistics. Reads the host's name
+    `statistics` is whether librdkafka collects statistics. Reads the host's name
     once per process; does not block otherwise. Thread-safe.
     """
     defaults: dict[str, Any] = {

@@ -7,6 +7,7 @@ stand in `librdkafka.FOREIGN` and `FOREIGN_OPTIONS`.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from abc import ABCMeta
 from functools import update_wrapper, wraps
@@ -71,6 +72,49 @@ PRODUCER: Final[Mapping[str, str]] = {
     "ensure_connection": "use connect(timeout, errback=, max_retries=)",
     "heartbeat_check": "librdkafka watches connections; see 'socket.keepalive.enable'",
     "as_uri": "use config.as_url()",
+}
+_ASYNC_SEND: Final = "use `await producer.send(topic, payload)`, which gives a handle"
+_ASYNC_WAIT: Final = "use `await producer.produce(topic, payload)`"
+_ASYNC_BLOCK: Final = "use `async with producer.transaction():`"
+ASYNC_PRODUCER: Final[Mapping[str, str]] = {
+    **{
+        name: answer.replace("`with ", "`async with ")
+        for name, answer in PRODUCER.items()
+        if name not in {"produce", "send", "produce_many", "tombstone", "flush_buffer"}
+    },
+    **dict.fromkeys(("produce_async", "publish"), _ASYNC_SEND),
+    **dict.fromkeys(("produce_sync", "send_and_wait"), _ASYNC_WAIT),
+    **dict.fromkeys(
+        ("produce_many_async", "produce_batch", "send_batch"),
+        "use `await producer.send_many(messages)`",
+    ),
+    "produce_many_sync": "use `await producer.produce_many(messages)`",
+    **dict.fromkeys(
+        ("tombstone_sync", "tombstone_async"),
+        "use `await producer.tombstone(topic, key=)`",
+    ),
+    **dict.fromkeys(
+        ("tombstone_many_sync", "tombstone_many_async"),
+        "use `await producer.tombstone_many(messages)`",
+    ),
+    **dict.fromkeys(
+        ("flush_buffer_sync", "flush_buffer_async"),
+        "use `await producer.flush_buffer()`",
+    ),
+    **dict.fromkeys(
+        ("start",),
+        "the first send opens the client; `await producer.connect()` opens it now",
+    ),
+    **dict.fromkeys(("stop", "shutdown", "aclose"), "use `await producer.close()`"),
+    **dict.fromkeys(
+        (
+            "init_transactions",
+            "begin_transaction",
+            "commit_transaction",
+            "abort_transaction",
+        ),
+        _ASYNC_BLOCK,
+    ),
 }
 _LEASE: Final = "use `with pool.acquire() as producer:`"
 _RELEASE: Final = (
@@ -287,6 +331,20 @@ def answering(function: _F) -> _F:
         refuse(function, *given, **named)
 
     return verb  # type: ignore[return-value]
+
+
+def awaited(function: _F) -> _F:
+    """`answering`, for a coroutine function, which the result still counts as.
+
+    Mocks and frameworks ask for that.
+    """
+    verb: Any = answering(function)
+    mark = getattr(inspect, "markcoroutinefunction", None)
+    if mark is not None:
+        mark(verb)
+    else:  # up to Python 3.11
+        verb._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined] # noqa: SLF001 - as `asyncio.coroutine` did
+    return verb  # type: ignore[no-any-return]
 
 
 def implemented_by(fast: Callable[..., Any]) -> Callable[[_F], _F]:

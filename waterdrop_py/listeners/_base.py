@@ -26,7 +26,7 @@ class EventLogger:
     their speed. Statistics are logged if they come, but not requested.
     """
 
-    incidental = frozenset({_STATISTICS})
+    incidental: frozenset[str] = frozenset({_STATISTICS})
 
     def __init__(self, *, messages: bool) -> None:
         if messages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import chain
+from typing import Any
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
@@ -14,6 +15,7 @@ from waterdrop_py.errors import WaterdropError
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._leasing import Leasing
+from waterdrop_py.pools._members import Members
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._settings import PoolConfig, Strategy
 from waterdrop_py.pools._slot import Slot
@@ -26,9 +28,10 @@ class PoolFigures(metaclass=Answering, answers=POOL):
 
     __slots__ = ("__weakref__", "_leasing", "_members")
 
-    def __init__(self, leasing: Leasing) -> None:
-        self._leasing = leasing
-        self._members = leasing.members
+    # `Any`: a user's type checker need not know the parts.
+    def __init__(self, leasing: Any) -> None:
+        self._leasing: Leasing = leasing
+        self._members: Members = leasing.members
 
     def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
         """Whether the pool works.

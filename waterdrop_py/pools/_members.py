@@ -98,7 +98,7 @@ class Members:
         return None if None in errors else errors[0]
 
     def may_wait(self) -> bool:
-        """Whether a lease may be granted sooner or later."""
+        """Whether a lease may be granted later on."""
         return not self.closed and self.lost is None
 
     def holdings(self) -> list[Holding]:

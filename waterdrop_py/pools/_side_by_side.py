@@ -77,8 +77,8 @@ def _call(caller: object, call: Callable[[], _T]) -> _T:
 def _wait(call: Future[_T], queue: CallQueue, deadline: float | None) -> None:
     """Wait until `call` has ended, or until `deadline`.
 
-    While calls have not begun, this looks now and then why: those that have may hold up
-    the threads.
+    While calls have not begun, this looks from time to time why: those that have may
+    hold up the threads.
     """
     while not call.done:
         left = None if deadline is None else deadline - clock.system_now()

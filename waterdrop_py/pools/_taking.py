@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from threading import current_thread
 from types import CodeType
+from typing import Any
 
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME, WIPED, check
 from waterdrop_py._settings.arguments import flag, seconds
@@ -15,7 +16,6 @@ from waterdrop_py.errors import ProducerNotTransactionalError
 from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._fast_path import grant
 from waterdrop_py.pools._figures import PoolFigures
-from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._opening import Opening
 from waterdrop_py.pools._reloading import Reloading
 from waterdrop_py.pools._transaction import PoolTransaction
@@ -28,12 +28,10 @@ class PoolTaking(PoolFigures):
 
     __slots__ = ("_opening", "_reloading", "_stale")
 
-    def __init__(
-        self, leasing: Leasing, opening: Opening, reloading: Reloading
-    ) -> None:
+    def __init__(self, leasing: Any, opening: Any, reloading: Any) -> None:
         super().__init__(leasing)
-        self._opening = opening
-        self._reloading = reloading
+        self._opening: Opening = opening
+        self._reloading: Reloading = reloading
         self._stale = False  # this is a forked child, before its first use
 
     def acquire(

@@ -38,7 +38,7 @@ class Settling(MessageCounters):
     interrupts it.
 
     A native call adds to `arrived`, and its thread then looks whether `settle_lock` is
-    held. Whoever holds that lock releases it, and then looks at `arrived`. One of the
+    held. The holder of that lock releases it, and then looks at `arrived`. One of the
     two sees the other (test_a_report_that_comes_as_the_worker_ends).
 
     Attributes:

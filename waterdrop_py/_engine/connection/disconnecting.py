@@ -60,6 +60,16 @@ def disconnect_on_worker(connection: Connection, timeout: float) -> bool:
     return True
 
 
+def disconnect_here(connection: Connection, timeout: float) -> bool:
+    """`disconnect_on_worker`, on the calling thread, which is a worker's."""
+    deadline = clock.system_now() + timeout
+    teardown = disconnect(connection, "requested").teardown
+    if teardown is None:
+        return False
+    teardown.wait(deadline - clock.system_now())
+    return True
+
+
 def disconnect(
     connection: Connection,
     reason: str,

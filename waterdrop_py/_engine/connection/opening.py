@@ -84,7 +84,7 @@ def open_client(connection: Connection, deadline: float | None) -> Client:
 def _wait_for_the_one_before(connection: Connection, deadline: float | None) -> None:
     """With a `transactional.id`, wait until the client before is destroyed.
 
-    The next one registers the same id, and no two clients of it shall be open at a
+    The next one registers the same id, and no two clients of it may be open at a
     time. At most `close_timeout`, for a close that hangs; not at all where that close
     would wait for this thread
     (test_no_second_client_of_an_id_before_the_first_is_closed).

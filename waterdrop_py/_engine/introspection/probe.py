@@ -14,6 +14,7 @@ from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.introspection.stats import Health
+from waterdrop_py._settings.arguments import count, required_seconds
 from waterdrop_py._settings.callables import check_function
 from waterdrop_py.errors import (
     BrokerUnreachableError,
@@ -24,6 +25,7 @@ from waterdrop_py.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.connection import Connection
@@ -50,6 +52,24 @@ class Retries:
         self._interval, self._step, self._max = start, step, longest
         self._errback = errback
         self._count = 0
+
+    @classmethod
+    def of(
+        cls,
+        max_retries: int | None,
+        interval_start: float | timedelta,
+        interval_step: float | timedelta,
+        interval_max: float | timedelta,
+        errback: Callable[[BaseException, float], object] | None,
+    ) -> Retries:
+        """From the arguments of `connect()`, which are checked."""
+        return cls(
+            count("max_retries", max_retries),
+            required_seconds("interval_start", interval_start),
+            required_seconds("interval_step", interval_step),
+            required_seconds("interval_max", interval_max),
+            errback,
+        )
 
     def next(self, error: BaseException) -> float | None:
         """Seconds until the next attempt, after `errback` was called; None to end."""

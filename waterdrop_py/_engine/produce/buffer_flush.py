@@ -107,7 +107,7 @@ class Flusher:
         """Send the buffer. Returns without waiting for reports."""
         started = clock.system_now()
         handles = self._send("messages.produce_many_async", wait=False)
-        self._emit("buffer.flushed_async", handles, started)
+        self.tell_flushed("buffer.flushed_async", handles, started)
         return handles
 
     def flush_before(self, deadline: float | None) -> None:
@@ -116,25 +116,22 @@ class Flusher:
         started = clock.system_now()
         verb = "messages.produce_many_async"
         handles = self._send(verb, wait=False, deadline=deadline)
-        self._emit("buffer.flushed_async", handles, started)
+        self.tell_flushed("buffer.flushed_async", handles, started)
 
     def flush_sync(self) -> list[DeliveryReport]:
         """Send the buffer, and wait for the reports."""
         self._dispatch.refuse_inside_callback()
         started = clock.system_now()
         handles = self._send("messages.produce_many_sync", wait=True)
-        self._emit("buffer.flushed_sync", handles, started)
+        self.tell_flushed("buffer.flushed_sync", handles, started)
         return [handle.result(0) for handle in handles]
 
     def _send(
         self, verb: str, *, wait: bool, deadline: float | None = None
     ) -> list[DeliveryHandle]:
-        self._connection.refuse_closed()  # in a forked child, this empties the buffer
-        entries = self._buffer.take()
-        handles: list[DeliveryHandle] = []
-        own = self._transactions is not None and self._transactions.current() is None
+        flush = self.begin()
         try:
-            handles = self._verbs.fill_entries(entries)
+            handles = flush.fill()
             if handles:
                 with self._verbs.block():
                     if wait:
@@ -142,13 +139,20 @@ class Flusher:
                     else:
                         self._verbs.send_all(handles, verb, deadline)
         except BaseException as error:
-            # Its own transaction was rolled back as a whole.
-            left = entries if own else _not_sent(entries, handles, error)
-            self._buffer.put_back(_unsent(left))
+            flush.put_back(error)
             raise
         return handles
 
-    def _emit(self, name: str, handles: list[DeliveryHandle], started: float) -> None:
+    def begin(self) -> Flush:
+        """Take what is buffered, to send it."""
+        self._connection.refuse_closed()  # in a forked child, this empties the buffer
+        own = self._transactions is not None and self._transactions.current() is None
+        return Flush(self._buffer, self._verbs, own=own)
+
+    def tell_flushed(
+        self, name: str, handles: list[DeliveryHandle], started: float
+    ) -> None:
+        """Emit that the buffer was sent. `started`: on the system's clock."""
         if self._emitter.listens(name):
             self._emitter.emit(
                 name,
@@ -259,6 +263,34 @@ class Flusher:
             for entry, handle in zip(entries, handles, strict=True)
             if client_of(handle) is None or id(handle) not in failed
         ]
+
+
+class Flush:
+    """What one flush has taken out of the buffer."""
+
+    __slots__ = ("_buffer", "_entries", "_handles", "_own", "_verbs")
+
+    def __init__(self, buffer: Buffer, verbs: Verbs, *, own: bool) -> None:
+        """`own`: it has a transaction of its own, which is rolled back as a whole."""
+        self._buffer = buffer
+        self._verbs = verbs
+        self._own = own
+        self._entries = buffer.take()
+        self._handles: list[DeliveryHandle] = []
+
+    def fill(self) -> list[DeliveryHandle]:
+        """Handles for all of it; raises what `Verbs.fill_entries` does."""
+        self._handles = self._verbs.fill_entries(self._entries)
+        return self._handles
+
+    def put_back(self, error: BaseException) -> None:
+        """Put back what was not sent, because of `error`."""
+        left = (
+            self._entries
+            if self._own
+            else _not_sent(self._entries, self._handles, error)
+        )
+        self._buffer.put_back(_unsent(left))
 
 
 def _after_all(entries: list[Entry]) -> list[Placed]:

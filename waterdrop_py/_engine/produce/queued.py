@@ -23,7 +23,7 @@ class Queued:
 
     1. The thread that hands it over claims it, for the hand-over alone.
     2. A caller that withdraws it sets `withdrawn`, and then claims it.
-    3. Whoever gives the claim back looks at `withdrawn` afterwards.
+    3. The thread that gives the claim back looks at `withdrawn` afterwards.
     So it is either never sent, or being sent at that moment
     (test_a_withdrawal_meets_the_hand_over).
 

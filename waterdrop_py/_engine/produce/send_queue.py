@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.produce.dispatch import Dispatch
     from waterdrop_py._engine.produce.queued import Queued
+    from waterdrop_py.delivery import DeliveryHandle
 
 RUN: Final = 250
 """Messages that are handed over in one go: about a millisecond."""
@@ -84,6 +85,34 @@ class SendQueue:
             return None
         waiting = len(self._waiting) + len(self._look_ups)
         return Refusal("call", waiting) if waiting else None
+
+    def send_at_once(self, handle: DeliveryHandle) -> bool:
+        """Hand one message over if nothing waits, and it need not wait either."""
+        connection = self._connection
+        if not self.idle or connection.shutdowns or connection.reports.foreign:
+            return False
+        client = self._dispatch.client_now()
+        partition = self._known_partition(handle)
+        if client is None or partition is None:
+            return False
+        try:
+            return self._dispatch.send_now(handle, client, partition)
+        except (BufferError, KafkaException):
+            return False  # the queue tries again, and handles the refusal
+
+    def _known_partition(self, handle: DeliveryHandle) -> int | None:
+        """The partition, -1 for the partitioner's; None where it has to be asked."""
+        place = place_of(handle)
+        if place is None:
+            return -1
+        if place.partition is not None:
+            return place.partition
+        if place.partition_key is None:
+            return -1
+        topic = topic_of(handle)
+        if self._connection.partitions.count(topic) is None:
+            return None
+        return partition_of(self._connection, topic, place.partition_key, None)
 
     def submit(self, entry: Queued) -> None:
         """Add an entry. Call `advance` next.
@@ -217,15 +246,9 @@ class SendQueue:
         """Hand over one message to the open client; False if that might wait."""
         handle = entry.handles[entry.count]
         client = self._dispatch.client_now()
-        place = place_of(handle)
-        if client is None or entry.refused is not None:
+        partition = self._known_partition(handle)
+        if client is None or partition is None or entry.refused is not None:
             return False
-        partition = -1
-        if place is not None and place.partition is not None:
-            partition = place.partition
-        elif place is not None and place.partition_key is not None:
-            topic, key = topic_of(handle), place.partition_key
-            partition = partition_of(self._connection, topic, key, None)  # is known
         if not entry.claim():
             return self._give_back(entry)
         try:

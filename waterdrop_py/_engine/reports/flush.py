@@ -48,13 +48,14 @@ def wait_until(
     while not done() and clock.system_now() < deadline:
         pause = PAUSE if push and client.fatal is None else SLICE
         if push and client.fatal is None:
-            background.call(lambda: _push(client))
+            background.call(lambda: push_now(client))
         until = min(deadline, clock.system_now() + pause)
         waiting.wait_serving(client, done, until)
     return done()
 
 
-def _push(client: Client) -> None:
+def push_now(client: Client) -> None:
+    """Have messages that wait out their linger sent now. Blocks for PUSH seconds."""
     hold = Hold()
     try:
         if client.poll_lock.take(hold) and client.native is not None:

@@ -84,6 +84,10 @@ class Transaction:
         if self.failure is None:
             self.failure = error
 
+    def stop_sends(self) -> None:
+        """What is sent from now on does not belong to it: it ends."""
+        self.open = False
+
     def begun_client(self) -> Client:
         """The client on which it was begun."""
         client = self.client

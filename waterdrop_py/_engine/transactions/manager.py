@@ -22,6 +22,7 @@ from waterdrop_py._engine.transactions.commands import CommandError, Commands
 from waterdrop_py._engine.transactions.ending import TransactionEnd
 from waterdrop_py._engine.transactions.turns import Turn, Turns
 from waterdrop_py.errors import (
+    AbortTransaction,
     DeliveryTimeoutError,
     ProduceError,
     ProducerClosedError,
@@ -159,6 +160,22 @@ class Transactions:
         """Wait no more, and give the turn on."""
         if not self._turns.leave(turn):
             self._release_lock(turn.hold)
+
+    def running_is_open(self) -> Callable[[], bool]:
+        """What says whether the transaction of the calling context is still open."""
+        running = self.current()
+        return lambda: running is not None and running.open
+
+    def end_dropped(self, transaction: Transaction) -> None:
+        """Abort a transaction whose task was dropped. Callable in finalizers."""
+
+        def abort() -> None:
+            try:
+                self.abandon(transaction, AbortTransaction())
+            except Exception as error:  # noqa: BLE001 - no caller is left
+                self._emitter.error("transaction.abort", error)
+
+        self._connection.runtime.workers.submit(abort)
 
     # -- begin -------------------------------------------------------------
 

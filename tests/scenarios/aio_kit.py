@@ -1,0 +1,83 @@
+"""What the programs about asyncio share: a producer, and work with every verb."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.scenarios.kit import SERVERS, TOPIC, make_producer, say
+from waterdrop_py import AsyncProducer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def make_async(servers: str = SERVERS, **options: Any) -> AsyncProducer:
+    """A front end of `kit.make_producer`."""
+    return AsyncProducer(make_producer(servers, **options))
+
+
+async def exercise(producer: AsyncProducer, name: str) -> None:
+    """Use every verb; tells how many messages were accepted."""
+    prefix = f"m-{name}-"
+    assert await producer.connect() is producer
+    report = await producer.produce(TOPIC, f"{prefix}one", headers={"a": b"b"})
+    assert report.error is None
+    handles = [await producer.send(TOPIC, f"{prefix}{n}") for n in range(100)]
+    for each in await asyncio.gather(*handles):
+        assert each.error is None
+    many = [{"topic": TOPIC, "payload": f"{prefix}many-{n}"} for n in range(10)]
+    assert len(await producer.produce_many(many)) == 10
+    reports = await asyncio.gather(
+        *[producer.produce(TOPIC, f"{prefix}at-once-{n}") for n in range(50)]
+    )
+    assert len(reports) == 50
+    producer.buffer(TOPIC, f"{prefix}buffered")
+    assert len(await producer.flush_buffer()) == 1
+    assert await producer.flush(10) == 0
+    assert await producer.partition_count(TOPIC) == 3
+    assert (await producer.health(deep=True)).healthy
+    async with producer.native() as client:
+        assert client is not None
+    await cancel_some(producer, prefix)
+    await disconnected(producer)
+    await producer.produce(TOPIC, f"{prefix}again")
+    say(accepted=100 + 10 + 50 + 3)
+
+
+async def cancel_some(producer: AsyncProducer, prefix: str) -> None:
+    """Cancel tasks that wait; what they sent may arrive or not, as `c-...`."""
+    tasks = [
+        asyncio.ensure_future(producer.produce(TOPIC, f"c-{prefix}{n}"))
+        for n in range(20)
+    ]
+    await asyncio.sleep(0)
+    for each in tasks[::2]:
+        each.cancel()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    for each in found[1::2]:
+        assert not isinstance(each, BaseException), each
+
+
+async def disconnected(producer: AsyncProducer) -> None:
+    """Disconnect as soon as that is safe."""
+    deadline = time.monotonic() + 10
+    while not await producer.disconnect():
+        assert time.monotonic() < deadline, producer.explain_idle()
+        await asyncio.sleep(0.002)
+
+
+async def until(condition: Callable[[], object], within: float = 10.0) -> None:
+    """Wait on the loop until it holds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, condition
+        await asyncio.sleep(0.002)
+
+
+def python_threads() -> list[str]:
+    """The library's threads in Python."""
+    names = [each.name for each in threading.enumerate()]
+    return [name for name in names if name.startswith("waterdrop-")]

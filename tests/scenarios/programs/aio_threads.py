@@ -1,0 +1,56 @@
+"""Counts the library's threads while many tasks wait, and after."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.scenarios.aio_kit import make_async, python_threads, until
+from tests.scenarios.kit import TOPIC, say
+
+if TYPE_CHECKING:
+    from waterdrop_py import AsyncProducer
+
+PRODUCERS, TASKS = 20, 50
+
+
+async def main() -> None:
+    """Producers whose tasks wait for reports and for room; then none of it."""
+    kafka = {"queue.buffering.max.messages": 30, "linger.ms": 300}
+    options: dict[str, Any] = {"kafka": kafka, "wait_timeout_on_queue_full": 60_000}
+    producers = [make_async(**options) for _ in range(PRODUCERS)]
+    assert not python_threads()
+    for producer in producers:
+        await producer.connect()
+    await asyncio.sleep(0.2)
+    most = 0
+    tasks = [
+        asyncio.ensure_future(producer.produce(TOPIC, f"m-{one}-{number}"))
+        for one, producer in enumerate(producers)
+        for number in range(TASKS)
+    ]
+    while not all(task.done() for task in tasks):
+        most = max(most, len(python_threads()))
+        await asyncio.sleep(0.005)
+    await asyncio.gather(*tasks)
+    say(most=most, accepted=len(tasks))
+    await idle(producers)
+    started = time.monotonic()
+    await asyncio.gather(*[producer.close() for producer in producers])
+    await until(lambda: not python_threads())
+    say(gone_closed=time.monotonic() - started)
+
+
+async def idle(producers: list[AsyncProducer]) -> None:
+    """They stay open, and need no thread."""
+    started = time.monotonic()
+    await until(lambda: not python_threads())
+    say(gone_open=time.monotonic() - started)
+    assert all(producer.is_connected for producer in producers)
+
+
+asyncio.run(main())
+say(left=[each.name for each in threading.enumerate()], pid=os.getpid())

@@ -1,0 +1,300 @@
+"""`AsyncProducer`, the asyncio front end of a `Producer`, and `AsyncVariant`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from waterdrop_py._engine.connection.states import Status
+from waterdrop_py._engine.introspection import probe
+from waterdrop_py._engine.introspection.idle import IdleReport
+from waterdrop_py._engine.introspection.stats import Health, ProducerStats
+from waterdrop_py._engine.reports.accounting import DrainReport
+from waterdrop_py._settings.arguments import flag, required_seconds, seconds
+from waterdrop_py._settings.foreign_names import awaited
+from waterdrop_py.aio._closing import close
+from waterdrop_py.aio._pinned import TaskPin
+from waterdrop_py.aio.jobs import on_worker
+from waterdrop_py.aio.sender import AsyncSender
+from waterdrop_py.config import Config
+from waterdrop_py.errors import InvalidArgumentError
+from waterdrop_py.middleware import Middleware
+from waterdrop_py.monitor import Monitor
+from waterdrop_py.producer import Producer, Variant
+from waterdrop_py.typing import NativeClient
+
+
+class AsyncProducer(AsyncSender):
+    """A Kafka producer for asyncio that costs nothing while it is idle.
+
+    It takes what `Producer` takes, or a `Producer` alone, whose client, buffer,
+    middleware, monitor and figures it then shares. The constructor needs no running
+    loop, opens no socket and starts no thread. It is bound to no loop: any number of
+    loops and threads may use it, one after another or side by side. No coroutine holds
+    the loop: what blocks runs on threads of the library. It can be neither copied nor
+    pickled.
+
+    Example:
+        async with AsyncProducer("kafka://localhost:9092/") as producer:
+            report = await producer.produce("orders", b"...")
+
+    Raises:
+        ConfigurationInvalidError: with every violation at once.
+        InvalidArgumentError: options are given beside a `Producer`.
+    """
+
+    __slots__ = ("_producer",)
+
+    def __init__(
+        self,
+        /,
+        config: Config | Mapping[str, Any] | str | Producer | None = None,
+        **options: Any,
+    ) -> None:
+        if not isinstance(config, Producer):
+            config = Producer(config, **options)
+        elif options:
+            raise InvalidArgumentError(
+                f"{', '.join(sorted(options))}: options cannot be given beside a "
+                "Producer, which has its own; give either"
+            )
+        self._producer = config
+        self._adopt(config)
+
+    @property
+    def sync_producer(self) -> Producer:
+        """The producer itself, for threads and plain functions."""
+        return self._producer
+
+    def variant(
+        self,
+        *,
+        topic_config: Mapping[str, Any] | None = None,
+        max_wait_timeout: int | timedelta | str | None = None,
+    ) -> AsyncVariant:
+        """The same verbs with other settings; see `Producer.variant`. Opens nothing.
+
+        Raises:
+            VariantInvalidError: with every violation.
+            ProducerClosedError: the producer is closed.
+        """
+        made = self._producer.variant(
+            topic_config=topic_config, max_wait_timeout=max_wait_timeout
+        )
+        return AsyncVariant(self, made)
+
+    # -- the client --------------------------------------------------------
+
+    @awaited
+    async def connect(
+        self,
+        timeout: float | timedelta = 30.0,
+        *,
+        errback: Callable[[BaseException, float], object] | None = None,
+        max_retries: int | None = None,
+        interval_start: float | timedelta = 2,
+        interval_step: float | timedelta = 2,
+        interval_max: float | timedelta = 30,
+    ) -> AsyncProducer:
+        """Open the client now, and prove it with the cluster's metadata.
+
+        As `Producer.connect`. Returns the producer. `errback` is called on the loop.
+        Cancelling ends the wait at once.
+
+        Raises:
+            BrokerUnreachableError: no broker answered, with a checklist.
+            ProduceError: `too_many_clients`: this process cannot open another one.
+            InvalidArgumentError: an argument is invalid.
+            ProducerClosedError: the producer is closed.
+        """
+        retries = probe.Retries.of(
+            max_retries, interval_start, interval_step, interval_max, errback
+        )
+        bound = required_seconds("timeout", timeout)
+        attempts = probe.Attempts(self._connection, bound, retries)
+        while (error := await on_worker(attempts.prove)) is not None:
+            pause = attempts.pause_after(error)
+            if pause is not None:
+                await asyncio.sleep(pause)
+            if pause is None or attempts.over:
+                await on_worker(partial(attempts.give_up, error))
+        return self
+
+    @awaited
+    async def disconnect(self) -> bool:
+        """Close the client if that is safe now. False if it is not, or none is open.
+
+        As `Producer.disconnect`. It is carried through where it is cancelled.
+        """
+        return await on_worker(self._components.disconnect_here)
+
+    def native(self) -> AbstractAsyncContextManager[NativeClient]:
+        """The open confluent_kafka client itself, which stays open inside the block.
+
+        `async with producer.native() as client:`, as `Producer.native`. Its own methods
+        block. Each `async with` needs its own `native()`.
+
+        Raises:
+            ProduceError: no client could be opened, or a fatal error stays.
+            ProducerClosedError: the producer is closed.
+            WaterdropError: this block is entered already.
+        """
+        return TaskPin(self._connection)
+
+    def explain_idle(self) -> IdleReport:
+        """Why the client is, or is not, disconnectable, and the ms to its deadline."""
+        return self._producer.explain_idle()
+
+    @awaited
+    async def close(
+        self,
+        timeout: float | timedelta | None = None,
+        *,
+        force: bool = False,
+    ) -> DrainReport:
+        """Deliver what is on its way, give up the rest, and close for good.
+
+        As `Producer.close`, which it closes, whoever made it. What waits is handed over
+        first, within the bound. Where it is cancelled it goes on; a later `close()`
+        waits for it, and has its report.
+
+        Raises:
+            InvalidArgumentError: `timeout` is not a duration, or `force` not a bool.
+            TransactionalCloseError: called inside a transaction of the producer.
+        """
+        bound = seconds("timeout", timeout)
+        return await close(self._components, bound, force=flag("force", force))
+
+    @awaited
+    async def health(
+        self,
+        *,
+        deep: bool = False,
+        timeout: float | timedelta = 5.0,
+    ) -> Health:
+        """Whether the producer works; as `Producer.health`.
+
+        Only the deep check suspends. Cancelling ends the wait at once.
+        """
+        check = partial(self._producer.health, deep=flag("deep", deep), timeout=timeout)
+        return await on_worker(check) if deep else check()
+
+    @awaited
+    async def partition_count(self, topic: str) -> int:
+        """The number of partitions of `topic`; as `Producer.partition_count`.
+
+        Suspends for the first look-up. Cancelling ends the wait at once.
+
+        Raises:
+            MessageInvalidError: `topic` is not a valid name.
+            ProduceError: the topic is unknown, no broker answered, or a fatal error
+                stays.
+        """
+        return await on_worker(partial(self._producer.partition_count, topic))
+
+    def stats(self) -> ProducerStats:
+        """Counters since the producer was made. Takes no lock, opens nothing."""
+        return self._producer.stats()
+
+    # -- properties --------------------------------------------------------
+
+    @property
+    def middleware(self) -> Middleware:
+        """The steps that every message goes through before it is validated."""
+        return self._producer.middleware
+
+    @property
+    def id(self) -> str:
+        """The name in events and logs."""
+        return self._producer.id
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self._producer.config
+
+    @property
+    def monitor(self) -> Monitor:
+        """The monitor at which this producer's events are subscribed to."""
+        return self._producer.monitor
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The tags that every event carries."""
+        return self._producer.tags
+
+    @property
+    def status(self) -> Status:
+        """What the producer is doing."""
+        return self._producer.status
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a client is open."""
+        return self._producer.is_connected
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether it has a `transactional.id`."""
+        return self._producer.is_transactional
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether librdkafka's retries duplicate nothing; True if transactional."""
+        return self._producer.is_idempotent
+
+    @property
+    def queue_size(self) -> int:
+        """The number of messages without an outcome. Opens nothing, never blocks."""
+        return self._producer.queue_size
+
+    @property
+    def idle_ms(self) -> float | None:
+        """Milliseconds since the last activity of the open client; None without one."""
+        return self._producer.idle_ms
+
+    def __len__(self) -> int:
+        return self.queue_size
+
+    def __bool__(self) -> bool:
+        return True
+
+    async def __aenter__(self) -> AsyncProducer:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._producer)[1:]}"
+
+
+class AsyncVariant(AsyncSender):
+    """The verbs of an `AsyncProducer` with other settings; see `Variant`."""
+
+    __slots__ = ("_producer",)
+
+    def __init__(self, producer: AsyncProducer, variant: Variant) -> None:
+        self._producer = producer
+        self._adopt(variant)
+
+    @property
+    def producer(self) -> AsyncProducer:
+        """The producer that it is a variant of."""
+        return self._producer
+
+    def __repr__(self) -> str:
+        return f"<AsyncVariant of {self._producer!r}>"
+
+
+AsyncVariant.answer(
+    {
+        name: f"a variant only sends; it is variant.producer.{name}"
+        for name in vars(AsyncProducer)
+        if not name.startswith("_")
+    }
+)

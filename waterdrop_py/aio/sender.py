@@ -1,0 +1,378 @@
+"""`AsyncSender`: the coroutines that send, of a producer and of its variants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any, Final, NoReturn, cast
+
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.produce import hot_path
+from waterdrop_py._settings.arguments import seconds
+from waterdrop_py._settings.foreign_names import ASYNC_PRODUCER, Answering, awaited
+from waterdrop_py.aio._flush import flush
+from waterdrop_py.aio._transaction import TaskBlock
+from waterdrop_py.aio._verbs import TaskVerbs
+from waterdrop_py.aio.jobs import on_worker
+from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
+from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
+from waterdrop_py.sender import Sender, components_of, tombstone_of
+
+TURN: Final = 250
+"""Messages that a task sends before the loop runs: about a millisecond."""
+
+
+class _LongWay:
+    """What the fast path asks of the verbs: it hands back what it cannot send."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, sender: Sender) -> None:
+        self._inner = components_of(sender).verbs
+
+    def inside_open_transaction(self) -> bool:
+        """As of the verbs."""
+        return self._inner.inside_open_transaction()
+
+    def fail_transaction(self, error: BaseException) -> None:
+        """As of the verbs."""
+        self._inner.fail_transaction(error)
+
+    def produce_async(self, message: Message) -> DeliveryHandle:
+        """Return the message itself: the caller sends it, and waits for what it has to.
+
+        That it is no handle is told by its type.
+        """
+        return cast("DeliveryHandle", message)
+
+
+class AsyncSender(metaclass=Answering, answers=ASYNC_PRODUCER):
+    """The base class of `AsyncProducer` and `AsyncVariant`. For any loop and thread."""
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_components",
+        "_connection",
+        "_middleware",
+        "_plain",
+        "_queue",
+        "_sender",
+        "_sends",
+        "_task_verbs",
+        "_verbs",
+    )
+
+    def _adopt(self, sender: Sender) -> None:
+        components = components_of(sender)
+        self._sender = sender
+        self._components = components
+        self._task_verbs = TaskVerbs(components)
+        self._queue = self._task_verbs.queue
+        self._sends = count(1)
+        # What the fast path reads.
+        self._connection = components.connection
+        self._middleware = components.middleware
+        self._verbs: Any = _LongWay(sender)
+        limited = components.config.max_payload_size is not None
+        self._plain = components.transactions is None and not limited
+
+    def __reduce__(self) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(f"a {name} cannot be copied or pickled: it owns a client")
+
+    # -- one message -------------------------------------------------------
+
+    @awaited
+    async def send(
+        self,
+        topic: str,
+        payload: Payload,
+        *,
+        key: Key = None,
+        partition: int | None = None,
+        partition_key: Key = None,
+        timestamp: int | datetime | None = None,
+        headers: HeadersInput = None,
+        label: Any = None,
+    ) -> DeliveryHandle:
+        """Hand a message over. The handle resolves with its delivery report.
+
+        `await handle` waits for that report, on any loop. Suspends only to open the
+        client (about a millisecond), for a full queue (at most
+        `wait_timeout_on_queue_full`), for the first look-up of a topic's partitions for
+        a `partition_key` (at most 5 s), behind messages that wait for these, and once
+        for every 250 messages, so that the loop runs. Cancelled while the message
+        waits, it is never sent.
+
+        Raises:
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceError: librdkafka refused it; `queue_full` after the wait,
+                `too_many_clients` if no client could be opened.
+            ProducerClosedError: the producer is closed, or closing.
+            ConfigurationInvalidError: the properties contradict each other, which
+                librdkafka notices when the client is opened.
+        """
+        if self._queue.idle and not self._connection.shutdowns:
+            sent: Any = hot_path.produce_async(
+                self,
+                topic,
+                payload,
+                key=key,
+                partition=partition,
+                partition_key=partition_key,
+                timestamp=timestamp,
+                headers=headers,
+                label=label,
+            )
+        else:
+            sent = Message(
+                topic, payload, key, partition, partition_key, timestamp, headers, label
+            )
+        handle: DeliveryHandle = sent
+        if type(sent) is not DeliveryHandle:
+            handle = await self._task_verbs.send(sent)
+        if next(self._sends) % TURN == 0:
+            await asyncio.sleep(0)
+        return handle
+
+    @awaited
+    async def produce(
+        self,
+        topic: str,
+        payload: Payload,
+        *,
+        key: Key = None,
+        partition: int | None = None,
+        partition_key: Key = None,
+        timestamp: int | datetime | None = None,
+        headers: HeadersInput = None,
+        label: Any = None,
+        timeout: float | timedelta | None = None,
+    ) -> DeliveryReport:
+        """Send a message, and wait for its delivery report.
+
+        Waits for at most `timeout` seconds (None: `max_wait_timeout`). Cancelled before
+        the message is handed over, it is never sent; later, the delivery goes on.
+
+        Raises:
+            InvalidArgumentError: `timeout` is not a duration; nothing was sent.
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceError: it was not delivered; `__cause__` is the Kafka error.
+                `queue_full`: it found no room, and was not sent.
+            DeliveryTimeoutError: there was no report in time; delivery goes on.
+            ProducerClosedError: the producer is closed, or closing.
+        """
+        bound = seconds("timeout", timeout)
+        started = clock.system_now()
+        if self._queue.idle and not self._connection.shutdowns:
+            sent: Any = hot_path.produce_async(
+                self,
+                topic,
+                payload,
+                key=key,
+                partition=partition,
+                partition_key=partition_key,
+                timestamp=timestamp,
+                headers=headers,
+                label=label,
+            )
+        else:
+            sent = Message(
+                topic, payload, key, partition, partition_key, timestamp, headers, label
+            )
+        if type(sent) is DeliveryHandle:
+            return await self._task_verbs.report(sent, started, bound)
+        return await self._task_verbs.produce(sent, bound)
+
+    @awaited
+    async def tombstone(
+        self,
+        topic: str,
+        *,
+        key: Key,
+        partition: int | None = None,
+        headers: HeadersInput = None,
+    ) -> DeliveryReport:
+        """Send a null payload for `key`, and wait. As `produce`."""
+        message = tombstone_of(self._sender, topic, key, partition, headers)
+        return await self._task_verbs.produce(message, None)
+
+    # -- many --------------------------------------------------------------
+
+    @awaited
+    async def send_many(self, messages: Iterable[MessageInput]) -> list[DeliveryHandle]:
+        """Hand messages over. Returns their handles, in input order.
+
+        All are validated before any is sent. Suspends like `send`. Cancelled, what was
+        handed over goes on, and the rest is never sent.
+
+        Raises:
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceManyError: librdkafka refused one; `dispatched` has the handles of
+                those before it.
+            ProducerClosedError: the producer is closed, or closing.
+        """
+        return await self._task_verbs.send_many(messages)
+
+    @awaited
+    async def produce_many(
+        self, messages: Iterable[MessageInput]
+    ) -> list[DeliveryReport]:
+        """Send messages, and wait for all reports. Returns them in input order.
+
+        All are validated before any is sent. Waits for at most `max_wait_timeout`.
+
+        Raises:
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceManyError: some were not delivered; raised once every handle in
+                `dispatched` is final.
+            DeliveryTimeoutError: a report did not come in time; delivery goes on.
+            ProducerClosedError: the producer is closed, or closing.
+        """
+        return await self._task_verbs.produce_many(messages)
+
+    @awaited
+    async def tombstone_many(
+        self, messages: Iterable[MessageInput]
+    ) -> list[DeliveryReport]:
+        """Send null payloads, and wait; a payload that is given is ignored.
+
+        As `produce_many`; each message needs a key.
+        """
+        return await self._task_verbs.produce_many(messages, null=True)
+
+    @awaited
+    async def flush(
+        self,
+        timeout: float | timedelta | None = None,
+    ) -> int:
+        """Send the buffer, and wait until every message in flight has its outcome.
+
+        Returns how many are still un-acknowledged. No message waits for its linger.
+        What cannot be sent stays in the buffer and raises. Waits for at most `timeout`
+        seconds (None: without a bound). Opens no client if there is nothing to send.
+
+        Raises:
+            InvalidArgumentError: `timeout` is not a duration.
+            ProducerClosedError: the producer is closed.
+        """
+        return await flush(
+            self._components, self._task_verbs, seconds("timeout", timeout)
+        )
+
+    # -- the buffer --------------------------------------------------------
+
+    def buffer(
+        self,
+        topic: str,
+        payload: Payload,
+        *,
+        key: Key = None,
+        partition: int | None = None,
+        partition_key: Key = None,
+        timestamp: int | datetime | None = None,
+        headers: HeadersInput = None,
+        label: Any = None,
+    ) -> None:
+        """Keep a message in the process until the buffer is flushed. As the sync verb.
+
+        Raises:
+            ProducerClosedError: the producer is closed.
+        """
+        self._sender.buffer(
+            topic,
+            payload,
+            key=key,
+            partition=partition,
+            partition_key=partition_key,
+            timestamp=timestamp,
+            headers=headers,
+            label=label,
+        )
+
+    def buffer_many(self, messages: Iterable[MessageInput]) -> None:
+        """Keep messages in the process until the buffer is flushed, all or none.
+
+        Raises:
+            MessageInvalidError: an item is neither a `Message` nor a mapping of one.
+            ProducerClosedError: the producer is closed.
+        """
+        self._sender.buffer_many(messages)
+
+    @awaited
+    async def flush_buffer(self) -> list[DeliveryReport]:
+        """Send the buffer, and wait for all reports, in the order of messages.
+
+        After an error, and where it is cancelled, exactly what librdkafka has not
+        queued is back in the buffer, at the front and in order. Waits for at most
+        `max_wait_timeout`.
+
+        Raises:
+            MessageInvalidError: some are invalid; nothing was sent.
+            ProduceManyError: some were not delivered.
+            DeliveryTimeoutError: a report did not come in time; delivery goes on.
+            ProducerClosedError: the producer is closed.
+            What a step of the middleware raises; nothing was sent.
+        """
+        return await self._task_verbs.flush_buffer()
+
+    @property
+    def buffer_size(self) -> int:
+        """The number of messages in the buffer."""
+        return self._sender.buffer_size
+
+    @awaited
+    async def purge(self) -> None:
+        """Drop the buffer, and everything that librdkafka has not delivered.
+
+        Handles resolve with `purge_queue` or `purge_inflight`. It is carried through
+        where it is cancelled. Opens nothing.
+
+        Raises:
+            ProducerClosedError: the producer is closed.
+        """
+        await on_worker(self._sender.purge)
+
+    # -- transactions ------------------------------------------------------
+
+    def transaction(self) -> AbstractAsyncContextManager[None, bool]:
+        """`async with producer.transaction():` commits at the end.
+
+        It aborts on any exception, which is raised again; `AbortTransaction` is
+        swallowed. Nested blocks join the outer one. Tasks that are started inside send
+        into it while it is open. Others wait for their turn, first come, first served,
+        for at most `max_wait_timeout`. Each `async with` needs its own `transaction()`.
+
+        Raises:
+            ProducerNotTransactionalError: the producer has no `transactional.id`.
+            ProducerClosedError: the producer is closed, or closing.
+            DeliveryTimeoutError: the turn did not come in time.
+            ProduceError: a command failed for good; or an inner block had failed.
+            WaterdropError: this block is entered already.
+        """
+        return TaskBlock(self._components.needed_transactions())
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the calling context is inside a transaction of the producer."""
+        return self._sender.in_transaction
+
+    @awaited
+    async def mark_as_consumed(
+        self, consumer: Any, messages: Any, metadata: str | None = None
+    ) -> None:
+        """Commit consumed messages with the transaction, and only with it.
+
+        As the sync verb: positions are collected, and sent before the commit. Never
+        suspends.
+
+        Raises:
+            TransactionRequiredError: the calling context is in no transaction.
+            TransactionalOffsetInvalidError: with every violation; nothing was
+                collected.
+        """
+        self._sender.mark_as_consumed(consumer, messages, metadata)
