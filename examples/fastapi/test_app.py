@@ -6,7 +6,7 @@ import pytest
 from app import app, get_producer
 from fastapi.testclient import TestClient
 
-from waterdrop_py import Producer
+from waterdrop_py import AsyncProducer, Producer
 from waterdrop_py.testing import BufferedClient
 
 
@@ -15,7 +15,7 @@ def kafka() -> Iterator[BufferedClient]:
     """Keeps what the service sends."""
     client = BufferedClient()
     with Producer(kafka={"client.id": "test"}, client_factory=client) as fake:
-        app.dependency_overrides[get_producer] = lambda: fake
+        app.dependency_overrides[get_producer] = lambda: AsyncProducer(fake)
         yield client
     app.dependency_overrides.clear()
 

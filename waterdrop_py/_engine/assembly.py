@@ -150,7 +150,6 @@ class Components:
 
         def make() -> SendQueue:
             queue = SendQueue(self.dispatch)
-            self.connection.hooks.keep_client_while(queue.refusal)
             self.connection.hooks.on_reset(queue.forget)
             return queue
 

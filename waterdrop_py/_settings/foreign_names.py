@@ -7,7 +7,6 @@ stand in `librdkafka.FOREIGN` and `FOREIGN_OPTIONS`.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from abc import ABCMeta
 from functools import update_wrapper, wraps
@@ -334,17 +333,17 @@ def answering(function: _F) -> _F:
 
 
 def awaited(function: _F) -> _F:
-    """`answering`, for a coroutine function, which the result still counts as.
+    """`answering`, for a coroutine function. The result is one, too."""
 
-    Mocks and frameworks ask for that.
-    """
-    verb: Any = answering(function)
-    mark = getattr(inspect, "markcoroutinefunction", None)
-    if mark is not None:
-        mark(verb)
-    else:  # up to Python 3.11
-        verb._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined] # noqa: SLF001 - as `asyncio.coroutine` did
-    return verb  # type: ignore[no-any-return]
+    @wraps(function)
+    async def verb(*given: Any, **named: Any) -> Any:
+        try:
+            call = function(*given, **named)
+        except TypeError:  # it has not begun: its arguments do not fit
+            refuse(function, *given, **named)
+        return await call
+
+    return verb  # type: ignore[return-value]
 
 
 def implemented_by(fast: Callable[..., Any]) -> Callable[[_F], _F]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from waterdrop_py._engine.client.awaiting import wait_in_task
 from waterdrop_py._engine.client.pending import client_of, overdue
@@ -94,18 +94,21 @@ class TaskVerbs:
         outcomes.tell_delivered(emitter, report, started)
         return report
 
-    async def report(
-        self, handle: DeliveryHandle, started: float, timeout: float | None
-    ) -> DeliveryReport:
-        """Wait for the report of a message that was handed over by the fast path."""
-        emitter = self._components.emitter
+    def delivered(self, handle: DeliveryHandle, started: float) -> DeliveryReport:
+        """The report of a message that has its outcome; emits and raises otherwise."""
         try:
-            report = await self._report(handle, started, timeout)
+            report = handle.result(0)
         except ProduceError as error:
-            emitter.error(PRODUCE_SYNC, error, message=handle.message)
-            raise
-        outcomes.tell_delivered(emitter, report, started)
+            self.raise_undelivered(handle, error)
+        outcomes.tell_delivered(self._components.emitter, report, started)
         return report
+
+    def raise_undelivered(
+        self, handle: DeliveryHandle, error: ProduceError
+    ) -> NoReturn:
+        """Emit and raise `error` of a message that was handed over."""
+        self._components.emitter.error(PRODUCE_SYNC, error, message=handle.message)
+        raise error
 
     async def _report(
         self, handle: DeliveryHandle, started: float, timeout: float | None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any, Final, NoReturn, cast
+from typing import Any, NoReturn, cast
 
-from waterdrop_py._engine.concurrency import clock
-from waterdrop_py._engine.produce import hot_path
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.foreign_names import ASYNC_PRODUCER, Answering, awaited
+from waterdrop_py._settings.foreign_names import (
+    ASYNC_PRODUCER,
+    Answering,
+    awaited,
+    implemented_by,
+)
+from waterdrop_py.aio import _fast
 from waterdrop_py.aio._flush import flush
 from waterdrop_py.aio._transaction import TaskBlock
 from waterdrop_py.aio._verbs import TaskVerbs
@@ -20,9 +23,6 @@ from waterdrop_py.aio.jobs import on_worker
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 from waterdrop_py.sender import Sender, components_of, tombstone_of
-
-TURN: Final = 250
-"""Messages that a task sends before the loop runs: about a millisecond."""
 
 
 class _LongWay:
@@ -57,6 +57,7 @@ class AsyncSender(metaclass=Answering, answers=ASYNC_PRODUCER):
         "__weakref__",
         "_components",
         "_connection",
+        "_max_wait",
         "_middleware",
         "_plain",
         "_queue",
@@ -73,6 +74,7 @@ class AsyncSender(metaclass=Answering, answers=ASYNC_PRODUCER):
         self._task_verbs = TaskVerbs(components)
         self._queue = self._task_verbs.queue
         self._sends = count(1)
+        self._max_wait = components.max_wait_timeout
         # What the fast path reads.
         self._connection = components.connection
         self._middleware = components.middleware
@@ -86,8 +88,8 @@ class AsyncSender(metaclass=Answering, answers=ASYNC_PRODUCER):
 
     # -- one message -------------------------------------------------------
 
-    @awaited
-    async def send(
+    @implemented_by(_fast.send)
+    async def send(  # type: ignore[empty-body]
         self,
         topic: str,
         payload: Payload,
@@ -116,31 +118,9 @@ class AsyncSender(metaclass=Answering, answers=ASYNC_PRODUCER):
             ConfigurationInvalidError: the properties contradict each other, which
                 librdkafka notices when the client is opened.
         """
-        if self._queue.idle and not self._connection.shutdowns:
-            sent: Any = hot_path.produce_async(
-                self,
-                topic,
-                payload,
-                key=key,
-                partition=partition,
-                partition_key=partition_key,
-                timestamp=timestamp,
-                headers=headers,
-                label=label,
-            )
-        else:
-            sent = Message(
-                topic, payload, key, partition, partition_key, timestamp, headers, label
-            )
-        handle: DeliveryHandle = sent
-        if type(sent) is not DeliveryHandle:
-            handle = await self._task_verbs.send(sent)
-        if next(self._sends) % TURN == 0:
-            await asyncio.sleep(0)
-        return handle
 
-    @awaited
-    async def produce(
+    @implemented_by(_fast.produce)
+    async def produce(  # type: ignore[empty-body]
         self,
         topic: str,
         payload: Payload,
@@ -166,27 +146,6 @@ class AsyncSender(metaclass=Answering, answers=ASYNC_PRODUCER):
             DeliveryTimeoutError: there was no report in time; delivery goes on.
             ProducerClosedError: the producer is closed, or closing.
         """
-        bound = seconds("timeout", timeout)
-        started = clock.system_now()
-        if self._queue.idle and not self._connection.shutdowns:
-            sent: Any = hot_path.produce_async(
-                self,
-                topic,
-                payload,
-                key=key,
-                partition=partition,
-                partition_key=partition_key,
-                timestamp=timestamp,
-                headers=headers,
-                label=label,
-            )
-        else:
-            sent = Message(
-                topic, payload, key, partition, partition_key, timestamp, headers, label
-            )
-        if type(sent) is DeliveryHandle:
-            return await self._task_verbs.report(sent, started, bound)
-        return await self._task_verbs.produce(sent, bound)
 
     @awaited
     async def tombstone(

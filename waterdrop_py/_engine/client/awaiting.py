@@ -29,11 +29,11 @@ class _ReportWaiter(Waiter):
     def __init__(self, client: Client) -> None:
         super().__init__()
         self._client = client
-        client.awaited[self] = None
+        client.awaits[self] = self.future
 
     def __call__(self, _: object = None) -> None:
-        """Wake the task. On the thread that polls, which looks at `awaited` next."""
-        self._client.awaited.pop(self, None)
+        """Wake the task. On the thread that polls, which looks at `awaits` next."""
+        self._client.awaits.pop(self, None)
         super().__call__()
 
 
@@ -54,7 +54,7 @@ async def wait_in_task(client: Any, handle: Pending, deadline: float | None) -> 
     finally:
         watchers.remove_wakeup(handle, waiter)
         if own:
-            client.awaited.pop(waiter, None)
+            client.awaits.pop(waiter, None)
 
 
 def serve_awaited(client: Client) -> None:
@@ -74,7 +74,7 @@ def serve_awaited(client: Client) -> None:
             if client.poll_calls_users_code:
                 return
             before = client.acknowledged + client.failed
-            awaited = bool(client.awaited)
+            awaited = bool(client.awaits)
             left = until - clock.system_now()
             if not awaited and left <= 0:
                 return
@@ -98,5 +98,5 @@ def wait_to_serve(client: Client) -> None:
         try:
             client.poll_lock.waiters.remove(wakeup)
         except ValueError:
-            if not client.awaited:
+            if not client.awaits:
                 client.pass_on_polling()

@@ -48,8 +48,7 @@ class Client(Settling):
         token_due: epoch seconds from which on a poll may ask the token provider.
         fatal: the error that has ended the client, once it is known.
         refusals: the reasons for which a due close was refused.
-        awaited: the tasks of asyncio that wait for a report.
-        attended: a thread polls it for them.
+        attended: a thread polls it for the tasks in `awaits`.
         attend: has a thread do so.
     """
 
@@ -58,7 +57,6 @@ class Client(Settling):
         "answers_before",
         "attend",
         "attended",
-        "awaited",
         "borrows",
         "deadline_noted",
         "fatal",
@@ -103,7 +101,6 @@ class Client(Settling):
         self.fatal: Fatal | None = None
         self.refusals: set[str] = set()
         self.pins = Pins()
-        self.awaited: dict[object, None] = {}
         self.attended = False
         self.attend = attend
 
@@ -144,6 +141,8 @@ class Client(Settling):
             raise_interruption(error)
             raise
         finally:
+            if self.woken:
+                self.wake_tasks()
             self.note_reports(before)
             if self.arrived:
                 self.settle_here()

@@ -89,6 +89,13 @@ class PendingMessage:
                 if _WATCHED and self in _WATCHED:
                     arrived = client.arrived
                     arrived += ((self, None, None),)
+                try:  # for Python 3.10, as below
+                    awaits = client.awaits
+                    if awaits and self in awaits:
+                        woken = client.woken
+                        woken += (self,)
+                finally:
+                    pass
             else:
                 # Up to Python 3.10 handlers run after a jump, except before a `try`.
                 try:

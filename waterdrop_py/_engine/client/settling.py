@@ -10,7 +10,7 @@ from waterdrop_py._engine.client import watchers
 from waterdrop_py._engine.client.counters import MessageCounters
 from waterdrop_py._engine.client.metadata_asking import MetadataAsking
 from waterdrop_py._engine.client.poll_lock import PollLock
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import clock, loops
 from waterdrop_py._engine.concurrency.call_marks import poller
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
@@ -53,6 +53,8 @@ class Settling(MessageCounters):
         poll_soon: has the poller serve this client.
         run_users_code: runs a job that calls the user's code, where that may wait.
         between_polls: this thread serves the client, and no native call is below it.
+        awaits: futures of asyncio's tasks, by the handle that each waits for.
+        woken: handles whose tasks are to be woken behind the native call.
         on_room: called once when there are more outcomes: the queue has room again.
         flushes: woken when each message has its outcome.
     """
@@ -63,6 +65,7 @@ class Settling(MessageCounters):
         "announcement",
         "arrived",
         "asking",
+        "awaits",
         "between_polls",
         "flushes",
         "last_activity",
@@ -75,6 +78,7 @@ class Settling(MessageCounters):
         "settle_lock",
         "settling",
         "unobserved",
+        "woken",
     )
 
     def __init__(
@@ -96,6 +100,8 @@ class Settling(MessageCounters):
         self.announcement: Any = None
         self.asking = MetadataAsking()
         self.between_polls = False
+        self.awaits: dict[Any, Any] = {}
+        self.woken: list[Any] = []
         self.on_room: Callable[[], None] | None = None
         self.flushes: dict[Callable[[], object], None] = _NONE
         self.unobserved = False
@@ -206,6 +212,8 @@ class Settling(MessageCounters):
                     arrived.popleft()
         finally:
             self.settling = None
+            if self.woken:
+                self.wake_tasks()
             self.note_reports(before)
             if self.reports.resending.waiting:
                 self._resend()
@@ -233,6 +241,31 @@ class Settling(MessageCounters):
             asking = self.asking
             if self.last_activity >= asking.ask_at and asking.ask is not None:
                 asking.ask(self)
+
+    def wake_task(self, handle: Any) -> None:
+        """Have the task that waits for `handle` woken, if there is one."""
+        if handle in self.awaits:
+            self.woken.append(handle)
+
+    def wake_tasks(self) -> None:
+        """Wake the tasks of all in `woken`, those of one loop together.
+
+        A signal handler may raise anywhere in here; the next call continues. A future
+        is taken out of `awaits` once it was woken.
+        """
+        woken, awaits = self.woken, self.awaits
+        while woken:
+            batch = woken[:]
+            futures = [awaits.get(handle) for handle in batch]
+            loops.wake_all(each for each in futures if each is not None)
+            for handle in batch:
+                awaits.pop(handle, None)
+            del woken[: len(batch)]
+
+    def wake_all_tasks(self) -> None:
+        """Wake every task that waits for a report: all handles have their outcome."""
+        self.woken.extend(tuple(self.awaits))
+        self.wake_tasks()
 
     def wake_flushes(self) -> None:
         """Wake what waits until everything is settled, if it is."""

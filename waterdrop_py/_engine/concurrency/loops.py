@@ -21,6 +21,8 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.emptying import until_empty
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     Woken = asyncio.Future[bool]
 
 TICK: Final = 0.5
@@ -72,6 +74,11 @@ class Bridge:
         self._scheduled = False
         self._woken.clear()
         self._due.clear()
+
+    def wake_all(self, futures: list[Woken]) -> None:
+        """`wake`, for many."""
+        self._woken.extend(futures[1:])
+        self.wake(futures[0])
 
     def _deliver(self) -> None:
         """Set the futures. On the loop."""
@@ -127,14 +134,39 @@ class _Here(threading.local):
 
 
 _HERE: Final = _Here()
+_BRIDGES: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Bridge]] = (
+    weakref.WeakKeyDictionary()
+)
+"""The bridge of each loop, for other threads."""
 
 
 def bridge_of(loop: asyncio.AbstractEventLoop) -> Bridge:
     """The bridge of `loop`, which runs on the calling thread."""
     bridge = _HERE.bridge
     if bridge is None or not bridge.belongs_to(loop):
-        bridge = _HERE.bridge = Bridge(loop)
+        bridge = _HERE.bridge = _BRIDGES.setdefault(loop, Bridge(loop))
     return bridge
+
+
+def wake_all(futures: Iterable[Woken]) -> None:
+    """Wake the tasks that wait for `futures`, of any loops. From any thread."""
+    of_one: list[Woken] = []
+    loop: asyncio.AbstractEventLoop | None = None
+    for future in futures:
+        theirs = future.get_loop()
+        if theirs is not loop and of_one:
+            _wake_of_one(loop, of_one)
+            of_one = []
+        loop = theirs
+        of_one.append(future)
+    if of_one:
+        _wake_of_one(loop, of_one)
+
+
+def _wake_of_one(loop: asyncio.AbstractEventLoop | None, futures: list[Woken]) -> None:
+    bridge = None if loop is None else _BRIDGES.get(loop)
+    if bridge is not None:
+        bridge.wake_all(futures)
 
 
 class Waiter:

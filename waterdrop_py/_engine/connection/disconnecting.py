@@ -178,6 +178,7 @@ def blockers(connection: Connection, client: Client) -> list[Refusal]:
     # Marks first, messages second: a sender that removes its mark between the two has
     # its message counted by then (test_send_that_ends_between_the_two_looks).
     calls = len(client.borrows) + len(client.asking.callers)
+    calls += connection.hooks.calls_waiting
     if waiting := client.in_flight():
         age_ms = (clock.now() - client.last_activity) * 1000
         refusals.append(Refusal("in_flight", waiting, age_ms))

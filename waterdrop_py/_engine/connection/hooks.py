@@ -61,6 +61,10 @@ class DeferredMessages(Protocol):
 class QueuedMessages(Protocol):
     """Messages of asyncio's tasks that wait for a client, or for room."""
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait, except for the thread that hands them over."""
+
     def flush(self, deadline: float) -> None:
         """Hand them over until `deadline`; for a close."""
 
@@ -109,6 +113,11 @@ class Hooks:
             self.queues.append(make())
         queue: _Queue = self.queues[0]
         return queue
+
+    @property
+    def calls_waiting(self) -> int:
+        """How many calls of tasks wait for the client."""
+        return self.queues[0].waiting if self.queues else 0
 
     @property
     def queue(self) -> QueuedMessages | None:

@@ -42,7 +42,10 @@ def explain_idle(connection: Connection) -> IdleReport:
     if connection.is_closing:
         return IdleReport(False, None, (Refusal("closed", 0),))
     if client is None:
-        return IdleReport(False, None, (Refusal("not_connected", 0),))
+        reasons = [Refusal("not_connected", 0)]
+        if waiting := connection.hooks.calls_waiting:
+            reasons.append(Refusal("call", waiting))
+        return IdleReport(False, None, tuple(reasons))
     reasons = blockers(connection, client)
     if not reasons and (theirs := _theirs(connection, client)):
         reasons.append(Refusal("in_flight", theirs))

@@ -41,8 +41,8 @@ class BlockingPollers:
 class _BlockingPoller:
     """One thread. `_client` has the one that it polls, taken by `dict.setdefault`.
 
-    1. A task is added to `client.awaited`, and finds the client attended.
-    2. The thread that stops clears `attended`, and then looks at `awaited` once more.
+    1. A task is added to `client.awaits`, and finds the client attended.
+    2. The thread that stops clears `attended`, and then looks at `awaits` once more.
     One of the two sees the other (test_a_task_that_awaits_as_the_thread_stops).
     """
 
@@ -91,14 +91,14 @@ class _BlockingPoller:
         finally:
             self._client.pop(_ONLY, None)
             client.attended = False
-        if client.awaited and client.native is not None:
+        if client.awaits and client.native is not None:
             self.take(client)
         return True
 
     def _serve(self, client: Client) -> None:
         try:
             serve_awaited(client)
-            while client.awaited and client.native is not None:
+            while client.awaits and client.native is not None:
                 wait_to_serve(client)
                 serve_awaited(client)
         except BaseException as raised:  # noqa: BLE001 - contained, and told of

@@ -19,7 +19,6 @@ from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.partition_lookup import partition_of
-from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce.dispatch import WithdrawnError
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.look_ups import LookUps
@@ -78,13 +77,13 @@ class SendQueue:
         """Whether nothing waits, so that a message may go past it."""
         return not (self._waiting or self._look_ups)
 
-    def refusal(self) -> Refusal | None:
-        """Why the client may not be closed: messages wait. Not for the thread that
-        hands over: an old client is replaced before it gets the next one."""
-        if self.idle or self._sending.held_here:
-            return None
-        waiting = len(self._waiting) + len(self._look_ups)
-        return Refusal("call", waiting) if waiting else None
+    @property
+    def waiting(self) -> int:
+        """How many calls wait. None for the thread that hands over: an old client is
+        replaced before it gets the next message."""
+        if self._sending.held_here:
+            return 0
+        return len(self._waiting) + len(self._look_ups)
 
     def send_at_once(self, handle: DeliveryHandle) -> bool:
         """Hand one message over if nothing waits, and it need not wait either."""

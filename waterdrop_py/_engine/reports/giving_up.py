@@ -43,6 +43,7 @@ def give_up_now(client: Client) -> list[DeliveryHandle]:
     for handle in tuple(watchers.WATCHED):
         if isinstance(handle, DeliveryHandle) and client_of(handle) is client:
             watchers.notify(client, handle)
+    client.wake_all_tasks()
     return lost
 
 

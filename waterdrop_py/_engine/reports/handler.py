@@ -218,6 +218,7 @@ class ReportHandler:
                 resolve(client, handle, native, failure, self.accounting, given_up)
             # else it was given up meanwhile, or this is a forked child.
         watchers.notify(client, handle)
+        client.wake_task(handle)
 
     def _tell(self, announcement: Announcement, error: Any, native: Any) -> None:
         """Call `on_delivery` and the subscribers that have not heard of it yet."""
