@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.examples.conftest import DOWN
 from tests.scenarios.servers import MODULE, ask
 
 if TYPE_CHECKING:
@@ -56,6 +58,22 @@ def test_a_refused_message_is_answered(example: MakeExample) -> None:
         server.stop(code=-15)
         server.outcome()
     assert sum(shop.arrived("orders").values()) == 1
+
+
+@pytest.mark.long
+def test_a_cluster_that_is_down_is_answered(example: MakeExample) -> None:
+    """A client hears it after the 5 s of the request, the probe too; and SIGTERM ends
+    the server within `close_timeout`, which a URL may set."""
+    shop = example("fastapi")
+    command = [*MODULE, "uvicorn", "app:app", f"--uds={shop.address}"]
+    with shop.serve(*command, KAFKA_URL=f"{DOWN}/?close_timeout=1s") as server:
+        assert ask(shop.address, "/health")[1]["healthy"] is True
+        began = time.monotonic()
+        answer = ask(shop.address, "/orders", {"id": "1", "item": "tea"})
+        assert answer == (503, {"error": "timed_out"})
+        assert time.monotonic() - began >= 5
+        assert ask(shop.address, "/health")[1]["healthy"] is False
+        server.stop(code=-15)
 
 
 def test_its_own_tests_pass(example: MakeExample) -> None:
