@@ -298,9 +298,11 @@ class FakeClient:
         return tuple(self._inside)
 
     def ack(self, count: int | None = None) -> None:
-        """The broker acknowledges the oldest messages; a poll serves the reports."""
+        """The broker acknowledges the oldest messages, at most `count`; a poll serves
+        the reports."""
         with self._work:
-            for _ in range(len(self._pending) if count is None else count):
+            most = len(self._pending)
+            for _ in range(most if count is None else min(count, most)):
                 self._reports.append((self._pending.popleft(), None, self._report()))
             self._work.notify_all()
 

@@ -11,7 +11,7 @@ from waterdrop_py._engine.assembly import Components
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.connection import Connection
 from waterdrop_py._engine.produce import purge
-from waterdrop_py._settings.foreign_names import answering
+from waterdrop_py._settings.answering import answering
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 

@@ -33,6 +33,10 @@ class Described:
         """Why the client is, or is not, disconnectable, and the ms to its deadline.
 
         Opens nothing, never blocks, takes no lock.
+
+        Example:
+            >>> [reason.code for reason in producer.explain_idle().reasons]
+            ['not_connected']
         """
         return explain_idle(self._connection)
 
@@ -44,12 +48,29 @@ class Described:
         are un-acknowledged, an error as the newest message from the brokers. Deep: like
         `connect`, with one try of at most `timeout` seconds. An unreachable broker, or
         a client that cannot be opened, raises nothing: the answer has the error.
+
+        Args:
+            deep: ask the cluster, too.
+            timeout: seconds of a deep check, or a `timedelta`.
+
+        Raises:
+            InvalidArgumentError: an argument is invalid.
+
+        Example:
+            >>> producer.health().healthy, producer.health(deep=True).healthy
+            (True, True)
         """
         bound = required_seconds("timeout", timeout)
         return probe.health(self._connection, bound if flag("deep", deep) else None)
 
     def stats(self) -> ProducerStats:
-        """Counters since the producer was made. Takes no lock, opens nothing."""
+        """Counters since the producer was made. Takes no lock, opens nothing.
+
+        Example:
+            >>> report = producer.produce_sync("orders", b"first")
+            >>> producer.stats().opens, producer.stats().acknowledged
+            (1, 1)
+        """
         return self._components.stats()
 
     @property

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
-from waterdrop_py._settings.foreign_names import CONFIG, Answering
+from waterdrop_py._settings.answering import Answering
+from waterdrop_py._settings.foreign_names import CONFIG
 from waterdrop_py._settings.option_types import (
     REQUIRED,
     Count,
@@ -52,9 +53,12 @@ _OptionalFactory: TypeAlias = Option[ClientFactory | None, ClientFactory | None]
 class Config(OptionTable, metaclass=Answering, answers=CONFIG):
     """The settings of a producer: its options, and librdkafka's properties.
 
-    `Config(kafka={"bootstrap.servers": "h:9092"}, idle_disconnect_timeout="5m")`, or a
-    mapping of the same. Keyword options replace those of the mapping; `kafka` is merged
-    over the mapping's, property by property.
+    Takes keyword options, or a mapping of them. Keyword options replace those of the
+    mapping; `kafka` is merged over the mapping's, property by property.
+
+    >>> kafka = {"bootstrap.servers": "localhost:9092"}
+    >>> Config(kafka=kafka, idle_disconnect_timeout="5m").idle_disconnect_timeout
+    300000
 
     A duration is int milliseconds, a `timedelta`, or text with a unit (`"5m"`, `"30s"`,
     `"60000ms"`). Attributes are int milliseconds.
@@ -166,6 +170,9 @@ class Config(OptionTable, metaclass=Answering, answers=CONFIG):
         """Make a copy with these options changed; `kafka` is replaced as a whole.
 
         Never blocks. Thread-safe. Raises `ConfigurationInvalidError`.
+
+        >>> config.replace(max_wait_timeout="10s").max_wait_timeout
+        10000
         """
         return Config(**{**vars(self), **options})
 
@@ -189,7 +196,9 @@ class Config(OptionTable, metaclass=Answering, answers=CONFIG):
     def from_url(cls, /, url: str, **options: Any) -> Config:
         """Build a configuration from a URL and keyword options.
 
-        `kafka+sasl_ssl://user:p%40ss@h1:9093,h2/?client.id=x&idle_disconnect_timeout=5m`
+        >>> url = "kafka+sasl_ssl://user:p%40ss@h1:9093,h2/?idle_disconnect_timeout=5m"
+        >>> Config.from_url(url).kafka["sasl.username"]
+        'user'
 
         Schemes are `kafka`, `kafka+ssl`, `kafka+sasl_plaintext` and `kafka+sasl_ssl`.
         Each part is percent-decoded. A host may be an IPv6 address in brackets, and its
@@ -226,24 +235,17 @@ class Config(OptionTable, metaclass=Answering, answers=CONFIG):
         Never blocks. Thread-safe. Raises `ConfigurationInvalidError`, also for an
         unknown name under the prefix and for an option that is set twice. The error
         names the variable.
+
+        >>> variables = {"WATERDROP_URL": "kafka://h:9092", "WATERDROP_ID": "orders"}
+        >>> Config.from_env(environ=variables).id
+        'orders'
         """
-        from waterdrop_py._settings.env import named, read_env
-        from waterdrop_py._settings.librdkafka_check import check_properties
-        from waterdrop_py._settings.url import add_mechanism
+        from waterdrop_py._settings.env import named, read_config
 
         source = os.environ if environ is None else environ
-        reading, origins = read_env(prefix, source, cls.OPTIONS)
-        given = {f"kafka.{name}" for name in options.get("kafka") or ()}
-        origins = {k: v for k, v in origins.items() if k not in options.keys() | given}
-        override(reading, options)
-        values, errors = reading
-        if isinstance(kafka := values.get("kafka"), dict) and "url" not in errors:
-            add_mechanism(kafka)
-        verdict = (
-            check_properties(copied(values["kafka"])[0], cls.OPTIONS) if kafka else {}
-        )
+        reading, origins = read_config(prefix, source, cls.OPTIONS, options)
         try:
-            return cls._from_reading(values, {**verdict, **errors})
+            return cls._from_reading(*reading)
         except ConfigurationInvalidError as error:
             sentences = named(error.errors, origins)
         raise ConfigurationInvalidError(sentences)

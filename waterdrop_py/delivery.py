@@ -88,6 +88,10 @@ class DeliveryHandle(PendingMessage):
             ReentrantCallError: only a call that this one interrupted could serve the
                 report.
             InvalidArgumentError: `timeout` is not a duration.
+
+        Example:
+            >>> producer.produce_async("orders", b"first").result(timeout=10).topic
+            'orders'
         """
         native = self._native
         if native is None:
@@ -118,8 +122,18 @@ class DeliveryHandle(PendingMessage):
         must not block. What it raises becomes `error.occurred` of type
         `callbacks.done_callback.error`.
 
+        Args:
+            fn: called with the handle.
+
         Raises:
             InvalidArgumentError: `fn` is not a plain function.
+
+        Example:
+            >>> handle = producer.produce_async("orders", b"first")
+            >>> handle.result(timeout=10).topic
+            'orders'
+            >>> handle.add_done_callback(lambda done: print(done.exception()))
+            None
         """
         check_function("fn", fn, "fn(handle)")
         watchers.add_callback(self._client, self, fn)

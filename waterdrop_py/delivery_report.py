@@ -6,7 +6,8 @@ import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
-from waterdrop_py._settings.foreign_names import REPORT, no_attribute
+from waterdrop_py._settings.answering import no_attribute
+from waterdrop_py._settings.foreign_names import REPORT
 from waterdrop_py.message import Message
 
 

@@ -27,11 +27,22 @@ class Middleware:
         self.steps: list[Step] = list(steps)
 
     def append(self, step: Step) -> None:
-        """Run `step` after all others, from the next message on."""
+        """Run `step` after all others, from the next message on.
+
+        Args:
+            step: a function from a `Message` to a `Message`.
+
+        Example:
+            >>> def traced(message):
+            ...     return dataclasses.replace(message, headers={"trace": "abc"})
+            >>> producer.middleware.append(traced)
+            >>> producer.produce_sync("orders", b"first").message.headers
+            [('trace', b'abc')]
+        """
         self.steps.append(_checked(step))
 
     def prepend(self, step: Step) -> None:
-        """Run `step` before all others, from the next message on."""
+        """Run `step` before all others, from the next message on; as `append`."""
         self.steps.insert(0, _checked(step))
 
     def run(self, message: Message) -> Message:

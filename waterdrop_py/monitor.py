@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType
@@ -10,61 +10,14 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 
+from waterdrop_py._event import Event
 from waterdrop_py._settings.callables import STARTS, subscriber_of
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError
 from waterdrop_py.events import EVENTS, matching, methods_of, require_event
 from waterdrop_py.typing import Unsubscribe
 
-
-class Event(Mapping[str, Any]):
-    """One event: a read-only mapping of its payload.
-
-    Attributes:
-        name: one of `events.EVENTS`.
-        payload: the keys that `events.EVENTS` names, and `producer_id`.
-        tags: the producer's tags.
-        duration_ms: milliseconds that it took, or None if the event is not timed. Also
-            `event["time"]`, which raises `KeyError` if it is None.
-    """
-
-    __slots__ = ("duration_ms", "name", "payload", "tags")
-
-    def __init__(
-        self,
-        name: str,
-        payload: dict[str, Any],
-        tags: Mapping[str, str],
-        duration_ms: float | None = None,
-    ) -> None:
-        self.name: str = name
-        self.payload: dict[str, Any] = payload
-        self.tags: Mapping[str, str] = tags
-        self.duration_ms: float | None = duration_ms
-
-    def __getitem__(self, key: str) -> Any:
-        if key == "time" and self.duration_ms is not None:
-            return self.duration_ms
-        return self.payload[key]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self.payload
-        if self.duration_ms is not None:
-            yield "time"
-
-    def __len__(self) -> int:
-        return len(self.payload) + (self.duration_ms is not None)
-
-    # Events with equal payloads are still different events. The repr shows only the
-    # keys, because the values hold the user's messages.
-    def __eq__(self, other: object) -> bool:
-        return True if self is other else NotImplemented
-
-    __hash__ = object.__hash__
-
-    def __repr__(self) -> str:
-        return f"<Event {self.name}: {', '.join(self)}>"
-
+__all__ = ["Event", "Monitor", "Subscriber", "monitor"]
 
 Subscriber: TypeAlias = Callable[[Event], object]
 _F = TypeVar("_F", bound=Subscriber)
@@ -154,6 +107,10 @@ class Monitor:
 
         Never blocks. Thread-safe.
 
+        Args:
+            target: the name of an event, a pattern, or a listener.
+            fn: called with the event; not with a listener.
+
         Raises:
             EventNotRegisteredError: no event has the name, or the method's name, or
                 matches the pattern.
@@ -161,6 +118,15 @@ class Monitor:
                 producer's open client was made without statistics.
             InvalidArgumentError: `fn` cannot be called with an event, or the listener
                 has no method named after an event. Nothing is subscribed.
+
+        Example:
+            >>> def told(event):
+            ...     print(event.name, event["reason"])
+            >>> unsubscribe = producer.monitor.subscribe("producer.disconnected", told)
+            >>> producer.connect().disconnect()
+            producer.disconnected requested
+            True
+            >>> unsubscribe()
         """
         incidental: Iterable[str] = ()
         if isinstance(target, str):
@@ -188,8 +154,15 @@ class Monitor:
     def on(self, name: str) -> Callable[[_F], _F]:
         """Subscribe the decorated function, which is returned unchanged.
 
-        `name` is an event or a pattern. Never blocks, is thread-safe, and raises what
-        `subscribe` raises.
+        Never blocks, is thread-safe, and raises what `subscribe` raises.
+
+        Args:
+            name: an event or a pattern.
+
+        Example:
+            >>> @producer.monitor.on("error.occurred")
+            ... def failed(event):
+            ...     print(event["type"])
         """
         matching(name)
 

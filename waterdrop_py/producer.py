@@ -43,8 +43,18 @@ class Producer(Described, Sender):
     new one. Thread-safe. A context manager that closes the producer at its end. It can
     be neither copied nor pickled.
 
+    Args:
+        config: a `Config`, a mapping of its options, or a URL.
+        options: options of `Config`.
+
     Raises:
         ConfigurationInvalidError: with every violation at once.
+
+    Example:
+        >>> kafka = {"bootstrap.servers": "localhost:9092"}
+        >>> with Producer(kafka=kafka, idle_disconnect_timeout="5m") as producer:
+        ...     producer.produce_sync("orders", b"first", key="42").topic
+        'orders'
     """
 
     __slots__ = ("_config", "_emitter", "_monitor")
@@ -121,12 +131,18 @@ class Producer(Described, Sender):
 
         Returns the producer. Blocks for at most `timeout` seconds in all; Ctrl-C ends
         it at once. A try ends with the cluster's answer, however slow, or with an error
-        of all brokers that librdkafka reports. Before each retry, `errback(error,
-        interval)` is called, and `interval` seconds pass: `interval_start` at first,
-        `interval_step` more each time, `interval_max` at most.
+        of all brokers that librdkafka reports.
 
         Asks for the topic last sent to. Before the first send it asks for a name that
         Kafka refuses, so that no topic is created. Counts as activity.
+
+        Args:
+            timeout: seconds in all, or a `timedelta`.
+            errback: called before each retry, with the error and the seconds to wait.
+            max_retries: how many retries follow the first try; None: no limit.
+            interval_start: seconds before the first retry.
+            interval_step: seconds that each further interval is longer.
+            interval_max: seconds of the longest interval.
 
         Raises:
             BrokerUnreachableError: no broker answered, with a checklist. At once, with
@@ -135,6 +151,10 @@ class Producer(Described, Sender):
             ProduceError: `too_many_clients`: this process cannot open another one.
             InvalidArgumentError: an argument is invalid.
             ProducerClosedError: the producer is closed.
+
+        Example:
+            >>> producer.connect(timeout=10).is_connected
+            True
         """
         retries = probe.Retries.of(
             max_retries, interval_start, interval_step, interval_max, errback
@@ -149,21 +169,31 @@ class Producer(Described, Sender):
         the client is destroyed and the subscribers of `producer.disconnected` have
         returned (0.2 s for them at most); inside a callback of the client only until it
         is decided. Ctrl-C ends the wait. Runs on a library thread. Thread-safe.
+
+        Example:
+            >>> report = producer.produce_sync("orders", b"first")
+            >>> producer.disconnect(), str(producer.status)
+            (True, 'disconnected')
         """
         return self._components.disconnect()
 
     def native(self) -> AbstractContextManager[NativeClient]:
         """The open confluent_kafka client itself, which stays open inside the block.
 
-        `with producer.native() as client: client.list_topics()`. For what the library
-        does not wrap: metadata, `set_sasl_credentials` and the like. What is set on the
-        client ends with it. It must not be closed, nor used after the block. Opens one
-        if need be, and blocks only for that. Each `with` needs its own `native()`.
+        For what the library does not wrap: metadata, `set_sasl_credentials` and the
+        like. What is set on the client ends with it. It must not be closed, nor used
+        after the block. Opens one if need be, and blocks only for that. Each `with`
+        needs its own `native()`.
 
         Raises:
             ProduceError: no client could be opened, or a fatal error stays.
             ProducerClosedError: the producer is closed.
             WaterdropError: this block is entered already.
+
+        Example:
+            >>> with producer.native() as client:
+            ...     len(client.list_topics(timeout=10).brokers)
+            3
         """
         return cast("AbstractContextManager[NativeClient]", Pinned(self._connection))
 
@@ -180,9 +210,19 @@ class Producer(Described, Sender):
         inside one of the producer's own callbacks or verbs, it closes in the background
         and returns `complete=False`.
 
+        Args:
+            timeout: seconds, or a `timedelta`.
+            force: give up everything at once.
+
         Raises:
             InvalidArgumentError: `timeout` is not a duration, or `force` not a bool.
             TransactionalCloseError: called inside a transaction of the producer.
+
+        Example:
+            >>> handle = producer.produce_async("orders", b"last")
+            >>> drained = producer.close(timeout=10)
+            >>> drained.delivered, drained.failed, drained.complete
+            (1, 0, True)
         """
         bound = seconds("timeout", timeout)
         return self._components.close(bound, force=flag("force", force))
@@ -194,10 +234,17 @@ class Producer(Described, Sender):
         number that is 5 minutes old is returned, and asked for again in the background.
         A missing topic is remembered for 2 s.
 
+        Args:
+            topic: its name.
+
         Raises:
             MessageInvalidError: `topic` is not a valid name.
             ProduceError: the topic is unknown, no broker answered, or a fatal error
                 stays.
+
+        Example:
+            >>> producer.partition_count("orders")
+            4
         """
         self._connection.refuse_after_fatal_error()  # also where the count is known
         return partition_count(self._connection, checked_topic(topic))

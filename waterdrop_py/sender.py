@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from waterdrop_py._buffered import Buffered
 from waterdrop_py._engine.assembly import Components
 from waterdrop_py._engine.produce import hot_path
 from waterdrop_py._engine.produce.validation import as_message
+from waterdrop_py._settings.answering import Patchable, answering, implemented_by
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.foreign_names import (
-    PRODUCER,
-    Answering,
-    answering,
-    implemented_by,
-)
+from waterdrop_py._settings.foreign_names import PRODUCER
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 
 
-class Sender(Buffered, metaclass=Answering, answers=PRODUCER):
+class Sender(Buffered, Patchable, answers=PRODUCER):
     """The base class of `Producer` and `Variant`. Thread-safe."""
 
     __slots__ = (
-        "__dict__",
         "__weakref__",
         "_components",
         "_connection",
@@ -33,20 +28,6 @@ class Sender(Buffered, metaclass=Answering, answers=PRODUCER):
         "_plain",
         "_verbs",
     )
-
-    def __dir__(self) -> list[str]:
-        return sorted({*dir(type(self)), *vars(self)})
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # The instance has a `__dict__` so that tests can patch its methods.
-        if not hasattr(type(self), name):
-            text = f"{type(self).__name__!r} object has no attribute {name!r} to set"
-            raise AttributeError(text, name=name, obj=self)
-        object.__setattr__(self, name, value)
-
-    def __reduce__(self) -> NoReturn:
-        name = type(self).__name__
-        raise TypeError(f"a {name} cannot be copied or pickled: it owns a client")
 
     def _adopt(self, components: Components) -> None:
         self._components = components
@@ -300,15 +281,3 @@ class Sender(Buffered, metaclass=Answering, answers=PRODUCER):
     def _tombstone(self, topic: Any, key: Any, partition: Any, headers: Any) -> Message:
         given = {"topic": topic, "key": key, "partition": partition, "headers": headers}
         return as_message(given, null=True, whole=not self._middleware.steps)
-
-
-def tombstone_of(
-    sender: Sender, topic: Any, key: Any, partition: Any, headers: Any
-) -> Message:
-    """A message with a null payload, for the front end in asyncio."""
-    return sender._tombstone(topic, key, partition, headers)
-
-
-def components_of(sender: Sender) -> Components:
-    """The parts of a producer or a variant, for its front end in asyncio."""
-    return sender._components

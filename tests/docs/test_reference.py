@@ -30,7 +30,11 @@ OF_THE_ENGINE: Final = frozenset(
         *("did_you_mean", "listener_method", "matching", "methods_of"),
         *("require_event", "EventSpec"),
         *("only_counts", "on_shared_change", "report_of", "snapshot", "Sent", "Sender"),
-        *("Totals", "on_worker"),
+        *(
+            "Totals",
+            "on_worker",
+            "AsyncSender",
+        ),
     }
 )
 

@@ -21,6 +21,7 @@ def make_async(servers: str = SERVERS, **options: Any) -> AsyncProducer:
 
 async def exercise(producer: AsyncProducer, name: str) -> None:
     """Use every verb; tells how many messages were accepted."""
+    tell_of_holds()
     prefix = f"m-{name}-"
     assert await producer.connect() is producer
     report = await producer.produce(TOPIC, f"{prefix}one", headers={"a": b"b"})
@@ -45,6 +46,12 @@ async def exercise(producer: AsyncProducer, name: str) -> None:
     await disconnected(producer)
     await producer.produce(TOPIC, f"{prefix}again")
     say(accepted=100 + 10 + 50 + 3)
+
+
+def tell_of_holds() -> None:
+    """Have asyncio's debug mode print what holds the loop for a second. By its default
+    of 0.1 s it prints what another process has taken, too."""
+    asyncio.get_running_loop().slow_callback_duration = 1.0
 
 
 async def cancel_some(producer: AsyncProducer, prefix: str) -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from waterdrop_py._settings import librdkafka
+from waterdrop_py._settings.properties import copied
 from waterdrop_py._settings.redact import kind
 from waterdrop_py._settings.table import foreign_setting
-from waterdrop_py._settings.text_sources import Reading, Rows, join, read_option
-from waterdrop_py._settings.url import read_url
+from waterdrop_py._settings.text_sources import (
+    Reading,
+    Rows,
+    join,
+    override,
+    read_option,
+)
+from waterdrop_py._settings.url import add_mechanism, read_url
 
 _URL = "URL"
 _KAFKA = "KAFKA_"
@@ -21,6 +29,30 @@ _SERVICE = re.compile(
 )
 _SERVICE_PORT = re.compile(r"(?:[A-Z0-9_]+_)?PORT")
 _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://\S+")
+
+
+def read_config(
+    prefix: str,
+    environ: Mapping[str, str],
+    rows: Rows,
+    options: Mapping[str, Any],
+) -> tuple[Reading, dict[str, str]]:
+    """Read the environment under `options`, and which variable each path comes from.
+
+    The errors have librdkafka's verdict on the properties.
+    """
+    from waterdrop_py._settings.librdkafka_check import check_properties
+
+    reading, origins = read_env(prefix, environ, rows)
+    given = {f"kafka.{name}" for name in options.get("kafka") or ()}
+    origins = {k: v for k, v in origins.items() if k not in options.keys() | given}
+    override(reading, options)
+    values, errors = reading
+    kafka = values.get("kafka")
+    if isinstance(kafka, dict) and "url" not in errors:
+        add_mechanism(kafka)
+    verdict = check_properties(copied(values["kafka"])[0], rows) if kafka else {}
+    return (values, {**verdict, **errors}), origins
 
 
 def read_env(

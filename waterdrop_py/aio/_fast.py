@@ -13,8 +13,8 @@ from waterdrop_py._engine.client.pending import client_of, overdue
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.loops import bridge_of
 from waterdrop_py._engine.produce import hot_path
+from waterdrop_py._settings.answering import refuse
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.foreign_names import refuse
 from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.message import Message
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from waterdrop_py._engine.assembly import Components
+    from waterdrop_py._engine.produce.verbs import Filling
     from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
     from waterdrop_py.message import Message, MessageInput
 
@@ -147,14 +148,9 @@ class TaskVerbs:
     async def _all_filled(
         self, messages: Iterable[MessageInput], *, null: bool
     ) -> list[DeliveryHandle]:
-        steps = self._verbs.filling(listed(messages), null=null, step=STEP)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                handles: list[DeliveryHandle] = end.value
-                return handles
-            await asyncio.sleep(0)
+        return await _filled(
+            self._verbs.filling(listed(messages), null=null, step=STEP)
+        )
 
     async def _send_and_wait(self, handles: list[DeliveryHandle]) -> None:
         deadline = clock.system_now() + self._max_wait
@@ -191,7 +187,7 @@ class TaskVerbs:
         started = clock.system_now()
         flush = flusher.begin()
         try:
-            handles = flush.fill()
+            handles = await _filled(flush.filling(STEP))
             if handles:
                 async with self.block():
                     await self._send_and_wait(handles)
@@ -207,7 +203,7 @@ class TaskVerbs:
         started = clock.system_now()
         flush = flusher.begin()
         try:
-            handles = flush.fill()
+            handles = await _filled(flush.filling(STEP))
             if handles:
                 async with self.block():
                     await self._hand_all_over(handles, PRODUCE_MANY_ASYNC, deadline)
@@ -289,3 +285,14 @@ class TaskVerbs:
             if not await waiter.wait(until):
                 entry.on_over = waiter = Waiter()
                 queue.advance(go_on=True)
+
+
+async def _filled(filling: Filling) -> list[DeliveryHandle]:
+    """The handles of a batch; the loop runs between its steps."""
+    while True:
+        try:
+            next(filling)
+        except StopIteration as end:
+            handles: list[DeliveryHandle] = end.value
+            return handles
+        await asyncio.sleep(0)

@@ -14,8 +14,8 @@ from waterdrop_py._engine.introspection import probe
 from waterdrop_py._engine.introspection.idle import IdleReport
 from waterdrop_py._engine.introspection.stats import Health, ProducerStats
 from waterdrop_py._engine.reports.accounting import DrainReport
+from waterdrop_py._settings.answering import awaited
 from waterdrop_py._settings.arguments import flag, required_seconds, seconds
-from waterdrop_py._settings.foreign_names import awaited
 from waterdrop_py.aio._closing import close
 from waterdrop_py.aio._pinned import TaskPin
 from waterdrop_py.aio.jobs import on_worker
@@ -158,9 +158,9 @@ class AsyncProducer(AsyncSender):
     ) -> DrainReport:
         """Deliver what is on its way, give up the rest, and close for good.
 
-        As `Producer.close`, which it closes, whoever made it. What waits is handed over
-        first, within the bound. Where it is cancelled it goes on; a later `close()`
-        waits for it, and has its report.
+        As `Producer.close`: it closes the producer, also one that it was given. What
+        waits is handed over first, within the bound. Where it is cancelled it goes on;
+        a later `close()` waits for it, and has its report.
 
         Raises:
             InvalidArgumentError: `timeout` is not a duration, or `force` not a bool.
@@ -194,7 +194,9 @@ class AsyncProducer(AsyncSender):
             ProduceError: the topic is unknown, no broker answered, or a fatal error
                 stays.
         """
-        return await on_worker(partial(self._producer.partition_count, topic))
+        ask = partial(self._producer.partition_count, topic)
+        known = type(topic) is str and self._connection.partitions.count(topic)
+        return ask() if known else await on_worker(ask)
 
     def stats(self) -> ProducerStats:
         """Counters since the producer was made. Takes no lock, opens nothing."""

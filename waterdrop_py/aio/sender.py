@@ -6,15 +6,12 @@ from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
+from waterdrop_py._front_end import components_of, tombstone_of
+from waterdrop_py._settings.answering import Patchable, awaited, implemented_by
 from waterdrop_py._settings.arguments import seconds
-from waterdrop_py._settings.foreign_names import (
-    ASYNC_PRODUCER,
-    Answering,
-    awaited,
-    implemented_by,
-)
+from waterdrop_py._settings.foreign_names import ASYNC_PRODUCER
 from waterdrop_py.aio import _fast
 from waterdrop_py.aio._flush import flush
 from waterdrop_py.aio._transaction import TaskBlock
@@ -22,7 +19,7 @@ from waterdrop_py.aio._verbs import TaskVerbs
 from waterdrop_py.aio.jobs import on_worker
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
-from waterdrop_py.sender import Sender, components_of, tombstone_of
+from waterdrop_py.sender import Sender
 
 
 class _LongWay:
@@ -49,11 +46,10 @@ class _LongWay:
         return cast("DeliveryHandle", message)
 
 
-class AsyncSender(metaclass=Answering, answers=ASYNC_PRODUCER):
+class AsyncSender(Patchable, answers=ASYNC_PRODUCER):
     """The base class of `AsyncProducer` and `AsyncVariant`. For any loop and thread."""
 
     __slots__ = (
-        "__dict__",
         "__weakref__",
         "_components",
         "_connection",
@@ -81,10 +77,6 @@ class AsyncSender(metaclass=Answering, answers=ASYNC_PRODUCER):
         self._verbs: Any = _LongWay(sender)
         limited = components.config.max_payload_size is not None
         self._plain = components.transactions is None and not limited
-
-    def __reduce__(self) -> NoReturn:
-        name = type(self).__name__
-        raise TypeError(f"a {name} cannot be copied or pickled: it owns a client")
 
     # -- one message -------------------------------------------------------
 
@@ -275,7 +267,7 @@ class AsyncSender(metaclass=Answering, answers=ASYNC_PRODUCER):
             ProduceManyError: some were not delivered.
             DeliveryTimeoutError: a report did not come in time; delivery goes on.
             ProducerClosedError: the producer is closed.
-            What a step of the middleware raises; nothing was sent.
+            Exception: what a step of the middleware raises; nothing was sent.
         """
         return await self._task_verbs.flush_buffer()
 

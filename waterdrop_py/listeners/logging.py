@@ -34,6 +34,9 @@ class LoggingListener(EventLogger):
 
     Raises:
         InvalidArgumentError: `logger` is neither a name nor a logger.
+
+    Example:
+        >>> unsubscribe = producer.monitor.subscribe(LoggingListener("orders.kafka"))
     """
 
     def __init__(

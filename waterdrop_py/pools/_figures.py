@@ -9,8 +9,9 @@ from typing import Any
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.introspection.stats import Health
+from waterdrop_py._settings.answering import Answering
 from waterdrop_py._settings.arguments import flag, required_seconds
-from waterdrop_py._settings.foreign_names import POOL, Answering
+from waterdrop_py._settings.foreign_names import POOL
 from waterdrop_py.errors import WaterdropError
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.pools._exhaustion import closed_error

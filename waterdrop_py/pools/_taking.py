@@ -44,6 +44,10 @@ class PoolTaking(PoolFigures):
         Leases are granted in the order of the calls. Opens nothing. Callable from
         callbacks, finalizers and signal handlers.
 
+        Args:
+            timeout: seconds, or a `timedelta`.
+            block: False does not wait.
+
         Raises:
             PoolTimeoutError: none was free in time.
             PoolExhaustedError: none is free, and the call does not wait; or no slot is
@@ -51,6 +55,10 @@ class PoolTaking(PoolFigures):
             TooManyRequestsError: `max_waiting` others wait.
             PoolClosedError: the pool is closed, or was closed meanwhile.
             InvalidArgumentError: an argument is invalid.
+
+        Example:
+            >>> with pool.acquire(timeout=2.0) as producer:
+            ...     handle = producer.produce_async("orders", b"first")
         """
         if not HOME[0] or not WIPED:
             check()
@@ -76,10 +84,20 @@ class PoolTaking(PoolFigures):
         the lease. The call takes nothing; entering the block waits as `acquire` does.
         Each `with` needs a call of its own. Thread-safe.
 
+        Args:
+            timeout: seconds that entering the block waits, or a `timedelta`.
+            block: False does not wait.
+
         Raises:
             ProducerNotTransactionalError: there is no `transactional.id`.
             PoolClosedError: the pool is closed.
             WaterdropError: what `acquire` and `Producer.transaction` raise.
+
+        Example:
+            >>> kafka = {"bootstrap.servers": "localhost:9092", "transactional.id": "t"}
+            >>> with ProducerPool({"kafka": kafka}, size=2) as pool:
+            ...     with pool.transaction() as producer:
+            ...         handle = producer.produce_async("payments", b"first")
         """
         self._refuse_closed()
         if not self._members.is_transactional:

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias
 
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
+from waterdrop_py._settings.answering import Answering
 from waterdrop_py._settings.arguments import flag, seconds
-from waterdrop_py._settings.foreign_names import Answering
 from waterdrop_py.config import Config
 from waterdrop_py.errors import ConfigurationInvalidError, PoolClosedError
 from waterdrop_py.pools._group_options import (

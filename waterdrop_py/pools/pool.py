@@ -62,6 +62,12 @@ class ProducerPool(PoolTaking):
     Raises:
         ConfigurationInvalidError: with every violation at once.
         Exception: what a callable `config` raises.
+
+    Example:
+        >>> config = Config(kafka={"bootstrap.servers": "localhost:9092"})
+        >>> with ProducerPool(config, size=8) as pool, pool.acquire() as producer:
+        ...     producer.produce_sync("orders", b"first").topic
+        'orders'
     """
 
     __slots__ = ("_closes", "_emitter")
@@ -159,8 +165,12 @@ class ProducerPool(PoolTaking):
 
         A larger pool serves the callers that wait at once. A smaller one loses slots
         from the highest index down: free ones now, leased ones when they come back.
-        `min_connected` None: as before, or `size` if that is less. No lease is taken
-        away. A callable `config` is asked for each new index.
+        No lease is taken away. A callable `config` is asked for each new index.
+
+        Args:
+            size: producers at most, 1 to 1000.
+            min_connected: slots that stay open. None: as before, or `size` if that is
+                less.
 
         Raises:
             InvalidArgumentError: an argument is invalid; nothing has changed.
@@ -168,6 +178,11 @@ class ProducerPool(PoolTaking):
                 nothing has changed.
             Exception: what a callable `config` raises.
             PoolClosedError: the pool is closed.
+
+        Example:
+            >>> pool.resize(20)
+            >>> pool.size
+            20
         """
         self._refuse_closed()
         self._prepare()
@@ -186,6 +201,10 @@ class ProducerPool(PoolTaking):
         each slot the old client closes before the new one opens, between leases. Slots
         that were out of service are in service again. Of two calls at once, the second
         waits within its own `timeout`. Thread-safe.
+
+        Args:
+            config: as for the constructor; None is the one it has.
+            timeout: seconds of the proof, or a `timedelta`.
 
         Raises:
             BrokerUnreachableError, ProduceError: the proof failed.

@@ -19,6 +19,16 @@ class FakeClock:
     then lets five minutes pass, and the reaper closes what fell due. Waits stay real: a
     thread that waits for a broker waits in real time. Thread-safe. A time that is not a
     number of seconds, or goes back, is an `InvalidArgumentError`.
+
+    Args:
+        start: seconds at which it begins.
+
+    Example:
+        >>> with FakeClock() as time:
+        ...     report = producer.produce_sync("orders", b"first")
+        ...     time.advance(60)
+        ...     round(producer.idle_ms)
+        60000
     """
 
     def __init__(self, start: float = 1_000_000.0) -> None:

@@ -37,6 +37,17 @@ class EmbeddedCluster(Server):
     than one millisecond. They raise `ValueError` for arguments out of range,
     `RuntimeError` when the cluster is not running, and `TimeoutError`. A forked child
     can connect to the cluster, but neither command nor close it.
+
+    Args:
+        brokers: how many.
+
+    Example:
+        >>> with EmbeddedCluster(brokers=1) as cluster:
+        ...     kafka = {"bootstrap.servers": cluster.bootstrap_servers}
+        ...     with Producer(kafka=kafka) as producer:
+        ...         report = producer.produce_sync("orders", b"first")
+        ...     [message.value() for message in cluster.read("orders")]
+        [b'first']
     """
 
     _what = "mock cluster"
@@ -49,6 +60,13 @@ class EmbeddedCluster(Server):
         """Create a topic; `ValueError` if the name is taken.
 
         Partition 0 is led by broker 1, partition 1 by broker 2, and so on in rotation.
+
+        Args:
+            name: of the topic.
+            partitions: how many.
+
+        Example:
+            >>> cluster.create_topic("wide", partitions=12)
         """
         topic_name(name)
         whole_number(partitions, "partitions", 1, MAX_PARTITIONS)
@@ -59,20 +77,36 @@ class EmbeddedCluster(Server):
         _check(code, f"create_topic({name!r})")
 
     def set_rtt(self, rtt_ms: int, broker: int | None = None) -> None:
-        """Delay every response of a broker, or of all of them, by milliseconds."""
+        """Delay every response of a broker, or of all of them, by milliseconds.
+
+        Args:
+            rtt_ms: milliseconds.
+            broker: its id, from 1; None is all of them.
+
+        Example:
+            >>> cluster.set_rtt(50)
+        """
         whole_number(rtt_ms, "rtt_ms", 0, MAX_RTT_MS)
         process = self._running()
         for each in self._ids(broker):
             _check(process.ask("set_rtt", each, rtt_ms), f"set_rtt of broker {each}")
 
     def broker_down(self, broker: int) -> None:
-        """Have a broker refuse connections, and close those it has."""
+        """Have a broker refuse connections, and close those it has.
+
+        Args:
+            broker: its id, from 1.
+
+        Example:
+            >>> cluster.broker_down(1)
+            >>> cluster.broker_up(1)
+        """
         process = self._running()
         for each in self._ids(broker):
             _check(process.ask("broker_down", each), f"broker_down({each})")
 
     def broker_up(self, broker: int) -> None:
-        """Have a broker listen again, on the same port."""
+        """Have a broker listen again, on the same port; `broker` is its id, from 1."""
         process = self._running()
         for each in self._ids(broker):
             _check(process.ask("broker_up", each), f"broker_up({each})")
@@ -84,6 +118,15 @@ class EmbeddedCluster(Server):
         is its code or its lower-case name, such as `"not_leader_for_partition"`;
         `"transport"` closes the connection instead of answering, `"no_error"` lets one
         request pass. The `ValueError` for an unknown name lists the known ones.
+
+        Args:
+            api_name: of the protocol.
+            codes: the errors.
+
+        Example:
+            >>> cluster.push_errors("Produce", "not_leader_for_partition")
+            >>> producer.produce_sync("orders", b"retried").error is None
+            True
         """
         key, numbers = api_key(api_name), codes_of(codes)
         self._running().ask("push_errors", key, numbers)
@@ -97,7 +140,7 @@ class EmbeddedCluster(Server):
             self.broker_up(broker)
 
     def read(self, topic: str, timeout: float | timedelta = 10.0) -> list[Message]:
-        """Every message of a topic; see `read_topic`.
+        """Every message of a topic; see `read_topic`. `timeout` is in seconds.
 
         `RuntimeError` if the mock has discarded the oldest: it keeps about 5 MB of each
         partition.

@@ -15,6 +15,13 @@ class BufferedClient(FakeClient):
 
     Inside a transaction messages become visible with its commit, and are forgotten
     with its abort.
+
+    Example:
+        >>> client = BufferedClient()
+        >>> with Producer(kafka={"acks": "all"}, client_factory=client) as producer:
+        ...     report = producer.produce_sync("orders", b"first")
+        >>> [message.value() for message in client.messages_for("orders")]
+        [b'first']
     """
 
     def __init__(self, conf: dict[str, Any] | None = None) -> None:

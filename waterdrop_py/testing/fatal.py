@@ -22,8 +22,20 @@ _LARGEST_CODE = 2**15 - 1  # an int16 on the wire
 def trigger_fatal_error(producer: Producer, code: int, reason: str) -> None:
     """Put the producer's client into librdkafka's fatal state. Opens it if needed.
 
-    `code` is librdkafka's int code, such as 47 (`INVALID_PRODUCER_EPOCH`). The client
-    must be a `confluent_kafka.Producer`.
+    The client must be a `confluent_kafka.Producer`.
+
+    Args:
+        producer: whose client fails.
+        code: librdkafka's int code, such as 47 (`INVALID_PRODUCER_EPOCH`).
+        reason: the text of the error.
+
+    Example:
+        >>> kafka = {"bootstrap.servers": "localhost:9092", "enable.idempotence": True}
+        >>> with Producer(kafka=kafka) as producer:
+        ...     trigger_fatal_error(producer, 47, "a test")
+        ...     producer.produce_sync("orders", b"first")
+        Traceback (most recent call last):
+        waterdrop_py.errors.ProduceError: ...
     """
     if not isinstance(producer, Producer):
         raise InvalidArgumentError(

@@ -23,5 +23,10 @@ def allow_short_idle_timeouts() -> _ShortIdleTimeouts:
     For `idle_disconnect_timeout` and `max_connection_age` of each `Config` built
     meanwhile, in the whole process. A context manager and a decorator. It nests, and
     several threads may use it at once. Never blocks.
+
+    Example:
+        >>> kafka = {"bootstrap.servers": "localhost:9092"}
+        >>> with allow_short_idle_timeouts():
+        ...     config = Config(kafka=kafka, idle_disconnect_timeout="1s")
     """
     return _ShortIdleTimeouts()

@@ -29,6 +29,17 @@ class DroppingProxy(Server):
     All methods are thread-safe. Each command blocks for at most 10 s, usually for less
     than one millisecond. They raise `RuntimeError` if the proxy is not running, and in
     a forked child, which can connect to it all the same; and `TimeoutError`.
+
+    Args:
+        cluster: an `EmbeddedCluster`, or the `host:port,...` of all brokers.
+
+    Example:
+        >>> with DroppingProxy(cluster) as proxy:
+        ...     kafka = {"bootstrap.servers": proxy.bootstrap_servers}
+        ...     with Producer(kafka=kafka) as producer:
+        ...         report = producer.produce_sync("orders", b"first")
+        ...         proxy.black_hole() > 0
+        True
     """
 
     _what = "proxy"

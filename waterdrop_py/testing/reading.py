@@ -41,6 +41,17 @@ def read_topic(
     order of partition and offset. Blocks for at most about `timeout` seconds. Raises
     `TimeoutError` if the end was not reached by then, and `KafkaException` if the
     cluster refuses to be read.
+
+    Args:
+        bootstrap_servers: of the cluster.
+        topic: its name.
+        timeout: seconds, or a `timedelta`.
+        properties: librdkafka's, for the consumer that reads.
+
+    Example:
+        >>> report = producer.produce_sync("read-me", b"first")
+        >>> [message.value() for message in read_topic("localhost:9092", "read-me")]
+        [b'first']
     """
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     deadline = time.monotonic() + seconds

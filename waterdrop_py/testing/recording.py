@@ -18,6 +18,15 @@ def record(monitor: Monitor) -> Iterator[list[Event]]:
 
     Does not block; events may come from any thread. The list stays as it is when the
     block ends. Recording subscribes to every event, including statistics.
+
+    Args:
+        monitor: of a producer or a pool, or `waterdrop_py.monitor` for all of them.
+
+    Example:
+        >>> with record(producer.monitor) as events:
+        ...     report = producer.produce_sync("orders", b"first")
+        >>> "message.acknowledged" in [event.name for event in events]
+        True
     """
     if not isinstance(monitor, Monitor):
         raise InvalidArgumentError(

@@ -59,7 +59,9 @@ def test_while_the_client_opens(bench: Bench, make: Make, verb: str) -> None:
             await asyncio.gather(before, after)
         stats = producer.stats()
         assert (stats.produced, stats.acknowledged, stats.in_flight) == (2, 2, 0)
-        assert not {r.code for r in producer.explain_idle().reasons} & {"call"}
+        await eventually(
+            lambda: "call" not in {r.code for r in producer.explain_idle().reasons}
+        )
 
     run(main())
     assert payloads(bench) == [b"before", b"after"]
@@ -318,7 +320,7 @@ def test_a_thousand_cancellings_at_random(bench: Bench, make: Make) -> None:
 
     async def broker() -> None:
         while True:
-            bench.client.ack(min(len(bench.client), dice.randrange(1, 5)))
+            bench.client.ack(dice.randrange(1, 5))
             await asyncio.sleep(0.0005)
 
     async def main() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,8 @@ class Case:
     siblings: bool = True
     """Whether other tasks send meanwhile, which must notice nothing."""
     at_once: bool = True
-    """Whether nothing is waited for after the cancelling."""
+    """Whether nothing is waited for after the cancelling. A transaction's abort is, as
+    for any exception."""
     after: bool = True
     """Whether the producer can be used afterwards."""
 
@@ -295,19 +297,17 @@ async def _decided(world: World, ended: Cancelled) -> None:
     """Every transaction that was started has ended, and a next one commits."""
 
     def open_ones() -> int:
-        started = len(world.log.all("transaction.started"))
-        return started - len(world.log.all("transaction.finished"))
+        ends = len(world.log.all("transaction.committed"))
+        ends += len(world.log.all("transaction.aborted"))
+        return len(world.log.all("transaction.started")) - ends
 
     # The next transaction waits for what is carried through.
     async with world.producer.transaction():
         handle = await world.producer.send(world.topic, b"next", partition=1)
     assert (await handle).error is None
-    await eventually(lambda: open_ones() == 0, "every transaction is finished")
+    await eventually(lambda: open_ones() == 0, "every transaction has ended")
     assert not world.producer.in_transaction
     await at_rest(world.producer)
-    ends = len(world.log.all("transaction.committed"))
-    ends += len(world.log.all("transaction.aborted"))
-    assert ends == len(world.log.all("transaction.finished"))
 
 
 CASES |= {
@@ -321,13 +321,13 @@ CASES |= {
         siblings=False,
     ),
     "produce, its own transaction": Case(
-        _one("produce"), _nothing, _decided, transactional=True
+        _one("produce"), _nothing, _decided, transactional=True, at_once=False
     ),
     "send, its own transaction": Case(
-        _one("send"), _nothing, _decided, transactional=True
+        _one("send"), _nothing, _decided, transactional=True, at_once=False
     ),
     "produce_many, its own transaction": Case(
-        _many("produce_many"), _nothing, _decided, transactional=True
+        _many("produce_many"), _nothing, _decided, transactional=True, at_once=False
     ),
 }
 
@@ -346,8 +346,9 @@ def test_a_verb_cancelled_at_each_of_its_suspensions(
     counts: dict[str, int] = {}
     numbers = itertools.count()
     for kind, late in (("as it waits", False), ("as it is woken", True)):
+        counts[kind] = missed = 0
         for at in range(1, MOST + 1):
-            topic = f"cancel-{next(numbers)}-{abs(hash(name))}"
+            topic = f"cancel-{next(numbers)}-{uuid.uuid4().hex[:12]}"
             cluster.create_topic(topic, 3)
             producer = make_async(
                 kafka=case.kafka, transactional=case.transactional, close_timeout=5_000
@@ -357,9 +358,10 @@ def test_a_verb_cancelled_at_each_of_its_suspensions(
             found = run(_run(case, world, at, late=late))
             producer.sync_producer.close(5)
             log.stop()
-            if not found.reached:
-                assert found.raised is None, repr(found.raised)
-                counts[kind] = at - 1
+            counts[kind] += found.reached
+            missed = 0 if found.reached else missed + 1
+            # A quick broker may answer before the last suspension, once.
+            if missed == 2:
                 break
         else:
             pytest.fail(f"{name}: more than {MOST} suspensions")
@@ -381,7 +383,9 @@ async def _run(case: Case, world: World, at: int, *, late: bool) -> Cancelled:
     found = await task
     for each in await outcomes(siblings):
         assert each is None, f"a sibling noticed: {each!r}"
-    if found.reached:
+    if not found.reached:
+        assert found.raised is None, repr(found)
+    else:
         assert isinstance(found.raised, asyncio.CancelledError), repr(found)
         if case.at_once:
             assert found.after == 0, "the cancelling was delayed"
@@ -467,6 +471,6 @@ def test_a_timeout_is_told_apart_from_a_cancelling(
         assert raised.value.checklist
         assert producer.queue_size == 2
         report = await producer.close(force=True)
-        assert report.failed == 2
+        assert len(report.undelivered) == 2
 
     run(main())

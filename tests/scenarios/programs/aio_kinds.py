@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
-from tests.scenarios.aio_kit import exercise, make_async, until
+from tests.scenarios.aio_kit import exercise, make_async, tell_of_holds, until
 from tests.scenarios.kit import TOPIC, WORDS, say
 
 
@@ -34,6 +34,7 @@ def threads() -> None:
     producer = make_async()
 
     async def work(name: str) -> None:
+        tell_of_holds()
         for number in range(3):
             await exercise_beside(name, number)
 
@@ -125,6 +126,7 @@ def interrupted() -> None:
     producer = make_async()
 
     async def first() -> None:
+        tell_of_holds()
         handles = [await producer.send(TOPIC, f"m-int-{n}") for n in range(100)]
         loop = asyncio.get_running_loop()
         loop.call_soon(signal.raise_signal, signal.SIGINT)

@@ -111,6 +111,11 @@ class FakeClient:
     client a `RuntimeError`. Pass the class as `client_factory`, or an instance. An
     instance is the cluster of every client that is opened: they share its offsets, and
     what it keeps.
+
+    Example:
+        >>> with Producer(kafka={"acks": "all"}, client_factory=FakeClient) as producer:
+        ...     producer.produce_sync("orders", b"first").offset
+        0
     """
 
     _needs_no_cluster = True

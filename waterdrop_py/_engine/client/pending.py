@@ -16,7 +16,8 @@ from waterdrop_py._engine.client.subjects import subject
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py._engine.concurrency.unhooked_forks import check
-from waterdrop_py._settings.foreign_names import HANDLE, no_attribute
+from waterdrop_py._settings.answering import no_attribute
+from waterdrop_py._settings.foreign_names import HANDLE
 from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
 from waterdrop_py.typing import Headers
 

@@ -14,6 +14,7 @@ from waterdrop_py._engine.connection.states import Refusal
 from waterdrop_py._engine.produce.buffer import message_of
 from waterdrop_py._engine.produce.outcomes import about
 from waterdrop_py._engine.produce.validation import snapshots
+from waterdrop_py._engine.produce.verbs import exhausted
 from waterdrop_py._engine.shutdown.children import watch_exit
 from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.errors import ProduceManyError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.produce.buffer import Buffer, Entry, Kept
     from waterdrop_py._engine.produce.dispatch import Dispatch
-    from waterdrop_py._engine.produce.verbs import Verbs
+    from waterdrop_py._engine.produce.verbs import Filling, Verbs
     from waterdrop_py._engine.reports.accounting import Placed
     from waterdrop_py._engine.transactions.manager import Transactions
     from waterdrop_py.delivery import DeliveryReport
@@ -279,8 +280,12 @@ class Flush:
         self._handles: list[DeliveryHandle] = []
 
     def fill(self) -> list[DeliveryHandle]:
-        """Handles for all of it; raises what `Verbs.fill_entries` does."""
-        self._handles = self._verbs.fill_entries(self._entries)
+        """Handles for all of it; raises what `Verbs.filling_entries` does."""
+        return exhausted(self.filling(None))
+
+    def filling(self, step: int | None) -> Filling:
+        """`fill`, in steps of `step` messages; None: in one."""
+        self._handles = yield from self._verbs.filling_entries(self._entries, step=step)
         return self._handles
 
     def put_back(self, error: BaseException) -> None:

@@ -16,7 +16,7 @@ from waterdrop_py._engine.client.pending import ANYWHERE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME
 from waterdrop_py._engine.produce.validation import KNOWN_TOPICS, plain_headers
-from waterdrop_py._settings.foreign_names import refuse
+from waterdrop_py._settings.answering import refuse
 from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.message import Message
 

@@ -39,9 +39,9 @@ _TICK: Final = 0.001
 class SendQueue:
     """The entries of one connection, in order. Thread-safe, no lock is waited for.
 
-    One thread at a time hands over: it holds `_sending`. `submit` appends and then
-    looks at that lock. The holder releases it and then looks at the entries. One of the
-    two sees the other (test_an_entry_that_comes_as_the_sender_stops).
+    One thread at a time hands over: it holds `_sending`. `submit` appends, and then
+    looks at that lock. The holder releases it and then looks at the entries
+    (test_an_entry_that_comes_as_the_sender_stops).
 
     `advance` never waits, and leaves to a worker what would. Entries that wait for the
     partitions of their topic stand aside, so that other topics pass.
@@ -147,7 +147,7 @@ class SendQueue:
         self._look_ups.remove(entry)
 
     def begin(self) -> None:
-        """Have a worker hand over what waits. Does not wait."""
+        """Have a worker hand over what waits."""
         if self._waiting or self._look_ups.answered:
             self._connection.runtime.workers.submit(self._work)
 
@@ -172,8 +172,6 @@ class SendQueue:
     def _work(self) -> None:
         while self._send(RUN, may_wait=True):
             pass
-
-    # -- one thread at a time ----------------------------------------------
 
     def _send(self, most: int, *, may_wait: bool) -> bool:
         """Hand over from the front; whether it stopped because of `most` alone."""
@@ -323,7 +321,7 @@ class SendQueue:
         told = client.on_room
         entry.full = full
         client.on_room = self._on_room
-        return told is not None or not client.in_flight()
+        return told is not None
 
     # -- the end -----------------------------------------------------------
 

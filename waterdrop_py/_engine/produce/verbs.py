@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from waterdrop_py._engine.client.pending import (
     overdue,
@@ -48,6 +48,20 @@ PRODUCE_SYNC: Final = "message.produce_sync"
 PRODUCE_MANY_ASYNC: Final = "messages.produce_many_async"
 PRODUCE_MANY_SYNC: Final = "messages.produce_many_sync"
 """The types of the errors of the verbs."""
+
+
+Filling: TypeAlias = "Generator[None, None, list[DeliveryHandle]]"
+"""Makes the handles of a batch; it yields where other code may run."""
+
+
+def exhausted(filling: Filling) -> list[DeliveryHandle]:
+    """The handles, without a pause."""
+    while True:
+        try:
+            next(filling)
+        except StopIteration as end:
+            handles: list[DeliveryHandle] = end.value
+            return handles
 
 
 class Verbs:
@@ -196,7 +210,11 @@ class Verbs:
             outcomes.raise_undelivered(self._emitter, failure, handles, verb)
 
     def fill_entries(self, entries: list[Entry]) -> list[DeliveryHandle]:
-        """Handles for buffered messages.
+        """Handles for buffered messages; see `filling_entries`."""
+        return exhausted(self.filling_entries(entries, step=None))
+
+    def filling_entries(self, entries: list[Entry], *, step: int | None) -> Filling:
+        """Handles for buffered messages, in steps of `step` messages; None: in one.
 
         Each message goes through the middleware once: what that returns takes its place
         in `entries`.
@@ -205,37 +223,38 @@ class Verbs:
             MessageInvalidError: some are invalid.
             What a step of the middleware raises.
         """
+        step = step or max(1, len(entries))
         if self._middleware.steps:
-            for index, (number, kept) in enumerate(entries):
+            for index, (number, kept) in enumerate(entries, 1):
                 if not isinstance(kept, Ready):
                     ran = self._middleware.run(message_of(kept))
-                    entries[index] = number, Ready(ran)
-        batch = [kept for _, kept in entries]
-        others = [
-            index
-            for index, kept in enumerate(batch)
-            # The size of a message that is a handle has not been checked yet.
-            if self._limit is not None or type(kept) is not DeliveryHandle
-        ]
-        for index in others:
-            batch[index] = message_of(batch[index])
-        return fill_others(batch, others, self._limit)
+                    entries[index - 1] = number, Ready(ran)
+                if index % step == 0:
+                    yield
+        found = Violations()
+        handles: list[DeliveryHandle] = []
+        for start in range(0, len(entries), step):
+            run: list[Any] = [kept for _, kept in entries[start : start + step]]
+            others = [
+                index
+                for index, kept in enumerate(run)
+                # The size of a message that is a handle has not been checked yet.
+                if self._limit is not None or type(kept) is not DeliveryHandle
+            ]
+            for index in others:
+                run[index] = message_of(run[index])
+            handles += fill_others(run, others, self._limit, found, start)
+            yield
+        found.end()
+        return handles
 
     def _all_filled(
         self, given: Iterable[MessageInput], *, null: bool
     ) -> list[DeliveryHandle]:
         """A handle for each message. All are validated before any is sent."""
-        steps = self.filling(listed(given), null=null, step=None)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                handles: list[DeliveryHandle] = end.value
-                return handles
+        return exhausted(self.filling(listed(given), null=null, step=None))
 
-    def filling(
-        self, batch: list[Any], *, null: bool, step: int | None
-    ) -> Generator[None, None, list[DeliveryHandle]]:
+    def filling(self, batch: list[Any], *, null: bool, step: int | None) -> Filling:
         """`_all_filled` in steps of `step` messages; None: in one."""
         check()
         if not batch:

@@ -4,51 +4,60 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
+
+from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py._engine.concurrency.locks import AwaitedLock, Hold
+    from waterdrop_py._engine.concurrency.locks import AwaitedLock
 
-_OWNER: Final = 0
+_DECIDED: Final = 0
+
+
+class Fate(Enum):
+    """What becomes of a turn."""
+
+    GRANTED = auto()
+    WITHDRAWN = auto()
 
 
 class Turn:
-    """One task that waits for the lock of the transactions.
+    """One task that waits for the lock of the transactions."""
 
-    Attributes:
-        granted: the lock is taken for `hold`.
-    """
-
-    __slots__ = ("_claims", "granted", "hold", "on_turn")
+    __slots__ = ("_fate", "hold", "on_turn")
 
     def __init__(self, hold: Hold, on_turn: Callable[[], object]) -> None:
-        """`on_turn` is called on any thread."""
+        """`on_turn` is called on any thread, once the lock is taken for `hold`."""
         self.hold = hold
         self.on_turn = on_turn
-        self.granted = False
-        self._claims: dict[int, object] = {}
+        self._fate: dict[int, Fate] = {}
 
-    def claim(self) -> bool:
-        """Decide what becomes of it: granted, or withdrawn. The first caller does."""
-        me = object()
-        return self._claims.setdefault(_OWNER, me) is me
+    @property
+    def granted(self) -> bool:
+        """Whether the lock is taken for `hold`."""
+        return self._fate.get(_DECIDED) is Fate.GRANTED
+
+    def decide(self, fate: Fate) -> Fate:
+        """Decide what becomes of it; the first caller does. What became of it."""
+        return self._fate.setdefault(_DECIDED, fate)
 
 
 class Turns:
     """The tasks that wait for one lock, first come, first served. Thread-safe.
 
     A task is added and then the lock is tried; the lock is released and then tried for
-    the first task. One of the two sees the other
-    (test_a_turn_that_comes_as_the_lock_is_released).
+    the first task. One of the two sees the other.
     """
 
-    __slots__ = ("_lock", "_waiting")
+    __slots__ = ("_granting", "_lock", "_waiting")
 
     def __init__(self, lock: AwaitedLock) -> None:
         self._lock = lock
         self._waiting: deque[Turn] = deque()
+        self._granting = OwnedLock()
         lock.call_when_released(self.advance)
 
     def join(self, turn: Turn) -> None:
@@ -58,14 +67,30 @@ class Turns:
 
     def leave(self, turn: Turn) -> bool:
         """Wait no more. False: the lock is taken for it, and has to be released."""
-        if not turn.claim():
+        if turn.decide(Fate.WITHDRAWN) is Fate.GRANTED:
             return False
-        with suppress(ValueError):
+        with suppress(ValueError):  # it is just being taken out
             self._waiting.remove(turn)
         return True
 
     def advance(self) -> None:
-        """Take the lock for the first task, if it is free."""
+        """Take the lock for the first task, if it is free.
+
+        1. A thread finds the lock taken. It is released, and that thread calls this.
+        2. It returns, because the first one is granting.
+        3. So that one looks at the lock once more when it has ended
+           (test_a_turn_that_comes_as_the_lock_is_released).
+        """
+        while self._waiting and not self._lock.locked:
+            hold = Hold()
+            try:
+                if not self._granting.take(hold):
+                    return
+                self._grant()
+            finally:
+                self._granting.release(hold)
+
+    def _grant(self) -> None:
         while self._waiting:
             try:
                 turn = self._waiting[0]
@@ -73,12 +98,9 @@ class Turns:
                 return
             if not self._lock.take(turn.hold):
                 return
-            granted = turn.claim()
-            with suppress(ValueError):
+            with suppress(ValueError):  # it has left
                 self._waiting.remove(turn)
-            if granted:
-                turn.granted = True
+            if turn.decide(Fate.GRANTED) is Fate.GRANTED:
                 turn.on_turn()
                 return
-            if not turn.granted:  # withdrawn
-                self._lock.release(turn.hold)
+            self._lock.release(turn.hold)

@@ -81,7 +81,7 @@ class Service(User):
     def __init__(self, target: Target) -> None:
         super().__init__("service", target)
         config = self._config(**{"transactional.id": target.topic})
-        self.pool = pools.ProducerPool(config, size=SIZE, name="service")
+        self.pool: ProducerPool = pools.ProducerPool(config, size=SIZE, name="service")
 
     @property
     def pools(self) -> list[ProducerPool]:
@@ -111,7 +111,7 @@ class Libraries(User):
         configs = [self._config(**{"linger.ms": linger}) for linger in (0, "0")]
         found = [pools.producers[config] for config in configs]
         self._found = set(found)
-        self.sends = [partial(self._send, pool) for pool in found]
+        self.sends: list[partial[None]] = [partial(self._send, pool) for pool in found]
 
     @property
     def pools(self) -> list[ProducerPool]:
@@ -139,7 +139,9 @@ class Tenants(User):
             for number in range(TENANTS)
         ]
         self._found: dict[Config, ProducerPool | None] = dict.fromkeys(configs)
-        self.sends = [partial(self._look_up, config) for config in configs]
+        self.sends: list[partial[None]] = [
+            partial(self._look_up, config) for config in configs
+        ]
 
     @property
     def pools(self) -> list[ProducerPool]:

@@ -55,7 +55,7 @@ class DemoProducer:
                 max_wait_timeout=10_000,
                 close_timeout=CLOSE_MS,
             )
-        self.producer = Producer(config)
+        self.producer: Producer = Producer(config)
         if news is not None:
             monitor = self.producer.monitor
             monitor.subscribe("producer.connected", partial(news.put, name))

@@ -84,34 +84,22 @@ def fill_run(
     `null`: they are tombstones. What is wrong is noted in `found`.
     """
     if null or limit is not None:
-        return _fill(given, range(len(given)), limit, found, start, null=null)
+        return fill_others(given, range(len(given)), limit, found, start, null=null)
     batch, others = recognise(given)
-    return _fill(batch, others, limit, found, start, null=False)
+    return fill_others(batch, others, limit, found, start)
 
 
 def fill_others(
-    batch: list[Any], others: Iterable[int], limit: int | None
-) -> list[DeliveryHandle]:
-    """The batch, with a handle also in place of each item at an index of `others`.
-
-    Raises:
-        MessageInvalidError: with every violation of every message.
-    """
-    found = Violations()
-    _fill(batch, others, limit, found, 0, null=False)
-    found.end()
-    return batch
-
-
-def _fill(
     batch: list[Any],
     others: Iterable[int],
     limit: int | None,
     found: Violations,
     start: int,
     *,
-    null: bool,
+    null: bool = False,
 ) -> list[DeliveryHandle]:
+    """`fill_run`, with a handle in place of each item at an index of `others`. The
+    other items are handles already."""
     for index in others:
         try:
             batch[index] = fill(as_message(batch[index], null=null, whole=True), limit)
