@@ -41,6 +41,7 @@ nitpicky = True
 default_role = "code"
 highlight_language = "python"
 pygments_style = "tango"
+pygments_dark_style = "monokai"
 
 myst_enable_extensions = ["attrs_inline", "attrs_block", "colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -1,4 +1,4 @@
-"""Tables made from the code, and pictures for light and for dark pages.
+"""Tables and help made from the code, and pictures for light and for dark pages.
 
 ```{waterdrop-table} options``` makes a table while the site is built.
 ```{waterdrop-picture} sockets``` shows `docs/pictures/sockets-light.svg` or, on a dark
@@ -7,6 +7,8 @@ page, `sockets-dark.svg`; its option `:alt:` is required.
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -23,6 +25,7 @@ from waterdrop_py._settings.durations import as_text
 from waterdrop_py._settings.option_types import REQUIRED
 from waterdrop_py._settings.pool_options import POOL_OPTIONS
 from waterdrop_py._settings.redact import is_secret
+from waterdrop_py.cli import _parser as cli_parser
 from waterdrop_py.config import Config
 from waterdrop_py.events import ERROR_TYPES, EVENTS, listener_method
 from waterdrop_py.listeners._base import level_of
@@ -150,7 +153,7 @@ def error_classes() -> Rows:
             f"`{base.__name__}`"
             for base in cls.__mro__[1:]
             if not base.__name__.startswith("_")
-            and base not in (object, BaseException, Exception)
+            and base not in (object, BaseException, Exception, errors.WaterdropError)
         ]
         first = (cls.__doc__ or "").strip().splitlines()[0]
         link = f"{{py:exc}}`~waterdrop_py.errors.{cls.__name__}`"
@@ -259,6 +262,17 @@ def foreign_names() -> Rows:
     ]
 
 
+def help_texts() -> Iterator[str]:
+    """What `waterdrop --help` prints, and the same of each of its commands."""
+    os.environ["COLUMNS"] = "80"
+    parser = cli_parser()
+    yield parser.format_help()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield command.format_help()
+
+
 TABLES: Final[Mapping[str, Callable[[], Rows]]] = {
     "options": options,
     "pool-options": pool_options,
@@ -298,6 +312,16 @@ class WaterdropTable(SphinxDirective):
         return self.parse_text_to_nodes(markdown(TABLES[name]()))
 
 
+class WaterdropHelp(SphinxDirective):
+    """What the command line says of itself."""
+
+    def run(self) -> list[nodes.Node]:
+        """A block for each command."""
+        return [
+            nodes.literal_block(text, text, language="text") for text in help_texts()
+        ]
+
+
 class WaterdropPicture(SphinxDirective):
     """A picture that has a file for each colour scheme."""
 
@@ -322,5 +346,6 @@ class WaterdropPicture(SphinxDirective):
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add the directive; Sphinx calls it."""
     app.add_directive("waterdrop-table", WaterdropTable)
+    app.add_directive("waterdrop-help", WaterdropHelp)
     app.add_directive("waterdrop-picture", WaterdropPicture)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -26,6 +27,9 @@ COLUMNS, LINES = 84, 24
 SHORTEST_MS: Final = 250
 LAST_MS: Final = 8_000
 LARGEST: Final = 400_000
+# termtosvg's scheme has greys where a terminal has bright colours: bold green would be
+# dark grey on dark grey.
+_COLOUR: Final = r"\.color{} {{fill: (#[0-9a-f]{{6}})}}"
 
 
 def record(command: list[str]) -> list[str]:
@@ -62,6 +66,17 @@ def record(command: list[str]) -> list[str]:
     return lines
 
 
+def brighten(path: Path) -> None:
+    """Give colours 9 to 14 those of 1 to 6."""
+    text = path.read_text()
+    for number in range(1, 7):
+        found = re.search(_COLOUR.format(number), text)
+        assert found is not None, number
+        bright = f".color{number + 8} {{fill: {found[1]}}}"
+        text = re.sub(_COLOUR.format(number + 8), bright, text)
+    path.write_text(text)
+
+
 def main() -> None:
     """Write demo.svg."""
     lines = record([sys.executable, "-m", "waterdrop_py", "demo"])
@@ -75,6 +90,7 @@ def main() -> None:
             ],
             check=True,
         )
+    brighten(HERE / "demo.svg")
     size = (HERE / "demo.svg").stat().st_size
     if size > LARGEST:
         sys.exit(f"demo.svg has {size} bytes; at most {LARGEST} are allowed")

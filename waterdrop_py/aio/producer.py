@@ -39,8 +39,10 @@ class AsyncProducer(AsyncSender):
     pickled.
 
     Example:
-        async with AsyncProducer("kafka://localhost:9092/") as producer:
-            report = await producer.produce("orders", b"...")
+        .. code-block:: python
+
+            async with AsyncProducer("kafka://localhost:9092/") as producer:
+                report = await producer.produce("orders", b"first")
 
     Raises:
         ConfigurationInvalidError: with every violation at once.
