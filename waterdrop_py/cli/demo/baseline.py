@@ -94,11 +94,13 @@ class BareProcess:
         held: what they hold; None before it has told, and on a system without /proc.
         acknowledged: how many of their messages were reported as delivered; None
             before it has told.
+        ended: whether the process has ended, so that it tells nothing more.
     """
 
     def __init__(self, target: Target, count: int) -> None:
         self.held: Resources | None = None
         self.acknowledged: int | None = None
+        self.ended = False
         # A session of its own keeps the terminal's Ctrl-C away from it.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _MAIN.format(path=sys.path)],
@@ -140,9 +142,12 @@ class BareProcess:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
+                if not line.endswith(b"\n"):
+                    break  # the process was killed as it told
                 held, self.acknowledged = json.loads(line)
                 self.held = None if held is None else Resources(*held)
         self.held = None
+        self.ended = True
 
 
 def first_delivery_ms(target: Target) -> float:

@@ -32,6 +32,8 @@ WAKE_UP_SECONDS: Final = 4.0
 """Seconds for all wake-ups: a distant cluster gets fewer of them."""
 GRACE: Final = 2.0
 """Seconds after the deadline of a disconnect until it has failed."""
+BARE_SECONDS: Final = 10.0
+"""Seconds for the process of the bare clients to start, which takes 0.5 s."""
 TICK: Final = 0.01
 """Seconds between two refreshes of the screen."""
 
@@ -74,7 +76,7 @@ class Scenario:
         n = len(self._producers)
         self._screen.title(f"{n} producers of each kind exist; none has sent")
         self._wait(0.6)
-        self._wait(GRACE, lambda: self._bare.acknowledged is not None)
+        self._wait(BARE_SECONDS, self._bare_has_told)
         self._screen.snapshot()
         self._open_one_by_one("one after another sends its first message")
         self._send_together("all send", 1.0)
@@ -97,6 +99,9 @@ class Scenario:
             fresh_ms=fresh,
             seconds=self._news.seconds(),
         )
+
+    def _bare_has_told(self) -> bool:
+        return self._bare.acknowledged is not None or self._bare.ended
 
     def _open_one_by_one(self, title: str) -> None:
         """Each producer in turn sends to every partition, and so connects."""
