@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from waterdrop_py import errors, pools, testing
 from waterdrop_py._engine.connection.states import Status
+from waterdrop_py.aio.pool import AsyncProducerPool
 from waterdrop_py.aio.producer import AsyncProducer
 from waterdrop_py.config import Config
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
@@ -19,6 +20,7 @@ from waterdrop_py.producer import Producer
 __all__ = [
     "AbortTransaction",
     "AsyncProducer",
+    "AsyncProducerPool",
     "Config",
     "DeliveryHandle",
     "DeliveryReport",

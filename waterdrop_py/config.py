@@ -232,9 +232,8 @@ class Config(OptionTable, metaclass=Answering, answers=CONFIG):
         Keyword options win; `kafka` is merged, property by property. Variables that
         Kubernetes sets for a Service are ignored.
 
-        Never blocks. Thread-safe. Raises `ConfigurationInvalidError`, also for an
-        unknown name under the prefix and for an option that is set twice. The error
-        names the variable.
+        Never blocks. Thread-safe. Raises `ConfigurationInvalidError`, which names the
+        variable, also for an unknown name under the prefix and an option set twice.
 
         >>> variables = {"WATERDROP_URL": "kafka://h:9092", "WATERDROP_ID": "orders"}
         >>> Config.from_env(environ=variables).id

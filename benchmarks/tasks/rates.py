@@ -15,10 +15,12 @@ from benchmarks.rates import PAYLOAD
 from benchmarks.rows import OURS, Row, at_least, at_most
 from benchmarks.tasks.contenders import (
     AIO,
+    AIO_FLUSHED,
     AIOKAFKA,
     BY_HAND,
     RETRY_SECONDS,
     Aio,
+    AioFlushed,
     AioKafka,
     ByHand,
     Ours,
@@ -79,7 +81,7 @@ def hundred_tasks(setting: Setting) -> list[Row]:
 
 def gathered(setting: Setting) -> list[Row]:
     """All messages at once, each a coroutine that `gather` runs."""
-    kinds = [Ours, AioKafka, Aio, ByHand]
+    kinds = [Ours, AioKafka, Aio, AioFlushed, ByHand]
     measured = _measure(
         setting, kinds, COUNT, lambda each, topic, n: each.gathered(topic, n)
     )
@@ -90,8 +92,10 @@ def gathered(setting: Setting) -> list[Row]:
             Beside(BY_HAND, at_least(0.85), at_least(1.2)),
             Beside(AIOKAFKA, at_least(1.05), at_least(1.4)),
             Beside(AIO, at_least(1.5), at_least(2.5)),
+            Beside(AIO_FLUSHED),
         ],
-        "AIOProducer: then a flush",
+        "AIOProducer: the last reports wait for its timer, or for a flush once all are "
+        "sent",
     )
 
 

@@ -14,7 +14,7 @@ class Beside(NamedTuple):
     """What a figure is compared with, and the bounds for the ratio."""
 
     client: str
-    must: Bound
+    must: Bound | None = None
     aim: Bound | None = None
 
 

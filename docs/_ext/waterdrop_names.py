@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 PLAIN = frozenset(
     {
         *("_F", "_E", "S", "NamedSignal", "blinker.base.NamedSignal"),
-        *("REQUIRED", "UseDefaultLimit", "_ShortIdleTimeouts", "Components"),
+        *(
+            "REQUIRED",
+            "UseDefaultLimit",
+            "_ShortIdleTimeouts",
+            "Components",
+            "ShallowHealth",
+        ),
     }
 )
 # Names that other inventories have in another place.
@@ -87,6 +93,17 @@ def keep_colons(
         lines.insert(0, "\\ ")  # an escaped blank: nothing on the page
 
 
+def name_what_raises(
+    app: Sphinx, what: str, name: str, each: object, options: object, lines: list[str]
+) -> None:
+    """Give "What `x` raises" in a section `Raises` the form that napoleon reads."""
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith("What ") and "Raises:" in lines[:number]:
+            indent = line[: len(line) - len(line.lstrip())]
+            if indent:
+                lines[number] = f"{indent}Exception: w{line.lstrip()[1:]}"
+
+
 def hide_factories(
     app: Sphinx, what: str, name: str, each: object, options: object, *texts: str | None
 ) -> tuple[str | None, ...]:
@@ -107,5 +124,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # Before intersphinx, and before napoleon.
     app.connect("missing-reference", resolve, priority=400)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("autodoc-process-docstring", name_what_raises, priority=300)
     app.connect("autodoc-process-signature", hide_factories)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

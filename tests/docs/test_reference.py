@@ -31,7 +31,7 @@ OF_THE_ENGINE: Final = frozenset(
         *("require_event", "EventSpec"),
         *("only_counts", "on_shared_change", "report_of", "snapshot", "Sent", "Sender"),
         *(
-            "Totals",
+            *("Totals", "TaskWakeup", "PoolTransaction"),
             "on_worker",
             "AsyncSender",
         ),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import waterdrop_py
 from waterdrop_py import (
     AsyncProducer,
+    AsyncProducerPool,
     Config,
     DeliveryHandle,
     DeliveryReport,
@@ -22,6 +23,7 @@ from waterdrop_py import (
     Message,
     Monitor,
     Producer,
+    ProducerPool,
     Status,
     errors,
     monitor,
@@ -219,6 +221,28 @@ async def tasks(plain: Producer) -> None:  # noqa: PLR0915 - each in a line
     variant = producer.variant(max_wait_timeout="5s")
     assert_type(await variant.produce("t", b"x"), DeliveryReport)
     assert_type(variant.producer, AsyncProducer)
+
+
+async def pooled(plain: ProducerPool) -> None:
+    """Leases for tasks."""
+    pool = AsyncProducerPool("kafka://localhost", size=3, timeout=timedelta(seconds=1))
+    assert_type(AsyncProducerPool(plain).sync_pool, ProducerPool)
+    async with pool.acquire() as producer:
+        assert_type(producer, AsyncProducer)
+        assert_type(await producer.produce("t", b"x"), DeliveryReport)
+    lease = await pool.acquire(0, block=False)
+    assert_type(lease.producer, AsyncProducer)
+    assert_type(lease.slot, int)
+    assert_type(lease.release(), None)
+    async with lease as producer, pool.transaction(timeout=1) as inside:
+        assert_type((producer, inside), tuple[AsyncProducer, AsyncProducer])
+    assert_type(await pool.connect(errback=lambda error, s: None), AsyncProducerPool)
+    assert_type(await pool.reload("kafka://localhost", timeout=1), None)
+    assert_type(await pool.flush(1), int)
+    assert_type(pool.resize(4, min_connected=1), None)
+    assert_type(pool.health().healthy, bool)
+    assert_type((await pool.health(deep=True)).healthy, bool)
+    assert_type((await pool.close()).complete, bool)
 
 
 def listening(producer: Producer) -> None:

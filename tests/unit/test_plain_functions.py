@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from waterdrop_py import Config, DeliveryHandle, Monitor, Producer, ProducerPool
+from waterdrop_py import (
+    AsyncProducer,
+    Config,
+    DeliveryHandle,
+    Monitor,
+    Producer,
+    ProducerPool,
+)
 from waterdrop_py._engine.introspection.probe import Retries
 from waterdrop_py.errors import ConfigurationInvalidError, InvalidArgumentError
 from waterdrop_py.middleware import Middleware
@@ -52,6 +59,7 @@ FUNCTIONS = {
     "partial of a partial": functools.partial(functools.partial(coroutine), 1),
     "method": Asynchronous().method,
     "object": Asynchronous(),
+    "verb of an AsyncProducer": AsyncProducer.flush,
     "partial of an object": functools.partial(Asynchronous(), "s3cret"),
 }
 EACH = pytest.mark.parametrize("fn", FUNCTIONS.values(), ids=FUNCTIONS)
@@ -63,7 +71,7 @@ def refused(error: BaseException, field: str, instead: str) -> None:
     assert field in text
     assert "must be a plain function" in text
     assert instead in text
-    assert any(each in text for each in ("coroutine", "generator", "Asynchronous"))
+    assert any(each in text for each in ("coroutine", "generator", "Async"))
     assert "s3cret" not in text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from typing import TYPE_CHECKING, Any, Final
@@ -44,7 +45,7 @@ def async_error(fn: object, instead: str = STARTS) -> str | None:
     """
     while isinstance(fn, functools.partial):
         fn = fn.func
-    if inspect.iscoroutinefunction(fn):
+    if inspect.iscoroutinefunction(fn) or _is_marked(fn):
         got = f"the coroutine function {_name_of(fn)}"
     elif inspect.isasyncgenfunction(fn):
         got = f"the async generator function {_name_of(fn)}"
@@ -68,6 +69,13 @@ def check_function(name: str, fn: object, contract: str, instead: str = STARTS) 
 
 def _is_async(fn: object) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
+
+
+def _is_marked(fn: object) -> bool:
+    """Whether it is marked as a coroutine function; `inspect` sees that from Python
+    3.12 on."""
+    mark = getattr(asyncio.coroutines, "_is_coroutine", None)
+    return mark is not None and getattr(fn, "_is_coroutine", None) is mark
 
 
 def _name_of(fn: object) -> str:

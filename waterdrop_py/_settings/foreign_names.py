@@ -146,6 +146,9 @@ POOL: Final[Mapping[str, str]] = {
     "max_size": "use size",
     "min_size": "use min_connected",
 }
+ASYNC_POOL: Final[Mapping[str, str]] = {
+    name: answer.replace("`with ", "`async with ") for name, answer in POOL.items()
+}
 CONFIG: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("parse_url", "parse", "from_uri", "from_dsn", "from_string", "from_str"),

@@ -10,10 +10,12 @@ from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.pools._call_queue import SLOW, CallQueue, Endings
-from waterdrop_py.pools._side_by_side import acting_for
+from waterdrop_py.pools._owners import cannot_release
 from waterdrop_py.pools.stats import PoolReport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from waterdrop_py._engine.reports.accounting import DrainReport
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._leasing import Leasing
@@ -25,37 +27,40 @@ GRACE: Final = 0.5
 _TICK: Final = 0.05
 
 
-def close_pool(
+def begin_close(
     leasing: Leasing,
     emitter: PoolEmitter,
     closes: dict[int, PoolClose],
     bound: float,
     *,
+    closer: object,
     force: bool,
-) -> PoolReport:
+) -> Callable[[], PoolReport]:
     """Close the pool within `bound` seconds; see `ProducerPool.close`.
 
-    `closes` has the one close of the pool, at ONLY: one atomic `dict.setdefault`.
+    No lease is granted any more. What is returned waits for the end. `closer` is the
+    thread or task that closes: its own leases are not waited for. `closes` has the one
+    close of the pool, at ONLY: one atomic `dict.setdefault`.
     """
     deadline = clock.system_now() + bound
-    close = closes.setdefault(ONLY, PoolClose(leasing, emitter, deadline, acting_for()))
+    close = closes.setdefault(ONLY, PoolClose(leasing, emitter, deadline, closer))
     leasing.members.closed = True
     leasing.on_return = close.returned
     close.shorten(deadline, force=force)
-    return close.wait(clock.system_now() if force else deadline)
+    return partial(close.wait, clock.system_now() if force else deadline)
 
 
 class PoolClose:
     """The close of one pool, which one library thread runs. Thread-safe."""
 
     def __init__(
-        self, leasing: Leasing, emitter: PoolEmitter, deadline: float, owner: object
+        self, leasing: Leasing, emitter: PoolEmitter, deadline: float, closer: object
     ) -> None:
-        """`owner` is the thread that closes: its own leases are not waited for."""
+        """Only what it knows; see `begin_close`."""
         self._leasing = leasing
         self._emitter = emitter
         self._deadline = deadline
-        self._owner = owner
+        self._closer = closer
         self._returned = Wakeup()
         self._thread: int | None = None  # that runs it
         self._over = False  # nothing is waited for any more
@@ -132,7 +137,7 @@ class PoolClose:
         awaited = {
             holding.producer
             for holding in members.holdings()
-            if holding.owner is not self._owner
+            if not cannot_release(self._closer, holding.owner)
         }
         left = 0
         for producer in members.producers():

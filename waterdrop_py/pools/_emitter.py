@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py.monitor import monitor as shared_monitor
+from waterdrop_py.pools._call_queue import CallQueue
+from waterdrop_py.pools._owners import running_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from waterdrop_py.monitor import Monitor
     from waterdrop_py.pools._slot import Holding
@@ -17,11 +21,14 @@ if TYPE_CHECKING:
 class PoolEmitter(Emitter):
     """Sends the events of one pool.
 
+    What happens on the thread of a loop is told on a library thread, in order: no
+    subscriber holds the loop.
+
     Attributes:
         hears_leases: whether what happens to each lease has subscribers.
     """
 
-    __slots__ = ("hears_leases",)
+    __slots__ = ("_later", "hears_leases")
 
     subject = "pool"
 
@@ -29,7 +36,30 @@ class PoolEmitter(Emitter):
         self, pool: object, name: str, tags: Mapping[str, str], own: Monitor
     ) -> None:
         super().__init__(pool, name, tags, own, shared_monitor)
+        self.start_afresh()
         self.refresh()
+
+    def start_afresh(self) -> None:
+        """No library thread tells anything: at first, and in a forked child."""
+        self._later: CallQueue | None = None
+
+    def emit(
+        self,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        duration_ms: float | None = None,
+        begun: list[Callable[..., object]] | None = None,
+    ) -> None:
+        """As `Emitter.emit`, or later where a loop runs on this thread."""
+        if running_loop() is None:
+            super().emit(name, payload, duration_ms=duration_ms, begun=begun)
+        elif self.listens(name):
+            if self._later is None:
+                self._later = CallQueue(1)
+            whole = {**(payload or {})}
+            tell = partial(super().emit, name, whole, duration_ms=duration_ms)
+            self._later.submit(Future(tell))
 
     def _identity(self) -> dict[str, Any]:
         return {"pool": self.producer_id}

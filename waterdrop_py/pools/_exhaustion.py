@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import current_thread
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._settings.pool_options import LARGEST_SIZE
@@ -14,11 +13,14 @@ from waterdrop_py.errors import (
     PoolTimeoutError,
     TooManyRequestsError,
 )
+from waterdrop_py.pools._owners import TaskOwner
 
 if TYPE_CHECKING:
     from waterdrop_py.pools._members import Members
+    from waterdrop_py.pools._owners import Owner
     from waterdrop_py.pools._settings import PoolSettings
     from waterdrop_py.pools._slot import Holding
+    from waterdrop_py.typing import LeaseHolder
 
 LONGEST: Final = 3
 """How many of the longest holders the text names."""
@@ -49,14 +51,14 @@ def error_of(
     if members.closed:
         return closed_error(settings.name)
     holdings = members.holdings()
-    about = _about(members, waiting, waited)
+    about = _about(members, holdings, waiting, waited)
     if members.lost is not None:
         return _lost_error(members, about)
     out = f"{len(holdings)} of {settings.size * settings.client_limit} leases are out"
     head = f"pool {settings.name!r} has no free producer"
-    advice = _advice(settings, full=full) + _holders(holdings)
-    if any(each.owner is holding.owner for each in holdings):
-        advice.append(_nested(current_thread().name))
+    advice = _advice(settings, full=full) + _longest(about["holders"])
+    if any(each.owner == holding.owner for each in holdings):
+        advice.append(_nested(holding.owner))
     if full:
         return TooManyRequestsError(
             f"{head}, and as many callers wait as max_waiting allows, which is "
@@ -73,17 +75,18 @@ def error_of(
 
 def lost_error(members: Members) -> PoolExhaustedError:
     """The error of a pool with no slot in service."""
-    return _lost_error(members, _about(members, 0, 0.0))
+    return _lost_error(members, _about(members, members.holdings(), 0, 0.0))
 
 
 def busy_error(members: Members, what: str, waited: float) -> PoolTimeoutError:
     """The error of a call that has waited in vain for another one."""
     text = f"pool {members.settings.name!r} {what}"
-    return PoolTimeoutError(text, **_about(members, 0, waited))
+    return PoolTimeoutError(text, **_about(members, members.holdings(), 0, waited))
 
 
-def _about(members: Members, waiting: int, waited: float) -> dict[str, Any]:
-    holdings = members.holdings()
+def _about(
+    members: Members, holdings: list[Holding], waiting: int, waited: float
+) -> dict[str, Any]:
     return {
         "pool": members.settings.name,
         "size": members.settings.size,
@@ -128,16 +131,17 @@ def _advice(settings: PoolSettings, *, full: bool) -> list[str]:
     return advice
 
 
-def _holders(holdings: list[Holding]) -> list[str]:
+def _longest(holders: list[LeaseHolder]) -> list[str]:
     return [
         f"slot {each.slot} has been on lease for {each.held_ms / 1000:.3g} s: "
         f"{each.owner} took it at {each.where}"
-        for each in (holding.shown() for holding in holdings[:LONGEST])
+        for each in holders[:LONGEST]
     ]
 
 
-def _nested(owner: str) -> str:
+def _nested(owner: Owner) -> str:
+    many = "tasks" if isinstance(owner, TaskOwner) else "threads"
     return (
-        f"{owner} holds a lease of this pool itself: nested leases may wait for each "
-        "other; t threads that each hold k leases need size >= t * (k - 1) + 1"
+        f"{owner.name} holds a lease of this pool itself: nested leases may wait for "
+        f"each other; t {many} that each hold k leases need size >= t * (k - 1) + 1"
     )

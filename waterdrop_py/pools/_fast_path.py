@@ -1,7 +1,7 @@
 """The fast path to a lease: an open producer is free, and nothing is unusual.
 
 It does in one piece what `Leasing` does in many, because calls are most of what a lease
-costs. What it does not take on goes to `Leasing`, with nothing changed. `Lease.release`
+costs. What it does not take on goes to a `Turn`, with nothing changed. `Lease.release`
 does the same at the end of a lease.
 """
 
@@ -12,29 +12,31 @@ from typing import TYPE_CHECKING, Final
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.connection.states import ConnectionState
 from waterdrop_py.pools._slot import Holding
+from waterdrop_py.pools._turn import take
 from waterdrop_py.pools.lease import Lease
 
 if TYPE_CHECKING:
     from types import CodeType
 
     from waterdrop_py.pools._leasing import Leasing
-    from waterdrop_py.pools._slot import Owner
+    from waterdrop_py.pools._owners import Owner
 
 _OPEN: Final = ConnectionState.OPEN
 _new: Final = object.__new__
 
 
-def grant(  # noqa: PLR0915 - one piece
+def grant(  # noqa: C901, PLR0915 - one piece
     pool: object,
     leasing: Leasing,
-    bound: float,
+    bound: float | None,
     owner: Owner,
     code: CodeType,
     instruction: int,
 ) -> Lease:
-    """Make a lease, and grant it within `bound` seconds; raises as `Leasing.take`.
+    """Make a lease, and grant it within `bound` seconds; raises as `take`.
 
-    `owner` takes it, in the function of `code`, which is as far as `instruction`.
+    None: only where that takes no more than this; else it is not `counted`. `owner`
+    takes it, in the function of `code`, which is as far as `instruction`.
 
     1. This takes a seat, and notes its place and the producer that it is for.
     2. A thread that changes the pool or the slot does so, and then looks at the seats.
@@ -103,5 +105,6 @@ def grant(  # noqa: PLR0915 - one piece
     except BaseException:
         leasing.interrupted(holding)
         raise
-    leasing.take(holding, bound)
+    if bound is not None:
+        take(leasing, holding, bound)
     return lease

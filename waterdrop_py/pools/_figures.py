@@ -1,31 +1,24 @@
-"""What a pool says of itself: its settings, figures, slots and health."""
+"""What a pool says of itself: its settings, figures and slots."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from itertools import chain
 from typing import Any
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
-from waterdrop_py._engine.introspection.stats import Health
 from waterdrop_py._settings.answering import Answering
-from waterdrop_py._settings.arguments import flag, required_seconds
 from waterdrop_py._settings.foreign_names import POOL
-from waterdrop_py.errors import WaterdropError
 from waterdrop_py.monitor import Monitor
-from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._members import Members
-from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._settings import PoolConfig, Strategy
 from waterdrop_py.pools._slot import Slot
 from waterdrop_py.pools.stats import PoolSlot, PoolStats
 
 
 class PoolFigures(metaclass=Answering, answers=POOL):
-    """The base class of `ProducerPool`. Nothing here blocks or opens a client, except
-    a deep `health()`."""
+    """A base class of `ProducerPool` and `AsyncProducerPool`. Nothing here blocks or
+    opens a client."""
 
     __slots__ = ("__weakref__", "_leasing", "_members")
 
@@ -33,69 +26,6 @@ class PoolFigures(metaclass=Answering, answers=POOL):
     def __init__(self, leasing: Any) -> None:
         self._leasing: Leasing = leasing
         self._members: Members = leasing.members
-
-    def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
-        """Whether the pool works.
-
-        Shallow: opens and takes nothing, never blocks. An idle pool is healthy. Not
-        healthy: a closed one, one with no slot in service, and one whose open producers
-        are all unhealthy. Deep: asks the cluster through an open producer, or opens
-        slot 0, for at most `timeout` seconds. Takes no lease. Thread-safe.
-
-        Raises:
-            InvalidArgumentError: an argument is invalid. What is wrong with the cluster
-                is in the result's `error`.
-        """
-        check()
-        bound = required_seconds("timeout", timeout)
-        flag("deep", deep)
-        members = self._members
-        error: WaterdropError | None = members.lost
-        if members.closed:
-            error = closed_error(self.name)
-        if error is not None:
-            return Health(False, self._status, deep, None, error)
-        if deep:
-            return self._deep_health(bound)
-        slots = [slot for slot in members.present if slot.in_service]
-        made = [slot.producer for slot in slots]
-        open_ones = [each for each in made if each is not None and each.is_open]
-        found = [each.health() for each in open_ones]
-        if found and not any(each.healthy for each in found):
-            return found[0]
-        return Health(True, self._status, False, None, None)
-
-    def _deep_health(self, bound: float) -> Health:
-        """Ask the cluster through an open producer, else open the first slot.
-
-        An old producer is asked where each slot waits for one to close.
-        """
-        members = self._members
-        open_ones = [
-            each for each in members.producers() if each.is_open and not each.is_lost
-        ]
-        for producer in chain(
-            (each for each in open_ones if each.retired is None),
-            map(members.openable, members.present),
-            open_ones,
-        ):
-            if producer is not None:
-                return producer.health(deep=True, timeout=bound)
-        # The lease of an old producer may open a client with the slot's id at any time.
-        # This one registers none.
-        proof = PoolProducer(members.settings.proving_config(), members.monitor)
-        try:
-            return proof.health(deep=True, timeout=bound)
-        finally:
-            proof.close(0.0, force=True)
-
-    @property
-    def _status(self) -> Status:
-        """That of the producer that does most."""
-        if self._members.closed:
-            return Status.CLOSED
-        found = {_status_of(slot) for slot in self._members.present}
-        return next(each for each in _BUSIEST_FIRST if each in found)
 
     def stats(self) -> PoolStats:
         """The figures of the pool now. Never blocks, opens nothing. Thread-safe."""
@@ -138,7 +68,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
                 slot.index,
                 settings.producer_id_of(slot.index),
                 settings.transactional_id_of(slot.index),
-                _status_of(slot),
+                status_of(slot),
                 len(holders),
                 tuple(holders),
                 slot.error,
@@ -215,20 +145,10 @@ class PoolFigures(metaclass=Answering, answers=POOL):
             f"waiting={len(self._leasing.line)}"
         )
         state = " closed" if self.closed else ""
-        return f"<ProducerPool {self.name!r} {figures}{state}>"
+        return f"<{type(self).__name__} {self.name!r} {figures}{state}>"
 
 
-_BUSIEST_FIRST = (
-    Status.CONNECTED,
-    Status.CONNECTING,
-    Status.DISCONNECTING,
-    Status.DISCONNECTED,
-    Status.CONFIGURED,
-    Status.CLOSING,
-    Status.CLOSED,
-)
-
-
-def _status_of(slot: Slot) -> Status:
+def status_of(slot: Slot) -> Status:
+    """That of its producer."""
     producer = slot.producer  # once: another thread may take it out
     return Status.CONFIGURED if producer is None else producer.status

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from math import inf
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.signals import no_signal_at_entry
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py.errors import (
-    PoolExhaustedError,
-    PoolTimeoutError,
-    TransactionalCloseError,
-)
-from waterdrop_py.pools import _exhaustion as exhaustion
+from waterdrop_py.errors import TransactionalCloseError
 from waterdrop_py.pools._seating import Seating
-from waterdrop_py.pools._waiting import Waiter, WaitingLine
+from waterdrop_py.pools._waiting import WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py.errors import PoolError
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._members import Members
     from waterdrop_py.pools._slot import Holding, Place
-    from waterdrop_py.pools._waiting import Given
-
-RECHECK: Final = 0.5
-"""Seconds until a caller that waits looks again without a wake-up: a signal handler may
-have raised in the thread that would have woken it."""
 
 
 class Counts:
@@ -100,27 +88,8 @@ class Leasing:
 
     # -- taking ------------------------------------------------------------
 
-    def take(self, holding: Holding, bound: float) -> None:
-        """Grant the lease of `holding` within `bound` seconds; 0: do not wait.
-
-        Raises:
-            PoolExhaustedError: none is free, or no slot is in service.
-            PoolClosedError: the pool is closed.
-        """
-        try:
-            place = None if self.line.waiting else self.seating.claim(holding)
-            if place is not None and self._settle(holding, place):
-                self._granted(holding, 0.0)
-            elif bound > 0:
-                self._wait_and_settle(holding, bound)
-            else:
-                self._settle_now(holding)
-        except BaseException:
-            self.interrupted(holding)
-            raise
-
     def interrupted(self, holding: Holding) -> None:
-        """`take` raises: its caller has no lease."""
+        """The call for a lease raises: its caller has none."""
         if not holding.counted:  # a signal handler raised
             holding.counted = True
             self.counts.refused += 1
@@ -129,7 +98,7 @@ class Leasing:
         else:
             self.end(holding)
 
-    def _settle(self, holding: Holding, place: Place) -> bool:
+    def settle(self, holding: Holding, place: Place) -> bool:
         """Have `place`; False if its slot may not be used any more.
 
         This notes the place, and then looks at the pool. A close or a reload changes
@@ -148,76 +117,12 @@ class Leasing:
             self.counts.warm += 1
         return True
 
-    def _granted(self, holding: Holding, waited: float) -> None:
+    def granted(self, holding: Holding, waited: float) -> None:
+        """Count and announce a lease, for which its caller waited so many seconds."""
         holding.counted = True
         self.counts.granted += 1
         if self.emitter.hears_leases:
             self.emitter.acquired(holding, waited * 1000)
-
-    def _settle_now(self, holding: Holding) -> None:
-        """Look once more, behind what signal handlers may have left undone."""
-        self.sweep()
-        while not self.line.waiting:
-            place = self.seating.claim(holding)
-            if place is None:
-                break
-            if self._settle(holding, place):
-                self._granted(holding, 0.0)
-                return
-        self._refuse(holding, 0.0, 0.0)
-
-    def _wait_and_settle(self, holding: Holding, bound: float) -> None:
-        """Join the line, and be given a place by a thread that frees one, or here."""
-        began = clock.system_now()
-        waiter = Waiter(holding)
-        most = self.members.settings.max_waiting
-        full = False
-        try:
-            full = not self.line.join(waiter, most)
-            self.counts.queued += not full
-            while (
-                given := self._wait(waiter, -inf if full else began + bound)
-            ) is not None:
-                if holding.take_over(*given) and self._settle(holding, given[1]):
-                    break
-                waiter = Waiter(holding)
-                self.line.return_to_front(waiter)
-        finally:
-            self.line.leave(waiter)
-            waited = clock.system_now() - began
-            self.counts.wait_s += waited
-            if self.line.waiting:
-                self.serve()  # what was given in vain is for the next one
-        if given is None:
-            self._refuse(holding, bound, waited, full=full)
-        self._granted(holding, waited)
-
-    def _wait(self, waiter: Waiter, deadline: float) -> Given | None:
-        """Wait in the line for a seat; None when the wait is over without one."""
-        self.serve()
-        while not waiter.decided and self.members.may_wait():
-            left = deadline - clock.system_now()
-            if left <= 0:
-                break
-            if not waiter.wakeup.wait(min(left, RECHECK)):
-                self.sweep()
-        return waiter.give_up()
-
-    def _refuse(
-        self, holding: Holding, bound: float, waited: float, *, full: bool = False
-    ) -> NoReturn:
-        """Count, announce and raise why there is no lease."""
-        error: PoolError = exhaustion.error_of(
-            self.members, holding, bound, waited, waiting=len(self.line), full=full
-        )
-        holding.counted = True
-        if isinstance(error, PoolTimeoutError):
-            self.counts.timed_out += 1
-        else:
-            self.counts.refused += 1
-        if isinstance(error, PoolExhaustedError):
-            self.emitter.emit("pool.exhausted", {"error": error})
-        raise error
 
     def _forget(self, holding: Holding) -> None:
         """Free each seat that was taken for `holding`: its caller was interrupted."""

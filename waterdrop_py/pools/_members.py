@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py.errors import ReentrantCallError
+from waterdrop_py.pools._owners import thread_of
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
 from waterdrop_py.pools._settings import derived
@@ -135,6 +136,10 @@ class Members:
         or a verb of a producer, on the calling thread."""
         return any(each.would_wait_here() for each in self.producers())
 
+    def busy(self) -> list[PoolProducer]:
+        """The producers that have messages to deliver."""
+        return [each for each in self.producers() if not each.is_gone and each.is_busy]
+
     def flush(self, timeout: float | None) -> int:
         """Flush all side by side; how many messages are left."""
         if self.would_wait_here():
@@ -142,9 +147,8 @@ class Members:
                 f"flush() of pool {self.settings.name!r} was called inside a callback "
                 "or a verb of one of its producers, and would wait for that"
             )
-        busy = [each for each in self.producers() if not each.is_gone and each.is_busy]
         until = None if timeout is None else clock.system_now() + timeout
-        calls = side_by_side([partial(_flush, each, until) for each in busy])
+        calls = side_by_side([partial(_flush, each, until) for each in self.busy()])
         return sum(call.result() for call in calls)
 
     # -- producers ---------------------------------------------------------
@@ -277,14 +281,14 @@ class Members:
         self.on_room = _nothing
         self.on_made = None
 
-    def start_afresh(self, owner: object) -> None:
-        """Keep the leases of `owner`, the thread that forked, and nothing else."""
+    def start_afresh(self, forked: object) -> None:
+        """Keep the leases of the thread that forked, and nothing else."""
         self.history = History()
         self.replaced = 0
         for slot in self.slots:
             slot.closing = None
             for seat, holding in tuple(slot.seats.items()):
-                if holding.owner is not owner or holding() is None:
+                if thread_of(holding.owner) is not forked or holding() is None:
                     holding.over = True
                     holding.leave((slot, seat))
             if not slot.seats:

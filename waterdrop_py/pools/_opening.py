@@ -7,9 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.concurrency import background, clock
+from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py.errors import ProducerClosedError, fresh
 from waterdrop_py.pools._exhaustion import busy_error, closed_error, lost_error
+from waterdrop_py.pools._owners import running_loop
 from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
@@ -104,6 +106,12 @@ class Opening:
         wait."""
         if not self._may_open():
             return
+        if running_loop() is not None:  # which the making of producers would hold
+            background.submit(Future(self._begin))
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
         members = self._members
         for index in tuple(self.lacking):
             slots = members.present

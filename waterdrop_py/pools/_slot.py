@@ -13,19 +13,12 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from waterdrop_py.errors import ProduceError
+    from waterdrop_py.pools._owners import Owner
     from waterdrop_py.pools._producer import Ending, PoolProducer
 
     _Reference = weakref.ref[object]
 else:
     _Reference = weakref.ref
-
-
-class Owner(Protocol):
-    """What takes a lease: a thread."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
 
 
 LATE: Final = 0.4
@@ -40,6 +33,10 @@ class Decision(Protocol):
     def decided(self) -> bool:
         """Whether it was given something, or gave up."""
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it cannot take now what it was given."""
+
     def has(self, reserved: Reserved) -> bool:
         """Whether it was given this."""
 
@@ -48,7 +45,7 @@ class Holding(_Reference):
     """A weak reference to a lease, and what the pool knows of it.
 
     Attributes:
-        owner: the thread that took it.
+        owner: the thread or task that took it.
         code: the function that did, and
         instruction: how far it was.
         place: the seat that it has; None before it is granted.
@@ -160,16 +157,19 @@ class Reserved(Holding):
         return made
 
     def is_lost(self) -> bool:
-        """Whether the caller was given something else, waits no more, or was still not
-        given this after LATE seconds.
+        """Whether the caller was given something else, or waits no more. After LATE
+        seconds, also whether it was still not given this, or is away.
 
-        The thread that reserved it may have been interrupted before it gave it. If it
-        does later, `take_over` finds that the seat is lost
+        The thread that reserved it may have been interrupted before it gave it. The
+        loop of a task that was given it may have ended. If the one goes on later, or
+        the other, `take_over` finds that the seat is lost
         (test_a_handler_that_raises_while_it_serves_another).
         """
-        if self.waiter.decided:
-            return not self.waiter.has(self)
-        return clock.system_now() - self.taken_at > LATE
+        waiter = self.waiter
+        is_late = clock.system_now() - self.taken_at > LATE
+        if waiter.decided:
+            return not waiter.has(self) or (is_late and waiter.is_away)
+        return is_late
 
 
 class Slot:

@@ -15,15 +15,16 @@ from waterdrop_py._settings.arguments import flag, seconds
 from waterdrop_py.errors import ProducerNotTransactionalError
 from waterdrop_py.pools._exhaustion import closed_error
 from waterdrop_py.pools._fast_path import grant
-from waterdrop_py.pools._figures import PoolFigures
+from waterdrop_py.pools._health import PoolHealth
 from waterdrop_py.pools._opening import Opening
+from waterdrop_py.pools._owners import current_owner, running_loop
 from waterdrop_py.pools._reloading import Reloading
 from waterdrop_py.pools._transaction import PoolTransaction
 from waterdrop_py.pools.lease import Lease
 from waterdrop_py.producer import Producer
 
 
-class PoolTaking(PoolFigures):
+class PoolTaking(PoolHealth):
     """A base class of `ProducerPool`."""
 
     __slots__ = ("_opening", "_reloading", "_stale")
@@ -71,9 +72,8 @@ class PoolTaking(PoolFigures):
             self._opening.start()
         frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
         frame = frame.f_back or frame  # None: a thread or greenlet calls only this
-        return grant(
-            self, self._leasing, bound, current_thread(), frame.f_code, frame.f_lasti
-        )
+        owner = current_thread() if running_loop() is None else current_owner()
+        return grant(self, self._leasing, bound, owner, frame.f_code, frame.f_lasti)
 
     def transaction(
         self, timeout: float | timedelta | None = None, *, block: bool = True
@@ -99,6 +99,16 @@ class PoolTaking(PoolFigures):
             ...     with pool.transaction() as producer:
             ...         handle = producer.produce_async("payments", b"first")
         """
+        self._check_transactional(timeout, block)
+        frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
+        frame = frame.f_back or frame
+        taken_by = frame.f_code, frame.f_lasti
+        return PoolTransaction(partial(self._acquire_for, taken_by, timeout, block))
+
+    def _check_transactional(
+        self, timeout: float | timedelta | None, block: bool
+    ) -> None:
+        """Check a call of `transaction`."""
         self._refuse_closed()
         if not self._members.is_transactional:
             raise ProducerNotTransactionalError(
@@ -107,10 +117,6 @@ class PoolTaking(PoolFigures):
             )
         if timeout is not None or block is not True:
             self._bound(timeout, block)
-        frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
-        frame = frame.f_back or frame
-        taken_by = frame.f_code, frame.f_lasti
-        return PoolTransaction(partial(self._acquire_for, taken_by, timeout, block))
 
     def _acquire_for(
         self,
@@ -122,7 +128,7 @@ class PoolTaking(PoolFigures):
         self._prepare()
         self._opening.start()
         bound = self._bound(timeout, block)
-        return grant(self, self._leasing, bound, current_thread(), *taken_by)
+        return grant(self, self._leasing, bound, current_owner(), *taken_by)
 
     def _bound(self, timeout: float | timedelta | None, block: bool) -> float:
         """Seconds to wait for a lease; 0: do not wait."""

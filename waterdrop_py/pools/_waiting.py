@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py.pools._slot import Place, Reserved
@@ -17,23 +17,58 @@ Given: TypeAlias = tuple[Reserved, Place]
 """What a caller that waits is given: a reservation, and its seat."""
 
 
-class Waiter:
+class Waking(Protocol):
+    """What wakes a caller that waits."""
+
+    def __call__(self) -> object:
+        """Wake it. Again does no harm."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the caller cannot take anything now."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it never will."""
+
+
+W = TypeVar("W", bound=Waking)
+
+
+class ThreadWakeup(Wakeup):
+    """Wakes a thread."""
+
+    __slots__ = ()
+
+    is_away = False
+    is_gone = False
+
+
+class Waiter(Generic[W]):
     """One caller that waits, and what it is given: a seat, or nothing any more.
 
     Threads may decide at the same moment. One atomic `dict.setdefault` does.
+
+    Attributes:
+        wakeup: wakes the caller; replaced each time that it has waited.
     """
 
     __slots__ = ("_decision", "holding", "wakeup")
 
-    def __init__(self, holding: Holding) -> None:
+    def __init__(self, holding: Holding, wakeup: W) -> None:
         self.holding = holding
-        self.wakeup = Wakeup()
+        self.wakeup = wakeup
         self._decision: dict[int, Given | None] = {}
 
     @property
     def decided(self) -> bool:
         """Whether it was given something, or gave up."""
         return _DECISION in self._decision
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it cannot take now what it was given."""
+        return self.wakeup.is_away
 
     def has(self, reserved: Reserved) -> bool:
         """Whether it was given this."""
@@ -71,12 +106,12 @@ class WaitingLine:
     __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self.waiting: list[Waiter] = []
+        self.waiting: list[Waiter[Any]] = []
 
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def join(self, waiter: Waiter, most: int | None) -> bool:
+    def join(self, waiter: Waiter[Any], most: int | None) -> bool:
         """Wait behind all others; False if `most` of them wait already."""
         waiting = self.waiting
         waiting.append(waiter)
@@ -86,25 +121,35 @@ class WaitingLine:
             return tuple(waiting).index(waiter) < most
         return True  # it was given a place meanwhile, and taken out
 
-    def return_to_front(self, waiter: Waiter) -> None:
+    def return_to_front(self, waiter: Waiter[Any]) -> None:
         """Wait before all others: what it was given cannot be used."""
         self.waiting.insert(0, waiter)
 
-    def leave(self, waiter: Waiter) -> None:
+    def leave(self, waiter: Waiter[Any]) -> None:
         """Wait no more."""
         with suppress(ValueError):
             self.waiting.remove(waiter)
 
-    def first(self) -> Waiter | None:
-        """The caller that waits longest, if any."""
+    def first(self) -> Waiter[Any] | None:
+        """The caller that waits longest, if any; without those that are away.
+
+        These keep their places, and are woken to look for themselves. One that was
+        decided on is woken again: the thread that did may have been interrupted.
+        """
+        at = 0
         while True:
             try:
-                waiter = self.waiting[0]
+                waiter = self.waiting[at]
             except IndexError:
                 return None
-            if waiter.holding() is not None and not waiter.decided:
+            if waiter.holding() is None or waiter.decided or waiter.wakeup.is_gone:
+                waiter.wakeup()
+                self.leave(waiter)
+            elif waiter.is_away:
+                waiter.wakeup()
+                at += 1
+            else:
                 return waiter
-            self.leave(waiter)
 
     def wake_all(self) -> None:
         """Have each look at the pool: it may have been closed."""

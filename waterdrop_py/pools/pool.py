@@ -15,7 +15,7 @@ from waterdrop_py._settings.arguments import flag, required_seconds, seconds
 from waterdrop_py.errors import TransactionalCloseError
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.pools import _process as process
-from waterdrop_py.pools._closing import PoolClose, close_pool
+from waterdrop_py.pools._closing import PoolClose, begin_close
 from waterdrop_py.pools._emitter import PoolEmitter
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._members import Members
@@ -23,6 +23,7 @@ from waterdrop_py.pools._opening import Opening
 from waterdrop_py.pools._reloading import Reloading
 from waterdrop_py.pools._room import Room
 from waterdrop_py.pools._settings import PoolConfig, PoolSettings, Strategy
+from waterdrop_py.pools._side_by_side import acting_for
 from waterdrop_py.pools._taking import PoolTaking
 from waterdrop_py.pools.stats import PoolReport
 
@@ -250,14 +251,25 @@ class ProducerPool(PoolTaking):
             InvalidArgumentError: an argument is invalid; nothing was closed.
             TransactionalCloseError: called inside a transaction of the pool.
         """
+        return self._begin_close(timeout, force, acting_for())()
+
+    def _begin_close(
+        self, timeout: float | timedelta | None, force: bool, closer: object
+    ) -> Callable[[], PoolReport]:
+        """Begin to close, for this thread or task; what is returned waits for that."""
         check()
         bound = seconds("timeout", timeout)
         flag("force", force)
         self._refuse_inside_transaction()
         if bound is None:
             bound = self._close_timeout
-        return close_pool(
-            self._leasing, self._emitter, self._closes, bound, force=force
+        return begin_close(
+            self._leasing,
+            self._emitter,
+            self._closes,
+            bound,
+            closer=closer,
+            force=force,
         )
 
     @property
@@ -294,6 +306,7 @@ class ProducerPool(PoolTaking):
     def _start_afresh(self) -> None:
         """Be as if just made, but for the forking thread's leases: this is a child."""
         self._leasing.start_afresh()
+        self._emitter.start_afresh()
         self._members.start_afresh(current_thread())
         self._reloading.start_afresh()
         for close in self._closes.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -194,7 +194,8 @@ def test_a_native_block_holds_the_client_until_it_ends(
         )
         await opened(producer)
         async with producer.native() as client:
-            assert client is bench.client
+            opened_client: Any = client
+            assert opened_client is bench.client
             assert [r.code for r in producer.explain_idle().reasons].count("pinned")
             assert not await producer.disconnect()
         assert await producer.disconnect()

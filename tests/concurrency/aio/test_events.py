@@ -116,16 +116,14 @@ def test_the_sync_verb_tells_the_same(bench: Bench, make: Make, verb: str) -> No
                 **named,
             ),
         ):
-            events: list[Any] = []
-            stop = producer.monitor.subscribe(
-                "*", lambda e, events=events: events.append((e.name, sorted(e.payload)))
-            )
+            heard: list[Any] = []
+            stop = producer.monitor.subscribe("*", heard.append)
             await call()
             await producer.flush(5)
             await eventually(lambda: producer.queue_size == 0)
             await asyncio.sleep(0.02)
             stop()
-            told.append(sorted(events))
+            told.append(sorted((each.name, sorted(each.payload)) for each in heard))
 
     run(main())
     assert told[0] == told[1]

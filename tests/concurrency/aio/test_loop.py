@@ -59,6 +59,21 @@ def test_a_send_with_an_open_client_does_not_suspend(bench: Bench, make: Make) -
     run(main())
 
 
+def test_the_call_after_the_one_that_opened_does_not_suspend(
+    bench: Bench, make: Make
+) -> None:
+    """The client is open when the first send returns, and nothing waits any more."""
+
+    async def main() -> None:
+        for _ in range(100):
+            producer = made(make)
+            await producer.send("t", b"opens")
+            with pytest.raises(StopIteration):
+                producer.send("t", b"next").send(None)
+
+    run(main())
+
+
 def test_a_produce_suspends_once(bench: Bench, make: Make) -> None:
     """For its report."""
     producer = made(make)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,6 +109,10 @@ def test_while_there_is_no_room(bench: Bench, make: Make) -> None:
     run(main())
 
 
+def _more(bench: Bench, handed: int) -> bool:
+    return len(bench.sent) > handed
+
+
 def test_a_fast_call_does_not_pass_those_that_wait(bench: Bench, make: Make) -> None:
     """A task that is served sends again at once: the others go first."""
     producer = made(make)
@@ -125,7 +130,7 @@ def test_a_fast_call_does_not_pass_those_that_wait(bench: Bench, make: Make) -> 
             await calls(producer, left)
             bench.client.ack(1)
             handed = len(bench.sent)
-            await eventually(lambda handed=handed: len(bench.sent) > handed)
+            await eventually(partial(_more, bench, handed))
             await turns(3)
         sent.extend(payloads(bench)[3:])
         bench.auto = True

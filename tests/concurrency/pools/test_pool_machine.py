@@ -60,10 +60,10 @@ class PoolMachine(RuleBasedStateMachine):
             self.waiting.pop(0)
 
     @property
-    def note_given(self) -> Callable[[Waiter, Reserved, Place], bool]:
+    def note_given(self) -> Callable[[Waiter[Any], Reserved, Place], bool]:
         """`Waiter.give`, whose callers are noted."""
 
-        def give(waiter: Waiter, reserved: Reserved, place: Place) -> bool:
+        def give(waiter: Waiter[Any], reserved: Reserved, place: Place) -> bool:
             given = self.give(waiter, reserved, place)
             if given and waiter.holding.owner in self.numbers:
                 self.order.append(self.numbers[waiter.holding.owner])

@@ -96,7 +96,7 @@ def test_the_verbs_about_the_client(make_async: MakeAsync, topic: str) -> None:
     async def main() -> None:
         assert await producer.flush() == 0
         assert (await producer.health()).healthy
-        assert not producer.is_connected
+        assert not producer.stats().opens
         assert await producer.connect() is producer
         assert producer.is_connected
         assert await producer.partition_count(topic) == 3

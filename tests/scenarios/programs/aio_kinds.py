@@ -110,7 +110,7 @@ def anyio_() -> None:
                 await producer.produce(TOPIC, "c-never-or-once")
             with anyio.CancelScope() as scope:
                 scope.cancel()
-                await producer.flush()
+                await producer.produce(TOPIC, "c-cancelled")
                 raise AssertionError("it was cancelled")
             with anyio.fail_after(10):
                 await producer.produce(TOPIC, "m-in-time")

@@ -347,7 +347,7 @@ def test_bad_input_is_told_before_anything_is_sent(producer: AsyncProducer) -> N
         producer.tombstone_many(wrong),
         producer.partition_count("no such name"),
     ]
-    arguments = {
+    arguments: dict[str, list[Any]] = {
         "timeout": [
             producer.produce("t", b"x", timeout=no),
             producer.flush(no),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FENCED = KafkaError._FENCED  # noqa: SLF001 - librdkafka's name
 SEQUENCE = KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER
 REFUSED = KafkaError.CLUSTER_AUTHORIZATION_FAILED
+AWAY = KafkaError._TRANSPORT  # noqa: SLF001 - librdkafka's name
+NONE_LEFT = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - librdkafka's name
 HERE = __file__
 SILENCE = 0.005
 """Seconds that a poll waits for a silent cluster."""
@@ -31,7 +33,9 @@ class Cluster:
 
     Attributes:
         clients: every client that was opened, in order.
+        asked: requests for metadata.
         down: brokers refuse every request for metadata, at once.
+        why: the code of the error then.
         silent: no message is acknowledged.
         parks: by method, where its callers wait.
         together: pairs of clients that were open with one `transactional.id`.
@@ -39,7 +43,9 @@ class Cluster:
 
     def __init__(self) -> None:
         self.clients: list[Client] = []
+        self.asked = 0
         self.down = False
+        self.why = REFUSED
         self.silent = False
         self.parks: dict[str, Callable[[], None]] = {}
         self.together: list[str] = []
@@ -109,8 +115,11 @@ class Client(FakeClient):
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """Metadata, unless the cluster is down."""
         self.cluster.pass_by("list_topics")
+        self.cluster.asked += 1
         if self.cluster.down:
-            raise KafkaException(KafkaError(REFUSED))
+            if self.cluster.why == AWAY:
+                self.conf["error_cb"](KafkaError(NONE_LEFT, "none answers"))
+            raise KafkaException(KafkaError(self.cluster.why))
         return super().list_topics(topic, timeout)
 
     def init_transactions(self, timeout: float = -1) -> None:

@@ -13,9 +13,10 @@ from tests.doubles import Run, eventually
 from waterdrop_py import ProducerPool
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py.errors import PoolError, PoolExhaustedError, ProduceError
+from waterdrop_py.pools import _fast_path
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._members import Members
-from waterdrop_py.pools._waiting import Waiter
+from waterdrop_py.pools._waiting import ThreadWakeup, Waiter
 from waterdrop_py.testing import FakeClient, record
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def opened(**kafka: Any) -> Iterator[ProducerPool]:
         yield made
 
 
-def noted(name: str, taken: list[str]) -> Callable[..., Any]:
-    """That step of `Leasing`, which is noted in `taken`."""
-    step: Callable[..., Any] = getattr(Leasing, name)
+def noted(owner: object, name: str, taken: list[str]) -> Callable[..., Any]:
+    """That step of `owner`, which is noted in `taken`."""
+    step: Callable[..., Any] = getattr(owner, name)
 
     def run(*given: Any, **more: Any) -> Any:
         taken.append(name)
@@ -57,10 +58,11 @@ def noted(name: str, taken: list[str]) -> Callable[..., Any]:
 
 @pytest.fixture
 def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The steps of `Leasing` that were needed."""
+    """The steps of the long way that were needed."""
     taken: list[str] = []
-    for name in ("take", "give_back", "follow_up", "end"):
-        monkeypatch.setattr(Leasing, name, noted(name, taken))
+    for name in ("give_back", "follow_up", "end"):
+        monkeypatch.setattr(Leasing, name, noted(Leasing, name, taken))
+    monkeypatch.setattr(_fast_path, "take", noted(_fast_path, "take", taken))
     return taken
 
 
@@ -138,7 +140,7 @@ def test_a_caller_that_waits_is_served(
     pool: ProducerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the release, and not only by a sweep; and in its turn."""
-    monkeypatch.setattr("waterdrop_py.pools._leasing.RECHECK", 60.0)
+    monkeypatch.setattr("waterdrop_py.pools._turn.RECHECK", 60.0)
     monkeypatch.setattr(Leasing, "sweep", lambda _: None)
     leases = [pool.acquire() for _ in range(2)]
     waiter = Run(lambda: pool.acquire(5.0))
@@ -155,7 +157,8 @@ def test_a_caller_that_waits_is_served(
 def test_a_line_is_not_overtaken(pool: ProducerPool, long_ways: list[str]) -> None:
     """A seat is free, and belongs to a caller that waits and has not woken."""
     lease = pool.acquire()
-    pool._leasing.line.join(Waiter(lease._holding), None)  # noqa: SLF001
+    waiter = Waiter(lease._holding, ThreadWakeup())  # noqa: SLF001
+    pool._leasing.line.join(waiter, None)  # noqa: SLF001
     with pytest.raises(PoolExhaustedError):
         pool.acquire()
     assert "take" in long_ways

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from waterdrop_py.pools._slot import LATE, Holding, Reserved, Slot
-from waterdrop_py.pools._waiting import Waiter
+from waterdrop_py.pools._waiting import ThreadWakeup, Waiter
 
 
 class Lease:
@@ -58,7 +58,7 @@ class TestReserved:
         """Take one."""
         self.lease = Lease()
         self.holding = Holding(self.lease)
-        self.waiter = Waiter(self.holding)
+        self.waiter = Waiter(self.holding, ThreadWakeup())
         self.reserved = Reserved.of(self.lease, self.waiter)
         place = slot.take_seat(self.reserved, 1)
         assert place is not None

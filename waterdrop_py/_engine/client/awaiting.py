@@ -78,13 +78,22 @@ def serve_awaited(client: Client) -> None:
             left = until - clock.system_now()
             if not awaited and left <= 0:
                 return
-            client.serve(SLICE if awaited else left)
-            if client.unsettled and not client.wait_settled(BRIEF):
+            if not _serve_once(client, SLICE if awaited else left):
                 return
             if awaited or client.acknowledged + client.failed != before:
                 until = clock.system_now() + STAY
     finally:
         client.stop_polling(hold)
+
+
+def _serve_once(client: Client, timeout: float) -> bool:
+    """Poll once; whether everything is settled."""
+    client.serve(timeout)
+    if client.unsettled and not client.wait_settled(BRIEF):
+        return False
+    if client.reports.foreign and client.awaits:
+        client.check_quiet()  # its report may never come
+    return True
 
 
 def wait_to_serve(client: Client) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 TICK: Final = 0.5
 """The longest time in seconds that a loop's timer runs. So a timer stays no longer than
 this after the last task has stopped waiting."""
+AT_ONCE: Final = 32
+"""Tasks that hear in one turn of the loop that their deadline is over."""
 _SLOTS: Final = 128
 """Slots per second. Deadlines in one slot are over at the same moment, at its end."""
 
@@ -42,7 +44,7 @@ class Bridge:
         self._woken: deque[Woken] = deque()
         self._scheduled = False
         self._due: dict[int, set[Woken]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._armed = 0  # the slot in which the timer ends
 
     def belongs_to(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -117,13 +119,21 @@ class Bridge:
         self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
 
     def _tick(self) -> None:
+        """Tell those whose deadline is over; a few at a time, as each then has work."""
         self._timer = None
         now = clock.system_now() * _SLOTS
-        for slot in sorted(slot for slot in self._due if slot <= now):
-            for future in self._due.pop(slot):
-                if not future.done():
-                    future.set_result(False)
-        if self._due:
+        over = [
+            (slot, future)
+            for slot in sorted(slot for slot in self._due if slot <= now)
+            for future in self._due[slot]
+        ]
+        for slot, future in over[:AT_ONCE]:
+            self.keep(future, slot)
+            if not future.done():
+                future.set_result(False)
+        if len(over) > AT_ONCE:
+            self._timer = asyncio.get_running_loop().call_soon(self._tick)
+        elif self._due:
             self._arm(min(self._due))
 
 

@@ -22,6 +22,7 @@ from waterdrop_py._engine.connection.partition_lookup import partition_of
 from waterdrop_py._engine.produce.dispatch import WithdrawnError
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.look_ups import LookUps
+from waterdrop_py._engine.shutdown.children import watch_exit
 from waterdrop_py.errors import ProduceError, ProducerClosedError
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 
 RUN: Final = 250
 """Messages that are handed over in one go: about a millisecond."""
-_TICK: Final = 0.001
-"""Seconds between two looks of a close at what waits for room."""
+_TICK: Final = 0.001  # seconds between two looks of a close at what waits for room
 
 
 class SendQueue:
@@ -119,14 +119,14 @@ class SendQueue:
         Raises:
             ProducerClosedError: the close has begun.
         """
-        self._refuse_closed()
-        self._waiting.append(entry)
-
-    def _refuse_closed(self) -> None:
         connection = self._connection
         connection.refuse_closed()
         if connection.shutdown is not None and connection.hooks.reopen is None:
             raise self._closed_error()
+        # So a forked child forgets them, and the exit hands them over (test_a_fork).
+        connection.runtime.register(connection)
+        watch_exit()
+        self._waiting.append(entry)
 
     def _closed_error(self) -> ProducerClosedError:
         name = self._connection.emitter.producer_id
@@ -224,8 +224,8 @@ class SendQueue:
         except BaseException as error:
             if from_signal_handler(error):
                 raise
-            entry.end(error.with_traceback(None))
             self._drop(entry)
+            entry.end(error.with_traceback(None))
         return False
 
     def _run(self, entry: Queued, left: int) -> bool:
@@ -300,8 +300,8 @@ class SendQueue:
             if entry.withdrawn:
                 self._drop(entry)
             return False
+        self._drop(entry)  # first: its caller may send again at once
         entry.end()
-        self._drop(entry)
         return True
 
     def _is_full(self, entry: Queued, full: BufferError) -> bool:
@@ -314,8 +314,8 @@ class SendQueue:
         try:
             self._dispatch.refuse_without_room(entry.handles[entry.count], full)
         except ProduceError as error:
-            entry.end(error)
             self._drop(entry)
+            entry.end(error)
             return False
         client: Client = self._connection.client
         told = client.on_room
