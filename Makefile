@@ -139,7 +139,7 @@ test-pythons: ## Run the tests that depend on the interpreter on each one there 
 	  $$venv/bin/python -m pip install --quiet --editable '.[cli]' --group dev && \
 	  $$venv/bin/python -m pytest tests/unit tests/concurrency \
 	    tests/scenarios/test_exit.py tests/scenarios/test_fork.py \
-	    tests/scenarios/test_gevent.py tests/scenarios/test_aio.py \
+	    tests/scenarios/test_gevent.py tests/scenarios/test_aio.py tests/scenarios/test_aio_pools.py \
 	    tests/scenarios/test_reentrance.py $(ARGS) || exit 1; \
 	done
 

@@ -12,9 +12,9 @@ from typing import Any, Literal, NoReturn, overload
 
 from waterdrop_py._engine.introspection.stats import Health
 from waterdrop_py._front_end import components_of
-from waterdrop_py._settings.arguments import seconds
+from waterdrop_py._settings.arguments import required_seconds, seconds
 from waterdrop_py._settings.foreign_names import ASYNC_POOL
-from waterdrop_py.aio._errback import TaskErrback
+from waterdrop_py.aio._connecting import TaskConnect
 from waterdrop_py.aio._flush import flush_all
 from waterdrop_py.aio._health import ShallowHealth
 from waterdrop_py.aio._verbs import TaskVerbs
@@ -143,21 +143,18 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
 
         Cancelling ends the wait at once, and there is no further attempt.
         """
-        told = TaskErrback(errback)
+        bound = required_seconds("timeout", timeout)
+        connect = TaskConnect(
+            errback,
+            max_retries=max_retries,
+            interval_start=interval_start,
+            interval_step=interval_step,
+            interval_max=interval_max,
+        )
         try:
-            await on_worker(
-                partial(
-                    self._pool.connect,
-                    timeout,
-                    errback=told,
-                    max_retries=max_retries,
-                    interval_start=interval_start,
-                    interval_step=interval_step,
-                    interval_max=interval_max,
-                )
-            )
+            await on_worker(partial(self._pool._connect, bound, connect))
         finally:
-            told.is_over = True
+            connect.end()
         return self
 
     def resize(self, size: int, *, min_connected: int | None = None) -> None:

@@ -15,6 +15,8 @@ from waterdrop_py.pools._owners import running_loop
 from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from waterdrop_py.monitor import Event
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._members import Members
@@ -57,8 +59,11 @@ class Opening:
         for index in range(self._members.settings.min_connected):
             self.lacking[index] = None
 
-    def connect(self, timeout: float, **retries: Any) -> None:
-        """Connect those that are to stay open, at least one; `ProducerPool.connect`."""
+    def connect(
+        self, timeout: float, connect: Callable[[PoolProducer, float], object]
+    ) -> None:
+        """Have `connect` connect those that are to stay open, at least one, each within
+        so many seconds; `ProducerPool.connect`."""
         self.wanted = True
         members = self._members
         deadline = clock.system_now() + timeout
@@ -67,11 +72,16 @@ class Opening:
             raise lost_error(members)
         kept = max(1, members.settings.min_connected)
         opened = [slot for slot in working if slot.index < kept] or working[:1]
-        calls = [partial(self._connect, slot, deadline, retries) for slot in opened]
+        calls = [partial(self._connect, slot, deadline, connect) for slot in opened]
         for call in side_by_side(calls):
             call.result()
 
-    def _connect(self, slot: Slot, deadline: float, retries: Any) -> None:
+    def _connect(
+        self,
+        slot: Slot,
+        deadline: float,
+        connect: Callable[[PoolProducer, float], object],
+    ) -> None:
         """Connect the producer of `slot`, once the one before it is closed. Not where
         that one is on lease: the next is opened after it."""
         began, members = clock.system_now(), self._members
@@ -89,7 +99,7 @@ class Opening:
             if closing is not None and not closing.wait(left):
                 waited = clock.system_now() - began
                 raise busy_error(members, _CLOSING, waited)
-        producer.connect(max(0.0, deadline - clock.system_now()), **retries)
+        connect(producer, max(0.0, deadline - clock.system_now()))
 
     def start(self) -> None:
         """The pool is used: open what is lacking, now and later."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from waterdrop_py._engine.introspection import probe
 from waterdrop_py._engine.shutdown.close import must_not_wait
 from waterdrop_py.errors import ProduceError
 from waterdrop_py.producer import Producer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from waterdrop_py.config import Config
     from waterdrop_py.monitor import Monitor
 
@@ -54,6 +57,15 @@ class PoolProducer(Producer):
         if self._retired is None:
             self._retired = by
         return self._retired
+
+    def connect_by(
+        self,
+        timeout: float,
+        retries: probe.Retries,
+        wait: Callable[[float], bool | None],
+    ) -> None:
+        """`connect`, which calls `wait` with the seconds to its next attempt."""
+        probe.connect(self._connection, timeout, retries, wait)
 
     def would_wait_here(self) -> bool:
         """Whether a close would wait for the call that this thread is inside of."""

@@ -20,6 +20,7 @@ from waterdrop_py.pools._emitter import PoolEmitter
 from waterdrop_py.pools._leasing import Leasing
 from waterdrop_py.pools._members import Members
 from waterdrop_py.pools._opening import Opening
+from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._reloading import Reloading
 from waterdrop_py.pools._room import Room
 from waterdrop_py.pools._settings import PoolConfig, PoolSettings, Strategy
@@ -148,18 +149,26 @@ class ProducerPool(PoolTaking):
             BrokerUnreachableError, ProduceError, InvalidArgumentError: as
                 `Producer.connect`.
         """
-        self._refuse_closed()
-        bound = required_seconds("timeout", timeout)
-        self._prepare()
-        self._opening.connect(
-            bound,
-            errback=errback,
-            max_retries=max_retries,
-            interval_start=interval_start,
-            interval_step=interval_step,
-            interval_max=interval_max,
-        )
+
+        def connect(producer: PoolProducer, left: float) -> None:
+            producer.connect(
+                left,
+                errback=errback,
+                max_retries=max_retries,
+                interval_start=interval_start,
+                interval_step=interval_step,
+                interval_max=interval_max,
+            )
+
+        self._connect(required_seconds("timeout", timeout), connect)
         return self
+
+    def _connect(
+        self, bound: float, connect: Callable[[PoolProducer, float], object]
+    ) -> None:
+        self._refuse_closed()
+        self._prepare()
+        self._opening.connect(bound, connect)
 
     def resize(self, size: int, *, min_connected: int | None = None) -> None:
         """Have at most `size` producers from now on. Never blocks. Thread-safe.

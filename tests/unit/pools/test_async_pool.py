@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.unit.pools.async_support import (
 )
 from tests.unit.pools.support import AWAY, Cluster, config, lose, transactional
 from waterdrop_py import AsyncProducerPool, Lease, ProducerPool
+from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py.errors import (
     AbortTransaction,
     BrokerUnreachableError,
@@ -300,10 +302,11 @@ class TestConnect:
         assert {thread for _, _, thread in heard} == {threading.current_thread()}
         assert isinstance(heard[0][0], BaseException)
 
+    @pytest.mark.parametrize("interval", [0.01, 60])
     def test_a_cancelled_one_makes_no_further_attempt(
-        self, pool: AsyncProducerPool, cluster: Cluster
+        self, pool: AsyncProducerPool, cluster: Cluster, interval: float
     ) -> None:
-        """And calls `errback` no more."""
+        """And calls `errback` no more; its client is closed at once."""
         cluster.down, cluster.why = True, AWAY
         heard: list[float] = []
 
@@ -311,19 +314,36 @@ class TestConnect:
             task = await start(
                 pool.connect(
                     60,
+                    interval_max=60,
                     errback=lambda _, interval: heard.append(interval),
-                    interval_start=0.05,
+                    interval_start=interval,
                     interval_step=0,
                 ),
                 lambda: heard,
             )
             await ended(task)
             heard.clear()
-            await asyncio.sleep(0.3)
+            assert cluster.clients[0] in cluster.open
+            await eventually(lambda: not cluster.open, "its client is closed")
             asked = cluster.asked
             await asyncio.sleep(0.3)
             assert cluster.asked == asked
             assert heard == []
+
+        run(main())
+
+    def test_what_errback_raises_comes_out(
+        self, pool: AsyncProducerPool, cluster: Cluster
+    ) -> None:
+        """It ends the call, as that of `ProducerPool.connect` does."""
+        cluster.down, cluster.why = True, AWAY
+
+        def errback(*_: object) -> None:
+            raise ZeroDivisionError
+
+        async def main() -> None:
+            with pytest.raises(ZeroDivisionError):
+                await pool.connect(5, errback=errback, interval_start=0.01)
 
         run(main())
 
@@ -388,6 +408,32 @@ class TestTheRest:
 
         run(main())
 
+    @pytest.mark.parametrize("linger", [0, 60_000])
+    def test_a_cancelled_flush(self, cluster: Cluster, linger: int) -> None:
+        """Its wait ends, and no thread is busy with it; the next one works."""
+        cluster.silent = True
+        source = config(cluster, kafka={"linger.ms": linger})
+
+        async def main() -> None:
+            async with AsyncProducerPool(source, size=3) as pool:
+                leases = [await pool.acquire() for _ in range(3)]
+                for each in leases:
+                    await each.producer.send("t", b"x")
+                    each.release()
+                for _ in range(3):
+                    flush = await start(pool.flush(), lambda: True)
+                    await asyncio.sleep(0.1)
+                    began = time.monotonic()
+                    await ended(flush)
+                    assert time.monotonic() - began < 0.4
+                workers = RUNTIME.workers
+                await eventually(lambda: not workers.held_up(0, began))
+                assert pool.stats().in_flight == 3
+                cluster.silent = False
+                assert await pool.flush(5) == 0
+
+        run(main())
+
     def test_health(self, pool: AsyncProducerPool, cluster: Cluster) -> None:
         """A shallow one is plain, and may be awaited; a deep one is awaited."""
 
@@ -425,7 +471,9 @@ class TestTheRest:
 
         async def main() -> None:
             lease = await pool.acquire()
-            report = await pool.close(5)
+            began = time.monotonic()
+            report = await pool.close(8)
+            assert time.monotonic() - began < 4
             assert [each.slot for each in report.holders] == [lease.slot]
             assert not report.complete
             lease.release()
@@ -435,7 +483,9 @@ class TestTheRest:
     def test_close_does_not_wait_for_its_thread(self, pool: AsyncProducerPool) -> None:
         """A lease that was taken on it before the loop began."""
         lease = pool.sync_pool.acquire()
-        assert not run(pool.close(5)).complete
+        began = time.monotonic()
+        assert not run(pool.close(8)).complete
+        assert time.monotonic() - began < 6  # and what `run` looks at
         lease.release()
 
     def test_close_waits_for_other_tasks(self, pool: AsyncProducerPool) -> None:
@@ -446,10 +496,11 @@ class TestTheRest:
             thread = Run(pool.sync_pool.acquire).result()
             close = await start(pool.close(10), lambda: pool.closed)
             await asyncio.sleep(0.05)
-            assert not close.done()
-            lease.release()
             assert isinstance(thread, Lease)
             thread.release()
+            await asyncio.sleep(0.05)
+            assert not close.done()
+            lease.release()
             report = await close
             assert report.complete
             assert await pool.close() == report
@@ -463,7 +514,9 @@ class TestTheRest:
 
         async def main() -> None:
             lease = await asyncio.create_task(awaiting(pool.acquire()))
-            report = pool.sync_pool.close(5)
+            began = time.monotonic()
+            report = pool.sync_pool.close(8)
+            assert time.monotonic() - began < 4
             assert len(report.holders) == 1
             lease.release()
 

@@ -118,14 +118,21 @@ class Attempts:
         raise error
 
 
-def connect(connection: Connection, timeout: float, retries: Retries) -> None:
-    """Open the client and get the cluster's metadata; `Producer.connect`."""
+def connect(
+    connection: Connection,
+    timeout: float,
+    retries: Retries,
+    wait: Callable[[float], bool | None] = sleep,
+) -> None:
+    """Open the client and get the cluster's metadata; `Producer.connect`.
+
+    `wait` waits so many seconds for the next attempt; if it returns True, there is
+    none.
+    """
     attempts = Attempts(connection, timeout, retries)
     while (error := attempts.prove()) is not None:
         pause = attempts.pause_after(error)
-        if pause is not None:
-            sleep(pause)
-        if pause is None or attempts.over:
+        if pause is None or wait(pause) or attempts.over:
             attempts.give_up(error)
 
 
