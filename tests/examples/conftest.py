@@ -33,8 +33,10 @@ LINGER_MS = 1_000
 """What is sent without a wait stays in the process for this long. A test stops its
 server meanwhile, so that only a close delivers it."""
 AT_ONCE = 8
-RUN_S = 60.0
+RUN_S = 90.0
 DOWN = "kafka://127.0.0.1:1"
+PYTEST = [*MODULE, "pytest", "-q", "-pno:ddtrace", "-pno:hypothesispytest"]
+"""pytest, without plugins that take long to import and that no example needs."""
 
 
 class Example:
@@ -113,7 +115,7 @@ class Example:
 
     def run_own_tests(self) -> str:
         """Run the tests that a user copies, without a broker; what pytest printed."""
-        return self.run(*MODULE, "pytest", "-q", "-p", "no:ddtrace", KAFKA_URL=DOWN)
+        return self.run(*PYTEST, KAFKA_URL=DOWN)
 
     def ids_arrived(self) -> Counter[str]:
         """How often each order is in its topic."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from tests.scenarios.servers import MODULE, ended, wait_until
+from tests.examples.conftest import PYTEST
+from tests.scenarios.servers import ended, wait_until
 
 if TYPE_CHECKING:
     from tests.examples.conftest import MakeExample
 
-PYTEST = [*MODULE, "pytest", "-q", "-p", "no:ddtrace", "-p", "no:cacheprovider"]
 WAITING = """
 import time
 
