@@ -29,8 +29,9 @@ producer = Producer(
 def publish_order(order_id: str, body: str) -> None:
     """Send an order, and end once the brokers have it.
 
-    A `ProduceError` says that the message was not delivered, so the task is retried.
-    After a `DeliveryTimeoutError` the delivery goes on, and a retry could double it.
+    A `ProduceError` is final: the message was refused, or not acknowledged in time. So
+    the task is retried. After a `DeliveryTimeoutError` the delivery goes on, and a
+    retry could double it.
     """
     producer.produce_sync("orders", body, key=order_id, timeout=20)
 
