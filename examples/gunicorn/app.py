@@ -13,9 +13,10 @@ producer = Producer(
     idle_disconnect_timeout="5m",
     close_timeout="20s",  # below gunicorn's graceful_timeout
 )
-# Sent once, by the master. The workers share neither its client nor its sockets: each
-# opens a client of its own at its first send.
+# Sent once, by the master. It closes its client again, so that no worker inherits its
+# sockets. Each worker opens a client of its own at its first send.
 producer.produce_sync("deploys", os.environ.get("RELEASE", "unknown"), timeout=10)
+producer.disconnect()
 
 app = Flask(__name__)
 

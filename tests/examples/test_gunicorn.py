@@ -33,6 +33,7 @@ def test_nothing_is_lost_with_preload(example: MakeExample) -> None:
         server.stop()
         server.outcome()
         opened_by = server.facts("opened_by")
+        assert set(server.facts("inherited_sockets")) == {0}
     assert len(opened_by) == len(set(opened_by)) == 4
     assert shop.arrived("deploys") == {"v1": 1}
     assert shop.arrived("clicks") == clicks
