@@ -114,7 +114,8 @@ class Stepped:
     """Awaits a coroutine and looks at its suspensions, which are counted from 1 on.
 
     At suspension number `cancel_at` the task that awaits is cancelled: at once, or,
-    if `late`, in the same turn of the loop in which what it waits for has come.
+    if `late`, in the same turn of the loop in which what it waits for has come. Or, if
+    `drop`, the coroutine is closed, as that of a task is whose loop has ended.
 
     Attributes:
         count: how many suspensions there were.
@@ -127,9 +128,9 @@ class Stepped:
         cancel_at: int = 0,
         *,
         late: bool = False,
-        then: Callable[[], object] = lambda: None,
+        drop: bool = False,
     ) -> None:
-        self._work, self._at, self._late, self._then = work, cancel_at, late, then
+        self._work, self._at, self._late, self._drop = work, cancel_at, late, drop
         self.count = self.after = 0
 
     @property
@@ -149,6 +150,9 @@ class Stepped:
             self.count += 1
             self.after += self.reached and self.count > self._at
             if self.count == self._at:
+                if self._drop:
+                    self._work.close()
+                    return None
                 self._cancel(waited)
             try:
                 answer = yield waited
@@ -160,7 +164,6 @@ class Stepped:
     def _cancel(self, waited: Any) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._then()
         if self._late and waited is not None:
             # Before asyncio adds the callback that goes on with the task.
             waited.add_done_callback(lambda _: task.cancel())
@@ -203,11 +206,11 @@ async def cancelled(
     work: Coroutine[Any, Any, Any],
     at: int,
     *,
-    late: bool,
-    then: Callable[[], object] = lambda: None,
+    late: bool = False,
+    drop: bool = False,
 ) -> Cancelled:
-    """Run `work` in a task of its own, and cancel it at suspension number `at`."""
-    stepped = Stepped(work, at, late=late, then=then)
+    """Run `work` in a task of its own, and cancel or drop it at suspension `at`."""
+    stepped = Stepped(work, at, late=late, drop=drop)
 
     async def awaited() -> Any:
         return await stepped
@@ -230,15 +233,21 @@ async def cancelled(
 
 @dataclass
 class Lags:
-    """By how many seconds each sleep of a probe was too long."""
+    """By how many seconds each sleep of a probe was too long, and how much of that the
+    loop's thread has computed: the rest it has waited, also for other processes."""
 
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
     @property
     def p99_ms(self) -> float:
         """The 99th percentile in milliseconds."""
-        ordered = sorted(self.seconds)
-        return ordered[int(len(ordered) * 0.99)] * 1000 if ordered else 0.0
+        return _p99(self.seconds) * 1000
+
+    @property
+    def cpu_p99_ms(self) -> float:
+        """The same of the processor time."""
+        return _p99(self.cpu) * 1000
 
     @property
     def most_ms(self) -> float:
@@ -248,8 +257,13 @@ class Lags:
     def __str__(self) -> str:
         return (
             f"lag p99 {self.p99_ms:.1f} ms, max {self.most_ms:.1f} ms, "
-            f"n {len(self.seconds)}"
+            f"processor p99 {self.cpu_p99_ms:.1f} ms, n {len(self.seconds)}"
         )
+
+
+def _p99(samples: list[float]) -> float:
+    ordered = sorted(samples)
+    return ordered[int(len(ordered) * 0.99)] if ordered else 0.0
 
 
 @asynccontextmanager
@@ -267,6 +281,7 @@ async def probed() -> AsyncIterator[Lags]:
 
 async def _probe(lags: Lags) -> None:
     while True:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.thread_time()
         await asyncio.sleep(0.001)
         lags.seconds.append(time.perf_counter() - started - 0.001)
+        lags.cpu.append(time.thread_time() - cpu)

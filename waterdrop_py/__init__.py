@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from waterdrop_py import errors, pools, testing
+from waterdrop_py import errors, planning, pools, testing
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py.aio.pool import AsyncProducerPool
 from waterdrop_py.aio.producer import AsyncProducer
@@ -14,6 +14,7 @@ from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import AbortTransaction
 from waterdrop_py.message import Message
 from waterdrop_py.monitor import Event, Monitor, monitor
+from waterdrop_py.overview import health, ledger
 from waterdrop_py.pools import Lease, ProducerPool
 from waterdrop_py.producer import Producer
 
@@ -33,7 +34,10 @@ __all__ = [
     "Status",
     "__version__",
     "errors",
+    "health",
+    "ledger",
     "monitor",
+    "planning",
     "pools",
     "testing",
 ]

@@ -12,8 +12,9 @@ from waterdrop_py._engine.connection.connection import Connection
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.introspection import probe
+from waterdrop_py._engine.introspection.health import Health
 from waterdrop_py._engine.introspection.idle import IdleReport, explain_idle
-from waterdrop_py._engine.introspection.stats import Health, ProducerStats
+from waterdrop_py._engine.introspection.stats import ProducerStats
 from waterdrop_py._settings.arguments import flag, required_seconds
 from waterdrop_py.config import Config
 from waterdrop_py.monitor import Monitor

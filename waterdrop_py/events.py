@@ -50,8 +50,9 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
         "producer.disconnected": EventSpec(
             "A client was closed; once for each producer.connected. `messages` is how "
             "many were sent on it; `released` counts sockets, threads and fds, or is "
-            "None.",
-            ("reason", "idle_ms", "connected_ms", "messages", "released"),
+            "None. `reopen_ms` is from the use that re-opened it to its first "
+            "delivery, or None.",
+            ("reason", "idle_ms", "connected_ms", "messages", "released", "reopen_ms"),
             timed=True,
         ),
         "producer.disconnect_refused": EventSpec(
@@ -60,7 +61,9 @@ EVENTS: Final[Mapping[str, EventSpec]] = MappingProxyType(
             ("reason", "count", "age_ms", "owner"),
         ),
         "producer.closing": EventSpec("close() has begun; no new message is taken."),
-        "producer.closed": EventSpec("close() has ended.", timed=True),
+        "producer.closed": EventSpec(
+            "close() has ended; `stats` are the final figures.", ("stats",), timed=True
+        ),
         "message.produced_async": EventSpec(
             "A message was handed to librdkafka; its report has not come yet.",
             ("topic", "partition", "label", "message"),

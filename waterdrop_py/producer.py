@@ -17,6 +17,7 @@ from waterdrop_py._engine.connection.borrowing import Pinned
 from waterdrop_py._engine.connection.partition_lookup import partition_count
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.introspection import probe
+from waterdrop_py._engine.introspection.accounts import Labels
 from waterdrop_py._engine.produce.validation import checked_topic
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._engine.shutdown import exit, fork
@@ -40,8 +41,7 @@ class Producer(Described, Sender):
     alone. The constructor opens no socket and starts no thread; the first send does.
     With an `idle_disconnect_timeout`, the client with its sockets, threads and
     descriptors is destroyed once nothing was sent for that long. The next send opens a
-    new one. Thread-safe. A context manager that closes the producer at its end. It can
-    be neither copied nor pickled.
+    new one. Thread-safe. A context manager that closes it. Not to be copied or pickled.
 
     Args:
         config: a `Config`, a mapping of its options, or a URL.
@@ -66,9 +66,8 @@ class Producer(Described, Sender):
         **options: Any,
     ) -> None:
         self._config = Config.of(config, options)
-        # An open client keeps the monitor. If the monitor kept the producer, one that
-        # is dropped without `close()` would never be collected, and its client stay
-        # open.
+        # An open client keeps the monitor. If that kept the producer, one that is
+        # dropped without `close()` would never be collected.
         me = weakref.ref(self)
         self._monitor = Monitor(
             partial(call_if_alive, me, Producer._refresh),
@@ -80,6 +79,7 @@ class Producer(Described, Sender):
         self._emitter = emitter
         middleware = Middleware(self._config.middleware)
         self._adopt(assemble(self._config, emitter, middleware, self._config.kafka))
+        self._components.open_account(self._labels())
         emitter.emit("producer.created", {"producer": self})
         emitter.emit("producer.configured", {"producer": self, "config": self._config})
 
@@ -230,9 +230,9 @@ class Producer(Described, Sender):
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
 
-        Blocks for at most 5 s for the first look-up, and opens the client for it. A
-        number that is 5 minutes old is returned, and asked for again in the background.
-        A missing topic is remembered for 2 s.
+        The first look-up opens the client and blocks for at most 5 s. A missing topic
+        is remembered for 2 s. A number that is 5 minutes old is returned, and asked for
+        again in the background.
 
         Args:
             topic: its name.
@@ -261,14 +261,15 @@ class Producer(Described, Sender):
             components.abandon()
 
     def __repr__(self) -> str:
-        figures = f"in_flight={self.queue_size}"
-        if self.buffer_size:
-            figures += f" buffered={self.buffer_size}"
-        return f"<Producer {self.id!r} {self.status} {figures}>"
+        buffered = f" buffered={self.buffer_size}" if self.buffer_size else ""
+        in_flight = f"in_flight={self.queue_size}"
+        return f"<Producer {self.id!r} {self.status} {in_flight}{buffered}>"
 
     def _parent_monitor(self) -> Monitor | None:
-        """For a pool's producers: the monitor that hears their events too."""
-        return None
+        return None  # a pool's producers have one, which hears their events too
+
+    def _labels(self) -> Labels:
+        return Labels(self._config.id, None, tuple(sorted(self.tags.items())))
 
     def _refresh(self) -> None:
         self._components.refresh()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # libraries whose documentation has no anchor for them.
 PLAIN = frozenset(
     {
-        *("_F", "_E", "S", "NamedSignal", "blinker.base.NamedSignal"),
+        *("_F", "_E", "_K", "S", "NamedSignal", "blinker.base.NamedSignal"),
         *(
             "REQUIRED",
             "UseDefaultLimit",

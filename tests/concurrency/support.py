@@ -62,7 +62,7 @@ def named(events: list[Event], name: str) -> list[dict[str, Any]]:
 
 def reap(connection: Connection) -> None:
     """Close the client of `connection` as a worker does that is told that it is due."""
-    batch = batch_of(connection.runtime, [connection.emitter])
+    batch = batch_of(connection.runtime, 1)
     disconnect_if_due(connection, batch)
 
 

@@ -207,7 +207,7 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def figures(self) -> None:
         """The ledger agrees with the clients."""
-        totals, client = self.connection.ledger.book
+        totals, client, _ = self.connection.ledger.book
         taken = totals.produced + (client.accepted() if client is not None else 0)
         assert taken == len(self.bench.sent)
         assert self.connection.ledger.opens == len(self.bench.clients)

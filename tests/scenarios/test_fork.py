@@ -176,3 +176,26 @@ def test_groups_of_pools(
     assert arrived() == dict.fromkeys(
         ("child-kept", "child-new", "parent-first", "parent-kept", "parent-new"), 1
     )
+
+
+@pytest.mark.parametrize("way", ["os", "libc"])
+def test_child_starts_to_count_at_zero(way: str, servers: str, topic: str) -> None:
+    """It has none of its parent's figures, of no producer: neither of an idle nor of a
+    closed or a collected one. The parent goes on with its own."""
+    outcome = run_scenario("fork_figures.py", servers, topic, way).assert_clean()
+
+    child, parent, later = (outcome.one(name) for name in ("child", "parent", "later"))
+    zero = {name: 0 for name in child if name not in {"labels", "health"}}
+    assert child == {**zero, "labels": child["labels"], "health": ["idle"]}
+    assert "dropped" not in child["labels"]
+    assert outcome.one("stats") == [0, 0]
+    after = outcome.one("after")
+    assert (after["opens"], after["reopens"], after["produced"]) == (1, 0, 1)
+    assert (after["gaps"], after["times"]) == (0, 0)
+    assert outcome.one("code") == 0
+    assert (parent["opens"], parent["reopens"], parent["produced"]) == (5, 1, 5)
+    assert (parent["gaps"], parent["times"]) == (1, 1)
+    assert parent["labels"] == ["closed", "dropped", "idle"]
+    assert later["saved"] >= parent["saved"] > 0
+    unchanged = ("opens", "reopens", "disconnects", "gaps", "times", "produced")
+    assert [later[name] for name in unchanged] == [parent[name] for name in unchanged]

@@ -27,6 +27,7 @@ from waterdrop_py import (
     Status,
     errors,
     monitor,
+    planning,
 )
 from waterdrop_py.testing import (
     DroppingProxy,
@@ -158,7 +159,15 @@ def managing(producer: Producer) -> None:  # noqa: PLR0915 - each in a line
     health = producer.health(deep=True, timeout=1)
     assert_type(health.healthy, bool)
     assert_type(health.error, "BaseException | None")
+    assert_type(health.http(live=True), "tuple[int, dict[str, Any]]")
+    health.http(True)  # type: ignore[call-arg]
+    assert_type(report.timeout_ms, "float | None")
     stats = producer.stats()
+    assert_type((stats.reopens, stats.unmeasured), "tuple[int, int]")
+    assert_type(stats.idle_timeout_ms, "float | None")
+    assert_type(stats.saved.connection_s, float)
+    assert_type(stats.idle_gaps_s, planning.Buckets)
+    assert_type(stats.reopen_times_ms.quantile(0.5), "float | None")
     assert_type(stats.opens, int)
     assert_type(stats.disconnects["idle"], int)
     assert_type(stats.reopen_ms, "float | None")
@@ -185,6 +194,22 @@ def managing(producer: Producer) -> None:  # noqa: PLR0915 - each in a line
         client.anything()  # type: ignore[attr-defined]
     producer.id = "x"  # type: ignore[misc]
     producer.status = Status.CLOSED  # type: ignore[misc]
+
+
+def overlooking() -> None:
+    """The whole process: what it did not hold, and whether it works."""
+    whole = waterdrop_py.ledger()
+    assert_type(whole.disconnects["idle"], int)
+    assert_type(whole.saved.thread_s + whole.disconnected_s, float)
+    assert_type(whole.as_dict(), "dict[str, Any]")
+    assert_type(whole.idle_gaps_s + whole.idle_gaps_s, planning.Buckets)
+    assert_type(planning.GAP_EDGES[0], float)
+    health = waterdrop_py.health(deep=True, timeout=timedelta(seconds=1))
+    assert_type(health.healthy, bool)
+    assert_type(health.producers["orders"].healthy, bool)
+    assert_type(health.http(live=True), "tuple[int, dict[str, Any]]")
+    waterdrop_py.health(True)  # type: ignore[call-arg]
+    planning.Buckets((1,), ("1", "2"), (0, 0))  # type: ignore[arg-type]
 
 
 async def tasks(plain: Producer) -> None:  # noqa: PLR0915 - each in a line

@@ -76,6 +76,9 @@ def test_what_is_returned_can_be_looked_up() -> None:
         member = inspect.getattr_static(Producer, name)
         hints = typing.get_type_hints(getattr(member, "fget", member))
         assert typing.get_type_hints(hints["return"]) is not None
+    for function in (waterdrop_py.ledger, waterdrop_py.health):
+        answer = typing.get_type_hints(function)["return"]
+        assert all(typing.get_type_hints(answer).values())
 
 
 def test_the_types_themselves() -> None:

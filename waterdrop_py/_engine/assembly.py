@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.client.factory import Factory
@@ -16,9 +17,11 @@ from waterdrop_py._engine.connection.disconnecting import (
     disconnect_here,
     disconnect_on_worker,
 )
+from waterdrop_py._engine.connection.family import Relatives
 from waterdrop_py._engine.connection.idle_policy import IdlePolicy
 from waterdrop_py._engine.connection.recovery import Recovery, ReloadPolicy
 from waterdrop_py._engine.connection.resending import Resending
+from waterdrop_py._engine.introspection.accounts import ACCOUNTS, NO_LABELS, Labels
 from waterdrop_py._engine.introspection.stats import ProducerStats, read_stats
 from waterdrop_py._engine.process.runtime import RUNTIME
 from waterdrop_py._engine.produce.buffer import Buffer
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from waterdrop_py._engine.client.learned_brokers import Brokers
+    from waterdrop_py._engine.connection.hooks import Family
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.reports.accounting import DrainReport
     from waterdrop_py._engine.transactions.block import Block
@@ -64,6 +68,7 @@ class Components:
     Attributes:
         max_wait_timeout: seconds that a verb waits for a report.
         variants: the parts of each variant that has its own client.
+        labels: what their figures are told apart by.
     """
 
     config: Config
@@ -77,6 +82,7 @@ class Components:
     verbs: Verbs = field(init=False)
     flusher: Flusher = field(init=False)
     variants: dict[frozenset[tuple[str, str]], Components] = field(default_factory=dict)
+    labels: Labels = NO_LABELS
 
     def __post_init__(self) -> None:
         self.verbs = Verbs(
@@ -143,7 +149,10 @@ class Components:
         made = assemble(
             self.config, self.emitter, self.middleware, kafka, factory.brokers
         )
-        return self.variants.setdefault(key, made)
+        kept = self.variants.setdefault(key, made)
+        if kept is made:
+            made.open_account(self.labels, self.connection.hooks.family)
+        return kept
 
     def send_queue(self) -> SendQueue:
         """The queue of what tasks of asyncio send, made once."""
@@ -187,6 +196,23 @@ class Components:
         self.connection.refuse_closed()
         client, lingers = self.connection.client, self.connection.factory.lingers
         return flush.flush(client, left, lingers=lingers)
+
+    def open_account(self, labels: Labels, family: Family | None = None) -> None:
+        """Have the figures count in those of the process, until `abandon`.
+
+        `family`: the producer's, if this is a variant.
+        """
+        self.labels = labels
+        self.connection.hooks.close_with(family or Relatives(self))
+        ACCOUNTS.add(self, labels, is_variant=family is not None)
+
+    def connections(self) -> list[Connection]:
+        """That of these parts, and of each variant."""
+        return [each.connection for each in self.with_variants]
+
+    def own_stats(self) -> ProducerStats:
+        """The counters of these parts alone; none is less than it was."""
+        return read_stats(self.connection, buffered=len(self.buffer), rising=True)
 
     def stats(self) -> ProducerStats:
         """The counters of these parts, and of each variant."""
@@ -267,7 +293,7 @@ class Components:
         """
         if not self.connection.runtime.ended:
             for each in self.with_variants:
-                close.abandon(each.connection)
+                close.abandon(each.connection, partial(ACCOUNTS.end, each))
 
 
 def assemble(
@@ -299,7 +325,7 @@ def assemble(
         transactions = _transactions(config, connection, emitter)
     elif factory.is_idempotent:
         recovery = Recovery(
-            connection, emitter, _for_idempotence(config), by_reports=True
+            connection, emitter, ReloadPolicy.for_idempotence(config), by_reports=True
         )
     components = Components(
         config,
@@ -318,25 +344,7 @@ def assemble(
 def _transactions(
     config: Config, connection: Connection, emitter: Emitter
 ) -> Transactions:
-    recovery = Recovery(connection, emitter, _for_transactions(config))
+    recovery = Recovery(connection, emitter, ReloadPolicy.for_transactions(config))
     transactions = Transactions(config, connection, emitter, recovery)
     connection.reports.for_transactions()
     return transactions
-
-
-def _for_transactions(config: Config) -> ReloadPolicy:
-    return ReloadPolicy(
-        config.reload_on_transaction_fatal_error,
-        config.wait_backoff_on_transaction_fatal_error / 1000,
-        config.max_attempts_on_transaction_fatal_error,
-        frozenset(config.non_reloadable_errors),
-    )
-
-
-def _for_idempotence(config: Config) -> ReloadPolicy:
-    return ReloadPolicy(
-        config.reload_on_idempotent_fatal_error,
-        config.wait_backoff_on_idempotent_fatal_error / 1000,
-        config.max_attempts_on_idempotent_fatal_error,
-        frozenset(config.non_reloadable_errors),
-    )

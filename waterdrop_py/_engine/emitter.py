@@ -54,6 +54,11 @@ class Emitter:
         self._own = own
         self._shared = shared
 
+    @property
+    def is_orphan(self) -> bool:
+        """Whether the producer was collected."""
+        return self._producer() is None
+
     def listens(self, name: str) -> bool:
         """Whether any subscriber would hear that event."""
         return self._own.listens(name) or self._shared.listens(name)

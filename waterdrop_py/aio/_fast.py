@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 TURN: Final = 250
 """Messages that a task sends before the loop runs: about a millisecond."""
+FRESH: Final = 0.5
+"""Seconds after its last report in which no client can have become stale."""
 _ABSENT: Final[Any] = object()
 """Stands for a required argument that is missing."""
 
@@ -114,6 +116,9 @@ async def produce(  # noqa: PLR0915 - in one piece
     connection: Connection = self._connection
     if self._queue.idle and not connection.shutdowns:
         client = connection.client
+        started = clock.system_now()
+        if client.attended and client.quiet and started - client.progress_at < FRESH:
+            client.resume()
         before = client.acknowledged + client.failed
         handle = hot_path.produce_async(
             self,
@@ -127,7 +132,6 @@ async def produce(  # noqa: PLR0915 - in one piece
             label=label,
         )
         if type(handle) is DeliveryHandle:
-            started = clock.system_now()
             client = client_of(handle)
             loop = asyncio.get_running_loop()
             future: asyncio.Future[bool] = loop.create_future()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.introspection.stats import Health
+from waterdrop_py._engine.introspection.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, Literal, NoReturn, overload
 
-from waterdrop_py._engine.introspection.stats import Health
+from waterdrop_py._engine.introspection.health import Health
 from waterdrop_py._front_end import components_of
 from waterdrop_py._settings.arguments import required_seconds, seconds
 from waterdrop_py._settings.foreign_names import ASYNC_POOL

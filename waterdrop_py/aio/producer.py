@@ -11,8 +11,9 @@ from typing import Any
 
 from waterdrop_py._engine.connection.states import Status
 from waterdrop_py._engine.introspection import probe
+from waterdrop_py._engine.introspection.health import Health
 from waterdrop_py._engine.introspection.idle import IdleReport
-from waterdrop_py._engine.introspection.stats import Health, ProducerStats
+from waterdrop_py._engine.introspection.stats import ProducerStats
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._settings.answering import awaited
 from waterdrop_py._settings.arguments import flag, required_seconds, seconds

@@ -15,7 +15,7 @@ _REFUSED: Final = "producer.disconnect_refused"
 _TRACED: Final = ("subscriber.", "callbacks.", "poller.")
 # Payload keys that hold the user's messages, or are too long for a line.
 _OMITTED: Final = frozenset(
-    {"message", "messages", "delivery_report", "statistics", "error"}
+    {"message", "messages", "delivery_report", "statistics", "error", "stats"}
 )
 
 

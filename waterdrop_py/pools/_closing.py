@@ -6,10 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency import background, clock, threads
+from waterdrop_py._engine.concurrency.call_queue import SLOW, CallQueue
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py.pools._call_queue import SLOW, CallQueue, Endings
+from waterdrop_py.pools._call_queue import Endings
 from waterdrop_py.pools._owners import cannot_release
 from waterdrop_py.pools.stats import PoolReport
 

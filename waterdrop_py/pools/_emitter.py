@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from waterdrop_py._engine.concurrency.call_queue import CallQueue
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py.monitor import monitor as shared_monitor
-from waterdrop_py.pools._call_queue import CallQueue
 from waterdrop_py.pools._owners import running_loop
 
 if TYPE_CHECKING:

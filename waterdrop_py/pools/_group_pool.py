@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.side_by_side import side_by_side
 from waterdrop_py.pools._closing import GRACE
-from waterdrop_py.pools._side_by_side import side_by_side
 from waterdrop_py.pools.pool import ProducerPool
 from waterdrop_py.pools.stats import PoolReport
 

@@ -7,7 +7,7 @@ from itertools import chain
 
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.states import Status
-from waterdrop_py._engine.introspection.stats import Health
+from waterdrop_py._engine.introspection.health import Health
 from waterdrop_py._settings.arguments import flag, required_seconds
 from waterdrop_py.errors import WaterdropError
 from waterdrop_py.pools._exhaustion import closed_error
@@ -69,7 +69,11 @@ class PoolHealth(PoolFigures):
                 return producer.health(deep=True, timeout=bound)
         # The lease of an old producer may open a client with the slot's id at any time.
         # This one registers none.
-        proof = PoolProducer(members.settings.proving_config(), members.monitor)
+        proof = PoolProducer(
+            members.settings.proving_config(),
+            members.monitor,
+            members.settings.label,
+        )
         try:
             return proof.health(deep=True, timeout=bound)
         finally:

@@ -6,12 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.side_by_side import side_by_side
 from waterdrop_py.errors import ReentrantCallError
 from waterdrop_py.pools._owners import thread_of
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
 from waterdrop_py.pools._settings import derived
-from waterdrop_py.pools._side_by_side import side_by_side
 from waterdrop_py.pools._slot import Slot
 
 if TYPE_CHECKING:
@@ -155,7 +155,9 @@ class Members:
 
     def make(self, slot: Slot) -> PoolProducer:
         """A new producer for `slot`, by the settings as they are now."""
-        producer = PoolProducer(self.settings.config_of(slot.index), self.monitor)
+        producer = PoolProducer(
+            self.settings.config_of(slot.index), self.monitor, self.settings.label
+        )
         if self.on_made is not None:
             self.on_made(slot, producer)
         return producer

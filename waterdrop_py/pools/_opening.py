@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from waterdrop_py._engine.concurrency import background, clock
 from waterdrop_py._engine.concurrency.future import Future
+from waterdrop_py._engine.concurrency.side_by_side import side_by_side
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py.errors import ProducerClosedError, fresh
 from waterdrop_py.pools._exhaustion import busy_error, closed_error, lost_error
 from waterdrop_py.pools._owners import running_loop
-from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from waterdrop_py._engine.introspection import probe
+from waterdrop_py._engine.introspection.accounts import Labels
 from waterdrop_py._engine.shutdown.close import must_not_wait
 from waterdrop_py.errors import ProduceError
 from waterdrop_py.producer import Producer
@@ -29,15 +30,20 @@ class Ending(Protocol):
 class PoolProducer(Producer):
     """A producer of a pool; what the pool asks of it beyond the public surface."""
 
-    __slots__ = ("_parent", "_retired")
+    __slots__ = ("_parent", "_pool", "_retired")
 
-    def __init__(self, config: Config, parent: Monitor) -> None:
+    def __init__(self, config: Config, parent: Monitor, pool: str | None) -> None:
+        """`pool`: the name that the user gave the pool."""
         self._parent = parent
+        self._pool = pool
         self._retired: Ending | None = None
         super().__init__(config)
 
     def _parent_monitor(self) -> Monitor:
         return self._parent
+
+    def _labels(self) -> Labels:
+        return super()._labels()._replace(id=None, pool=self._pool)
 
     def refresh(self) -> None:
         """The subscriptions to the pool's monitor have changed."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import AwaitedLock, Hold
+from waterdrop_py._engine.concurrency.side_by_side import side_by_side
 from waterdrop_py._settings.plain import whole
 from waterdrop_py._settings.pool_options import check_pool_options
 from waterdrop_py._settings.tuning_warnings import warn_of_fixed_ids
 from waterdrop_py.errors import BrokerUnreachableError, InvalidArgumentError
 from waterdrop_py.pools._exhaustion import busy_error, closed_error
 from waterdrop_py.pools._producer import PoolProducer
-from waterdrop_py.pools._side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +142,9 @@ class Reloading:
             index for index, each in made if each is not None and each.is_open
         ] or [0]
         new = {
-            index: PoolProducer(settings.config_of(index), members.monitor)
+            index: PoolProducer(
+                settings.config_of(index), members.monitor, settings.label
+            )
             for index in connected
         }
         _connect(list(new.values()), deadline)
@@ -150,7 +152,9 @@ class Reloading:
 
     def _prove_without_id(self, settings: PoolSettings, deadline: float) -> int:
         """Open one client that registers no id, so that no transaction is aborted."""
-        proof = PoolProducer(settings.proving_config(), self._members.monitor)
+        proof = PoolProducer(
+            settings.proving_config(), self._members.monitor, settings.label
+        )
         _connect([proof], deadline)
         _close([proof])
         return 1

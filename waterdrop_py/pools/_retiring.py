@@ -13,8 +13,8 @@ from waterdrop_py.pools.stats import Totals
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.concurrency.call_queue import CallQueue
     from waterdrop_py._engine.reports.accounting import DrainReport
-    from waterdrop_py.pools._call_queue import CallQueue
     from waterdrop_py.pools._producer import PoolProducer
 
 SLACK: Final = 1.0

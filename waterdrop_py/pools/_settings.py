@@ -38,6 +38,7 @@ class PoolSettings:
         base: the configuration of all slots; None if `source` is a callable.
         configs: what a callable returned, by index; it is asked once for each.
         timeout: seconds that `acquire()` waits.
+        label: the name, where the user gave one.
     """
 
     name: str
@@ -50,6 +51,7 @@ class PoolSettings:
     strategy: Strategy
     timeout: float
     max_waiting: int | None
+    label: str | None
 
     @classmethod
     def of(cls, source: PoolConfig, options: Mapping[str, Any]) -> PoolSettings:
@@ -77,9 +79,13 @@ class PoolSettings:
         if errors:
             raise ConfigurationInvalidError(errors)
         if values["name"] is None:
-            own = None if base is None else base.id
-            values["name"] = own or f"pool-{os.urandom(6).hex()}"
-        return cls(source=base or source, base=base, configs=configs, **values)
+            values["name"] = None if base is None else base.id
+        label = values["name"]
+        if label is None:
+            values["name"] = f"pool-{os.urandom(6).hex()}"
+        return cls(
+            source=base or source, base=base, configs=configs, label=label, **values
+        )
 
     @property
     def is_transactional(self) -> bool:

@@ -9,6 +9,7 @@ from functools import partial
 from threading import current_thread
 from typing import Any, NoReturn
 
+from waterdrop_py._engine.concurrency.side_by_side import acting_for
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py._settings.arguments import flag, required_seconds, seconds
@@ -24,7 +25,6 @@ from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._reloading import Reloading
 from waterdrop_py.pools._room import Room
 from waterdrop_py.pools._settings import PoolConfig, PoolSettings, Strategy
-from waterdrop_py.pools._side_by_side import acting_for
 from waterdrop_py.pools._taking import PoolTaking
 from waterdrop_py.pools.stats import PoolReport
 

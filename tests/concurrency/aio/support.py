@@ -88,15 +88,26 @@ class OtherLoop:
         """Call it there."""
         self.loop.call_soon_threadsafe(fn)
 
-    def end(self) -> None:
-        """Stop and close the loop, whatever its tasks wait for."""
-        if not self.loop.is_closed():
+    def stop(self) -> None:
+        """Stop the loop, whatever its tasks wait for."""
+        if self._thread.is_alive():
             self.call(self.loop.stop)
             self._thread.join(BOUND)
-            self.loop.close()
+
+    def end(self) -> None:
+        """Stop and close it."""
+        self.stop()
+        self.loop.close()
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def left_behind(tasks: list[asyncio.Task[Any]]) -> None:
+    """Drop the tasks of a loop that was closed; asyncio would tell of each."""
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    tasks.clear()
 
 
 @contextmanager

@@ -279,6 +279,7 @@ def test_the_loop_runs_while_a_close_hangs(bench: Bench, make: Make, verb: str) 
     async def main() -> None:
         await opened(other)
         await opened(producer)
+        await eventually(lambda: producer.explain_idle().disconnectable)
         with bench.park("close") as closing:
             task = asyncio.ensure_future(getattr(producer, verb)())
             await asyncio.to_thread(closing.entered)

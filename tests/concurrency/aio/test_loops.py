@@ -10,6 +10,7 @@ from tests.concurrency.aio.support import (
     OtherLoop,
     calls,
     full,
+    left_behind,
     made,
     opened,
     parked,
@@ -99,13 +100,6 @@ def test_one_handle_on_two_loops(bench: Bench, make: Make) -> None:
         bench.auto = True
 
     run(main())
-
-
-def left_behind(tasks: list[asyncio.Task[Any]]) -> None:
-    """Drop the tasks of a loop that was closed; asyncio would tell of each."""
-    for task in tasks:
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-    tasks.clear()
 
 
 def test_a_loop_that_is_closed_under_its_waiting_tasks(

@@ -71,6 +71,21 @@ def test_a_task_that_awaits_as_the_thread_stops(
     assert not client.attended
 
 
+def test_a_message_that_comes_as_the_thread_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was sent without a word to the poller, because the thread attended it."""
+    poller = _BlockingPoller()
+    told: list[object] = []
+    client: Any = Client(None, told.append)  # type: ignore[arg-type]
+    client.native = object()
+    monkeypatch.setattr(poller, "_serve", lambda each: each.resume())
+    poller._running.take(Hold())  # so that no thread starts
+    assert poller.take(client)
+    assert poller._step()
+    assert told == [client]
+
+
 def test_a_withdrawal_meets_the_hand_over() -> None:
     """Either the message is being sent, or it is never sent."""
     first = Queued([], "verb", None, lambda: None)

@@ -196,7 +196,9 @@ def test_interrupted_close_closes_the_variants(bench: Bench, make: Make) -> None
     producer.monitor.subscribe("producer.closing", interrupting)
     interrupting.caller(lambda: producer.close(2))
     eventually(lambda: not bench.open_clients)
-    eventually(lambda: len(named(make.events, "producer.closed")) == 2)
+    eventually(lambda: named(make.events, "producer.closed"))
+    (closed,) = named(make.events, "producer.closed")
+    assert closed["stats"].variants["acks=1"].disconnects == {"close": 1}
 
 
 def test_interrupted_wait_for_the_native_close(bench: Bench, make: Make) -> None:

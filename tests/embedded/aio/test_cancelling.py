@@ -2,8 +2,8 @@
 
 For each verb the table "Cancelling, and time" says what becomes of it. Each case is run
 anew for each suspension, cancelled as the task begins to wait and in the turn in which
-what it waits for has come, until it completes. The number of suspensions is a property
-of the test's report.
+what it waits for has come, and dropped as by a loop that is closed, until it completes.
+The number of suspensions is a property of the test's report.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import asyncio
 import itertools
 import uuid
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Consumer
 
 from tests.embedded.aio.support import arrived, at_rest
 from tests.embedded.support import EventLog
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     from waterdrop_py import AsyncProducer
     from waterdrop_py.testing import EmbeddedCluster
 
+KINDS = {
+    "as it waits": {},
+    "as it is woken": {"late": True},
+    "as it is dropped": {"drop": True},
+}
+"""When it is cancelled: the arguments of `cancelled`."""
 MOST = 40
 """Suspensions of a case, at most."""
 BATCH = 30
@@ -310,7 +318,42 @@ async def _decided(world: World, ended: Cancelled) -> None:
     await at_rest(world.producer)
 
 
+async def _inside(world: World) -> None:
+    """In a transaction, with the group of a consumer."""
+    properties = {
+        "bootstrap.servers": world.cluster.bootstrap_servers,
+        "group.id": world.topic,
+    }
+    world.kept["consumer"] = Consumer(properties)
+    world.kept["block"] = world.producer.transaction()
+    await world.kept["block"].__aenter__()
+
+
+def _mark(world: World) -> Any:
+    message: Any = SimpleNamespace(
+        topic=lambda: world.topic,
+        partition=lambda: 0,
+        offset=lambda: 7,
+        leader_epoch=lambda: None,
+        error=lambda: None,
+    )
+    return world.producer.mark_as_consumed(world.kept["consumer"], message)
+
+
+async def _marked(world: World, ended: Cancelled) -> None:
+    """The mark was carried through: the transaction commits with it. The mock stores no
+    offsets of transactions; tests/kafka/test_aio.py looks at those."""
+    await world.kept["block"].__aexit__(None, None, None)
+    assert len(world.log.all("transaction.marked_as_consumed")) == 1
+    assert len(world.log.all("transaction.committed")) == 1
+    await asyncio.to_thread(world.kept["consumer"].close)
+    await _decided(world, ended)
+
+
 CASES |= {
+    "mark_as_consumed": Case(
+        _mark, _inside, _marked, transactional=True, siblings=False
+    ),
     "transaction": Case(_block, _nothing, _decided, transactional=True, at_once=False),
     "transaction, waiting for its turn": Case(
         _waiting_block,
@@ -345,7 +388,7 @@ def test_a_verb_cancelled_at_each_of_its_suspensions(
     case = CASES[name]
     counts: dict[str, int] = {}
     numbers = itertools.count()
-    for kind, late in (("as it waits", False), ("as it is woken", True)):
+    for kind in KINDS:
         counts[kind] = missed = 0
         for at in range(1, MOST + 1):
             topic = f"cancel-{next(numbers)}-{uuid.uuid4().hex[:12]}"
@@ -355,7 +398,7 @@ def test_a_verb_cancelled_at_each_of_its_suspensions(
             )
             log = EventLog(producer.monitor)
             world = World(make_async, cluster, topic, b"m", producer, log)
-            found = run(_run(case, world, at, late=late))
+            found = run(_run(case, world, at, kind))
             producer.sync_producer.close(5)
             log.stop()
             counts[kind] += found.reached
@@ -369,21 +412,21 @@ def test_a_verb_cancelled_at_each_of_its_suspensions(
     print(f"{name}: cancelled at {counts} suspensions")  # noqa: T201 - for the record
 
 
-async def _run(case: Case, world: World, at: int, *, late: bool) -> Cancelled:
+async def _run(case: Case, world: World, at: int, kind: str) -> Cancelled:
     await case.prepare(world)
     siblings: list[asyncio.Future[Any]] = []
     work = case.call(world)
     if case.siblings:
         siblings.append(asyncio.ensure_future(_sibling(world, b"before")))
         await turns(1)
-    task = asyncio.ensure_future(cancelled(work, at, late=late))
+    task = asyncio.ensure_future(cancelled(work, at, **KINDS[kind]))
     await turns(1)
     if case.siblings:
         siblings.append(asyncio.ensure_future(_sibling(world, b"after")))
     found = await task
     for each in await outcomes(siblings):
         assert each is None, f"a sibling noticed: {each!r}"
-    if not found.reached:
+    if not found.reached or kind == "as it is dropped":
         assert found.raised is None, repr(found)
     else:
         assert isinstance(found.raised, asyncio.CancelledError), repr(found)

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.concurrency.aio.support import OtherLoop, library_threads
+from tests.concurrency.aio.support import OtherLoop, left_behind, library_threads
 from tests.embedded.support import EventLog
 from tests.looping import eventually, outcomes, run, turns
 from waterdrop_py import AbortTransaction, AsyncProducer
@@ -281,6 +282,73 @@ def test_threads_and_loops_take_turns(
     run(main(), within=60)
     assert set(most) == {1}
     assert len(log.all("transaction.committed")) == 25
+
+
+@pytest.mark.parametrize("end", ["stopped", "closed"])
+def test_a_turn_of_a_task_whose_loop_has_ended(
+    producer: AsyncProducer, topic: str, end: str
+) -> None:
+    """It is given on: the tasks of other loops that wait behind it do not notice."""
+    waiting: list[asyncio.Task[Any]] = []
+
+    async def block() -> None:
+        async with producer.transaction():
+            await producer.send(topic, b"x")
+
+    async def main() -> None:
+        inside, release = asyncio.Event(), asyncio.Event()
+
+        async def first() -> None:
+            async with producer.transaction():
+                inside.set()
+                await release.wait()
+
+        holder = asyncio.ensure_future(first())
+        await inside.wait()
+        with OtherLoop() as other:
+            other.call(lambda: waiting.append(other.loop.create_task(block())))
+            await eventually(lambda: waiting)
+            await asyncio.sleep(0.1)
+            behind = asyncio.ensure_future(block())
+            await turns()
+            other.stop() if end == "stopped" else other.end()
+            release.set()
+            await holder
+            await asyncio.wait_for(behind, 10)
+        left_behind(waiting)
+
+    run(main())
+
+
+def test_a_block_whose_loop_is_closed(
+    producer: AsyncProducer, topic: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its transaction is aborted once its task is collected, and nothing is printed."""
+    inside: list[asyncio.Task[Any]] = []
+
+    async def block() -> None:
+        async with producer.transaction():
+            await producer.send(topic, b"x")
+            await asyncio.sleep(60)
+
+    async def main() -> None:
+        await producer.produce(topic, b"open")
+        with OtherLoop() as other:
+            other.call(lambda: inside.append(other.loop.create_task(block())))
+            await eventually(
+                lambda: (
+                    "transaction"
+                    in {reason.code for reason in producer.explain_idle().reasons}
+                )
+            )
+            await asyncio.sleep(0.1)
+        left_behind(inside)
+        gc.collect()
+        async with producer.transaction():
+            await producer.send(topic, b"next")
+
+    run(main())
+    assert capfd.readouterr().err == ""
 
 
 def test_a_block_is_entered_once(producer: AsyncProducer) -> None:

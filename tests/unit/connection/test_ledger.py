@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
 from waterdrop_py import Producer
-from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.introspection.stats import read_stats
 from waterdrop_py.testing import FakeClient, FakeClock
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_figures_survive_reconnects() -> None:
@@ -80,29 +75,6 @@ def test_what_is_lost_counts_as_failed() -> None:
     client.acknowledged = 1
     client.given_up = ValueError()
     producer.connection.ledger.closed(client, "close")
-    totals, present = producer.connection.ledger.book
+    totals, present, _ = producer.connection.ledger.book
     assert (totals.produced, totals.acknowledged, totals.failed) == (3, 1, 2)
     assert present is None
-
-
-def test_idle_time_is_read_while_a_client_opens(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The open comes after the reader saw that there is none: the figure stays one."""
-    with FakeClock() as time:
-        producer = StillProducer(Bench())
-        ledger = producer.connection.ledger
-        client = open_noted(producer.connection, None)
-        ledger.closed(client, "close")
-        time.advance(2)
-
-        def opened_now() -> float:
-            monkeypatch.undo()
-            client.opened_at = clock.now()
-            ledger.opened(client, 1.0)
-            return clock.now()
-
-        monkeypatch.setattr(
-            "waterdrop_py._engine.connection.ledger.clock.now", opened_now
-        )
-        assert ledger.idle_ms_saved() == 2_000

@@ -10,8 +10,9 @@ import pytest
 from tests.doubles import eventually
 from tests.unit.pools.support import Cluster, config
 from waterdrop_py._engine.concurrency import threads
+from waterdrop_py._engine.concurrency.call_queue import SLOW
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py.pools._call_queue import QUICK, SLOW
+from waterdrop_py.pools._call_queue import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ import pytest
 
 from tests.doubles import BOUND, Park, Run
 from waterdrop_py._engine.concurrency import background, clock, threads
+from waterdrop_py._engine.concurrency.side_by_side import acting_for, side_by_side
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py.pools._side_by_side import acting_for, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable

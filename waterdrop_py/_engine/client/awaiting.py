@@ -91,8 +91,10 @@ def _serve_once(client: Client, timeout: float) -> bool:
     client.serve(timeout)
     if client.unsettled and not client.wait_settled(BRIEF):
         return False
-    if client.reports.foreign and client.awaits:
-        client.check_quiet()  # its report may never come
+    if client.reports.foreign or not client.awaits:
+        # The report of a foreign client may never come. Any other client is quiet from
+        # here on, although it is polled: the process may be suspended now.
+        client.check_quiet()
     return True
 
 

@@ -14,6 +14,7 @@ from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py._engine.client.kafka_errors import code_name
 from waterdrop_py._engine.client.pins import Pins
 from waterdrop_py._engine.client.settling import Settling
+from waterdrop_py._engine.client.tally import SHORTEST_GAP
 from waterdrop_py._engine.client.transaction_state import TransactionState
 from waterdrop_py._engine.concurrency import clock, signals, users_code
 from waterdrop_py._engine.concurrency.call_marks import poller
@@ -43,6 +44,8 @@ class Client(Settling):
     Attributes:
         quiet: nothing is in flight, and the poller seldom looks. The next send checks
             how long the client was idle, and has the poller serve its report.
+        gap_since: when the client before it was last active, in seconds on the clock
+            (`inf` if there was none), until this one is used; None from then on.
         deadline_noted: the reaper knows when the client falls due.
         reached: a broker has answered.
         token_due: epoch seconds from which on a poll may ask the token provider.
@@ -60,6 +63,7 @@ class Client(Settling):
         "borrows",
         "deadline_noted",
         "fatal",
+        "gap_since",
         "native",
         "on_settled",
         "opened_at",
@@ -95,6 +99,7 @@ class Client(Settling):
         self.statistics = False
         self.deadline_noted = False
         self.opened_at = self.last_activity
+        self.gap_since: float | None = None
         self.poll_at = 0.0
         self.token_due = inf
         self.answers_before = 0
@@ -225,12 +230,50 @@ class Client(Settling):
             self.on_settled()
         return True
 
+    def resume(self) -> None:
+        """A message follows shortly after the last report, on a client that a thread
+        attends. So its idle time is not checked, and the poller not told.
+
+        1. This ends the quiet, and the message is sent.
+        2. The thread that attends the client stops, and then looks whether it is quiet
+           (test_a_message_that_comes_as_the_thread_stops).
+        """
+        self.quiet = False
+
     def busy(self) -> bool:
         """Whether a send is in progress, or anything is in flight or unsettled."""
         if self.borrows or self.unsettled:
             return True
         native = self.native
         return native is not None and len(native) > 0
+
+    def use(self, now: float) -> None:
+        """Count as activity that a message or a transaction comes: the gap ends `now`.
+
+        Several threads may end one gap, and each reads where it began before it writes.
+        So each adds the same gap, which counts once, and `gap_since` is written last
+        (test_a_gap_that_many_threads_end_counts_once).
+        """
+        self._end_gap(now)
+        self.last_activity = now
+        self.gap_since = None
+
+    def connected(self, asked: float) -> None:
+        """Count as activity that the cluster has answered `connect()`.
+
+        `asked` is when that was called, in seconds on the clock: the gap ended then.
+        """
+        self._end_gap(asked)
+        self.touch()
+        self.gap_since = None
+        self.note_served(clock.system_now())
+
+    def _end_gap(self, now: float) -> None:
+        since = self.gap_since
+        if since is None:
+            since = self.last_activity
+        if now - since >= SHORTEST_GAP and self.tally is not None:
+            self.tally.add_gap(since, now)
 
     def touch(self) -> None:
         """Count what the caller does as activity: the idle time begins anew."""

@@ -12,6 +12,7 @@ from waterdrop_py._engine.client.metadata_asking import MetadataAsking
 from waterdrop_py._engine.client.poll_lock import PollLock
 from waterdrop_py._engine.concurrency import clock, loops
 from waterdrop_py._engine.concurrency.call_marks import poller
+from waterdrop_py._engine.concurrency.exact import exact
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.report_sink import ReportSink
+    from waterdrop_py._engine.client.tally import Tally
 
     Arrived: TypeAlias = tuple[Any, Any, Any]
     RunUsersCode: TypeAlias = Callable[[Callable[[], None]], None]
@@ -49,6 +51,11 @@ class Settling(MessageCounters):
         settling: the entry that is being settled, if one is.
         announcement: how far the report in front is announced.
         unobserved: a successful report concerns its handle alone.
+        tally: what counts its idle gap and its re-open; None before it is open.
+        awaited_since: when the use that re-opened it came, in seconds on the real
+            clock, until it is served.
+        reopen_ms: milliseconds from then to its first delivery; None where it was no
+            re-open, or has served none.
         last_activity: seconds on the clock, written by the thread that settles.
         poll_soon: has the poller serve this client.
         run_users_code: runs a job that calls the user's code, where that may wait.
@@ -65,6 +72,7 @@ class Settling(MessageCounters):
         "announcement",
         "arrived",
         "asking",
+        "awaited_since",
         "awaits",
         "between_polls",
         "flushes",
@@ -73,10 +81,12 @@ class Settling(MessageCounters):
         "poll_lock",
         "poll_soon",
         "progress_at",
+        "reopen_ms",
         "reports",
         "run_users_code",
         "settle_lock",
         "settling",
+        "tally",
         "unobserved",
         "woken",
     )
@@ -107,6 +117,9 @@ class Settling(MessageCounters):
         self.unobserved = False
         self.last_activity = clock.now()
         self.progress_at = 0.0
+        self.tally: Tally | None = None
+        self.awaited_since: float | None = None
+        self.reopen_ms: float | None = None
 
     @property
     def served_here(self) -> bool:
@@ -232,6 +245,8 @@ class Settling(MessageCounters):
         if self.acknowledged + self.failed != before:
             self.last_activity = clock.now()
             self.progress_at = clock.system_now()
+            if self.awaited_since is not None and self.acknowledged:
+                self.note_served(self.progress_at)
             on_room = self.on_room
             if on_room is not None:
                 self.on_room = None
@@ -241,6 +256,16 @@ class Settling(MessageCounters):
             asking = self.asking
             if self.last_activity >= asking.ask_at and asking.ask is not None:
                 asking.ask(self)
+
+    def note_served(self, now: float) -> None:
+        """Count what its re-open took; `now` is on the real clock. Again does no
+        harm."""
+        since, tally = self.awaited_since, self.tally
+        if since is not None and tally is not None:
+            if self.reopen_ms is None:
+                self.reopen_ms = exact((now - since) * 1000)
+            tally.add_reopen(since, self.reopen_ms)
+            self.awaited_since = None
 
     def wake_task(self, handle: Any) -> None:
         """Have the task that waits for `handle` woken, if there is one."""

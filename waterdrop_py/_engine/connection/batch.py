@@ -10,9 +10,8 @@ from waterdrop_py._engine.concurrency.emptying import until_empty
 from waterdrop_py._engine.process.resources import count_resources, released
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.process.closes import Closes
     from waterdrop_py._engine.process.resources import ResourceCount
     from waterdrop_py._engine.process.runtime import Runtime
@@ -28,15 +27,11 @@ Announce: TypeAlias = "Callable[[dict[str, int] | None], None]"
 
 
 def batch_of(
-    runtime: Runtime, emitters: Iterable[Emitter], *, silent: bool = False
+    runtime: Runtime, size: int, *, silent: bool = False, measure: bool = True
 ) -> TeardownBatch:
-    """A batch of clients that are about to be closed; one emitter for each."""
-    emitters = list(emitters)
-    heard = any(emitter.listens("producer.disconnected") for emitter in emitters)
+    """A batch of `size` clients that are about to be closed."""
     few = runtime.count() <= MEASURED
-    return TeardownBatch(
-        runtime.closes, len(emitters), measure=heard and few, silent=silent
-    )
+    return TeardownBatch(runtime.closes, size, measure=measure and few, silent=silent)
 
 
 class TeardownBatch:

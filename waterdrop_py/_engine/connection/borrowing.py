@@ -48,7 +48,7 @@ class Pinned:
             me = NO_THREAD  # a close on the thread that enters it may wait for it
         self._pin = pin = Pin(me, name, clock.now())
         while True:
-            client = open_noted(self._connection, None)
+            client = open_noted(self._connection, None, use=False)
             client.pins.append(pin)
             native = client.native
             if self._connection.client is client and native is not None:
@@ -76,7 +76,7 @@ def borrow(
     Opens one if need be. Raises what `open_client` and `call` raise.
     """
     while True:
-        client = open_noted(connection, deadline)
+        client = open_noted(connection, deadline, use=False)
         try:
             # Inside the `try`: CPython runs signal handlers after a call and not before
             # it, so the mark is set whatever is raised here.

@@ -37,6 +37,7 @@ def refuse_senders(connection: Connection) -> Client | None:
                 if not connection.is_closing:
                     connection.move(ConnectionState.CLOSING)
                 connection.client = NO_CLIENT
+                connection.ledger.stop()
                 return connection.ledger.book[1]
         finally:
             connection.release(hold)

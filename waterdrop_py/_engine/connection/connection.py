@@ -339,11 +339,11 @@ class Connection:
             deferred.forget(forked_error())
         self._deferred = []
         self.hooks.reset()
+        self.ledger = Ledger()
         shutdown = self.shutdown
         if shutdown is not None and self.is_closing:
             self.state = ConnectionState.CLOSED
             shutdown.forked()
         else:
             self.shutdowns.clear()
-            self.ledger = Ledger()
             self.state = ConnectionState.EMPTY

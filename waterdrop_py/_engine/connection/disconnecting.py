@@ -11,6 +11,7 @@ from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.connection.connection import NO_CLIENT
+from waterdrop_py._engine.connection.ledger import Release
 from waterdrop_py._engine.connection.states import ConnectionState, Refusal
 from waterdrop_py._engine.connection.teardown import Teardown
 from waterdrop_py._engine.reports.giving_up import GIVE_UP, give_up
@@ -206,6 +207,7 @@ def teardown_of(
         client,
         reason,
         partial(_gone, connection),
+        Release(connection.ledger, connection.factory.servers),
         close_timeout=connection.close_timeout,
         batch=batch,
     )
@@ -246,7 +248,7 @@ def _detach_if_safe(
         if refusals:
             return Disconnection(None, refusals)
         teardown = teardown_of(connection, client, reason, batch)
-        connection.ledger.closed(client, reason)
+        connection.ledger.closed(client, reason, teardown.release)
         connection.keep_fatal_error_if_final(client)
         connection.teardown = teardown
         connection.move(ConnectionState.EMPTY)
@@ -308,7 +310,7 @@ def _detach_lost(connection: Connection, client: Client) -> Teardown | None:
             if connection.lock.take(hold) and connection.client is client:
                 connection.client = NO_CLIENT
                 teardown = teardown_of(connection, client, "reload")
-                connection.ledger.closed(client, "reload")
+                connection.ledger.closed(client, "reload", teardown.release)
                 connection.teardown = teardown
                 connection.move(ConnectionState.EMPTY)
                 return teardown

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def close_due(runtime: Runtime, due: list[Connection]) -> None:
     """Have each of `due` closed on a worker, as one batch. On the reaper."""
-    batch = batch_of(runtime, [connection.emitter for connection in due])
+    batch = batch_of(runtime, len(due))
     runtime.closes.watch(batch)
     for connection in due:
         runtime.workers.submit(_CloseDue(connection, batch))

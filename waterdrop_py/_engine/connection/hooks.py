@@ -58,6 +58,22 @@ class DeferredMessages(Protocol):
         """Give them `error`: this is a forked child."""
 
 
+class Family(Protocol):
+    """The connections of one producer; see `family.py`."""
+
+    def stats(self) -> object:
+        """The producer's figures."""
+
+    def begins_with(self, close: object) -> bool:
+        """Whether `close` is the first one."""
+
+    def ends_with(self, close: object) -> bool:
+        """Whether `close` is the last one."""
+
+    def reset(self) -> None:
+        """Start afresh."""
+
+
 class QueuedMessages(Protocol):
     """Messages of asyncio's tasks that wait for a client, or for room."""
 
@@ -82,12 +98,14 @@ class Hooks:
         inside: whether the calling thread is inside a transaction.
         is_final: whether a client stays lost to a fatal error.
         before_close: sends what waits in the process.
+        family: the connections that close with this one; None without a producer.
         queues: the queue of what tasks of asyncio send, as the only entry, if any does.
         reopen: opens a producer again that the exit handler has closed; whether it did.
     """
 
     __slots__ = (
         "before_close",
+        "family",
         "holds",
         "inside",
         "is_final",
@@ -105,6 +123,7 @@ class Hooks:
         self.is_final: Callable[[Client, str], bool] = _always
         self.before_close: BeforeClose | None = None
         self.reopen: Callable[[], bool] | None = None
+        self.family: Family | None = None
         self.queues: list[Any] = []
 
     def queueing(self, make: Callable[[], _Queue]) -> _Queue:
@@ -156,6 +175,11 @@ class Hooks:
     def send_before_close(self, before_close: BeforeClose) -> None:
         """Call `before_close` when the producer closes, before messages are refused."""
         self.before_close = before_close
+
+    def close_with(self, family: Family) -> None:
+        """Be one of `family`."""
+        self.family = family
+        self.on_reset(family.reset)
 
     def reopen_with(self, reopen: Callable[[], bool] | None) -> None:
         """Call `reopen` for a verb on the closed producer; None: it stays closed."""

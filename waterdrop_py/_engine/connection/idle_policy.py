@@ -21,6 +21,11 @@ class IdlePolicy(NamedTuple):
         """Whether there is any limit."""
         return self.idle_timeout > 0 or self.max_age > 0
 
+    @property
+    def timeout_ms(self) -> float | None:
+        """The idle timeout in milliseconds; None: never."""
+        return self.idle_timeout * 1000 if self.idle_timeout > 0 else None
+
     def due_at(self, client: Client) -> float | None:
         """When `client` falls due, in seconds on the clock; None when it cannot."""
         deadlines = []

@@ -303,7 +303,7 @@ def wait_for(
 ) -> bool:
     """Wait until `request` is answered; False if `deadline` is over, or the client was
     detached."""
-    connection, client = request.connection, request.client
+    connection, client, asked = request.connection, request.client, clock.now()
     wakeup = Wakeup()
     try:
         # This adds a wake-up to `callers` and then reads `connection.client`. A
@@ -333,7 +333,7 @@ def wait_for(
         if active and request.answer is not None:
             # Before the entry in `callers` is removed: the reaper may be deciding
             # (test_a_due_client_is_active_before_it_is_left).
-            client.touch()
+            client.connected(asked)
         return request.answered
     finally:
         # First, and in one call of C: an entry that stayed would keep the client for

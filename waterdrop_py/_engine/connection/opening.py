@@ -18,6 +18,7 @@ from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import disconnect, restore
 from waterdrop_py._engine.connection.due import close_due
 from waterdrop_py._engine.connection.late import LateDelivery
+from waterdrop_py._engine.connection.ledger import Came
 from waterdrop_py._engine.connection.states import ConnectionState
 from waterdrop_py._engine.connection.teardown import destroy_unready
 from waterdrop_py._engine.logs.log import LOG
@@ -31,17 +32,24 @@ _TICK: Final = 0.001
 ms."""
 
 
-def open_noted(connection: Connection, deadline: float | None) -> Client:
+def open_noted(
+    connection: Connection, deadline: float | None, *, use: bool = True
+) -> Client:
     """`open_client`, and tell the reaper of a new client."""
     try:
-        return open_client(connection, deadline)
+        return open_client(connection, deadline, use=use)
     finally:
         if connection.unnoted:
             connection.reschedule()
 
 
-def open_client(connection: Connection, deadline: float | None) -> Client:
+def open_client(
+    connection: Connection, deadline: float | None, *, use: bool = True
+) -> Client:
     """The open client, opened if need be.
+
+    `use`: it is opened for a message, a transaction or `connect()`. Such a use ends an
+    idle gap, and what it waits for the client is counted as the time of a re-open.
 
     The caller adds a mark to its `borrows`, and checks that it is still the client of
     the connection. It calls `introduce` after its message, whatever is raised.
@@ -57,6 +65,7 @@ def open_client(connection: Connection, deadline: float | None) -> Client:
         And whatever a client factory raised.
     """
     check()
+    came: Came | None = None
     while True:
         client = connection.client
         if client.fatal is not None:
@@ -68,13 +77,15 @@ def open_client(connection: Connection, deadline: float | None) -> Client:
                 return client
             continue
         connection.refuse_closed()
+        if came is None:
+            came = Came(clock.now(), clock.system_now(), use)
         _wait_for_the_one_before(connection, deadline)
         hold = Hold()
         try:
             if connection.lock.take(hold):
                 restore(connection)
                 if connection.state is ConnectionState.EMPTY:
-                    return _open(connection, deadline)
+                    return _open(connection, deadline, came)
                 continue
         finally:
             connection.release(hold)
@@ -149,7 +160,7 @@ def _deliver_now(connection: Connection) -> None:
             LOG.flush()  # no later code does
 
 
-def _open(connection: Connection, deadline: float | None) -> Client:
+def _open(connection: Connection, deadline: float | None, came: Came) -> Client:
     """Open a client. Lock held. A failed open leaves the connection as it was."""
     ledger, runtime = connection.ledger, connection.runtime
     reopened = ledger.opens > 0
@@ -170,7 +181,7 @@ def _open(connection: Connection, deadline: float | None) -> Client:
         _make_ready(connection, client, deadline)
         client.opened(connection.reschedule, limited=connection.policy.limits)
         took_ms = (clock.system_now() - started) * 1000
-        ledger.opened(client, took_ms)
+        ledger.opened(client, took_ms, came)
         # The lock keeps the client open until `producer.connected` was emitted, so that
         # `producer.disconnecting` comes after it. The mark is what `blockers` says of
         # that (test_a_disconnect_while_connected_is_told_of).

@@ -20,6 +20,7 @@ from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.metadata_request import ask_in_background
+from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.connection.partitions import GONE, LOOK_UP
 from waterdrop_py.errors import ProduceError
 
@@ -52,6 +53,8 @@ def partition_count(connection: Connection, topic: str) -> int:
     """
     count = connection.partitions.count(topic)
     if count is None:
+        if connection.partitions.missing(topic) is None:
+            open_noted(connection, clock.system_now() + LOOK_UP, use=False)
         return _look_up(connection, topic, None)
     refresh(connection, topic)
     return count

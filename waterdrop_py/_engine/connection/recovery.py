@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py.config import Config
     from waterdrop_py.errors import ProduceError
 
 _TICK = 0.01
@@ -37,6 +38,26 @@ class ReloadPolicy(NamedTuple):
     backoff: float
     most: int
     never: frozenset[str]
+
+    @classmethod
+    def for_transactions(cls, config: Config) -> ReloadPolicy:
+        """The policy of a producer with a `transactional.id`."""
+        return cls(
+            config.reload_on_transaction_fatal_error,
+            config.wait_backoff_on_transaction_fatal_error / 1000,
+            config.max_attempts_on_transaction_fatal_error,
+            frozenset(config.non_reloadable_errors),
+        )
+
+    @classmethod
+    def for_idempotence(cls, config: Config) -> ReloadPolicy:
+        """The policy of another idempotent producer."""
+        return cls(
+            config.reload_on_idempotent_fatal_error,
+            config.wait_backoff_on_idempotent_fatal_error / 1000,
+            config.max_attempts_on_idempotent_fatal_error,
+            frozenset(config.non_reloadable_errors),
+        )
 
 
 class Recovery:

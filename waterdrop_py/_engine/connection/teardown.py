@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.client.client import Client
     from waterdrop_py._engine.connection.batch import TeardownBatch
+    from waterdrop_py._engine.connection.ledger import Release
     from waterdrop_py._engine.emitter import Emitter
     from waterdrop_py._engine.process.runtime import Runtime
 
@@ -112,6 +113,7 @@ class Teardown:
         "closed",
         "idle_ms",
         "reason",
+        "release",
         "started",
         "thread",
     )
@@ -123,11 +125,13 @@ class Teardown:
         client: Client,
         reason: str,
         on_gone: Callable[[Teardown], None],
+        release: Release,
         *,
         close_timeout: float,
         batch: TeardownBatch | None = None,
     ) -> None:
-        """`on_gone` is called once, when the client is destroyed or given up.
+        """`on_gone` is called once, when the client is destroyed or given up;
+        `release` is told what that released.
         `close_timeout`: seconds after which the close is given up."""
         now = clock.now()
         self._runtime = runtime
@@ -135,12 +139,13 @@ class Teardown:
         self._on_gone = on_gone
         self.close_timeout = close_timeout
         self.client = client
+        self.release = release
         self.reason = reason
         self.idle_ms = (now - client.last_activity) * 1000
         self.closed = Wakeup()
         self.thread: int | None = caller_id()  # the thread that has to begin it
         self.started = self._begun = clock.system_now()
-        self._batch = batch if batch is not None else batch_of(runtime, [emitter])
+        self._batch = batch if batch is not None else batch_of(runtime, 1)
         self._unfinished: list[None] = [None]
         self._over_at = math.inf
         self._told = False
@@ -214,6 +219,7 @@ class Teardown:
         except IndexError:
             return False
         self._over_at = clock.system_now()
+        self.release.gone()
         try:
             # In this order, so that a measurement sees the close at any time: as one
             # in progress, or as a move.
@@ -279,10 +285,12 @@ class Teardown:
             "connected_ms": round((clock.now() - self.client.opened_at) * 1000, 3),
             "messages": self.client.accepted(),
             "released": measured,
+            "reopen_ms": self.client.reopen_ms,
         }
 
     def announce(self, measured: dict[str, int] | None) -> None:
         """Emit that the client is closed, and what that released."""
+        self.release.measured(measured)
         if self._batch.silent:
             self._emitter.emit("producer.disconnecting", {"reason": self.reason})
         self._emitter.emit(

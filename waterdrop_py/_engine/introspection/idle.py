@@ -28,24 +28,27 @@ class IdleReport:
             (`in_flight`, `call`, `buffered`, `transaction`, `pinned`, `not_due`,
             `disabled`, `not_connected`, `closed`), a `count`, an `age_ms` and an
             `owner`, as far as they apply.
+        timeout_ms: the idle timeout in force; None: never.
     """
 
     disconnectable: bool
     due_in_ms: float | None
     reasons: tuple[Refusal, ...]
+    timeout_ms: float | None = None
 
 
 def explain_idle(connection: Connection) -> IdleReport:
     """The report on `connection`. Takes no lock, opens nothing."""
     check()
     client = connection.current_client
+    timeout_ms = connection.policy.timeout_ms
     if connection.is_closing:
-        return IdleReport(False, None, (Refusal("closed", 0),))
+        return IdleReport(False, None, (Refusal("closed", 0),), timeout_ms)
     if client is None:
         reasons = [Refusal("not_connected", 0)]
         if waiting := connection.hooks.calls_waiting:
             reasons.append(Refusal("call", waiting))
-        return IdleReport(False, None, tuple(reasons))
+        return IdleReport(False, None, tuple(reasons), timeout_ms)
     reasons = blockers(connection, client)
     if not reasons and (theirs := _theirs(connection, client)):
         reasons.append(Refusal("in_flight", theirs))
@@ -58,7 +61,7 @@ def explain_idle(connection: Connection) -> IdleReport:
         due_in_ms = max(0.0, (due - clock.now()) * 1000)
         if due_in_ms > 0:
             reasons.append(Refusal("not_due", 0))
-    return IdleReport(disconnectable, due_in_ms, tuple(reasons))
+    return IdleReport(disconnectable, due_in_ms, tuple(reasons), timeout_ms)
 
 
 @borrower

@@ -13,7 +13,7 @@ from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection import metadata
 from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import disconnect
-from waterdrop_py._engine.introspection.stats import Health
+from waterdrop_py._engine.introspection.health import Health
 from waterdrop_py._settings.arguments import count, required_seconds
 from waterdrop_py._settings.callables import check_function
 from waterdrop_py.errors import (
@@ -303,6 +303,12 @@ def health(connection: Connection, timeout: float | None) -> Health:
         failure = prove(connection, started + timeout)
     except (WaterdropError, KafkaException) as raised:
         failure = raised
+    if failure is not None:
+        try:
+            connection.keep_fatal_error_if_final(connection.client)
+            connection.refuse_after_fatal_error()
+        except (ProduceError, ProducerClosedError) as lost:
+            failure = lost
     took_ms = (clock.system_now() - started) * 1000
     healthy = failure is None
     return Health(

@@ -91,8 +91,10 @@ class _BlockingPoller:
         finally:
             self._client.pop(_ONLY, None)
             client.attended = False
-        if client.awaits and client.native is not None:
+        if client.native is not None and client.awaits:
             self.take(client)
+        elif client.native is not None and not client.quiet:
+            client.poll_soon(client)
         return True
 
     def _serve(self, client: Client) -> None:

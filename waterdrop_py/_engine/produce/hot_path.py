@@ -186,7 +186,7 @@ def send_one(  # noqa: PLR0915 - no step may move across a `try`
         if client.quiet:
             woken = True
             client.quiet = False
-            client.last_activity = clock.now()
+            client.use(clock.now())
         handle._client = client
         try:
             handle._seq = next(client.sent)

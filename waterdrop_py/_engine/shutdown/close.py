@@ -62,17 +62,28 @@ def combined(reports: list[DrainReport]) -> DrainReport:
     )
 
 
-def abandon(connection: Connection) -> None:
+def abandon(connection: Connection, gone: Callable[[], None]) -> None:
     """Have a worker close the producer of `connection`, which was dropped without
-    `close()`.
+    `close()`, and call `gone` once it is closed.
 
     Called by a finalizer, which may run anywhere: it neither blocks nor takes a lock.
     """
     check()
-    client = connection.ledger.book[1]
+    if connection.shutdown is None and not _close_dropped(connection):
+        gone()
+    elif connection.shutdown is not None:
+        cast("Shutdown", connection.shutdown).on_closed(gone)
+
+
+def _close_dropped(connection: Connection) -> bool:
+    """Have a worker close a dropped producer; False if there is nothing to close."""
+    client = connection.ledger.book.client
     held = sum(refusal.count for refusal in connection.hooks.refusals())
-    if connection.shutdown is not None or (client is None and not held):
-        return
+    if client is None and not held:
+        if not connection.ledger.opens:
+            return False
+        if not connection.emitter.listens("producer.closed"):
+            return False
     left = held + (0 if client is None else client.in_flight())
     made = Shutdown(connection, clock.system_now() + connection.close_timeout)
     if close_by(connection, made) is made:
@@ -83,8 +94,9 @@ def abandon(connection: Connection) -> None:
             f"while {left} messages were on their way; they are delivered in the "
             "background",
             ResourceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
+    return True
 
 
 class Shutdown:
@@ -118,6 +130,10 @@ class Shutdown:
         steps = self._steps
         steps.force = steps.force or force
         steps.deadline = min(steps.deadline, clock.system_now() if force else deadline)
+
+    def on_closed(self, gone: Callable[[], None]) -> None:
+        """Call `gone` once the producer is closed, now if it is."""
+        self._closed.on_done(gone)
 
     @property
     def over_by(self) -> float:

@@ -63,8 +63,7 @@ class Fork:
         if not due:
             return
         # Silent: subscribers are told after the fork.
-        emitters = [connection.emitter for connection in due]
-        batch = batch_of(RUNTIME, emitters, silent=True)
+        batch = batch_of(RUNTIME, len(due), silent=True)
         self._batches.append(batch)
         teardowns: list[Teardown] = []
         for connection in due:

@@ -202,6 +202,7 @@ class Transactions:
             raise
         # From here on, librdkafka may be in a transaction.
         client.transaction.begin()
+        client.use(clock.now())
         try:
             self._commands.run(
                 client,

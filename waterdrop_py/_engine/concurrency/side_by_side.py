@@ -8,8 +8,8 @@ from threading import current_thread
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from waterdrop_py._engine.concurrency import clock, threads
+from waterdrop_py._engine.concurrency.call_queue import SLOW, CallQueue
 from waterdrop_py._engine.concurrency.future import Future
-from waterdrop_py.pools._call_queue import SLOW, CallQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 _RETRY: Final = 0.25
 """Seconds between two looks at calls that no thread has begun."""
 
-_CALLER: Final[ContextVar[object]] = ContextVar("waterdrop_py_pools_caller")
+_CALLER: Final[ContextVar[object]] = ContextVar("waterdrop_py_caller")
 
 
 def side_by_side(
