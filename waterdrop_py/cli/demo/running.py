@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py.cli.demo.cluster import open_target
+from waterdrop_py.cli.demo.metrics import STATISTICS_MS, serving
 from waterdrop_py.cli.demo.output import open_output
 from waterdrop_py.errors import WaterdropError
 
@@ -25,19 +27,28 @@ if TYPE_CHECKING:
 def run(
     cluster: Mapping[str, Any] | None,
     play: Callable[[Target, Output, ExitStack], Delivered],
+    metrics: int | None,
 ) -> int:
     """Run a scenario. 1 if there was a problem, or if it could not be run, else 0.
 
-    `cluster` has librdkafka's properties; None: the embedded cluster. Ctrl-C closes
-    everything, and raises `KeyboardInterrupt`.
+    `cluster` has librdkafka's properties; None: the embedded cluster. `metrics` is the
+    port at which metrics are served meanwhile. Ctrl-C closes everything, and raises
+    `KeyboardInterrupt`.
+
+    Raises:
+        NotServedError: as `serving`.
     """
     output = open_output()
     # What a client's warnings say is on the screen, or in the error that ends the demo.
     logging.getLogger("waterdrop_py").setLevel(logging.ERROR)
     try:
         with ExitStack() as stack:
+            url = None if metrics is None else stack.enter_context(serving(metrics))
             target = stack.enter_context(open_target(cluster, _note))
             output.say(f"on {target.what}\ntopic {target.topic}")
+            if url is not None:
+                output.say(f"metrics at {url}")
+                target = replace(target, statistics_ms=STATISTICS_MS)
             outcome = play(target, output, stack)
     except (WaterdropError, KafkaException, TimeoutError, RuntimeError) as error:
         print(f"waterdrop: {error}", file=sys.stderr)
