@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from datadog import DogStatsd  # type: ignore[attr-defined]
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
 from benchmarks import clients
@@ -13,7 +17,11 @@ from benchmarks.measure import interleave, messages_per_second
 from benchmarks.rates import PAYLOAD, UNMEASURED, size
 from benchmarks.rows import BARE, OURS, Row, at_least, compared
 from waterdrop_py import monitor
-from waterdrop_py.listeners import PrometheusListener
+from waterdrop_py.listeners import (
+    DatadogListener,
+    OpenTelemetryListener,
+    PrometheusListener,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +36,31 @@ class Attached(NamedTuple):
     Attributes:
         make: makes the listener.
         must: the least share of the rate without it; None: it is only told.
+        traces: each message makes a span. The spans are not exported.
     """
 
-    make: Callable[[], object]
+    make: Callable[[], Any]
     must: float | None
+    traces: bool = False
+
+
+_AGENT: Final = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+"""Stands for an agent of Datadog: what it is told is dropped."""
+_AGENT.bind(("127.0.0.1", 0))
+
+
+def _opentelemetry(*, tracing: bool = False, topics: bool = False) -> Any:
+    return OpenTelemetryListener(
+        meter_provider=MeterProvider(shutdown_on_exit=False),
+        tracer_provider=TracerProvider(shutdown_on_exit=False),
+        tracing=tracing,
+        topics=topics,
+    )
+
+
+def _datadog(*, topics: bool = False) -> Any:
+    statsd = DogStatsd(port=_AGENT.getsockname()[1], disable_telemetry=True)
+    return DatadogListener(statsd, topics=topics)
 
 
 NOTHING_PER_MESSAGE: Final = 0.95
@@ -45,6 +74,15 @@ LISTENERS: Final = {
     "PrometheusListener, topics": Attached(
         lambda: PrometheusListener(CollectorRegistry(), topics=True), None
     ),
+    "OpenTelemetryListener, no tracing": Attached(_opentelemetry, NOTHING_PER_MESSAGE),
+    "OpenTelemetryListener, topics": Attached(
+        partial(_opentelemetry, topics=True), None
+    ),
+    "OpenTelemetryListener, tracing": Attached(
+        partial(_opentelemetry, tracing=True), None, traces=True
+    ),
+    "DatadogListener": Attached(_datadog, NOTHING_PER_MESSAGE),
+    "DatadogListener, topics": Attached(partial(_datadog, topics=True), None),
 }
 
 
@@ -78,7 +116,12 @@ def _rate(
     def measure() -> float:
         with ExitStack() as stack:
             if listener is not None:
-                stack.callback(monitor.subscribe(listener.make()))
+                made = listener.make()
+                stack.callback(monitor.subscribe(made))
+                if listener.traces:
+                    steps = producer.middleware.steps
+                    steps.append(made.trace)
+                    stack.callback(steps.clear)
             # The client is opened with the subscriptions that it is measured with.
             producer.disconnect()
             producer.produce_sync(topic, PAYLOAD)

@@ -23,6 +23,7 @@ from waterdrop_py._engine.introspection.health import (
 )
 from waterdrop_py._engine.introspection.stats import ProducerStats
 from waterdrop_py._engine.introspection.sums import Sum
+from waterdrop_py._engine.shutdown import exit
 from waterdrop_py._settings.arguments import flag, required_seconds
 from waterdrop_py.errors import BrokerUnreachableError
 from waterdrop_py.planning import Buckets
@@ -33,6 +34,7 @@ __all__ = [
     "ProcessHealth",
     "ProducerStats",
     "any_client_open",
+    "close_at_exit",
     "figures",
     "health",
     "ledger",
@@ -222,6 +224,15 @@ def figures(key: Callable[[Labels], _K]) -> dict[_K, ProducerStats]:
     for account in accounts:
         sums.setdefault(key(account.labels), Sum()).add(account.source.own_stats())
     return {each: total.stats() for each, total in sums.items()}
+
+
+def close_at_exit() -> None:
+    """Close all producers at the exit, before the exit handlers registered so far run.
+
+    Exporters register such handlers, and take nothing afterwards: neither the figures
+    of the last messages nor their spans.
+    """
+    exit.install()
 
 
 def any_client_open() -> bool:

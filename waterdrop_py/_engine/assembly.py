@@ -198,10 +198,11 @@ class Components:
         return flush.flush(client, left, lingers=lingers)
 
     def open_account(self, labels: Labels, family: Family | None = None) -> None:
-        """Have the figures count in those of the process, until `abandon`. `family` is
-        the producer's, if this is a variant."""
-        self.labels = labels
-        self.emitter.given_id = labels.name
+        """Have the figures count in those of the process, until `abandon`.
+
+        `family`: the producer's, if this is a variant.
+        """
+        self.labels, self.emitter.given_id = labels, labels.name
         self.connection.hooks.close_with(family or Relatives(self))
         ACCOUNTS.add(self, labels, is_variant=family is not None)
 

@@ -10,14 +10,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from waterdrop_py.listeners.datadog import DatadogListener
     from waterdrop_py.listeners.logging import LoggingListener
+    from waterdrop_py.listeners.opentelemetry import OpenTelemetryListener
     from waterdrop_py.listeners.prometheus import PrometheusListener
     from waterdrop_py.listeners.structlog import StructlogListener
 
-__all__ = ["LoggingListener", "PrometheusListener", "StructlogListener"]
+__all__ = [
+    "DatadogListener",
+    "LoggingListener",
+    "OpenTelemetryListener",
+    "PrometheusListener",
+    "StructlogListener",
+]
 
 _MODULES: Final = {
+    "DatadogListener": "datadog",
     "LoggingListener": "logging",
+    "OpenTelemetryListener": "opentelemetry",
     "PrometheusListener": "prometheus",
     "StructlogListener": "structlog",
 }

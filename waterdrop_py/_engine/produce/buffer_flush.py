@@ -6,12 +6,12 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.client.pending import client_of, undelivered
+from waterdrop_py._engine.client.pending import client_of, refuse, undelivered
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.connection.states import Refusal
-from waterdrop_py._engine.produce.buffer import message_of
+from waterdrop_py._engine.produce.buffer import drop, message_of
 from waterdrop_py._engine.produce.outcomes import about
 from waterdrop_py._engine.produce.validation import snapshots
 from waterdrop_py._engine.produce.verbs import exhausted
@@ -186,6 +186,7 @@ class Flusher:
             self._transactions.shut(deadline)
         entries = self._buffer.take()
         if force or not entries:
+            drop(entries)
             return _after_all(entries)
         if self._transactions is not None:
             try:
@@ -211,6 +212,7 @@ class Flusher:
                         raise
                     # The close continues, and its report has the message.
                     self._emitter.error("messages.produce_many_async", error)
+                    drop(one, error)
                     # Its place: after the messages sent so far, before the next ones.
                     unsent.append((peek(self._connection.client.sent) - 0.5, one[0]))
                 left.popleft()
@@ -238,6 +240,7 @@ class Flusher:
                     raise
                 # The close continues, and its report has the message.
                 self._emitter.error("messages.produce_many_async", error)
+                drop(one, error)
                 unsent += one
             entries[index] = one[0]
         try:
@@ -248,6 +251,7 @@ class Flusher:
                 raise
             # The close continues, and its report has the messages.
             self._emitter.error("messages.produce_many_async", error)
+            refuse(handles, error)
             return _after_all(unsent + self._rolled_back(sound, handles))
         return _after_all(unsent)
 

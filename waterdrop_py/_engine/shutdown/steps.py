@@ -123,6 +123,7 @@ class Steps:
         if teardown is not None:
             teardown.wait(max(0.0, self.deadline - clock.system_now()) + GRACE)
         connection.reports.stop_accounting()
+        self.accounting.tell_put_off()
         finish_closing(connection)
         self.report = self.accounting.report()
         self._log_what_was_given_up(self.report)
