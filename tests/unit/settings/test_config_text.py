@@ -333,6 +333,12 @@ def test_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None
             "WATERDROP_IDLE_DISCONECT_TIMEOUT",
             "mean 'WATERDROP_IDLE_DISCONNECT_TIMEOUT'?",
         ),
+        (
+            "IDLE_TIMEOUT",
+            "5m",
+            "WATERDROP_IDLE_TIMEOUT",
+            "mean 'WATERDROP_IDLE_DISCONNECT_TIMEOUT'?",
+        ),
         ("KAFKA", "x", "WATERDROP_KAFKA", "names neither an option"),
         ("KAFKA_", "x", "WATERDROP_KAFKA_", "names neither an option"),
         ("", "x", "WATERDROP_", "names neither an option"),
