@@ -109,3 +109,16 @@ def test_every_query_has_a_result(port: int, tmp_path: Path) -> None:
             time.sleep(0.5)
             wanted = [each for each in wanted if not prometheus.query(each)]
     assert monitoring.check_metrics(monitoring.scrape(port)) == ""
+
+
+def test_the_rig_has_the_board() -> None:
+    """What `compose.observe.yml` mounts is there. Its comment starts the demo on the
+    port that its Prometheus reads."""
+    rig = monitoring.ROOT / "docker" / "compose.observe.yml"
+    told = rig.read_text()
+    mounted = re.findall(r"- (\.\./\S+?):", told)
+    assert [(rig.parent / each).resolve() for each in mounted] == [monitoring.BOARD]
+    command = r"waterdrop demo kafka://localhost:9092 --metrics (\d+)"
+    [started] = re.findall(command, told)
+    assert re.findall(r"host\.docker\.internal:(\d+)", told) == [started]
+    assert f"/d/{monitoring.board()['uid']}" in told

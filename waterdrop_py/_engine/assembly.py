@@ -156,13 +156,7 @@ class Components:
 
     def send_queue(self) -> SendQueue:
         """The queue of what tasks of asyncio send, made once."""
-
-        def make() -> SendQueue:
-            queue = SendQueue(self.dispatch)
-            self.connection.hooks.on_reset(queue.forget)
-            return queue
-
-        return self.connection.hooks.queueing(make)
+        return self.connection.hooks.queueing(lambda: SendQueue(self.dispatch))
 
     def transaction_block(self) -> Block:
         """A `with` block; see `Sender.transaction`."""

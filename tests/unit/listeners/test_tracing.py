@@ -6,6 +6,7 @@ import gc
 import logging
 import threading
 import time
+import weakref
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -740,3 +741,20 @@ def test_a_trace_tells_once() -> None:
     [(report, error, seconds)] = heard
     assert (report, error) == (None, None)
     assert seconds >= 0
+
+
+def test_a_trace_that_has_told_keeps_nothing() -> None:
+    """A handle that the user keeps does not keep the span."""
+
+    class Hearing:
+        """Hears an outcome."""
+
+        def __call__(self, *_: object) -> None:
+            """Nothing."""
+
+    hearing = Hearing()
+    kept, one = weakref.ref(hearing), Trace(hearing)
+    del hearing
+    assert kept() is not None
+    one.end(None, None)
+    assert kept() is None

@@ -64,17 +64,14 @@ class Flusher:
 
     def register_hooks(self) -> None:
         """Have the connection ask before it closes a client, and flush in `close`."""
-        hooks = self._connection.hooks
-        hooks.keep_client_while(self._refusal)
-        hooks.on_reset(self._discard)
-        hooks.send_before_close(self._before_close)
+        self._connection.hooks.add_buffered(self)
 
-    def _refusal(self) -> Refusal | None:
+    def refusal(self) -> Refusal | None:
         """Why the client may not be closed: the buffer is not empty."""
         size = len(self._buffer)
         return Refusal("buffered", size) if size else None
 
-    def _discard(self) -> None:
+    def reset(self) -> None:
         """Empty the buffer in a forked child: its messages belong to the parent."""
         self._buffer.take()
 
@@ -161,14 +158,15 @@ class Flusher:
                 duration_ms=(clock.system_now() - started) * 1000,
             )
 
-    def _before_close(self, deadline: float, *, force: bool) -> list[Placed]:
+    def before_close(self, deadline: float, *, force: bool) -> list[Placed]:
         """Send the buffer, the deferred and the queued messages as the producer closes.
 
         Returns those of the buffer that could not be sent. Once senders are refused,
         the other messages that are left are given up.
         """
         unsent = self._send_before_close(deadline, force=force)
-        for waiting in (self._connection.deferred, self._connection.hooks.queue):
+        hooks = self._connection.hooks
+        for waiting in (hooks.deferred, hooks.queue):
             if waiting is None:
                 continue
             if self._connection.is_closing:

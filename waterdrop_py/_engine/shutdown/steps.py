@@ -86,10 +86,10 @@ class Steps:
 
     def _take_buffer(self, deadline: float, *, force: bool) -> None:
         connection = self._connection
-        if connection.hooks.before_close is None:
+        if connection.hooks.buffered is None:
             return
         try:
-            unsent = connection.hooks.before_close(deadline, force=force)
+            unsent = connection.hooks.buffered.before_close(deadline, force=force)
         except BaseException as error:
             if from_signal_handler(error):
                 raise

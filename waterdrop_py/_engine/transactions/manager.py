@@ -87,10 +87,9 @@ class Transactions:
         self._turns = Turns(self._lock)
         self._running: Transaction | None = None
         self._shut = False
-        connection.hooks.keep_client_while(self.refusal)
+        connection.hooks.add(self)
         connection.hooks.inside_while(self._locked_by_this_thread)
         connection.hooks.prepare_with(self._prepare)
-        connection.hooks.on_reset(self.reset)
 
     # -- which transaction -------------------------------------------------
 
