@@ -134,7 +134,7 @@ def assert_tables(out: str) -> None:
     for name in ("sockets", "librdkafka threads", "descriptors"):
         # Ours hold nothing before the first send and while idle; the bare ones hold on.
         assert [ours[name][step] for step in (0, 3, 6)] == [0, 0, 0], out
-        assert min(bare[name]) > 0
+        assert min(bare[name][1:]) > 0
         assert bare[name][3] >= ours[name][1] > 0
     # Both have sent the same.
     assert ours["acknowledged"][6] == bare["acknowledged"][6] > 300
