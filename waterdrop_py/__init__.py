@@ -12,8 +12,9 @@ from waterdrop_py.aio.producer import AsyncProducer
 from waterdrop_py.config import Config
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import AbortTransaction
+from waterdrop_py.events import Event
 from waterdrop_py.message import Message
-from waterdrop_py.monitor import Event, Monitor, monitor
+from waterdrop_py.monitor import Monitor, monitor
 from waterdrop_py.overview import health, ledger
 from waterdrop_py.pools import Lease, ProducerPool
 from waterdrop_py.producer import Producer

@@ -20,12 +20,14 @@ from waterdrop_py._engine.concurrency import background
 from waterdrop_py._engine.concurrency.native import on_main_thread
 from waterdrop_py._engine.concurrency.signals import (
     from_signal_handler,
+    no_signal_at_entry,
 )
 from waterdrop_py._settings.arguments import seconds
 from waterdrop_py._settings.callables import check_function
 from waterdrop_py.delivery_report import DeliveryReport
 from waterdrop_py.errors import about
 from waterdrop_py.message import Message
+from waterdrop_py.middleware import Trace
 
 __all__ = ["DeliveryHandle", "DeliveryReport"]
 
@@ -202,6 +204,32 @@ class DeliveryHandle(PendingMessage):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a DeliveryHandle cannot be copied or pickled")
+
+
+class TracedHandle(DeliveryHandle):
+    """A handle whose outcome is told to steps of the middleware, before it resolves.
+
+    So its report is always settled by `Settling`, and on a worker. Other handles have
+    neither the slot nor a check.
+    """
+
+    __slots__ = ("_traces",)
+
+    _traces: tuple[Trace, ...]
+
+    def __call__(self, error: Any, native: Any) -> None:
+        """Take the delivery report. As in `PendingMessage`, no signal handler runs."""
+        try:
+            try:
+                arrived = self._client.arrived
+                arrived += ((self, error, native),)
+            finally:
+                pass
+        finally:
+            pass
+
+
+no_signal_at_entry(TracedHandle.__call__)
 
 
 _place_of: Final = PendingMessage.__dict__["_place"].__get__

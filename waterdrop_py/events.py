@@ -1,15 +1,15 @@
-"""Declares every event of the library and its payload; a new event is a row in EVENTS.
+"""Declares every event and its payload (a new event is a row in EVENTS), and `Event`.
 
 Every payload also has `producer_id`; that of an event of a pool has `pool`, its name,
-instead. A key that ends in `_ms` is in milliseconds. A
-timed event has a duration too: `event.duration_ms`, also `event["time"]`. A key is
-missing if its value is not known when the event is sent.
+instead. A key that ends in `_ms` is in milliseconds. A timed event has a duration too:
+`event.duration_ms`, also `event["time"]`. A key is missing if its value is not known
+when the event is sent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import getattr_static, isfunction
 from types import MappingProxyType
@@ -279,3 +279,60 @@ def did_you_mean(name: object, known: Collection[str]) -> str:
 
     nearest = get_close_matches(name, list(known), n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+class Event(Mapping[str, Any]):
+    """One event: a read-only mapping of its payload.
+
+    Attributes:
+        name: one of `events.EVENTS`.
+        payload: the keys that `events.EVENTS` names, and `producer_id`.
+        tags: the producer's tags.
+        duration_ms: milliseconds that it took, or None if the event is not timed. Also
+            `event["time"]`, which raises `KeyError` if it is None.
+        given_id: the producer's id, or the name of its pool, if the user gave it one.
+            Metrics have no other name of a producer.
+        client: stands for the librdkafka client that statistics come from, and that
+            `producer.disconnected` has closed.
+    """
+
+    __slots__ = ("client", "duration_ms", "given_id", "name", "payload", "tags")
+
+    def __init__(
+        self,
+        name: str,
+        payload: dict[str, Any],
+        tags: Mapping[str, str],
+        duration_ms: float | None = None,
+        given_id: str | None = None,
+        client: object | None = None,
+    ) -> None:
+        self.name: str = name
+        self.payload: dict[str, Any] = payload
+        self.tags: Mapping[str, str] = tags
+        self.duration_ms: float | None = duration_ms
+        self.given_id = given_id
+        self.client = client
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "time" and self.duration_ms is not None:
+            return self.duration_ms
+        return self.payload[key]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.payload
+        if self.duration_ms is not None:
+            yield "time"
+
+    def __len__(self) -> int:
+        return len(self.payload) + (self.duration_ms is not None)
+
+    # Events with equal payloads are still different events. The repr shows only the
+    # keys, because the values hold the user's messages.
+    def __eq__(self, other: object) -> bool:
+        return True if self is other else NotImplemented
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"<Event {self.name}: {', '.join(self)}>"

@@ -59,6 +59,57 @@ class Message:
         return f"<Message topic={self.topic!r}{place} payload {size}>"
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TracedMessage(Message):
+    """A message whose outcome is told to the steps that it has been through.
+
+    Attributes:
+        traces: one for each such step, a `middleware.Trace`.
+        origin: what it was made of, which may be of a class of the user's.
+    """
+
+    traces: tuple[Any, ...] = ()
+    origin: Message | None = None
+
+    def plain(self) -> Message:
+        """The message without its traces, as later steps and users see it."""
+        message = Message(
+            self.topic,
+            self.payload,
+            self.key,
+            self.partition,
+            self.partition_key,
+            self.timestamp,
+            self.headers,
+            self.label,
+        )
+        if self.origin is None or type(self.origin) is Message:
+            return message
+        values = {name: getattr(message, name) for name in Message.__slots__}
+        return replace(self.origin, **values)
+
+
+def traced(message: Message, headers: Any, *traces: Any) -> TracedMessage:
+    """`message` with `headers`, whose outcome `traces` are told. Steps return it."""
+    return TracedMessage(
+        message.topic,
+        message.payload,
+        message.key,
+        message.partition,
+        message.partition_key,
+        message.timestamp,
+        headers,
+        message.label,
+        traces,
+        message,
+    )
+
+
+def untraced(message: Message) -> Message:
+    """The message without traces, for users."""
+    return message.plain() if isinstance(message, TracedMessage) else message
+
+
 MessageInput: TypeAlias = Message | Mapping[str, Any]
 
 

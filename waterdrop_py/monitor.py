@@ -1,4 +1,4 @@
-"""Subscriptions to events: `Monitor`, built on blinker's signals, and `Event`."""
+"""Subscriptions to events: `Monitor`, built on blinker's signals."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 
-from waterdrop_py._event import Event
 from waterdrop_py._settings.callables import STARTS, subscriber_of
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError
-from waterdrop_py.events import EVENTS, matching, methods_of, require_event
+from waterdrop_py.events import EVENTS, Event, matching, methods_of, require_event
 from waterdrop_py.typing import Unsubscribe
 
-__all__ = ["Event", "Monitor", "Subscriber", "monitor"]
+__all__ = ["Event", "Monitor", "Subscriber", "Subscribing", "monitor"]
 
 Subscriber: TypeAlias = Callable[[Event], object]
 _F = TypeVar("_F", bound=Subscriber)
@@ -37,6 +36,16 @@ class _Token:
 
     def __init__(self, *, explicit: bool) -> None:
         self.explicit = explicit
+
+
+class Subscribing:
+    """The base class of listeners that are told when a subscription begins and ends."""
+
+    def subscribed(self) -> None:
+        """A subscription of this listener has begun."""
+
+    def unsubscribed(self) -> None:
+        """A subscription of this listener has ended; once for each `subscribed`."""
 
 
 class Monitor:
@@ -149,7 +158,10 @@ class Monitor:
             for name, each in wanted
         ]
         self._changed()
-        return partial(self._remove, subscribed)
+        if not isinstance(target, Subscribing):
+            return partial(self._remove, subscribed)
+        target.subscribed()
+        return partial(self._end, subscribed, target)
 
     def on(self, name: str) -> Callable[[_F], _F]:
         """Subscribe the decorated function, which is returned unchanged.
@@ -256,6 +268,12 @@ class Monitor:
         for name, token in subscribed:
             self._subscriptions[name].pop(token, None)
         self._changed()
+
+    def _end(self, subscribed: list[tuple[str, _Token]], listener: Subscribing) -> None:
+        self._remove(subscribed)
+        if subscribed:
+            subscribed.clear()  # it may be called again
+            listener.unsubscribed()
 
     def _changed(self, _signal: object = None, /, **_: object) -> None:
         if self._on_change is not None:

@@ -23,11 +23,22 @@ from waterdrop_py._engine.introspection.health import (
 )
 from waterdrop_py._engine.introspection.stats import ProducerStats
 from waterdrop_py._engine.introspection.sums import Sum
+from waterdrop_py._engine.shutdown import exit
 from waterdrop_py._settings.arguments import flag, required_seconds
 from waterdrop_py.errors import BrokerUnreachableError
 from waterdrop_py.planning import Buckets
 
-__all__ = ["Labels", "Ledger", "ProcessHealth", "figures", "health", "ledger"]
+__all__ = [
+    "Labels",
+    "Ledger",
+    "ProcessHealth",
+    "ProducerStats",
+    "any_client_open",
+    "close_at_exit",
+    "figures",
+    "health",
+    "ledger",
+]
 
 _K = TypeVar("_K", bound=Hashable)
 
@@ -213,6 +224,27 @@ def figures(key: Callable[[Labels], _K]) -> dict[_K, ProducerStats]:
     for account in accounts:
         sums.setdefault(key(account.labels), Sum()).add(account.source.own_stats())
     return {each: total.stats() for each, total in sums.items()}
+
+
+def close_at_exit() -> None:
+    """Close all producers at the exit, before the exit handlers registered so far run.
+
+    Exporters register such handlers, and take nothing afterwards: neither the figures
+    of the last messages nor their spans.
+    """
+    exit.install()
+
+
+def any_client_open() -> bool:
+    """Whether a producer of this process has an open client. For listeners.
+
+    Takes less than a millisecond for a thousand producers. Thread-safe.
+    """
+    check()
+    return any(
+        account.source.connection.current_client is not None
+        for account in ACCOUNTS.read()[0]
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -7,12 +7,10 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from functools import partial
 from typing import Any, cast
 
 from waterdrop_py._described import Described
 from waterdrop_py._engine.assembly import assemble
-from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py._engine.connection.borrowing import Pinned
 from waterdrop_py._engine.connection.partition_lookup import partition_count
 from waterdrop_py._engine.emitter import Emitter
@@ -21,6 +19,7 @@ from waterdrop_py._engine.introspection.accounts import Labels
 from waterdrop_py._engine.produce.validation import checked_topic
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._engine.shutdown import exit, fork
+from waterdrop_py._front_end import components_of
 from waterdrop_py._settings.arguments import flag, required_seconds, seconds
 from waterdrop_py.config import Config
 from waterdrop_py.middleware import Middleware
@@ -68,12 +67,8 @@ class Producer(Described, Sender):
         self._config = Config.of(config, options)
         # An open client keeps the monitor. If that kept the producer, one that is
         # dropped without `close()` would never be collected.
-        me = weakref.ref(self)
-        self._monitor = Monitor(
-            partial(call_if_alive, me, Producer._refresh),
-            partial(call_if_alive, me, Producer._guard_subscription),
-            self._parent_monitor(),
-        )
+        watch = _Watch(self)
+        self._monitor = Monitor(watch.changed, watch.guard, self._parent_monitor())
         name = self._config.id or f"waterdrop-{os.urandom(6).hex()}"
         emitter = Emitter(self, name, self._config.tags, self._monitor, shared_monitor)
         self._emitter = emitter
@@ -271,11 +266,26 @@ class Producer(Described, Sender):
     def _labels(self) -> Labels:
         return Labels(self._config.id, None, tuple(sorted(self.tags.items())))
 
-    def _refresh(self) -> None:
-        self._components.refresh()
 
-    def _guard_subscription(self, name: str) -> None:
-        self._components.refuse_late_subscription(name)
+class _Watch:
+    """What a producer's monitor tells of. It does not keep the producer."""
+
+    __slots__ = ("_producer",)
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = weakref.ref(producer)
+
+    def changed(self) -> None:
+        """The subscriptions have changed."""
+        producer = self._producer()
+        if producer is not None:
+            components_of(producer).refresh()
+
+    def guard(self, name: str) -> None:
+        """Refuse a subscription that comes too late."""
+        producer = self._producer()
+        if producer is not None:
+            components_of(producer).refuse_late_subscription(name)
 
 
 class Variant(Sender):

@@ -75,6 +75,20 @@ def test_event_carries_producer_tags_and_duration(bed: Bed) -> None:
     assert event["time"] == 1.5
 
 
+def test_event_carries_what_metrics_go_by(bed: Bed) -> None:
+    """An event has the id that the user gave, and stands for a client where one is
+    meant; a pool's producers have the pool's."""
+    client = object()
+    with record(bed.own) as events:
+        bed.emitter.emit(NAME, client=client)
+        bed.emitter.given_id = "orders"
+        bed.emitter.error("poller.error", ValueError("broken"))
+    assert [(event.given_id, event.client) for event in events] == [
+        (None, client),
+        ("orders", None),
+    ]
+
+
 def test_own_monitor_first_then_the_shared_one(bed: Bed) -> None:
     """The same event reaches the producer's monitor first, then the shared one."""
     heard: list[tuple[str, Event]] = []

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.monitors import NAME, Named, deliver
 from waterdrop_py.errors import EventNotRegisteredError, InvalidArgumentError
 from waterdrop_py.events import EVENTS
-from waterdrop_py.monitor import Event, Monitor
+from waterdrop_py.monitor import Event, Monitor, Subscribing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -356,3 +356,27 @@ def test_what_can_take_an_event_is_accepted(fn: Any) -> None:
     monitor = Monitor()
     monitor.subscribe(NAME, fn)()
     monitor.subscribe(SimpleNamespace(on_producer_disconnected=fn))()
+
+
+class Told(Subscribing, Listener):
+    """A listener that is told of its subscriptions."""
+
+    def subscribed(self) -> None:
+        """A subscription has begun."""
+        self.events.append("begun")
+
+    def unsubscribed(self) -> None:
+        """A subscription has ended."""
+        self.events.append("ended")
+
+
+def test_a_listener_is_told_of_its_subscriptions() -> None:
+    """Each subscription begins and ends once, however often it is ended; what it hears
+    lies between the two."""
+    monitor, listener = Monitor(), Told()
+    unsubscribe = monitor.subscribe(listener)
+    deliver(monitor, "producer.connected")
+    unsubscribe()
+    unsubscribe()
+    deliver(monitor, "producer.connected")
+    assert listener.events == ["begun", "producer.connected", "ended"]

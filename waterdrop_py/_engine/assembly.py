@@ -156,13 +156,7 @@ class Components:
 
     def send_queue(self) -> SendQueue:
         """The queue of what tasks of asyncio send, made once."""
-
-        def make() -> SendQueue:
-            queue = SendQueue(self.dispatch)
-            self.connection.hooks.on_reset(queue.forget)
-            return queue
-
-        return self.connection.hooks.queueing(make)
+        return self.connection.hooks.queueing(lambda: SendQueue(self.dispatch))
 
     def transaction_block(self) -> Block:
         """A `with` block; see `Sender.transaction`."""
@@ -202,7 +196,7 @@ class Components:
 
         `family`: the producer's, if this is a variant.
         """
-        self.labels = labels
+        self.labels, self.emitter.given_id = labels, labels.name
         self.connection.hooks.close_with(family or Relatives(self))
         ACCOUNTS.add(self, labels, is_variant=family is not None)
 

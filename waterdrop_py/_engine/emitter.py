@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.logs.log import LOG
-from waterdrop_py.monitor import Event, only_counts
+from waterdrop_py.events import Event
+from waterdrop_py.monitor import only_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,7 @@ class Emitter:
     that build a payload ask first: `if emitter.listens(name): emitter.emit(name, ...)`.
     """
 
-    __slots__ = ("_own", "_producer", "_shared", "_tags", "producer_id")
+    __slots__ = ("_own", "_producer", "_shared", "given_id", "producer_id", "tags")
 
     subject = "producer"
     """What it speaks for; its name is `producer_id`."""
@@ -50,7 +51,8 @@ class Emitter:
     ) -> None:
         self._producer = weakref.ref(producer)
         self.producer_id = producer_id
-        self._tags = tags
+        self.given_id: str | None = None  # as `Event.given_id`
+        self.tags = tags
         self._own = own
         self._shared = shared
 
@@ -74,6 +76,7 @@ class Emitter:
         *,
         duration_ms: float | None = None,
         begun: list[Callable[..., object]] | None = None,
+        client: object | None = None,
     ) -> None:
         """Send an event to its subscribers; returns at once if there are none.
 
@@ -83,7 +86,7 @@ class Emitter:
         emission that finds some there continues behind them.
         """
         if self.listens(name):
-            event = self._event(name, payload, duration_ms)
+            event = self._event(name, payload, duration_ms, client)
             failures = self._deliver(event, (), [] if begun is None else begun)
             if failures:
                 self._report(failures)
@@ -112,10 +115,14 @@ class Emitter:
         return not all(map(only_counts, begun))
 
     def _event(
-        self, name: str, payload: Mapping[str, Any] | None, duration_ms: float | None
+        self,
+        name: str,
+        payload: Mapping[str, Any] | None,
+        duration_ms: float | None,
+        client: object | None = None,
     ) -> Event:
         whole = {**self._identity(), **(payload or {})}
-        return Event(name, whole, self._tags, duration_ms)
+        return Event(name, whole, self.tags, duration_ms, self.given_id, client)
 
     def _identity(self) -> dict[str, Any]:
         """The keys that every payload has."""

@@ -7,7 +7,8 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.concurrency.loops import Waiter
+from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency.loops import TICK, Waiter
 from waterdrop_py._engine.transactions.block import enter, leave
 from waterdrop_py._engine.transactions.manager import late_error
 from waterdrop_py.aio.jobs import on_worker
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.transactions.block import Transaction
     from waterdrop_py._engine.transactions.manager import Transactions
+    from waterdrop_py._engine.transactions.turns import Turn
 
 
 class TaskBlock:
@@ -68,13 +70,26 @@ class TaskBlock:
         until = manager.turn_deadline(transaction)
         turn = manager.join(transaction, waiter)
         try:
-            came = turn.granted or await waiter.wait(until)
+            await self._granted(turn, waiter, until)
         except BaseException:
             manager.leave(turn)
             raise
-        if not came:
-            manager.leave(turn)
-            raise late_error()
+
+    async def _granted(self, turn: Turn, waiter: Waiter, until: float) -> None:
+        """Wait until the turn has come.
+
+        1. The loop is stopped, so the turn is given to others.
+        2. The lock is released for the last time, and the loop runs again.
+        So the task has a look every TICK seconds
+        (test_a_turn_of_a_task_whose_loop_has_ended).
+        """
+        while not turn.granted:
+            now = clock.system_now()
+            if now >= until:
+                raise late_error()
+            if not await waiter.wait(min(until, now + TICK)):
+                waiter = Waiter()
+                self._manager.wait_on(turn, waiter)
 
     def _begin(self, transaction: Transaction) -> None:
         """Begin it, or give the turn on. On a worker."""
@@ -97,8 +112,12 @@ class TaskBlock:
             if error is not None:
                 transaction.fail(error)
             return False
-        transaction.stop_sends()
         leave(transaction)
+        if isinstance(error, GeneratorExit):
+            # Its loop was closed and its task is collected: nothing can be awaited.
+            self._manager.end_dropped(transaction)
+            return False
+        transaction.stop_sends()
         return await on_worker(partial(self._end, transaction, error))
 
     def _end(self, transaction: Transaction, error: BaseException | None) -> bool:

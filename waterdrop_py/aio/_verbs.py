@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from waterdrop_py._engine.client.awaiting import wait_in_task
-from waterdrop_py._engine.client.pending import client_of, overdue
+from waterdrop_py._engine.client.pending import client_of, overdue, refuse
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.loops import TICK, Waiter
 from waterdrop_py._engine.produce import outcomes
@@ -73,8 +73,8 @@ class TaskVerbs:
         try:
             async with self.block():
                 await self._hand_over([handle], PRODUCE_ASYNC, None)
-        except ProduceError as error:
-            emitter.error(PRODUCE_ASYNC, error, message=message)
+        except BaseException as error:
+            self._verbs.refused(handle, PRODUCE_ASYNC, error, message)
             raise
         outcomes.tell_sent(emitter, handle)
         return handle
@@ -89,8 +89,8 @@ class TaskVerbs:
             async with self.block(deadline):
                 await self._hand_over([handle], PRODUCE_SYNC, deadline)
                 report = await self._report(handle, started, timeout)
-        except ProduceError as error:
-            emitter.error(PRODUCE_SYNC, error, message=message)
+        except BaseException as error:
+            self._verbs.refused(handle, PRODUCE_SYNC, error, message)
             raise
         outcomes.tell_delivered(emitter, report, started)
         return report
@@ -129,8 +129,12 @@ class TaskVerbs:
     ) -> list[DeliveryHandle]:
         """Hand a batch over. `null`: tombstones."""
         handles = await self._all_filled(messages, null=null)
-        async with self.block():
-            await self._hand_all_over(handles, PRODUCE_MANY_ASYNC, None)
+        try:
+            async with self.block():
+                await self._hand_all_over(handles, PRODUCE_MANY_ASYNC, None)
+        except BaseException as error:
+            refuse(handles, error)
+            raise
         outcomes.tell_all_sent(self._components.emitter, handles)
         return handles
 
@@ -140,8 +144,12 @@ class TaskVerbs:
         """Hand a batch over, and wait for all its reports. `null`: tombstones."""
         handles = await self._all_filled(messages, null=null)
         started = clock.system_now()
-        async with self.block():
-            await self._send_and_wait(handles)
+        try:
+            async with self.block():
+                await self._send_and_wait(handles)
+        except BaseException as error:
+            refuse(handles, error)
+            raise
         outcomes.tell_all_delivered(self._components.emitter, handles, started)
         return await self._reports(handles)
 
@@ -295,4 +303,8 @@ async def _filled(filling: Filling) -> list[DeliveryHandle]:
         except StopIteration as end:
             handles: list[DeliveryHandle] = end.value
             return handles
-        await asyncio.sleep(0)
+        try:
+            await asyncio.sleep(0)
+        except BaseException as error:
+            filling.throw(error)  # which raises it: nothing will be sent
+            raise

@@ -16,6 +16,7 @@ FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 """128 plus the number of SIGINT, as in a shell."""
+LAST_PORT: Final = 65_535
 URL_VARIABLE: Final = "WATERDROP_URL"
 """The environment variable that names the cluster, as for `Config.from_env`."""
 
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    from waterdrop_py.cli.demo.metrics import NotServedError
     from waterdrop_py.cli.demo.running import run
     from waterdrop_py.config import Config
     from waterdrop_py.errors import ConfigurationInvalidError
@@ -61,7 +63,11 @@ def _demo(arguments: argparse.Namespace) -> int:
         from waterdrop_py.cli.demo.pool_scenario import play
     else:
         from waterdrop_py.cli.demo.scenario import play
-    return run(cluster, play)
+    try:
+        return run(cluster, play, arguments.metrics)
+    except NotServedError as error:
+        print(f"waterdrop: --metrics: {error}", file=sys.stderr)
+        return USAGE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,11 +96,27 @@ def _parser() -> argparse.ArgumentParser:
         "process, and tenants",
     )
     command.add_argument(
+        "--metrics",
+        type=_port,
+        metavar="PORT",
+        help="serve metrics for Prometheus meanwhile, at this port of every address "
+        "of this machine (0: any free one)",
+    )
+    command.add_argument(
         "--bootstrap-servers",
         action=_Replaced,
         help=argparse.SUPPRESS,
     )
     return parser
+
+
+def _port(text: str) -> int:
+    """The argument of `--metrics`; raises `ArgumentTypeError` unless it is a port."""
+    if not text.isascii() or not text.isdigit() or int(text) > LAST_PORT:
+        raise argparse.ArgumentTypeError(
+            f"must be a port from 1 to {LAST_PORT}, or 0 for any, got {text!r}"
+        )
+    return int(text)
 
 
 class _Replaced(argparse.Action):

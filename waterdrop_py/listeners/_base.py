@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from waterdrop_py.events import EVENTS, listener_method
-from waterdrop_py.monitor import Event
+from waterdrop_py.events import EVENTS, Event, listener_method
 
 PER_MESSAGE: Final = ("message.", "messages.")
 _STATISTICS: Final = "statistics.emitted"

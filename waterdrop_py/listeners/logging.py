@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.errors import InvalidArgumentError
+from waterdrop_py.events import Event
 from waterdrop_py.listeners._base import EventLogger, fields_of
-from waterdrop_py.monitor import Event
 
 if TYPE_CHECKING:
     _Adapter: TypeAlias = logging.LoggerAdapter[logging.Logger]

@@ -7,8 +7,8 @@ from typing import Any
 
 import structlog
 
+from waterdrop_py.events import Event
 from waterdrop_py.listeners._base import EventLogger, fields_of
-from waterdrop_py.monitor import Event
 
 
 class StructlogListener(EventLogger):

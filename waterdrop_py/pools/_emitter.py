@@ -50,8 +50,10 @@ class PoolEmitter(Emitter):
         *,
         duration_ms: float | None = None,
         begun: list[Callable[..., object]] | None = None,
+        client: object | None = None,
     ) -> None:
         """As `Emitter.emit`, or later where a loop runs on this thread."""
+        del client  # a pool has none
         if running_loop() is None:
             super().emit(name, payload, duration_ms=duration_ms, begun=begun)
         elif self.listens(name):

@@ -17,7 +17,7 @@ from waterdrop_py.pools._owners import running_loop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py.monitor import Event
+    from waterdrop_py.events import Event
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._members import Members
     from waterdrop_py.pools._producer import PoolProducer

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from waterdrop_py._engine.introspection import probe
 from waterdrop_py._engine.introspection.accounts import Labels
 from waterdrop_py._engine.shutdown.close import must_not_wait
+from waterdrop_py._front_end import components_of
 from waterdrop_py.errors import ProduceError
 from waterdrop_py.producer import Producer
 
@@ -47,7 +48,7 @@ class PoolProducer(Producer):
 
     def refresh(self) -> None:
         """The subscriptions to the pool's monitor have changed."""
-        self._refresh()
+        components_of(self).refresh()
 
     @property
     def retired(self) -> Ending | None:

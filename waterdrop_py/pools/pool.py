@@ -102,6 +102,7 @@ class ProducerPool(PoolTaking):
         me = weakref.ref(self)
         monitor = Monitor(partial(call_if_alive, me, ProducerPool._refresh))
         self._emitter = PoolEmitter(self, settings.name, tags, monitor)
+        self._emitter.given_id = settings.label
         members = Members(settings, monitor, self._emitter)
         opening = Opening(members, self._emitter)
         reloading = Reloading(members, opening, self._emitter)

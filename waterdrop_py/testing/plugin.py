@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from waterdrop_py.monitor import Event, monitor
+from waterdrop_py.events import Event
+from waterdrop_py.monitor import monitor
 from waterdrop_py.testing.cluster import EmbeddedCluster
 from waterdrop_py.testing.recording import record
 

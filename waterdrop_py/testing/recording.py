@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 from waterdrop_py._settings.redact import kind
 from waterdrop_py.errors import InvalidArgumentError
-from waterdrop_py.events import EVENTS, listener_method
-from waterdrop_py.monitor import Event, Monitor
+from waterdrop_py.events import EVENTS, Event, listener_method
+from waterdrop_py.monitor import Monitor
 
 
 @contextmanager

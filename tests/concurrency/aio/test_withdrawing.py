@@ -274,13 +274,13 @@ def test_the_wait_for_room_ends_at_its_bound(
 
 
 def test_without_a_wait_a_full_queue_is_told_at_once(bench: Bench, make: Make) -> None:
-    """`wait_on_queue_full=False`: no suspension before the error."""
-    producer = made(make, wait_on_queue_full=False)
+    """`wait_on_queue_full=False`: not after a back-off, which would take a minute."""
+    producer = made(make, wait_on_queue_full=False, wait_backoff_on_queue_full=60_000)
 
     async def main() -> None:
         await full(bench, producer, 2)
         with pytest.raises(ProduceError) as raised:
-            producer.send("t", b"lost").send(None)
+            await asyncio.wait_for(producer.send("t", b"lost"), 10)
         assert raised.value.code == "queue_full"
         bench.auto = True
         bench.client.ack()

@@ -151,14 +151,21 @@ def test_a_disconnect_that_is_refused_as_the_client_is_made_known(
     connection = waking.connection
     open_client(connection, None)
 
-    def hold() -> Refusal:
-        introduce(connection)
-        return Refusal("buffer")
+    class Holding:
+        """Stands against the close, and makes the client known meanwhile."""
 
-    connection.hooks.holds.append(hold)
+        def refusal(self) -> Refusal:
+            """A reason."""
+            introduce(connection)
+            return Refusal("buffer")
+
+        def reset(self) -> None:
+            """Nothing."""
+
+    connection.hooks.add(Holding())
     assert disconnect(connection, "requested").refusals
     assert waking.steps == ["open", "noted", "noted"]
-    connection.hooks.holds.clear()
+    connection.hooks.parts = ()
     waking.falls_due()
 
 

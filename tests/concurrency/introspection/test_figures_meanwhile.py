@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from itertools import count, pairwise
+from collections import deque
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pytest
 from tests.concurrency.still import StillProducer
 from tests.concurrency.support import connection_of
 from tests.doubles import Bench, Run, eventually
+from tests.moments import each_moment
 from waterdrop_py._engine.client.tally import Tally
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
@@ -29,7 +31,6 @@ from waterdrop_py.testing import FakeClient, FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
     from tests.concurrency.support import Make
 
@@ -133,28 +134,22 @@ def test_no_figure_falls_as_a_period_ends(monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_thread_runs_between_the_clock_and_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A reader looks at each step of an end, on a clock that goes on meanwhile."""
-    passing = count(1)
-    monkeypatch.setattr(clock, "now", lambda: float(next(passing)))
-    period, found = Period(0.0), []
+    """A reader looks at each moment of an end at which one may run, on a clock that
+    goes on meanwhile: it finds no more than a later reader."""
+    monkeypatch.setattr(clock, "now", deque(range(10_000)).popleft)  # a call of C
+    periods: list[Period] = []
+    found: list[float] = []
 
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code is not Period.end.__code__:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            found.append(period.length(clock.now()))
-        return trace
+    def look() -> None:
+        found.append(periods[-1].length(clock.now()))
 
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        period.end()
-    finally:
-        sys.settrace(before)
-    assert len(found) > 5
-    assert found == sorted(found)
-    assert found[-1] == period.length(clock.now())
+    for moments in each_moment("_engine/connection/ledger.py", look):
+        periods.append(Period(clock.now()))
+        with moments:
+            periods[-1].end()
+        assert all(each <= periods[-1].length(clock.now()) for each in found)
+        found.clear()
+    assert len(periods) > 1
 
 
 def test_no_figure_ever_falls() -> None:
@@ -462,7 +457,7 @@ def test_the_first_close_begins_and_the_last_one_ends() -> None:
         assert [family.ends_with(each) for each in (*members, members[0])] == [
             *(True, False, True)
         ]
-        family.reset()
+        members[0].shutdowns.clear()
         for each in members:
             each.state = ConnectionState.OPEN
 

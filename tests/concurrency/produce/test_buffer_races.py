@@ -156,14 +156,21 @@ def test_an_idle_close_while_a_message_is_buffered(bench: Bench, make: Make) -> 
     producer = make.quiet()
     producer.produce_sync("t", b"open")
     connection = connection_of(producer)
-    holds = list(connection.hooks.holds)
+    parts = connection.hooks.parts
 
-    def late() -> None:
-        producer.buffer("t", b"after the look")
+    class Late:
+        """Buffers a message when it is asked."""
 
-    connection.hooks.holds.append(late)  # looked at last
+        def refusal(self) -> None:
+            """Nothing."""
+            producer.buffer("t", b"after the look")
+
+        def reset(self) -> None:
+            """Nothing."""
+
+    connection.hooks.add(Late())  # looked at last
     assert producer.disconnect()
-    connection.hooks.holds[:] = holds
+    connection.hooks.parts = parts
     assert producer.buffer_size == 1
     producer.flush_buffer_sync()
     assert len(bench.clients) == 2

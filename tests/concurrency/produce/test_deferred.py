@@ -81,7 +81,7 @@ def test_a_message_that_is_deferred_as_the_job_ends(bench: Bench, make: Make) ->
     )
     producer.produce_sync("t", b"outer")
     assert handles[0].result(BOUND).error is None
-    deferred = connection_of(producer).deferred
+    deferred = connection_of(producer).hooks.deferred
     assert isinstance(deferred, Deferred)
     add = deferred.add
 
@@ -127,7 +127,7 @@ def test_many_in_a_long_transaction_take_one_thread(
     with producer.transaction():
         producer.produce_async("t", b"inside")
         handles = [Context().run(producer.produce_async, "t", payloads[0])]
-        deferred = connection_of(producer).deferred
+        deferred = connection_of(producer).hooks.deferred
         assert isinstance(deferred, Deferred)
         sending = deferred._sending  # noqa: SLF001
         eventually(lambda: sending.locked, "a worker that waits")
@@ -310,7 +310,7 @@ def test_a_subscriber_on_the_worker_may_close(bench: Bench, make: Make) -> None:
     """In the background, and the messages behind that one are still sent."""
     producer = make()
     producer.produce_sync("t", b"outer")
-    deferred = connection_of(producer).deferring(
+    deferred = connection_of(producer).hooks.deferring(
         lambda: Deferred(_dispatch(producer), None)
     )
     reports: list[bool] = []
@@ -341,7 +341,7 @@ def test_a_close_gives_the_rest_up(bench: Bench, make: Make, *, force: bool) -> 
     bench.auto = False
     bench.limit = 0
     connection = connection_of(producer)
-    deferred = connection.deferred
+    deferred = connection.hooks.deferred
     assert deferred is not None
     late = [_filled() for _ in range(3)]
     for handle in late:
@@ -378,8 +378,8 @@ def test_a_close_meets_a_deferred_message_as_it_is_sent(
         park.go()
         wakeup.sleep(duration)
 
-    connection.deferring(lambda: Deferred(_dispatch(producer), None))
-    deferred = connection.deferred
+    connection.hooks.deferring(lambda: Deferred(_dispatch(producer), None))
+    deferred = connection.hooks.deferred
     assert deferred is not None
     monkeypatch.setattr(ReportHandler, "note_topic", parked)
     handle = _filled()
@@ -408,7 +408,7 @@ def test_a_close_meets_a_deferred_message_that_was_sent(
         park()
 
     monkeypatch.setattr(Deferred, "_send", parked)
-    deferred = connection.deferring(lambda: Deferred(_dispatch(producer), None))
+    deferred = connection.hooks.deferring(lambda: Deferred(_dispatch(producer), None))
     handle = _filled()
     deferred.add(handle, "message.produce_async")
     park.entered()

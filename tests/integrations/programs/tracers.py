@@ -32,6 +32,8 @@ def is_linked(contexts: Sequence[object], spans: Sequence[Span], trace: int) -> 
 class OpenTelemetry:
     """`ConfluentKafkaInstrumentor().instrument()`."""
 
+    NAME = "{} send"
+
     def __init__(self) -> None:
         from opentelemetry import trace
         from opentelemetry.sdk.trace import TracerProvider
@@ -74,7 +76,7 @@ class OpenTelemetry:
                 not span.status.is_ok and bool(span.events),
             )
             for span in self._exporter.get_finished_spans()
-            if span.name == f"{topic} send"
+            if span.name == self.NAME.format(topic)
         ]
 
     def context(self, headers: Pairs) -> tuple[int, int] | None:
@@ -106,6 +108,30 @@ class Proxied(OpenTelemetry):
 
         wrap = ConfluentKafkaInstrumentor.instrument_producer
         return {"client_factory": lambda conf: wrap(confluent_kafka.Producer(conf))}
+
+
+class Listener(OpenTelemetry):
+    """`OpenTelemetryListener` alone, for producers that are made later."""
+
+    NAME = "send {}"
+
+    def install(self) -> None:
+        """Subscribe it."""
+        from waterdrop_py import monitor
+        from waterdrop_py.listeners import OpenTelemetryListener
+
+        monitor.subscribe(OpenTelemetryListener())
+
+
+class Beside(Listener):
+    """`OpenTelemetryListener` next to the instrumentor, which makes the spans."""
+
+    NAME = OpenTelemetry.NAME
+
+    def install(self) -> None:
+        """Subscribe, and patch the library."""
+        super().install()
+        OpenTelemetry.install(self)
 
 
 class Datadog:
@@ -207,6 +233,8 @@ class Serializing(Datadog):
 TRACERS: dict[str, Any] = {
     "otel": OpenTelemetry,
     "otel-proxied": Proxied,
+    "listener": Listener,
+    "listener-beside": Beside,
     "ddtrace": Datadog,
     "ddtrace-streams": Streams,
     "ddtrace-serializing": Serializing,

@@ -10,7 +10,10 @@ from tests.scenarios.aio_kit import make_async
 from tests.scenarios.kit import TOPIC, WORDS, say
 
 COUNT = 1_000
-HELD = [make_async(close_timeout="1s" if WORDS[1:] else "20s")]
+# With a linger, so that nothing is delivered by the end.
+HELD = [
+    make_async(kafka={"linger.ms": 500}, close_timeout="1s" if WORDS[1:] else "20s")
+]
 
 
 async def main(way: str) -> None:

@@ -114,3 +114,17 @@ def test_what_a_client_of_ours_wraps(walks: list[None]) -> None:
     del dead
     assert stub.errors == ["producer.disconnect.incomplete"]
     assert len(walks) == 1
+
+
+def test_a_client_of_others_that_is_closed_meanwhile(
+    walks: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. The threads are counted, those of a consumer among them.
+    2. The consumer is closed, and is not among the objects any more.
+    3. The threads are counted again, and none is left."""
+    counts = [ResourceCount(1, 5, 9), ResourceCount(0, 0, 4)]
+    monkeypatch.setattr(leak_check, "count_resources", lambda: counts.pop(0))
+    stub = Stub()
+    stub.closed()
+    assert stub.errors == []
+    assert len(walks) == 1

@@ -35,7 +35,8 @@ def wire(conf: dict[str, Any], client: Client, reports: ReportSink[Client]) -> N
 
     def statistics(text: str) -> None:
         if emitter.listens("statistics.emitted"):
-            emitter.emit("statistics.emitted", {"statistics": json.loads(text)})
+            whole = {"statistics": json.loads(text)}
+            emitter.emit("statistics.emitted", whole, client=heard_by())
 
     def put(name: str, ours: Callable[[Any], None] | None) -> None:
         callback = _beside(emitter, name, ours, conf.get(name))

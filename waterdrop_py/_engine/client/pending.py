@@ -19,6 +19,7 @@ from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._settings.answering import no_attribute
 from waterdrop_py._settings.foreign_names import HANDLE
 from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
+from waterdrop_py.middleware import Trace
 from waterdrop_py.typing import Headers
 
 _WATCHED: Final = watchers.WATCHED
@@ -65,6 +66,7 @@ class PendingMessage:
     _place: Place | None
     _seq: int
     _topic: str
+    _traces: tuple[Trace, ...] = ()
 
     if not TYPE_CHECKING:  # else a type checker would accept every name
 
@@ -250,8 +252,32 @@ def resolve(
 
 def fail(handle: PendingMessage, error: BaseException) -> None:
     """Give a message that was not sent its error, and call what watches it."""
+    end_traces(handle, None, error)
     handle._error = error
     watchers.notify(handle._client, handle)
+
+
+def is_traced(handle: PendingMessage) -> bool:
+    """Whether steps of the middleware are told its outcome."""
+    return bool(handle._traces)
+
+
+def end_traces(
+    handle: PendingMessage, report: object, error: BaseException | None
+) -> None:
+    """Tell the steps that trace the message its outcome; again does no harm."""
+    for trace in handle._traces:
+        trace.end(report, error)
+
+
+def refuse(handles: Iterable[PendingMessage], error: BaseException) -> None:
+    """End the traces of those of `handles` that will not be sent.
+
+    A message that a client has, or one that is deferred, has its own outcome.
+    """
+    for handle in handles:
+        if handle._traces and client_of(handle) is None:
+            end_traces(handle, None, error)
 
 
 def undelivered(handles: Iterable[_Handle]) -> list[_Handle]:

@@ -232,10 +232,11 @@ class Settling(MessageCounters):
                 self._resend()
 
     def _concerns_waiters_alone(self, entry: Arrived) -> bool:
-        handle, error, _ = entry
+        handle, error, native = entry
         return (
             handle is not None
             and error is None
+            and native is None
             and self.unobserved
             and not watchers.has_callbacks(handle)
         )

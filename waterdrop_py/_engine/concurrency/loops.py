@@ -47,6 +47,11 @@ class Bridge:
         self._timer: asyncio.Handle | None = None
         self._armed = 0  # the slot in which the timer ends
 
+    def runs(self) -> bool:
+        """Whether the loop runs now. From any thread."""
+        loop = self._loop()
+        return loop is not None and loop.is_running()
+
     def belongs_to(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether it is the bridge of `loop`."""
         return self._loop() is loop
@@ -193,6 +198,10 @@ class Waiter:
     def __call__(self, _: object = None) -> None:
         """Wake the task."""
         self._bridge.wake(self.future)
+
+    def is_lost(self) -> bool:
+        """Whether the loop does not run, so that no task would go on."""
+        return not self._bridge.runs()
 
     async def wait(self, deadline: float | None = None) -> bool:
         """Wait until it is called; False once `deadline` is over.

@@ -40,6 +40,7 @@ class _Running:
         over: no thread starts any more; the exit handler has run.
         refused: the last thread could not start.
         outside: the signals that the last starter outside the library had blocked.
+        before_end: what is called as the process ends, while these threads are there.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class _Running:
         self.over = False
         self.refused = False
         self.outside: Iterable[int] = ()
+        self.before_end: list[Callable[[], None]] = []
 
 
 _RUNNING: Final = _Running()
@@ -192,11 +194,18 @@ def _run_marked(run: Callable[[], None]) -> None:
     native.run_marked(native.LIBRARY, native.thread_id(), run)
 
 
+def before_end(function: Callable[[], None]) -> None:
+    """Call `function` as the process ends: every producer is closed then."""
+    _RUNNING.before_end.append(function)
+
+
 def end(timeout: float) -> None:
     """Start no thread from now on, and wait at most `timeout` seconds for the others.
 
     They have been told to end. User code or a close may hold one up; it is a daemon.
     """
+    for function in tuple(_RUNNING.before_end):
+        function()
     _RUNNING.over = True
     wait(timeout, lambda: False)
 

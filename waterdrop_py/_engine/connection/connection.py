@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.factory import Factory
-    from waterdrop_py._engine.connection.hooks import Closing, DeferredMessages
+    from waterdrop_py._engine.connection.hooks import Closing
     from waterdrop_py._engine.connection.idle_policy import IdlePolicy
     from waterdrop_py._engine.connection.late import LateDelivery
     from waterdrop_py._engine.connection.teardown import Teardown
@@ -86,7 +86,6 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
-        "_deferred",
         "_make_resending",
         "client",
         "close_before_fork",
@@ -140,7 +139,6 @@ class Connection:
         self.topic: str | None = None
         self.shutdowns: dict[int, Closing] = {}
         self.late: LateDelivery | None = None
-        self._deferred: list[DeferredMessages] = []
 
     def _new_reports(self) -> ReportHandler:
         factory = self.factory
@@ -224,21 +222,11 @@ class Connection:
             self.lock.wake()
             self.send_deferred()
 
-    @property
-    def deferred(self) -> DeferredMessages | None:
-        """The deferred messages, once there was one."""
-        return self._deferred[0] if self._deferred else None
-
-    def deferring(self, make: Callable[[], DeferredMessages]) -> DeferredMessages:
-        """The deferred messages. Few producers have any; two threads may make them."""
-        if not self._deferred:
-            self._deferred.append(make())
-        return self._deferred[0]
-
     def send_deferred(self) -> None:
         """A call has ended that deferred messages may wait for. Does not wait."""
-        if self._deferred:
-            self._deferred[0].begin()
+        deferred = self.hooks.deferred
+        if deferred is not None:
+            deferred.begin()
 
     # -- deadlines ---------------------------------------------------------
 
@@ -335,9 +323,10 @@ class Connection:
         if transactional:
             self.reports.for_transactions()
         self.lock = LifecycleLock()
-        for deferred in self._deferred:
+        deferred = self.hooks.deferred
+        if deferred is not None:
             deferred.forget(forked_error())
-        self._deferred = []
+        self.hooks.forget_deferred()
         self.hooks.reset()
         self.ledger = Ledger()
         shutdown = self.shutdown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -10,14 +10,15 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.connection.hooks import Closing
     from waterdrop_py._engine.connection.ledger import Ledger
 
-_FIRST: Final = 0
-_LAST: Final = 1
+_FIRST: Final = 1  # beside `connection.ONLY`
+_LAST: Final = 2
 
 
 class Member(Protocol):
     """A connection."""
 
     ledger: Ledger
+    shutdowns: dict[int, Any]
 
     @property
     def is_closed(self) -> bool:
@@ -45,14 +46,18 @@ class Relatives:
     the last one that ends: one of several that end together. No lock: `dict.setdefault`
     decides. A close that a signal handler interrupts asks again, and gets the same
     answer.
-
     """
 
-    __slots__ = ("_producer", "_told")
+    __slots__ = ("_producer",)
 
     def __init__(self, producer: WithVariants) -> None:
         self._producer = producer
-        self._told: dict[int, object] = {}
+
+    @property
+    def _told(self) -> dict[int, Any]:
+        """Kept by the producer's own connection, which starts afresh in a forked child
+        and as a closed producer opens again."""
+        return self._producer.connections()[0].shutdowns
 
     def stats(self) -> object:
         """The figures of the producer, its variants' included."""
@@ -69,10 +74,6 @@ class Relatives:
         ):
             return False
         return self._told.setdefault(_LAST, close) is close
-
-    def reset(self) -> None:
-        """Start afresh: in a forked child, and as a closed producer opens again."""
-        self._told = {}
 
 
 def _is_unused(connection: Member) -> bool:

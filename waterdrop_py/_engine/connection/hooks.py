@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +58,24 @@ class DeferredMessages(Protocol):
         """Give them `error`: this is a forked child."""
 
 
+class Part(Protocol):
+    """A part of the rooms above that keeps something beside the client."""
+
+    def refusal(self) -> Refusal | None:
+        """Why the client may not be closed now, if there is a reason."""
+
+    def reset(self) -> None:
+        """Start afresh: in a forked child, and when a closed producer opens again."""
+
+
+class Buffered(Part, Protocol):
+    """What keeps messages in the process."""
+
+    @property
+    def before_close(self) -> BeforeClose:
+        """Sends what waits there."""
+
+
 class Family(Protocol):
     """The connections of one producer; see `family.py`."""
 
@@ -69,9 +87,6 @@ class Family(Protocol):
 
     def ends_with(self, close: object) -> bool:
         """Whether `close` is the last one."""
-
-    def reset(self) -> None:
-        """Start afresh."""
 
 
 class QueuedMessages(Protocol):
@@ -87,78 +102,97 @@ class QueuedMessages(Protocol):
     def give_up(self) -> None:
         """Refuse the rest: the producer closes."""
 
+    def forget(self) -> None:
+        """Start afresh."""
+
+
+_QUEUE: Final = "queue"
+_DEFERRED: Final = "deferred"
+
 
 class Hooks:
     """Functions of the rooms above, which a connection calls.
 
     Attributes:
-        holds: what stands against a close of the client, beyond the client itself.
-        resets: called in a forked child, and when a closed producer opens again.
+        parts: what may stand against a close of the client, and starts afresh in a
+            forked child. A tuple: lists and bound methods would take 0.4 KB.
         prepare: makes a new client ready for its first use.
         inside: whether the calling thread is inside a transaction.
         is_final: whether a client stays lost to a fatal error.
-        before_close: sends what waits in the process.
+        buffered: what keeps messages in the process.
         family: the connections that close with this one; None without a producer.
-        queues: the queue of what tasks of asyncio send, as the only entry, if any does.
+        waiting: the deferred messages and the queue of asyncio's tasks, once there are
+            any.
         reopen: opens a producer again that the exit handler has closed; whether it did.
     """
 
     __slots__ = (
-        "before_close",
+        "buffered",
         "family",
-        "holds",
         "inside",
         "is_final",
+        "parts",
         "prepare",
-        "queues",
         "reopen",
-        "resets",
+        "waiting",
     )
 
     def __init__(self) -> None:
-        self.holds: list[Callable[[], Refusal | None]] = []
-        self.resets: list[Callable[[], None]] = []
+        self.parts: tuple[Part, ...] = ()
         self.prepare: Callable[[Client, float | None], None] | None = None
         self.inside: Callable[[], bool] = _never
         self.is_final: Callable[[Client, str], bool] = _always
-        self.before_close: BeforeClose | None = None
+        self.buffered: Buffered | None = None
         self.reopen: Callable[[], bool] | None = None
         self.family: Family | None = None
-        self.queues: list[Any] = []
+        self.waiting: dict[str, Any] = {}
 
     def queueing(self, make: Callable[[], _Queue]) -> _Queue:
-        """The queue of what tasks of asyncio send. Two threads may make it."""
-        if not self.queues:
-            self.queues.append(make())
-        queue: _Queue = self.queues[0]
-        return queue
-
-    @property
-    def calls_waiting(self) -> int:
-        """How many calls of tasks wait for the client."""
-        return self.queues[0].waiting if self.queues else 0
+        """The queue of what tasks of asyncio send. Two threads may make it; the first
+        one counts."""
+        queue: _Queue | None = self.waiting.get(_QUEUE)
+        return self.waiting.setdefault(_QUEUE, make()) if queue is None else queue
 
     @property
     def queue(self) -> QueuedMessages | None:
         """That queue, once there was a task."""
-        return self.queues[0] if self.queues else None
+        return self.waiting.get(_QUEUE)
+
+    @property
+    def calls_waiting(self) -> int:
+        """How many calls of tasks wait for the client."""
+        queue = self.queue
+        return 0 if queue is None else queue.waiting
+
+    def deferring(self, make: Callable[[], DeferredMessages]) -> DeferredMessages:
+        """The deferred messages, likewise. Few producers have any."""
+        known = self.deferred
+        return self.waiting.setdefault(_DEFERRED, make()) if known is None else known
+
+    @property
+    def deferred(self) -> DeferredMessages | None:
+        """The deferred messages, once there was one."""
+        return self.waiting.get(_DEFERRED)
+
+    def forget_deferred(self) -> None:
+        """There are none: in a forked child, whose locks are new."""
+        self.waiting.pop(_DEFERRED, None)
 
     def refusals(self) -> list[Refusal]:
         """What stands against a close of the client now."""
-        return [found for hold in self.holds if (found := hold()) is not None]
+        return [found for part in self.parts if (found := part.refusal()) is not None]
 
     def reset(self) -> None:
-        """Have all start afresh."""
-        for reset in self.resets:
-            reset()
+        """Have all start afresh. The queue of tasks stays, and is empty."""
+        for part in self.parts:
+            part.reset()
+        queue = self.queue
+        if queue is not None:
+            queue.forget()
 
-    def keep_client_while(self, hold: Callable[[], Refusal | None]) -> None:
-        """Refuse to disconnect while `hold()` gives a reason."""
-        self.holds.append(hold)
-
-    def on_reset(self, reset: Callable[[], None]) -> None:
-        """Call `reset` in a forked child, and when a closed producer opens again."""
-        self.resets.append(reset)
+    def add(self, part: Part) -> None:
+        """Ask `part` before the client is closed, and have it start afresh."""
+        self.parts += (part,)
 
     def prepare_with(self, prepare: Callable[[Client, float | None], None]) -> None:
         """Call `prepare(client, deadline)` with each new client before its use."""
@@ -172,14 +206,14 @@ class Hooks:
         """Refuse every verb after a fatal error if `is_final(client, code)`."""
         self.is_final = is_final
 
-    def send_before_close(self, before_close: BeforeClose) -> None:
-        """Call `before_close` when the producer closes, before messages are refused."""
-        self.before_close = before_close
+    def add_buffered(self, part: Buffered) -> None:
+        """`add`, and have it send what it keeps before messages are refused."""
+        self.add(part)
+        self.buffered = part
 
     def close_with(self, family: Family) -> None:
         """Be one of `family`."""
         self.family = family
-        self.on_reset(family.reset)
 
     def reopen_with(self, reopen: Callable[[], bool] | None) -> None:
         """Call `reopen` for a verb on the closed producer; None: it stays closed."""

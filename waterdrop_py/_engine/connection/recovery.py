@@ -95,9 +95,12 @@ class Recovery:
         self._attempts = 0
         self._lock = OwnedLock()
         connection.hooks.decide_final_by(self.is_final)
-        connection.hooks.on_reset(self._reset)
+        connection.hooks.add(self)
 
-    def _reset(self) -> None:
+    def refusal(self) -> None:
+        """It stands against no close."""
+
+    def reset(self) -> None:
         """Be as if just made: this is a forked child."""
         self._attempts = 0
         self._lock = OwnedLock()

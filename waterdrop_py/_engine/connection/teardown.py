@@ -297,4 +297,5 @@ class Teardown:
             "producer.disconnected",
             self.payload(measured),
             duration_ms=(clock.system_now() - self.started) * 1000,
+            client=self.client,
         )

@@ -9,7 +9,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from waterdrop_py.delivery import DeliveryHandle
-from waterdrop_py.message import Message
+from waterdrop_py.errors import ProduceError
+from waterdrop_py.message import Message, untraced
+from waterdrop_py.middleware import end_traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,8 +33,24 @@ _NUMBER: Final = itemgetter(0)
 
 
 def message_of(kept: Kept) -> Message:
-    """The message of a buffered entry."""
+    """The message of a buffered entry, as users see it."""
+    return untraced(to_send(kept))
+
+
+def to_send(kept: Kept) -> Message:
+    """The message of a buffered entry, with its traces."""
     return kept if isinstance(kept, Message) else kept.message
+
+
+def drop(entries: Iterable[Entry], error: BaseException | None = None) -> None:
+    """Tell that these messages will not be sent, because of `error`. By default they
+    are purged."""
+    for _, kept in entries:
+        if isinstance(kept, Ready):
+            if error is None:
+                text = "given up in the buffer: it was purged (purge_queue)"
+                error = ProduceError(text, code="purge_queue")
+            end_traces([kept.message], error)
 
 
 class Buffer:

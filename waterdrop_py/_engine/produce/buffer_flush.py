@@ -6,12 +6,12 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.client.pending import client_of, undelivered
+from waterdrop_py._engine.client.pending import client_of, refuse, undelivered
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.connection.states import Refusal
-from waterdrop_py._engine.produce.buffer import message_of
+from waterdrop_py._engine.produce.buffer import drop, message_of
 from waterdrop_py._engine.produce.outcomes import about
 from waterdrop_py._engine.produce.validation import snapshots
 from waterdrop_py._engine.produce.verbs import exhausted
@@ -64,17 +64,14 @@ class Flusher:
 
     def register_hooks(self) -> None:
         """Have the connection ask before it closes a client, and flush in `close`."""
-        hooks = self._connection.hooks
-        hooks.keep_client_while(self._refusal)
-        hooks.on_reset(self._discard)
-        hooks.send_before_close(self._before_close)
+        self._connection.hooks.add_buffered(self)
 
-    def _refusal(self) -> Refusal | None:
+    def refusal(self) -> Refusal | None:
         """Why the client may not be closed: the buffer is not empty."""
         size = len(self._buffer)
         return Refusal("buffered", size) if size else None
 
-    def _discard(self) -> None:
+    def reset(self) -> None:
         """Empty the buffer in a forked child: its messages belong to the parent."""
         self._buffer.take()
 
@@ -161,14 +158,15 @@ class Flusher:
                 duration_ms=(clock.system_now() - started) * 1000,
             )
 
-    def _before_close(self, deadline: float, *, force: bool) -> list[Placed]:
+    def before_close(self, deadline: float, *, force: bool) -> list[Placed]:
         """Send the buffer, the deferred and the queued messages as the producer closes.
 
         Returns those of the buffer that could not be sent. Once senders are refused,
         the other messages that are left are given up.
         """
         unsent = self._send_before_close(deadline, force=force)
-        for waiting in (self._connection.deferred, self._connection.hooks.queue):
+        hooks = self._connection.hooks
+        for waiting in (hooks.deferred, hooks.queue):
             if waiting is None:
                 continue
             if self._connection.is_closing:
@@ -186,6 +184,7 @@ class Flusher:
             self._transactions.shut(deadline)
         entries = self._buffer.take()
         if force or not entries:
+            drop(entries)
             return _after_all(entries)
         if self._transactions is not None:
             try:
@@ -211,6 +210,7 @@ class Flusher:
                         raise
                     # The close continues, and its report has the message.
                     self._emitter.error("messages.produce_many_async", error)
+                    drop(one, error)
                     # Its place: after the messages sent so far, before the next ones.
                     unsent.append((peek(self._connection.client.sent) - 0.5, one[0]))
                 left.popleft()
@@ -238,6 +238,7 @@ class Flusher:
                     raise
                 # The close continues, and its report has the message.
                 self._emitter.error("messages.produce_many_async", error)
+                drop(one, error)
                 unsent += one
             entries[index] = one[0]
         try:
@@ -248,6 +249,7 @@ class Flusher:
                 raise
             # The close continues, and its report has the messages.
             self._emitter.error("messages.produce_many_async", error)
+            refuse(handles, error)
             return _after_all(unsent + self._rolled_back(sound, handles))
         return _after_all(unsent)
 

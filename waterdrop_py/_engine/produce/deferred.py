@@ -53,9 +53,9 @@ def send_or_defer(
             with transactions.block():
                 dispatch.send(handle, verb)
     except ReentrantCallError:
-        dispatch.connection.deferring(lambda: Deferred(dispatch, transactions)).add(
-            handle, verb
-        )
+        dispatch.connection.hooks.deferring(
+            lambda: Deferred(dispatch, transactions)
+        ).add(handle, verb)
 
 
 class Deferred:

@@ -8,6 +8,7 @@ from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.connection import borrowing
 from waterdrop_py._engine.connection.connection import NO_CLIENT
+from waterdrop_py._engine.produce.buffer import drop
 from waterdrop_py._engine.reports.giving_up import GIVE_UP
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def purge(connection: Connection, buffer: Buffer) -> None:
     """
     started = clock.system_now()
     connection.refuse_closed()
-    buffer.take()
+    drop(buffer.take())
     client = connection.client
     if client is not NO_CLIENT and client.in_flight():
         borrowing.borrow(connection, _purge, None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from waterdrop_py._engine.client.pending import (
     overdue,
+    refuse,
     wait_until,
 )
 from waterdrop_py._engine.client.poll_lock import SLICE
@@ -15,7 +16,7 @@ from waterdrop_py._engine.client.waiting import leaves_polling
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import check
 from waterdrop_py._engine.produce import outcomes
-from waterdrop_py._engine.produce.buffer import Ready, message_of
+from waterdrop_py._engine.produce.buffer import Ready, to_send
 from waterdrop_py._engine.produce.deferred import send_or_defer
 from waterdrop_py._engine.produce.hot_path import send_run
 from waterdrop_py._engine.produce.validation import (
@@ -24,13 +25,15 @@ from waterdrop_py._engine.produce.validation import (
     fill,
     fill_others,
     fill_run,
-    fill_to_wait_for,
     listed,
+    to_wait_for,
 )
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.errors import (
     ProduceError,
 )
+from waterdrop_py.message import untraced
+from waterdrop_py.middleware import end_traces
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -123,8 +126,8 @@ class Verbs:
         message, handle = self.filled(message)
         try:
             send_or_defer(self._dispatch, handle, verb, self._transactions)
-        except ProduceError as error:
-            self._emitter.error(verb, error, message=message)
+        except BaseException as error:
+            self.refused(handle, verb, error, message)
             raise
         outcomes.tell_sent(self._emitter, handle)
         return handle
@@ -133,14 +136,29 @@ class Verbs:
         """What the middleware makes of `message`, and a handle with it."""
         check()
         message = self._middleware.run(message)
-        return message, fill(message, self._limit)
+        try:
+            return message, fill(message, self._limit)
+        except BaseException as error:
+            end_traces([message], error)
+            raise
+
+    def refused(
+        self,
+        handle: DeliveryHandle,
+        verb: str,
+        error: BaseException,
+        message: Message,
+    ) -> None:
+        """Tell that a message was not sent, or not delivered in time."""
+        refuse([handle], error)
+        if isinstance(error, ProduceError):
+            self._emitter.error(verb, error, message=untraced(message))
 
     def produce_sync(self, message: Message, timeout: float | None) -> DeliveryReport:
         """Send one message, and wait for its report."""
-        check()
         verb = PRODUCE_SYNC
-        message = self._middleware.run(message)
-        handle = fill_to_wait_for(message, self._limit)
+        message, handle = self.filled(message)
+        to_wait_for(handle)
         started = clock.system_now()
         limit = "max_wait_timeout" if timeout is None else "timeout"
         deadline = started + (self._max_wait if timeout is None else timeout)
@@ -148,8 +166,8 @@ class Verbs:
             self._dispatch.refuse_inside_callback()
             with self.block(deadline):
                 report = self._send_and_serve(handle, verb, started, deadline, limit)
-        except ProduceError as error:
-            self._emitter.error(verb, error, message=message)
+        except BaseException as error:
+            self.refused(handle, verb, error, message)
             raise
         outcomes.tell_delivered(self._emitter, report, started)
         return report
@@ -179,8 +197,12 @@ class Verbs:
     ) -> list[DeliveryHandle]:
         """Send a batch, without the wait. `null`: tombstones."""
         handles = self._all_filled(messages, null=null)
-        with self.block():
-            self.send_all(handles, PRODUCE_MANY_ASYNC, None)
+        try:
+            with self.block():
+                self.send_all(handles, PRODUCE_MANY_ASYNC, None)
+        except BaseException as error:
+            refuse(handles, error)
+            raise
         outcomes.tell_all_sent(self._emitter, handles)
         return handles
 
@@ -190,9 +212,13 @@ class Verbs:
         """Send a batch, and wait for all its reports. `null`: tombstones."""
         handles = self._all_filled(messages, null=null)
         started = clock.system_now()
-        self._dispatch.refuse_inside_callback()
-        with self.block():
-            self.send_and_wait(handles, PRODUCE_MANY_SYNC)
+        try:
+            self._dispatch.refuse_inside_callback()
+            with self.block():
+                self.send_and_wait(handles, PRODUCE_MANY_SYNC)
+        except BaseException as error:
+            refuse(handles, error)
+            raise
         outcomes.tell_all_delivered(self._emitter, handles, started)
         return [handle.result(0) for handle in handles]
 
@@ -227,7 +253,7 @@ class Verbs:
         if self._middleware.steps:
             for index, (number, kept) in enumerate(entries, 1):
                 if not isinstance(kept, Ready):
-                    ran = self._middleware.run(message_of(kept))
+                    ran = self._middleware.run(to_send(kept))
                     entries[index - 1] = number, Ready(ran)
                 if index % step == 0:
                     yield
@@ -242,7 +268,7 @@ class Verbs:
                 if self._limit is not None or type(kept) is not DeliveryHandle
             ]
             for index in others:
-                run[index] = message_of(run[index])
+                run[index] = to_send(run[index])
             handles += fill_others(run, others, self._limit, found, start)
             yield
         found.end()
@@ -260,23 +286,25 @@ class Verbs:
         if not batch:
             self._dispatch.refuse_closed()  # else the first send does
         step = step or max(1, len(batch))
-        if self._middleware.steps:
-            batch, null = as_messages(batch, null=null), False
+        try:
+            if self._middleware.steps:
+                batch, null = as_messages(batch, null=null), False
+                for start in range(0, len(batch), step):
+                    run = batch[start : start + step]
+                    batch[start : start + step] = self._middleware.run_all(run)
+                    if start + step < len(batch):
+                        yield
+            found = Violations()
+            handles: list[DeliveryHandle] = []
             for start in range(0, len(batch), step):
                 run = batch[start : start + step]
-                batch[start : start + step] = [
-                    self._middleware.run(each) for each in run
-                ]
+                handles += fill_run(run, self._limit, found, start, null=null)
                 if start + step < len(batch):
                     yield
-        found = Violations()
-        handles: list[DeliveryHandle] = []
-        for start in range(0, len(batch), step):
-            run = batch[start : start + step]
-            handles += fill_run(run, self._limit, found, start, null=null)
-            if start + step < len(batch):
-                yield
-        found.end()
+            found.end()
+        except BaseException as error:
+            end_traces(batch, error)
+            raise
         return handles
 
     def send_all(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from waterdrop_py._engine.client.pending import topic_of
+from waterdrop_py._engine.client.pending import end_traces, is_traced, topic_of
 from waterdrop_py.delivery import report_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.emitter import Emitter
+    from waterdrop_py._engine.reports.accounting import CloseAccounting
     from waterdrop_py.delivery import DeliveryHandle
     from waterdrop_py.errors import ProduceError
 
@@ -73,6 +75,17 @@ def announce_failure(
             emitter.emit_error(kind, failure, **payload)
     elif logged and alone:
         emitter.error(kind, failure, topic=topic_of(announcement.handle))
+
+
+def end_traces_of(
+    announcement: Announcement, native: Any, closing: CloseAccounting | None
+) -> None:
+    """Tell the steps that trace the message; those that were told hear nothing."""
+    handle, failure = announcement.handle, announcement.failure
+    if is_traced(handle):
+        end = partial(end_traces, handle, report_of(handle, native, failure), failure)
+        if closing is None or not closing.puts_off(end):
+            end()
 
 
 def _payload(

@@ -6,8 +6,15 @@ import gc
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting, watchers
-from waterdrop_py._engine.client.pending import client_of
-from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py._engine.client.pending import (
+    client_of,
+    end_traces,
+    is_traced,
+    was_reported,
+)
+from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.reports.accounting import FEW
+from waterdrop_py.delivery import DeliveryHandle, TracedHandle
 from waterdrop_py.errors import ProduceError, shared
 
 if TYPE_CHECKING:
@@ -32,19 +39,29 @@ def give_up(client: Client, deadline: float) -> list[DeliveryHandle]:
 def give_up_now(client: Client) -> list[DeliveryHandle]:
     """Resolve every open handle of `client`, because its reports take too long."""
     lost = open_handles(client)
-    client.give_up(
-        shared(
-            ProduceError(
-                "given up: the report was not served in time (purge_inflight)",
-                code="purge_inflight",
-            )
+    error = shared(
+        ProduceError(
+            "given up: the report was not served in time (purge_inflight)",
+            code="purge_inflight",
         )
     )
+    client.give_up(error)
+    traced = [each for each in lost if is_traced(each)]
+    if len(traced) > FEW:  # the caller has a bound
+        background.submit(lambda: _end_traces(traced, error))
+    else:
+        _end_traces(traced, error)
     for handle in tuple(watchers.WATCHED):
         if isinstance(handle, DeliveryHandle) and client_of(handle) is client:
             watchers.notify(client, handle)
     client.wake_all_tasks()
     return lost
+
+
+def _end_traces(lost: list[DeliveryHandle], error: ProduceError) -> None:
+    for handle in lost:
+        if not was_reported(handle):
+            end_traces(handle, None, error)
 
 
 def open_handles(client: Client) -> list[DeliveryHandle]:
@@ -56,7 +73,7 @@ def open_handles(client: Client) -> list[DeliveryHandle]:
     return [
         each
         for each in gc.get_objects()
-        if type(each) is DeliveryHandle
+        if ((kind := type(each)) is DeliveryHandle or kind is TracedHandle)
         and client_of(each) is client
         and not each.done()
     ]

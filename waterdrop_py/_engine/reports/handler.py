@@ -25,6 +25,7 @@ from waterdrop_py._engine.reports.announcement import (
     announce_failure,
     announce_purge,
     announce_success,
+    end_traces_of,
 )
 from waterdrop_py._engine.reports.reconcile import reconcile
 from waterdrop_py._engine.reports.resending import NO_RESENDING, Resending
@@ -211,6 +212,7 @@ class ReportHandler:
                 )
             self._tell(announcement, error, native)
             if client.given_up is None:
+                end_traces_of(announcement, native, self.accounting)
                 failure = announcement.failure
                 given_up = failure is not None and failure.code in PURGED
                 if self.transactional and failure is not None and not given_up:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.client.pending import resolve, subject_of
+from waterdrop_py._engine.client.pending import end_traces, resolve, subject_of
 from waterdrop_py._engine.concurrency.counter import peek
 from waterdrop_py._engine.reports.giving_up import open_handles
 from waterdrop_py.errors import ProduceError
@@ -56,6 +56,7 @@ def _resolve_lost(
         )
         if transactional:
             client.transaction.lost_message()
+        end_traces(handle, None, error)
         resolve(client, handle, None, error, accounting, given_up=False)
         client.arrived.append((handle, None, None))
     client.settle_here()

@@ -212,7 +212,7 @@ class Shutdown:
                 return True
         if self._steps.report is not None:
             return False
-        if connection.deferred is not None and connection.deferred.inside():
+        if connection.hooks.deferred is not None and connection.hooks.deferred.inside():
             return True
         if connection.hooks.inside() or connection.locked_here or self._awaits_here():
             return True

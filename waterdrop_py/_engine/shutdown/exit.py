@@ -51,5 +51,9 @@ def _close_each() -> None:
 
 
 def install() -> None:
-    """Register the exit handler; once, when the library is imported."""
+    """Register the exit handler, when the library is imported.
+
+    Again later, so that it runs before the handlers that were registered meanwhile,
+    such as those of an exporter. What these still send is sent all the same.
+    """
     atexit.register(close_all)

@@ -86,10 +86,10 @@ class Steps:
 
     def _take_buffer(self, deadline: float, *, force: bool) -> None:
         connection = self._connection
-        if connection.hooks.before_close is None:
+        if connection.hooks.buffered is None:
             return
         try:
-            unsent = connection.hooks.before_close(deadline, force=force)
+            unsent = connection.hooks.buffered.before_close(deadline, force=force)
         except BaseException as error:
             if from_signal_handler(error):
                 raise
@@ -123,6 +123,7 @@ class Steps:
         if teardown is not None:
             teardown.wait(max(0.0, self.deadline - clock.system_now()) + GRACE)
         connection.reports.stop_accounting()
+        self.accounting.tell_put_off()
         finish_closing(connection)
         self.report = self.accounting.report()
         self._log_what_was_given_up(self.report)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.concurrency.loops import Waiter
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.connection.recovery import Recovery
     from waterdrop_py._engine.emitter import Emitter
@@ -86,10 +87,9 @@ class Transactions:
         self._turns = Turns(self._lock)
         self._running: Transaction | None = None
         self._shut = False
-        connection.hooks.keep_client_while(self.refusal)
+        connection.hooks.add(self)
         connection.hooks.inside_while(self._locked_by_this_thread)
         connection.hooks.prepare_with(self._prepare)
-        connection.hooks.on_reset(self.reset)
 
     # -- which transaction -------------------------------------------------
 
@@ -146,15 +146,20 @@ class Transactions:
         """When a task gives up to wait for its turn, on the system's clock."""
         return min(transaction.deadline, clock.system_now() + self._max_wait)
 
-    def join(self, transaction: Transaction, on_turn: Callable[[], object]) -> Turn:
+    def join(self, transaction: Transaction, waiter: Waiter) -> Turn:
         """Wait for the transaction before this one, without a thread.
 
-        `on_turn` is called on any thread. `begin` comes next.
+        `waiter` is called on any thread. `begin` comes next.
         """
         self._refuse_closed(transaction)
-        turn = Turn(transaction.hold, on_turn)
+        turn = Turn(transaction.hold, waiter, waiter.is_lost)
         self._turns.join(turn)
         return turn
+
+    def wait_on(self, turn: Turn, waiter: Waiter) -> None:
+        """Have `waiter` called instead. Its loop may have been stopped until now."""
+        turn.on_turn = waiter
+        self._turns.advance()
 
     def leave(self, turn: Turn) -> None:
         """Wait no more, and give the turn on."""

@@ -27,12 +27,19 @@ class Fate(Enum):
 class Turn:
     """One task that waits for the lock of the transactions."""
 
-    __slots__ = ("_fate", "hold", "on_turn")
+    __slots__ = ("_fate", "hold", "is_lost", "on_turn")
 
-    def __init__(self, hold: Hold, on_turn: Callable[[], object]) -> None:
-        """`on_turn` is called on any thread, once the lock is taken for `hold`."""
+    def __init__(
+        self,
+        hold: Hold,
+        on_turn: Callable[[], object],
+        is_lost: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`on_turn` is called on any thread, once the lock is taken for `hold`. Not
+        while `is_lost()`: its loop does not run, and the others would wait for it."""
         self.hold = hold
         self.on_turn = on_turn
+        self.is_lost = is_lost
         self._fate: dict[int, Fate] = {}
 
     @property
@@ -81,7 +88,7 @@ class Turns:
         3. So that one looks at the lock once more when it has ended
            (test_a_turn_that_comes_as_the_lock_is_released).
         """
-        while self._waiting and not self._lock.locked:
+        while not self._lock.locked and self._first() is not None:
             hold = Hold()
             try:
                 if not self._granting.take(hold):
@@ -90,12 +97,13 @@ class Turns:
             finally:
                 self._granting.release(hold)
 
+    def _first(self) -> Turn | None:
+        """The first one whose task would go on."""
+        waiting = (turn for turn in tuple(self._waiting) if not turn.is_lost())
+        return next(waiting, None)
+
     def _grant(self) -> None:
-        while self._waiting:
-            try:
-                turn = self._waiting[0]
-            except IndexError:
-                return
+        while (turn := self._first()) is not None:
             if not self._lock.take(turn.hold):
                 return
             with suppress(ValueError):  # it has left

@@ -40,17 +40,22 @@ class Target:
         topic: its name, which is unique.
         partitions: how many partitions it has.
         what: the cluster, in words.
+        statistics_ms: milliseconds between two statistics of librdkafka; None: as
+            configured.
     """
 
     cluster: Mapping[str, Any] = field(repr=False)
     topic: str
     partitions: int
     what: str
+    statistics_ms: int | None = None
 
     def kafka(self) -> dict[str, Any]:
         """The properties of every producer of the demo, bare ones included."""
+        statistics = {"statistics.interval.ms": self.statistics_ms}
         return {
             **self.cluster,
+            **({} if self.statistics_ms is None else statistics),
             "linger.ms": 0,
             "socket.nagle.disable": True,
             "message.timeout.ms": MESSAGE_SECONDS * 1000,

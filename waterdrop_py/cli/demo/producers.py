@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from waterdrop_py.cli.demo.cluster import Target
-    from waterdrop_py.monitor import Event
+    from waterdrop_py.events import Event
 
 CLOSE_MS: Final = 2_000
 

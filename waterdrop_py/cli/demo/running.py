@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaException
 
 from waterdrop_py._engine.client.interruption import raise_interruption
 from waterdrop_py.cli.demo.cluster import open_target
+from waterdrop_py.cli.demo.metrics import STATISTICS_MS, serving
 from waterdrop_py.cli.demo.screen import open_console, say
 from waterdrop_py.errors import WaterdropError
 
@@ -32,17 +34,26 @@ class Verdict(NamedTuple):
 def run(
     cluster: Mapping[str, Any] | None,
     play: Callable[[Target, Console, ExitStack], Verdict],
+    metrics: int | None,
 ) -> int:
     """Run a scenario. 1 if there was a problem, or if it could not be run, else 0.
 
-    `cluster` has librdkafka's properties; None: the embedded cluster. Ctrl-C closes
-    everything, and raises `KeyboardInterrupt`.
+    `cluster` has librdkafka's properties; None: the embedded cluster. `metrics` is the
+    port at which metrics are served meanwhile. Ctrl-C closes everything, and raises
+    `KeyboardInterrupt`.
+
+    Raises:
+        NotServedError: as `serving`.
     """
     console = open_console()
     try:
         with ExitStack() as stack:
+            url = None if metrics is None else stack.enter_context(serving(metrics))
             target = stack.enter_context(open_target(cluster, _note))
             say(console, f"on {target.what}\ntopic {target.topic}")
+            if url is not None:
+                say(console, f"metrics at {url}")
+                target = replace(target, statistics_ms=STATISTICS_MS)
             verdict = play(target, console, stack)
     except (WaterdropError, KafkaException, TimeoutError, RuntimeError) as error:
         print(f"waterdrop: {error}", file=sys.stderr)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import threading
+from typing import Final, NamedTuple
 
 from waterdrop_py._engine.process.resources import count_resources
+
+COUNTING: Final = threading.Lock()
+"""Held while the process is counted, and while a scrape of its metrics is answered."""
 
 
 class Resources(NamedTuple):
@@ -30,14 +34,16 @@ class Usage:
     """Counts with the code that also measures `producer.disconnected`."""
 
     def __init__(self) -> None:
-        self._baseline = count_resources()
+        with COUNTING:
+            self._baseline = count_resources()
 
     def above_baseline(self) -> Resources | None:
         """What the process holds beyond what it held when this was made.
 
         None on a system without /proc.
         """
-        now = count_resources()
+        with COUNTING:
+            now = count_resources()
         if now is None or self._baseline is None:
             return None
         before = self._baseline

@@ -19,7 +19,7 @@ from waterdrop_py._engine.produce.validation.prepare import (
     fill,
     fill_others,
     fill_run,
-    fill_to_wait_for,
+    to_wait_for,
 )
 
 __all__ = [
@@ -32,8 +32,8 @@ __all__ = [
     "fill",
     "fill_others",
     "fill_run",
-    "fill_to_wait_for",
     "listed",
     "plain_headers",
     "snapshots",
+    "to_wait_for",
 ]

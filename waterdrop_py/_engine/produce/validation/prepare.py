@@ -8,8 +8,9 @@ from waterdrop_py._engine.client.pending import ANYWHERE, Place
 from waterdrop_py._engine.produce.validation import fields
 from waterdrop_py._engine.produce.validation.messages import Violations, as_message
 from waterdrop_py._engine.produce.validation.plain import recognise
-from waterdrop_py.delivery import DeliveryHandle
+from waterdrop_py.delivery import DeliveryHandle, TracedHandle
 from waterdrop_py.errors import MessageInvalidError
+from waterdrop_py.message import TracedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +27,9 @@ def fill(message: Message, limit: int | None) -> DeliveryHandle:
         MessageInvalidError: with every violation; nothing was sent.
     """
     handle = DeliveryHandle()
+    if type(message) is TracedMessage:
+        handle = TracedHandle()
+        handle._traces = message.traces
     errors: dict[str, str] = {}
     handle._topic = fields.topic(message.topic, errors)
     handle._payload = sent = fields.payload(message.payload, errors)
@@ -51,14 +55,12 @@ def fill(message: Message, limit: int | None) -> DeliveryHandle:
     return handle
 
 
-def fill_to_wait_for(message: Message, limit: int | None) -> DeliveryHandle:
-    """`fill`, for a handle that is polled for its outcome.
+def to_wait_for(handle: DeliveryHandle) -> None:
+    """Prepare a handle that is polled for its outcome.
 
     It sets the slots of the outcome, because a slot that is not set is slow to read.
     """
-    handle = fill(message, limit)
     handle._native = handle._error = None
-    return handle
 
 
 def _place(message: Message, errors: dict[str, str]) -> Place | None:
