@@ -30,6 +30,7 @@ PLAIN = frozenset(
             "_ShortIdleTimeouts",
             "Components",
             "ShallowHealth",
+            "Turn",
         ),
     }
 )
@@ -39,6 +40,8 @@ ELSEWHERE = {
     "KafkaException": "confluent_kafka.KafkaException",
     "confluent_kafka.cimpl.Message": "confluent_kafka.Message",
 }
+WITHOUT_INVENTORY = ("opentelemetry.", "prometheus_client.", "datadog.")
+"""Packages whose inventory is not kept here."""
 TYPES = frozenset({"class", "exc", "obj", "data", "func", "meth", "attr", "type"})
 
 
@@ -49,7 +52,7 @@ def resolve(
     target = node.get("reftarget", "")
     if node.get("refdomain") != "py" or node.get("reftype") not in TYPES:
         return None
-    if target.rpartition(".")[2] == "Option":
+    if target.rpartition(".")[2] == "Option" or target.startswith(WITHOUT_INVENTORY):
         return content
     if target in ELSEWHERE:
         node["reftarget"] = ELSEWHERE[target]

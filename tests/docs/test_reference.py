@@ -32,6 +32,8 @@ OF_THE_ENGINE: Final = frozenset(
         *("only_counts", "on_shared_change", "report_of", "snapshot", "Sent", "Sender"),
         *(
             *("Totals", "TaskWakeup", "PoolTransaction"),
+            *("TracedMessage", "traced", "untraced", "traces_of", "end_traces"),
+            *("any_client_open", "close_at_exit"),
             "on_worker",
             "AsyncSender",
         ),

@@ -213,7 +213,7 @@ def _names_of(headers: Any) -> set[Any] | None:
 
 
 def _is_suppressed() -> bool:
-    """Whether this is another instrumentation's work, or there shall be none.
+    """Whether this is another instrumentation's work, or there must be none.
 
     That of confluent-kafka makes a span for each call of the client, while it is
     active. Exporters run with instrumentation suppressed.
