@@ -15,8 +15,8 @@ ARGS   ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs package pictures cast prometheus test test-docs test-kafka \
-        test-oldest test-pythons lint format types bench bench-quick clean
+.PHONY: help setup demo docs package pictures cast prometheus test test-docs test-kafka test-oldest \
+        test-pythons lint format types bench bench-quick clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,17 @@ export NATIVE_BUILD
 demo: $(BASE) ## Watch idle producers disconnect and wake up, on an embedded cluster
 	$(VENV)/bin/waterdrop demo $(ARGS)
 
+# Debian's package, unpacked and not installed: that would start a service. Without it,
+# the test of the board says that it has checked the names in its queries only.
+PROMETHEUS := $(VENV)/prometheus
+prometheus: $(STAMP) ## Fetch the Prometheus that reads the metrics in `make test`
+	@command -v prometheus >/dev/null || [ -d $(PROMETHEUS) ] || \
+	  ! command -v apt-get >/dev/null || { \
+	    into=$(CURDIR)/$(PROMETHEUS); folder=$$(mktemp -d); cd $$folder; \
+	    { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } \
+	      >log 2>&1 && dpkg -x prometheus_*.deb $$into || \
+	      echo "prometheus could not be fetched: $$(tail -n 1 log)"; rm -rf $$folder; }
+
 # What is published, looked at as an index and as a user would: the files, the page, the
 # types, and an installation of each in an empty environment.
 PACKAGE := .venv-package
@@ -103,17 +114,6 @@ cast: ## Record the demo for the README, as an animation
 
 test-docs: $(STAMP) ## Run the examples of the README, the pages and the docstrings
 	$(PY) -m pytest tests/docs -n $(if $(filter 0 1,$(WORKERS)),0,2) $(ARGS)
-
-# Debian's package, unpacked and not installed: that would start a service. Without it,
-# the test of the board says that it has checked the names in its queries only.
-PROMETHEUS := $(VENV)/prometheus
-prometheus: $(STAMP) ## Fetch the Prometheus that reads the metrics in `make test`
-	@command -v prometheus >/dev/null || [ -d $(PROMETHEUS) ] || \
-	  ! command -v apt-get >/dev/null || { \
-	    into=$(CURDIR)/$(PROMETHEUS); folder=$$(mktemp -d); cd $$folder; \
-	    { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } \
-	      >log 2>&1 && dpkg -x prometheus_*.deb $$into || \
-	      echo "prometheus could not be fetched: $$(tail -n 1 log)"; rm -rf $$folder; }
 
 # Side by side, because most tests wait; then those that measure time, two at a time, so
 # that each has a core. ARGS may choose tests of one part only: exit code 5 says that the

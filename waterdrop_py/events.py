@@ -311,8 +311,8 @@ class Event(Mapping[str, Any]):
         self.payload: dict[str, Any] = payload
         self.tags: Mapping[str, str] = tags
         self.duration_ms: float | None = duration_ms
-        self.given_id = given_id
-        self.client = client
+        self.given_id: str | None = given_id
+        self.client: object | None = client
 
     def __getitem__(self, key: str) -> Any:
         if key == "time" and self.duration_ms is not None:
@@ -329,9 +329,7 @@ class Event(Mapping[str, Any]):
 
     # Events with equal payloads are still different events. The repr shows only the
     # keys, because the values hold the user's messages.
-    def __eq__(self, other: object) -> bool:
-        return True if self is other else NotImplemented
-
+    __eq__ = object.__eq__
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:

@@ -139,16 +139,23 @@ class Runner:
         program = {
             "waterdrop": [sys.executable, "-m", "waterdrop_py"],
             "python": [sys.executable],
+            # The environment's other plugins take seconds to import.
             "pytest": [
-                *(sys.executable, "-m", "pytest"),
-                *("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:ddtrace"),
+                *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
+                *("-p", "waterdrop_py.testing.plugin"),
             ],
         }[Path(words[0]).name]
         words = [self._aimed(word) for word in words[1:]]
         ended = subprocess.run(
             [*program, *words],
             cwd=self._folder,
-            env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "PYTHONPATH": ""},
+            env={
+                **os.environ,
+                "COLUMNS": "80",
+                "NO_COLOR": "1",
+                "PYTHONPATH": "",
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            },
             capture_output=True,
             text=True,
             timeout=COMMAND_S,

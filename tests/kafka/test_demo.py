@@ -28,14 +28,20 @@ def url_of(kafka: KafkaCluster) -> str:
     return f"kafka+sasl_ssl://{login}@{servers}/?{urlencode(properties)}"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--pool"]], ids=["producers", "pools"])
-def test_with_a_login(kafka: KafkaCluster, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("way", "scenario"),
+    [("--url", []), ("WATERDROP_URL", ["--pool"])],
+    ids=["producers", "pools"],
+)
+def test_with_a_login(kafka: KafkaCluster, way: str, scenario: list[str]) -> None:
     """Nothing is lost or left open, and the password is not shown."""
     url = url_of(kafka)
+    arguments = [way, url] if way.startswith("--") else []
+    environment = {} if arguments else {way: url}
     done = subprocess.run(
-        [sys.executable, "-m", "waterdrop_py", "demo", *arguments],
+        [sys.executable, "-m", "waterdrop_py", "demo", *arguments, *scenario],
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "WATERDROP_URL": url},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
@@ -44,4 +50,5 @@ def test_with_a_login(kafka: KafkaCluster, arguments: list[str]) -> None:
     told = done.stdout + done.stderr
     assert done.returncode == 0, told
     assert "lost 0, duplicated 0" in done.stdout
+    assert "OK: nothing lost or duplicated, no socket kept" in done.stdout
     assert kafka.client_properties("SASL_SSL")["sasl.password"] not in told

@@ -96,10 +96,18 @@ def run_scenario(
 
 
 def start(
-    command: list[str], out: IO[bytes], err: IO[bytes], **environment: str
+    command: list[str],
+    out: IO[bytes],
+    err: IO[bytes],
+    folder: Path | None = None,
+    /,
+    **environment: str,
 ) -> subprocess.Popen[bytes]:
-    """Start a process as the leader of a group, able to import the project."""
-    variables = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
+    """Start a process as the leader of a group, able to import the project.
+
+    It starts in `folder`; None: where the tests run.
+    """
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     with default_sigint():
         return subprocess.Popen(
             command,
@@ -107,6 +115,7 @@ def start(
             stdout=out,
             stderr=err,
             env=variables,
+            cwd=folder,
             start_new_session=True,
         )
 

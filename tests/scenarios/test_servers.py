@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import socket
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.scenarios.harness import (
-    PROGRAMS,
-    Outcome,
-    end_group,
-    kill_group,
-    spool,
-    start,
-    text,
-)
+from tests.scenarios.harness import PROGRAMS
+from tests.scenarios.servers import MODULE, START_S, Server, request, running
 
 if TYPE_CHECKING:
-    import subprocess
     from collections import Counter
-    from collections.abc import Iterator
-    from typing import IO
 
     from tests.scenarios.conftest import Arrived
+    from tests.scenarios.harness import Outcome
     from waterdrop_py.testing import EmbeddedCluster
 
 WORKERS = 2
@@ -46,9 +32,6 @@ WAYS = (
     pytest.param(True, id="closed", marks=pytest.mark.timed),
     pytest.param(False, id="inherited"),
 )
-START_S = 20.0
-STOP_S = 15.0
-"""gunicorn takes 2.3 s for it without any producer, and Celery up to 6 s."""
 EXIT_S = 4.0
 """What a worker's end may take, with messages to deliver and an interpreter to end:
 0.1 s, or 0.45 s on a machine with three times the work that it has cores for. One that
@@ -56,69 +39,6 @@ waits for an inherited client never ends, or after its close_timeout of 10 s. Ho
 an end is, test_fork measures."""
 CELERY_PAUSE_S = 1.0
 """Celery's workers sleep that long before they end, also without any producer."""
-
-
-class Server:
-    """A running server, and what it has said until now."""
-
-    def __init__(
-        self, process: subprocess.Popen[bytes], out: IO[bytes], err: IO[bytes]
-    ) -> None:
-        self.process = process
-        self._out, self._err = out, err
-        self.gone: dict[int, float] = {}
-
-    def served_by(self) -> list[int]:
-        """The worker of each request that is done."""
-        outcome = Outcome(0, text(self._out), "", 0.0)
-        return [fact["pid"] for fact in outcome.facts if "served" in fact]
-
-    def stop(self) -> None:
-        """Ask it to end, and note when each of its workers has ended."""
-        workers = set(self.served_by())
-        self.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_S
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline, f"not over {STOP_S} s after SIGTERM"
-            self._note_gone(workers)
-            time.sleep(0.005)
-        self._note_gone(workers)
-        assert self.process.returncode == 0
-
-    def _note_gone(self, workers: set[int]) -> None:
-        for pid in workers - self.gone.keys():
-            if ended(pid):
-                self.gone[pid] = time.monotonic()
-
-    def outcome(self) -> Outcome:
-        """What it has said, when it has ended."""
-        code = self.process.wait(0)
-        return Outcome(code, text(self._out), text(self._err), 0.0).assert_clean()
-
-
-def ended(pid: int) -> bool:
-    """Whether a process is no more, or is a zombie."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return True
-    return status.rpartition(")")[2].split()[0] == "Z"
-
-
-@contextlib.contextmanager
-def running(command: list[str], **environment: str) -> Iterator[Server]:
-    """Run a server until the block ends; what went wrong shows all that it said."""
-    with spool() as out, spool() as err:
-        command = [sys.executable, "-X", "faulthandler", "-m", *command]
-        process = start(command, out, err, **environment)
-        try:
-            yield Server(process, out, err)
-        except BaseException as error:
-            end_group(process)
-            said = Outcome(-1, text(out), text(err), 0.0)
-            raise AssertionError(f"{error!r}\n{said}") from error
-        finally:
-            kill_group(process)
 
 
 def scenario(servers: str, topic: str, *, closed: bool) -> dict[str, str]:
@@ -134,6 +54,7 @@ def gunicorn(kind: str, address: str, *, preload: bool = True) -> list[str]:
     """The command that serves on a Unix socket with workers of that kind."""
     worker_class, module = KINDS[kind]
     return [
+        *MODULE,
         "gunicorn",
         *(["--preload"] if preload else []),
         f"--workers={WORKERS if preload else 1}",
@@ -149,6 +70,7 @@ def gunicorn(kind: str, address: str, *, preload: bool = True) -> list[str]:
 def celery(pool: str = "prefork", concurrency: int = WORKERS) -> list[str]:
     """The command that works on the tasks that its master calls."""
     return [
+        *MODULE,
         "celery",
         f"--app={MODULES}.celery_app",
         "worker",
@@ -158,21 +80,6 @@ def celery(pool: str = "prefork", concurrency: int = WORKERS) -> list[str]:
         "--without-mingle",
         "--without-heartbeat",
     ]
-
-
-def request(address: str, name: str) -> None:
-    """Ask for `name`, as soon as there is somebody to ask."""
-    deadline = time.monotonic() + START_S
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(START_S)
-        while connection.connect_ex(address):
-            assert time.monotonic() < deadline, "nobody listens"
-            time.sleep(0.01)
-        connection.sendall(f"GET /{name} HTTP/1.0\r\n\r\n".encode())
-        answer = b""
-        while received := connection.recv(4096):
-            answer += received
-    assert b" 204 " in answer.partition(b"\r\n")[0], answer
 
 
 def assert_inherited(outcome: Outcome, *, closed: bool) -> None:
@@ -191,6 +98,11 @@ def assert_served(outcome: Outcome, came: Counter[str]) -> None:
     assert set(came.values()) == {1}, came
     wanted = {f"{kind}-{name}" for kind in ("prompt", "late") for name in served}
     assert came.keys() == wanted | {"master", "master-late"}
+
+
+def served_by(server: Server) -> list[int]:
+    """The worker of each request that is done."""
+    return server.facts("served_by")
 
 
 def slowest_exit(outcome: Outcome, server: Server) -> float:
@@ -217,11 +129,11 @@ def test_gunicorn_preload(
             # A hundred requests can be over before gunicorn starts the next worker.
             deadline = time.monotonic() + START_S
             number = 0
-            while number < 8 or len(set(server.served_by())) < WORKERS:
+            while number < 8 or len(set(served_by(server))) < WORKERS:
                 assert time.monotonic() < deadline, "one worker serves all"
                 request(address, str(number))
                 number += 1
-            server.stop()
+            server.stop(workers=served_by(server))
             outcome = server.outcome()
 
             assert_inherited(outcome, closed=closed)
@@ -239,11 +151,11 @@ def test_celery_prefork(
     delivered too."""
     with running(celery(), **scenario(servers, topic, closed=closed)) as server:
         deadline = time.monotonic() + START_S
-        while len(server.served_by()) < 20:
+        while len(served_by(server)) < 20:
             assert time.monotonic() < deadline, "the tasks are not done"
             time.sleep(0.01)
-        assert len(set(server.served_by())) == WORKERS
-        server.stop()
+        assert len(set(served_by(server))) == WORKERS
+        server.stop(workers=served_by(server))
         outcome = server.outcome()
 
         assert_inherited(outcome, closed=closed)
@@ -275,7 +187,7 @@ def test_gunicorn_gevent(
                 ]:
                     answer.result()
             took = time.monotonic() - began
-            server.stop()
+            server.stop(workers=served_by(server))
             outcome = server.outcome()
 
             assert took < 1.0, took  # one after the other they take 2 s
@@ -293,10 +205,10 @@ def test_celery_gevent(servers: str, topic: str, arrived: Arrived) -> None:
     command = celery("gevent", 20)
     with running(command, **scenario(servers, topic, closed=True)) as server:
         deadline = time.monotonic() + START_S
-        while len(server.served_by()) < 20:
+        while len(served_by(server)) < 20:
             assert time.monotonic() < deadline, "the tasks are not done"
             time.sleep(0.01)
-        server.stop()
+        server.stop(workers=served_by(server))
         outcome = server.outcome()
 
         assert set(arrived().values()) == {1}

@@ -9,7 +9,7 @@ from typing import Any
 from waterdrop_py._settings import librdkafka
 from waterdrop_py._settings.properties import copied
 from waterdrop_py._settings.redact import kind
-from waterdrop_py._settings.table import foreign_setting
+from waterdrop_py._settings.table import foreign_setting, option_with_words
 from waterdrop_py._settings.text_sources import (
     Reading,
     Rows,
@@ -140,8 +140,11 @@ def _unknown(prefix: str, name: str, rows: Rows) -> str:
 
 
 def _closest(name: str, rows: Rows) -> str | None:
-    """The end of the variable with the most similar name, or None."""
-    legal = [_URL, *(row.upper() for row in rows if row != "kafka")]
+    """The end of the variable that was probably meant, or None."""
+    options = [row for row in rows if row != "kafka"]
+    if option := option_with_words(name.lower(), options):
+        return option.upper()
+    legal = [_URL, *(option.upper() for option in options)]
     legal += [_KAFKA + _variable(known_name) for known_name in librdkafka.PROPERTIES]
     return librdkafka.closest(name.upper(), legal)
 

@@ -203,12 +203,16 @@ def foreign_setting(name: str) -> ForeignSetting | None:
 def option_meant(name: str, rows: Iterable[str]) -> str | None:
     """The option that was probably meant, or None.
 
-    It is the only one with all these words (`idle_timeout`), or the one spelt most
-    alike.
+    It is the only one with all these words, or the one spelt most alike.
     """
+    return option_with_words(name, rows) or librdkafka.closest(name, rows)
+
+
+def option_with_words(name: str, rows: Iterable[str]) -> str | None:
+    """The only option with all words of a name such as `idle_timeout`, or None."""
     words = set(name.split("_"))
     with_words = [row for row in rows if words <= set(row.split("_"))]
-    return with_words[0] if len(with_words) == 1 else librdkafka.closest(name, rows)
+    return with_words[0] if len(with_words) == 1 else None
 
 
 def _property(name: str) -> str | None:

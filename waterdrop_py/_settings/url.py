@@ -27,6 +27,8 @@ SCHEMES = {
     "kafka+sasl_ssl": "sasl_ssl",
 }
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%25[^\]]+)?\]|[^\s:\[\]@]+)(?::([0-9]{1,5}))?")
+_SERVERS = re.compile(r"[\w.-]+:[0-9]{1,5}(?:,[\w.-]+:[0-9]{1,5})*")
+"""What is certainly no password: hosts with their ports."""
 TAG = "tags."
 _TWICE = "is given twice in the URL"
 _ELSEWHERE = {
@@ -57,6 +59,7 @@ def _read(url: str, rows: Rows, reading: Reading, wrong: list[str]) -> None:
     if not separator or protocol is None:
         wrong.append(
             f"must start with one of {', '.join(f'{name}://' for name in SCHEMES)}"
+            + (f"; did you mean 'kafka://{url}'?" if _SERVERS.fullmatch(url) else "")
         )
         return
     rest, _, fragment = rest.partition("#")

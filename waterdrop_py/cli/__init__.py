@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
@@ -28,14 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     run; 130: it was interrupted. Raises `SystemExit` for `--help`, `--version` and
     invalid arguments.
     """
-    arguments = _parser().parse_args(argv)
-    if find_spec("rich") is None:
-        print(
-            "waterdrop: `waterdrop demo` draws with rich, which is not installed; "
-            "this installs it: pip install 'waterdrop-py[cli]'",
-            file=sys.stderr,
-        )
-        return USAGE
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if None not in {arguments.url, arguments.option}:
+        parser.error("give one URL: as an argument, or with --url")
     try:
         return _demo(arguments)
     except KeyboardInterrupt:
@@ -48,21 +43,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    from waterdrop_py.cli.demo import pool_scenario, scenario
     from waterdrop_py.cli.demo.metrics import NotServedError
     from waterdrop_py.cli.demo.running import run
     from waterdrop_py.config import Config
     from waterdrop_py.errors import ConfigurationInvalidError
 
-    url = arguments.url or os.environ.get(URL_VARIABLE)
+    given = (arguments.url, arguments.option, os.environ.get(URL_VARIABLE) or None)
+    url = next((each for each in given if each is not None), None)
     try:
         cluster = None if url is None else Config.from_url(url).kafka
     except ConfigurationInvalidError as error:
         print(f"waterdrop: {error}", file=sys.stderr)
         return USAGE
-    if arguments.pool:
-        from waterdrop_py.cli.demo.pool_scenario import play
-    else:
-        from waterdrop_py.cli.demo.scenario import play
+    play = pool_scenario.play if arguments.pool else scenario.play
     try:
         return run(cluster, play, arguments.metrics)
     except NotServedError as error:
@@ -86,8 +80,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="a Kafka cluster of yours, as kafka://HOST:PORT,... or "
         "kafka+sasl_ssl://USER:PASSWORD@HOST:PORT, in which a topic is created and "
-        f"deleted again; by default what {URL_VARIABLE} says, else a mock cluster that "
-        "is started on this machine",
+        "deleted again. Properties of librdkafka may follow, as in "
+        f"/?ssl.ca.location=FILE. By default what {URL_VARIABLE} says, else a mock "
+        "cluster that is started on this machine",
+    )
+    command.add_argument(
+        "--url", dest="option", metavar="URL", help="the same, as an option"
     )
     command.add_argument(
         "--pool",

@@ -60,7 +60,9 @@ def fields_of(event: Event) -> dict[str, Any]:
     """The fields of a log line: never a payload, and only the number of messages."""
     fields = {key: value for key, value in event.payload.items() if key not in _OMITTED}
     messages = event.payload.get("messages")
-    if messages is not None:
+    if isinstance(messages, int):  # producer.disconnected counts them itself
+        fields["messages"] = messages
+    elif messages is not None:
         fields["messages"] = (
             len(messages) if hasattr(messages, "__len__") else type(messages).__name__
         )

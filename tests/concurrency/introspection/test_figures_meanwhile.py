@@ -71,7 +71,7 @@ class Releasing(OwnedLock):
 def test_a_value_that_comes_as_the_lock_is_released_is_summed_up() -> None:
     """Its thread has found the lock held; the holder looks again behind it."""
     tally = Tally()
-    tally._lock = Releasing(lambda: tally.add_gap(5.0, 8.0))  # noqa: SLF001 - the moment
+    tally.adding.lock = Releasing(lambda: tally.add_gap(5.0, 8.0))
     tally.add_gap(1.0, 3.0)
     assert tally.gaps == Buckets.of(GAP_EDGES, [2.0, 3.0])
 
@@ -84,9 +84,9 @@ def test_an_interrupted_sum_is_continued_by_the_next(
     tally = Tally()
     sum_up = Tally._sum_up  # noqa: SLF001 - where the handler runs
 
-    def interrupted(self: Tally) -> None:
-        sum_up(self)
-        self._arrived.append((False, 1.0, 2.0))
+    def interrupted(self: Tally, arrived: list[tuple[bool, float, float]]) -> None:
+        sum_up(self, arrived)
+        arrived.append((False, 1.0, 2.0))
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -9,8 +9,8 @@ import os
 import time
 from typing import Any
 
-from celery import Celery  # type: ignore[import-untyped]
-from celery.signals import (  # type: ignore[import-untyped]
+from celery import Celery
+from celery.signals import (
     worker_process_shutdown,
     worker_ready,
 )

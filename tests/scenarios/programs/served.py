@@ -55,7 +55,7 @@ def accept(name: str) -> DeliveryHandle:
 def tell_served(name: str) -> None:
     """Tell that the request is done, by whom, and with how many clients."""
     opens = (PROMPT.stats().opens, LATE.stats().opens)
-    say(served=name, pid=os.getpid(), opens=opens)
+    say(served=name, served_by=os.getpid(), opens=opens)
 
 
 def close() -> None:

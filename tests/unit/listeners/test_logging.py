@@ -108,6 +108,9 @@ def test_no_payload_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     [line] = logged(listener, "messages.buffered", caplog, messages=[SECRET] * 3)
     assert "messages=3" in line.getMessage()
+    caplog.clear()
+    [line] = logged(listener, "producer.disconnected", caplog, messages=3)
+    assert "messages=3" in line.getMessage()  # a number already
     assert "private" not in caplog.text
 
 

@@ -157,6 +157,8 @@ def test_a_user_name_may_have_its_password_elsewhere() -> None:
     ("url", "path", "expected"),
     [
         ("localhost:9092", "url", "kafka://, kafka+ssl://, kafka+sasl_plaintext://, "),
+        ("localhost:9092", "url", "; did you mean 'kafka://localhost:9092'?"),
+        ("h1:1,h2:2", "url", "; did you mean 'kafka://h1:1,h2:2'?"),
         ("http://h", "url", "must start with one of"),
         ("", "url", "must start with one of"),
         (" kafka://h", "url", "must start with one of"),
@@ -329,6 +331,12 @@ def test_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None
             "IDLE_DISCONECT_TIMEOUT",
             "5m",
             "WATERDROP_IDLE_DISCONECT_TIMEOUT",
+            "mean 'WATERDROP_IDLE_DISCONNECT_TIMEOUT'?",
+        ),
+        (
+            "IDLE_TIMEOUT",
+            "5m",
+            "WATERDROP_IDLE_TIMEOUT",
             "mean 'WATERDROP_IDLE_DISCONNECT_TIMEOUT'?",
         ),
         ("KAFKA", "x", "WATERDROP_KAFKA", "names neither an option"),

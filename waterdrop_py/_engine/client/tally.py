@@ -40,24 +40,43 @@ class _Sums(NamedTuple):
 _NOTHING: Final = _Sums()
 
 
+_ONLY: Final = 0
+
+
+class _Adding:
+    """Values that were not summed up yet, and the lock of the thread that does it."""
+
+    __slots__ = ("arrived", "lock")
+
+    def __init__(self) -> None:
+        self.arrived: list[tuple[bool, float, float]] = []
+        self.lock = OwnedLock()
+
+
 class Tally:
     """Sums of gaps and of re-opens. Thread-safe; no caller waits.
 
     Several threads may end one gap at the same moment, and each adds it. It counts
     once, because gaps are told apart by when they began, and these moments rise.
 
-    A thread adds to `_arrived`, and then tries the lock. The thread that has the lock
-    releases it, and then looks at `_arrived`. One of the two sees the other. An entry
+    A thread adds to `arrived`, and then tries the lock. The thread that has the lock
+    releases it, and then looks at `arrived`. One of the two sees the other. An entry
     stays in front until it is summed up, and the second time it changes nothing, so a
     signal handler may raise anywhere (test_values_from_many_threads_count_once).
     """
 
-    __slots__ = ("_arrived", "_lock", "_sums")
+    __slots__ = ("_made", "_sums")
 
     def __init__(self) -> None:
-        self._arrived: list[tuple[bool, float, float]] = []
-        self._lock = OwnedLock()
+        # Made with the first value: most producers of a process have none, and each
+        # would take 0.2 KB.
+        self._made: dict[int, _Adding] = {}
         self._sums = _NOTHING
+
+    @property
+    def adding(self) -> _Adding:
+        """What values are added with."""
+        return self._made.get(_ONLY) or self._made.setdefault(_ONLY, _Adding())
 
     @property
     def gaps(self) -> Buckets:
@@ -80,21 +99,22 @@ class Tally:
         self._add((True, since, exact(took_ms)))
 
     def _add(self, entry: tuple[bool, float, float]) -> None:
-        self._arrived.append(entry)
-        while self._arrived:
+        adding = self.adding
+        adding.arrived.append(entry)
+        while adding.arrived:
             hold = Hold()
             try:
-                if not self._lock.take(hold):
+                if not adding.lock.take(hold):
                     return
-                self._sum_up()
+                self._sum_up(adding.arrived)
             finally:
-                self._lock.release(hold)
+                adding.lock.release(hold)
 
-    def _sum_up(self) -> None:
-        while self._arrived:
-            is_reopen, since, length = self._arrived[0]
+    def _sum_up(self, arrived: list[tuple[bool, float, float]]) -> None:
+        while arrived:
+            is_reopen, since, length = arrived[0]
             if is_reopen:
                 self._sums = self._sums.with_reopen(since, length)
             else:
                 self._sums = self._sums.with_gap(since, length)
-            del self._arrived[0]
+            del arrived[0]

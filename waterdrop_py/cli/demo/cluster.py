@@ -89,7 +89,7 @@ def open_target(
                 {"bootstrap.servers": mock.bootstrap_servers},
                 topic,
                 PARTITIONS,
-                f"librdkafka's mock cluster, {BROKERS} brokers in a process of its own",
+                f"librdkafka's mock cluster: {BROKERS} brokers on this machine",
             )
         return
     # Each of the demo's producers has a client of its own, and an id would be shared.

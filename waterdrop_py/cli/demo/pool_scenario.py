@@ -5,15 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rich.text import Text
-
 from waterdrop_py import pools
-from waterdrop_py.cli.demo.pool_summary import (
-    PoolOutcome,
-    conclusion,
-    problems,
-    report,
-)
+from waterdrop_py.cli.demo.pool_summary import PoolOutcome
 from waterdrop_py.cli.demo.pool_users import (
     CLOSE_MS,
     IDLE_MS,
@@ -25,17 +18,14 @@ from waterdrop_py.cli.demo.pool_users import (
     Tenants,
     Threads,
 )
-from waterdrop_py.cli.demo.running import Verdict
-from waterdrop_py.cli.demo.screen import say
 from waterdrop_py.cli.demo.usage import Resources, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
-    from rich.console import Console
-
     from waterdrop_py.cli.demo.cluster import Target
+    from waterdrop_py.cli.demo.output import Output
     from waterdrop_py.cli.demo.pool_users import User
 
 BURST_SECONDS: Final = 2.0
@@ -45,29 +35,29 @@ GRACE: Final = 2.0
 """Seconds after the deadline of a disconnect until it has failed."""
 TICK: Final = 0.02
 ASLEEP_SECONDS: Final = IDLE_MS / 1000 + GRACE
-OPEN, ASLEEP = "#", "."
-LEGEND: Final = f"{OPEN} a client is open; {ASLEEP} none is, and nothing is held"
+_OPEN: Final = ("#", "green")
+_ASLEEP: Final = (".", "cyan")
+LEGEND: Final = "# a client is open; . none is, and nothing is held"
 HEADER: Final = (
     f"{'':10}{'clients':<{TENANTS}}  {'open':>4}  {'sockets':>7}  {'sent':>6}"
 )
 
 
-def play(target: Target, console: Console, stack: ExitStack) -> Verdict:
-    """Show the scenario, and judge it.
+def play(target: Target, output: Output, stack: ExitStack) -> PoolOutcome:
+    """Show the scenario, and return what was measured.
 
     Blocks for 14 to 18 s. For the main thread of a process in which nothing else opens
     sockets meanwhile.
     """
-    outcome = PoolScenario(target, console, stack).run()
-    return Verdict(problems(outcome), report(outcome), conclusion(outcome))
+    return PoolScenario(target, output, stack).run()
 
 
 class PoolScenario:
     """The three users of pools, one after another."""
 
-    def __init__(self, target: Target, console: Console, stack: ExitStack) -> None:
+    def __init__(self, target: Target, output: Output, stack: ExitStack) -> None:
         self._target = target
-        self._console = console
+        self._output = output
         self._usage = Usage()
         self._started = time.monotonic()
         self._service = Service(target)
@@ -78,12 +68,12 @@ class PoolScenario:
 
     def run(self) -> PoolOutcome:
         """Let all three work, and return what was measured."""
-        say(self._console, LEGEND)
+        self._output.say(LEGEND)
         service = self._serve()
         self._share()
         tenants = self._host()
         end = self._usage.above_baseline()
-        say(self._console, "\nreading the topic back", "bold")
+        self._output.say("\nreading the topic back", "bold")
         users: list[User] = [self._service, self._libraries, self._tenants]
         stats = [pool.stats() for user in users for pool in user.pools]
         return PoolOutcome(
@@ -98,7 +88,7 @@ class PoolScenario:
             tenants=TENANTS,
             tenant_pools=len(self._tenants.pools),
             tenants_held=tenants,
-            end=end,
+            idle=end,
             seconds=time.monotonic() - self._started,
         )
 
@@ -170,10 +160,10 @@ class PoolScenario:
         self._row(user)
 
     def _title(self, title: str, code: str = "") -> None:
-        say(self._console, f"\n{title}", "bold")
+        self._output.say(f"\n{title}", "bold")
         if code:
-            say(self._console, f"   {code}", "italic")
-        say(self._console, HEADER, "dim")
+            self._output.say(f"   {code}", "italic")
+        self._output.say(HEADER, "dim")
 
     def _watch(
         self,
@@ -201,12 +191,15 @@ class PoolScenario:
     def _row(self, user: User) -> None:
         held, is_open = self._usage.above_baseline(), user.is_open
         sockets = "-" if held is None else str(held.sockets)
-        row = Text(f"{time.monotonic() - self._started:6.2f} s  ")
-        for each in is_open:
-            row.append(OPEN if each else ASLEEP, "green" if each else "cyan")
-        row.append(" " * (TENANTS - len(is_open)))
-        row.append(f"  {sum(is_open):>4}  {sockets:>7}  {len(user.sent):>6}")
-        self._console.print(row, soft_wrap=True)
+        space = " " * (TENANTS - len(is_open))
+        figures = f"  {sum(is_open):>4}  {sockets:>7}  {len(user.sent):>6}"
+        self._output.line(
+            [
+                (f"{time.monotonic() - self._started:6.2f} s  ", ""),
+                *(_OPEN if each else _ASLEEP for each in is_open),
+                (space + figures, ""),
+            ]
+        )
 
 
 class _Service(NamedTuple):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from waterdrop_py.cli.demo.summary import Delivered
-from waterdrop_py.cli.demo.usage import shown
+from waterdrop_py.cli.demo.summary import Delivered, held
 
 if TYPE_CHECKING:
     from waterdrop_py.cli.demo.usage import Resources
@@ -28,8 +27,6 @@ class PoolOutcome(Delivered):
         tenants: how many there were, and
         tenant_pools: how many pools they had.
         tenants_held: what was held while they sent.
-        end: what all pools held in the end.
-        seconds: how long the demo took.
     """
 
     size: int
@@ -43,51 +40,37 @@ class PoolOutcome(Delivered):
     tenants: int
     tenant_pools: int
     tenants_held: Resources | None
-    end: Resources | None
-    seconds: float
 
+    def problems(self) -> list[str]:
+        """What went wrong, in words; empty if all is well."""
+        found = super().problems()
+        awake = self.size - 1 - self.tail_asleep
+        if awake:
+            found.append(f"{awake} slots of the tail did not fall asleep")
+        if self.tail is not None and self.tail.sockets:
+            found.append(f"{self.tail.sockets} sockets of the tail stayed open")
+        if (self.library_pools, self.library_opens) != (1, 1):
+            found.append(
+                f"the libraries had {self.library_pools} pools and "
+                f"{self.library_opens} clients, instead of one"
+            )
+        if self.tenant_pools != self.tenants:
+            found.append(f"{self.tenants} tenants had {self.tenant_pools} pools")
+        return found
 
-def problems(outcome: PoolOutcome) -> list[str]:
-    """What went wrong, in words; empty if all is well."""
-    found = outcome.problems()
-    awake = outcome.size - 1 - outcome.tail_asleep
-    if awake:
-        found.append(f"{awake} slots of the tail did not fall asleep")
-    if outcome.tail is not None and outcome.tail.sockets:
-        found.append(f"{outcome.tail.sockets} sockets of the tail stayed open")
-    if (outcome.library_pools, outcome.library_opens) != (1, 1):
-        found.append(
-            f"the libraries had {outcome.library_pools} pools and "
-            f"{outcome.library_opens} clients, instead of one"
-        )
-    if outcome.tenant_pools != outcome.tenants:
-        found.append(f"{outcome.tenants} tenants had {outcome.tenant_pools} pools")
-    if outcome.end is not None and outcome.end.sockets:
-        found.append(f"{outcome.end.sockets} sockets stayed open while idle")
-    return found
-
-
-def report(outcome: PoolOutcome) -> list[str]:
-    """The figures, as lines that fit into 80 columns."""
-    return [
-        outcome.counts(),
-        f"service       in the burst: {shown(outcome.burst)}",
-        f"              slot 0, then: {shown(outcome.slot_0)}",
-        f"              slots 1 to {outcome.size - 1}, then: {shown(outcome.tail)}",
-        f"libraries     {outcome.libraries}: pools {outcome.library_pools}, clients "
-        f"opened {outcome.library_opens}",
-        f"tenants       {outcome.tenants}: pools {outcome.tenant_pools}",
-        f"              while they send: {shown(outcome.tenants_held)}",
-        f"in the end    {shown(outcome.end)}",
-    ]
-
-
-def conclusion(outcome: PoolOutcome) -> str:
-    """The verdict, in one line."""
-    found = problems(outcome)
-    if found:
-        return f"FAILED: {'; '.join(found)} ({outcome.seconds:.1f} s)"
-    stayed = "sockets not counted: no /proc"
-    if outcome.end is not None:
-        stayed = "no idle slot kept a socket"
-    return f"OK: nothing lost, nothing duplicated, {stayed} ({outcome.seconds:.1f} s)"
+    def report(self) -> list[str]:
+        """The figures, as lines."""
+        rows = [
+            ("service, in the burst", self.burst),
+            ("  slot 0, then", self.slot_0),
+            (f"  slots 1 to {self.size - 1}, then", self.tail),
+            ("tenants, as they send", self.tenants_held),
+            ("all pools, in the end", self.idle),
+        ]
+        return [
+            *super().report(),
+            f"libraries    {self.libraries}: pools {self.library_pools}, "
+            f"clients opened {self.library_opens}",
+            f"tenants      {self.tenants}: pools {self.tenant_pools}",
+            *held("held", rows),
+        ]

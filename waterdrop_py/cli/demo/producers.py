@@ -123,17 +123,17 @@ class EventQueue:
 def _told(event: Event) -> str:
     if event.name == "producer.connected":
         verb = "re-opened" if event["reopened"] else "opened"
-        return f"connected: {verb} in {event['time']:.1f} ms"
+        return f"{verb} in {event['time']:.1f} ms"
     if event.name == "producer.disconnected":
-        return f"disconnected: {event['reason']}, {_released(event)}"
+        return f"{event['reason']}: {_released(event)}"
     return f"{event.name}: {event['type']}: {str(event['error']).splitlines()[0]}"
 
 
 def _released(event: Event) -> str:
     released = event["released"]
     if released is None:
-        return "what it released was not measured"
+        return "closed"
     return (
-        f"released {released['sockets']} sockets, {released['threads']} threads, "
+        f"closed {released['sockets']} sockets, {released['threads']} threads, "
         f"{released['fds']} fds"
     )

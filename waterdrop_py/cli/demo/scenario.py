@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Final
 from waterdrop_py.cli.demo import baseline
 from waterdrop_py.cli.demo.cluster import MESSAGE_SECONDS, Target
 from waterdrop_py.cli.demo.producers import DemoProducer, EventQueue
-from waterdrop_py.cli.demo.running import Verdict
 from waterdrop_py.cli.demo.screen import Screen
-from waterdrop_py.cli.demo.summary import Outcome, conclusion, problems, report
+from waterdrop_py.cli.demo.summary import Outcome
 from waterdrop_py.cli.demo.usage import Resources, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
-    from rich.console import Console
+    from waterdrop_py.cli.demo.output import Output
 
 NAMES: Final = ("orders", "payments", "emails", "audit", "clicks", "invoices")
 IDLE_MS: Final = 1_500
@@ -33,25 +32,29 @@ WAKE_UP_SECONDS: Final = 4.0
 """Seconds for all wake-ups: a distant cluster gets fewer of them."""
 GRACE: Final = 2.0
 """Seconds after the deadline of a disconnect until it has failed."""
+BARE_SECONDS: Final = 10.0
+"""Seconds for the process of the bare clients to start, which takes 0.5 s."""
 TICK: Final = 0.01
 """Seconds between two refreshes of the screen."""
 
 
-def play(target: Target, console: Console, stack: ExitStack) -> Verdict:
-    """Show the scenario, and judge it.
+def play(target: Target, output: Output, stack: ExitStack) -> Outcome:
+    """Show the scenario, and return what was measured.
 
     Blocks for 12 to 15 s. For the main thread of a process in which nothing else opens
     sockets meanwhile.
     """
-    outcome = Scenario(target, console, stack).run()
-    return Verdict(problems(outcome), report(outcome), conclusion(outcome))
+    return Scenario(target, output, stack).run()
 
 
 class Scenario:
     """The steps of the demo. They run in the calling thread."""
 
-    def __init__(self, target: Target, console: Console, stack: ExitStack) -> None:
+    def __init__(self, target: Target, output: Output, stack: ExitStack) -> None:
         self._target = target
+        # In a process of their own; its pipes belong to what is held at the start.
+        self._bare = baseline.BareProcess(target, len(NAMES))
+        stack.callback(self._bare.close)
         self._news = EventQueue()
         self._usage = Usage()
         self._producers = [
@@ -61,26 +64,27 @@ class Scenario:
         self._woken = DemoProducer("wake-up", target, WOKEN_IDLE_MS, news=None)
         for each in (*self._producers, self._woken):
             stack.enter_context(each.producer)
-        self._screen = Screen(console, self._producers, self._usage, self._news)
+        self._screen = Screen(
+            output, self._producers, self._bare, self._usage, self._news
+        )
         stack.callback(self._screen.stop)
-        self._screen.start()
         self._idle: list[Resources] = []
+        self._bare_idle: Resources | None = None
 
     def run(self) -> Outcome:
         """Take all steps, and return what was measured."""
         n = len(self._producers)
-        self._screen.title(f"{n} producers exist; nothing is open")
-        self._screen.snapshot()
+        self._screen.title(f"{n} producers of each kind exist; none has sent")
         self._wait(0.6)
-        self._open_one_by_one("one after another opens its client and sends")
+        self._wait(BARE_SECONDS, self._bare_has_told)
+        self._screen.snapshot()
+        self._open_one_by_one("one after another sends its first message")
         self._send_together("all send", 1.0)
         self._wait_until_idle()
-        self._open_one_by_one("they wake up, one after another, and send again")
+        self._open_one_by_one("they wake up, one after another, and send")
         self._send_together("all send", 0.4)
         self._wait_until_idle()
         wake_up, fresh = self._measure_wake_ups()
-        self._screen.title(f"{n} bare clients, to compare: send, then idle")
-        bare = baseline.held_while_idle(self._target, n, self._usage, self._wait)
         self._screen.title("reading the topic back")
         everyone = [*self._producers, self._woken]
         return Outcome(
@@ -90,20 +94,25 @@ class Scenario:
             idle=self._most_held_idle(),
             late_ms=[late for each in self._producers for late in each.late_ms],
             producers=n,
-            bare=bare,
+            bare=self._bare_idle,
             wake_up_ms=wake_up,
             fresh_ms=fresh,
             seconds=self._news.seconds(),
         )
+
+    def _bare_has_told(self) -> bool:
+        return self._bare.acknowledged is not None or self._bare.ended
 
     def _open_one_by_one(self, title: str) -> None:
         """Each producer in turn sends to every partition, and so connects."""
         self._screen.title(title)
         for count, each in enumerate(self._producers):
             for partition in range(self._target.partitions):
+                self._bare.deliver(count, partition)
                 each.deliver(partition)
-            for earlier in self._producers[:count]:
+            for number, earlier in enumerate(self._producers[:count]):
                 earlier.send(1)  # so that none becomes idle before the last is open
+                self._bare.send(number, 1)
             self._wait(0.12)
         self._screen.snapshot()
 
@@ -111,20 +120,18 @@ class Scenario:
         """All send. They stop one after another, so that their deadlines differ."""
         self._screen.title(title)
         stop = time.monotonic() + seconds
-        stops = {each: stop + 0.1 * n for n, each in enumerate(self._producers)}
-        while stops:
-            for each in tuple(stops):
-                if len(each.producer) < BURST:  # no backlog at a slow cluster
+        stops = [stop + 0.1 * number for number in range(len(self._producers))]
+        while time.monotonic() < stops[-1]:
+            for number, each in enumerate(self._producers):
+                # No backlog at a slow cluster.
+                if time.monotonic() < stops[number] and len(each.producer) < BURST:
                     each.send(BURST)
-                if time.monotonic() > stops[each]:
-                    del stops[each]
+                    self._bare.send(number, BURST)
             self._wait(0.04)
 
     def _wait_until_idle(self) -> None:
         """Wait until all are disconnected, and then measure what the process holds."""
-        self._screen.title(
-            f"silence: each is disconnected after {IDLE_MS} ms without activity"
-        )
+        self._screen.title(f"silence: ours disconnect after {IDLE_MS} ms")
         self._screen.snapshot()
         # A deadline counts from the last report.
         self._wait(
@@ -136,6 +143,7 @@ class Scenario:
         self._wait(0.05)  # for the event of the last close
         self._screen.title("idle")
         self._screen.snapshot()
+        self._bare_idle = self._bare.held
         for _ in range(10):
             held = self._usage.above_baseline()
             if held is not None:
@@ -144,7 +152,7 @@ class Scenario:
 
     def _measure_wake_ups(self) -> tuple[list[float], list[float]]:
         """Milliseconds of first deliveries: disconnected producer, new bare clients."""
-        self._screen.title(f"how long does waking up take? {WAKE_UPS} times, in turns")
+        self._screen.title(f"how long does a wake-up take? Up to {WAKE_UPS} times")
         self._woken.deliver(0)
         baseline.first_delivery_ms(self._target)
         wake_up: list[float] = []

@@ -18,17 +18,6 @@ class Resources(NamedTuple):
     threads: int
     fds: int
 
-    def __str__(self) -> str:
-        return (
-            f"sockets {self.sockets}, librdkafka threads {self.threads}, "
-            f"descriptors {self.fds}"
-        )
-
-
-def shown(held: Resources | None) -> str:
-    """The figures in words; None is a system without /proc."""
-    return "not counted (no /proc)" if held is None else str(held)
-
 
 class Usage:
     """Counts with the code that also measures `producer.disconnected`."""

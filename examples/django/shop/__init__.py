@@ -1,0 +1,1 @@
+"""A shop whose orders go to Kafka."""
