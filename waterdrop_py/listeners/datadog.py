@@ -21,8 +21,8 @@ from waterdrop_py.overview import ProducerStats
 
 try:
     import datadog
-except ImportError as error:
-    raise missing("DatadogListener", "datadog", error) from error
+except ImportError as _error:
+    raise missing("DatadogListener", "datadog", _error) from _error
 
 _METHODS: Final = ("increment", "gauge", "histogram", "distribution")
 _COUNTS_OF_BROKERS: Final = {

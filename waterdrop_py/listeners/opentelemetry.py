@@ -39,8 +39,8 @@ try:
     from opentelemetry.trace import TracerProvider
 
     from waterdrop_py.listeners._tracing import DURATION_BUCKETS, Tracing, error_type
-except ImportError as error:
-    raise missing("OpenTelemetryListener", "opentelemetry", error) from error
+except ImportError as _error:
+    raise missing("OpenTelemetryListener", "opentelemetry", _error) from _error
 
 _NAME: Final = "waterdrop_py"
 _FRESH: Final = 1.0

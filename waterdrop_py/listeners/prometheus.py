@@ -34,8 +34,8 @@ try:
     from prometheus_client.utils import floatToGoString
 
     from waterdrop_py.listeners._prometheus_workers import WorkerMetrics
-except ImportError as error:
-    raise missing("PrometheusListener", "prometheus", error) from error
+except ImportError as _error:
+    raise missing("PrometheusListener", "prometheus", _error) from _error
 
 INTERVAL: Final = 5.0
 """Seconds between two updates of the files of prometheus_client's multiprocess mode."""

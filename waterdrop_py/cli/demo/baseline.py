@@ -100,7 +100,7 @@ class BareProcess:
     def __init__(self, target: Target, count: int) -> None:
         self.held: Resources | None = None
         self.acknowledged: int | None = None
-        self.ended = False
+        self.ended: bool = False
         # A session of its own keeps the terminal's Ctrl-C away from it.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _MAIN.format(path=sys.path)],

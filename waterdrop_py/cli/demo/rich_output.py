@@ -21,7 +21,7 @@ class RichOutput(Output):
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False, emoji=False)
-        self.is_live = self._console.is_interactive
+        self.is_live: bool = self._console.is_interactive
         self._live = Live(
             console=self._console,
             auto_refresh=False,
