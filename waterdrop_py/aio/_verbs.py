@@ -12,7 +12,12 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from waterdrop_py._engine.client.awaiting import wait_in_task
-from waterdrop_py._engine.client.pending import client_of, overdue, refuse
+from waterdrop_py._engine.client.pending import (
+    client_of,
+    overdue,
+    refuse,
+    subject_of,
+)
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.loops import TICK, Waiter
 from waterdrop_py._engine.produce import outcomes
@@ -241,7 +246,8 @@ class TaskVerbs:
         self, handles: list[DeliveryHandle], verb: str, deadline: float | None
     ) -> None:
         """Have the client queue all of them, in their turn. Withdraws what is left of
-        them where it is cancelled."""
+        them where it is cancelled. Where its time is over while the client is opened,
+        they are sent all the same, as by a thread that opens it."""
         if len(handles) == 1 and self.queue.send_at_once(handles[0]):
             return
         transactions = self._components.transactions
@@ -259,7 +265,7 @@ class TaskVerbs:
             if not entry.over:
                 await self._wait_over(entry, waiter)
         finally:
-            if not entry.over:
+            if not (entry.over or entry.left_alone):
                 queue.withdraw(entry)
             elif not queue.idle:
                 queue.advance(go_on=True)
@@ -279,13 +285,10 @@ class TaskVerbs:
             error: ProduceError | None = None
             if queue.full is not None and now >= min(room_until, deadline):
                 error = dispatch.full_error(entry.handles[entry.count], queue.full)
+                if queue.withdraw(entry):
+                    raise error
             elif now >= deadline:
-                error = DeliveryTimeoutError(
-                    "another call is still opening the client; nothing was sent",
-                    checklist=self._components.connection.reports.checklist(),
-                )
-            if error is not None and queue.withdraw(entry):
-                raise error
+                self._leave_alone(entry)
             until = now + (TICK if error is None else SOON)
             for limit in (room_until, deadline):
                 if now < limit < until:
@@ -293,6 +296,26 @@ class TaskVerbs:
             if not await waiter.wait(until):
                 entry.on_over = waiter = Waiter()
                 queue.advance(go_on=True)
+
+    def _leave_alone(self, entry: Queued) -> NoReturn:
+        """Raise, because the time of `entry` is over; it is handed over all the same.
+
+        Its caller hears no more of it, so an error becomes an event.
+        """
+        workers = self._components.connection.runtime.workers
+
+        def tell() -> None:
+            error = entry.error
+            if error is not None:
+                message = entry.handles[entry.count].message
+                self._components.emitter.error(entry.verb, error, message=message)
+
+        entry.leave_alone(lambda: workers.submit(tell))
+        raise DeliveryTimeoutError(
+            f"no delivery report for {subject_of(entry.handles[0])} in time: the "
+            "client is still being opened; delivery goes on",
+            checklist=self._components.connection.reports.checklist(),
+        )
 
 
 async def _filled(filling: Filling) -> list[DeliveryHandle]:

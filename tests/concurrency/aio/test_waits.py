@@ -7,6 +7,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
 
+import pytest
+
 from tests.concurrency.aio.support import made, opened
 from tests.concurrency.support import IDLE, connection_of
 from tests.looping import eventually, run
@@ -17,10 +19,9 @@ from waterdrop_py._engine.concurrency.loops import Bridge, Waiter
 from waterdrop_py._engine.connection.borrowing import Pinned
 from waterdrop_py._engine.reports.giving_up import give_up_now
 from waterdrop_py._engine.shutdown.close import must_not_wait
+from waterdrop_py.errors import DeliveryTimeoutError
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.concurrency.support import Make
     from tests.doubles import Bench
     from waterdrop_py.testing import FakeClock
@@ -142,3 +143,47 @@ def test_the_pin_of_a_task_belongs_to_no_thread(bench: Bench, make: Make) -> Non
         assert not must_not_wait(connection)
     finally:
         pinned.__exit__()
+
+
+def test_a_message_whose_time_is_over_as_the_client_opens_goes_on(
+    bench: Bench, make: Make
+) -> None:
+    """As with a thread that opens the client: the caller hears that the time is over,
+    and the message is delivered."""
+    producer = made(make)
+
+    async def main() -> None:
+        with bench.park("open") as opening:
+            task = asyncio.ensure_future(producer.produce("t", b"1", timeout=0.05))
+            await asyncio.to_thread(opening.entered)
+            with pytest.raises(DeliveryTimeoutError, match="delivery goes on") as late:
+                await task
+            assert late.value.checklist
+            assert producer.explain_idle().reasons[-1].code == "call"
+            opening.go()
+        await eventually(lambda: producer.stats().acknowledged == 1)
+        with pytest.raises(DeliveryTimeoutError):
+            await AsyncProducer(make.quiet()).produce("t", b"2", timeout=0)
+        await eventually(lambda: len(bench.sent) == 2)
+
+    run(main())
+
+
+def test_a_message_that_goes_on_and_fails_is_told_of(bench: Bench, make: Make) -> None:
+    """Its caller has left with a timeout, so the error is an event."""
+    producer = make.quiet()
+    told: list[str] = []
+    producer.monitor.subscribe("error.occurred", lambda each: told.append(each["type"]))
+    tasks = AsyncProducer(producer)
+
+    async def main() -> None:
+        with bench.park("open") as opening:
+            bench.fail("open", RuntimeError("no client"))
+            task = asyncio.ensure_future(tasks.produce("t", b"1", timeout=0.05))
+            await asyncio.to_thread(opening.entered)
+            with pytest.raises(DeliveryTimeoutError):
+                await task
+            opening.go()
+        await eventually(lambda: told.count("message.produce_sync") == 2)
+
+    run(main())

@@ -32,6 +32,7 @@ class Queued:
         over: all were, or `error` says why not.
         error: why the message at `count` was not.
         full: the refusal of a full queue, while it waits for room.
+        left_alone: its caller hears no more of it.
         since: when the message at `count` began to wait, on the system's clock.
         refused: what the client at hand refused that message with.
         wanted: whether it may still be sent; a transaction may have ended.
@@ -46,6 +47,7 @@ class Queued:
         "error",
         "full",
         "handles",
+        "left_alone",
         "on_over",
         "over",
         "refused",
@@ -71,7 +73,7 @@ class Queued:
         self.on_over = on_over
         self.wanted = wanted
         self.count = 0
-        self.over = self.withdrawn = False
+        self.over = self.withdrawn = self.left_alone = False
         self.error: BaseException | None = None
         self.full: BufferError | None = None
         self.refused: tuple[Client, KafkaException] | None = None
@@ -95,6 +97,14 @@ class Queued:
         self.withdrawn = True
         me = object()
         return self.over or self._claims.setdefault(_OWNER, me) is me
+
+    def leave_alone(self, on_over: Callable[[], object]) -> None:
+        """Go on without the caller; `on_over` is called at its end, on any thread."""
+        self.left_alone = True
+        self.on_over = on_over
+        self.deadline = None
+        if self.over:
+            on_over()
 
     def end(self, error: BaseException | None = None) -> None:
         """All of it was handed over, or `error` says why not."""
