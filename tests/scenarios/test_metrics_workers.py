@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.scenarios.harness import PROGRAMS, run_scenario
-from tests.scenarios.servers import START_S, Server, running
+from tests.scenarios.servers import MODULE, START_S, Server, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +133,7 @@ def service(servers: str, topic: str, tmp_path: Path) -> Iterator[Service]:
     with tempfile.TemporaryDirectory() as folder:
         address = f"{folder}/s"  # short: such an address has 107 bytes at most
         command = [
+            *MODULE,
             "gunicorn",
             "--preload",
             f"--workers={WORKERS}",

@@ -131,7 +131,9 @@ def test_verbs(verb: str, kind: str, cluster: Cluster, make_pool: MakePool) -> N
         await eventually(lambda: pool.stats().draining == 0)
         await whole_again(pool, 2)
 
-    assert run(each_suspension(call, check)) >= 1
+    # A flush that finds nothing on its way does not suspend.
+    nothing = verb == "flush" and kind == "transactional"
+    assert run(each_suspension(call, check)) >= (0 if nothing else 1)
 
 
 def test_close(make_pool: MakePool) -> None:
