@@ -275,9 +275,10 @@ class Components:
             for each in start_others():
                 each.run_later()
 
-        end_threads = self.connection.runtime.end_threads_if_unused
         first = start(self.connection)
-        return Closing(first, start_others, end_threads, deadline, force=force)
+        return Closing(
+            first, start_others, self.connection.runtime, deadline, force=force
+        )
 
     def abandon(self) -> None:
         """Close a producer that was dropped, once its messages are delivered.

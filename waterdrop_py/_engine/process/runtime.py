@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from waterdrop_py._engine.client.reachability import REACH
@@ -18,7 +19,7 @@ from waterdrop_py._engine.process.workers import Workers
 from waterdrop_py.monitor import on_shared_change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from waterdrop_py._engine.client.client import Client
 
@@ -85,6 +86,7 @@ class Runtime:
         for part in self._parts:
             part.reset()
         self._registry: dict[int, _Reference] = {}
+        self._closing: list[None] = []
         self._gone = self._forget  # one for all: a closure each takes 0.2 KB
         # Whether the exit handler has run: finalizers do nothing then.
         self.ended = False
@@ -131,14 +133,29 @@ class Runtime:
         """Whether no thread may start: each send waits until it is delivered."""
         return threads.forbidden()
 
+    @contextmanager
+    def during_close(self) -> Iterator[None]:
+        """Surround the wait of a `close()`."""
+        try:
+            self._closing.append(None)
+            yield
+        finally:
+            self._closing.pop()
+
     def end_threads_if_unused(self) -> None:
-        """End the threads if the last producer was closed.
+        """End the threads if the last producer was closed, and no `close()` waits.
+
+        Each of 1000 closes side by side would wait for threads, which the next one
+        starts again: 5.3 s in all, in place of 0.2 s
+        (test_only_the_last_of_many_closes).
 
         Blocks for at most REST seconds, and not for a thread that is held up or stays
         for the log. A sub-interpreter can only be ended without threads: there it
         blocks for at most END seconds, and writes what the log holds back.
         """
-        if self.ended or not all(each.is_closed for each in self.registered()):
+        if self.ended or self._closing:
+            return
+        if not all(each.is_closed for each in self.registered()):
             return
         if SECONDARY:
             LOG.flush()

@@ -9,6 +9,7 @@ from waterdrop_py._engine.shutdown.close import Shutdown, combined
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from waterdrop_py._engine.process.runtime import Runtime
     from waterdrop_py._engine.reports.accounting import DrainReport
 
 
@@ -19,7 +20,7 @@ class Closing:
         self,
         first: Shutdown,
         start_others: Callable[[], list[Shutdown]],
-        end_threads: Callable[[], None],
+        runtime: Runtime,
         deadline: float,
         *,
         force: bool,
@@ -27,7 +28,7 @@ class Closing:
         """`start_others` begins the close of the variants, once `first` refuses."""
         self._shutdowns = [first]
         self._start_others = start_others
-        self._end_threads = end_threads
+        self._runtime = runtime
         self._deadline = deadline
         self._force = force
 
@@ -36,11 +37,12 @@ class Closing:
 
         `here`: the calling thread is a worker's, and closes what no other one does.
         """
-        self._wait(self._shutdowns[0], here=here)
-        self._shutdowns += self._start_others()
-        for each in self._shutdowns[1:]:
-            self._wait(each, here=here)
-        self._end_threads()
+        with self._runtime.during_close():
+            self._wait(self._shutdowns[0], here=here)
+            self._shutdowns += self._start_others()
+            for each in self._shutdowns[1:]:
+                self._wait(each, here=here)
+        self._runtime.end_threads_if_unused()
         return self.progress()
 
     def _wait(self, shutdown: Shutdown, *, here: bool) -> None:
