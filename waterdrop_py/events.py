@@ -329,7 +329,9 @@ class Event(Mapping[str, Any]):
 
     # Events with equal payloads are still different events. The repr shows only the
     # keys, because the values hold the user's messages.
-    __eq__ = object.__eq__
+    def __eq__(self, other: object) -> bool:
+        return True if self is other else NotImplemented
+
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
