@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import time
@@ -73,6 +74,8 @@ def _import_ms() -> float:
         [sys.executable, "-c", IMPORT],
         capture_output=True,
         check=True,
+        # Set to nothing it counts as not set: the first run writes the bytecode.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
         text=True,
         timeout=SCRIPT_SECONDS,
     )
