@@ -16,6 +16,7 @@ from waterdrop_py._engine.connection.partition_lookup import partition_count
 from waterdrop_py._engine.emitter import Emitter
 from waterdrop_py._engine.introspection import probe
 from waterdrop_py._engine.introspection.accounts import Labels
+from waterdrop_py._engine.introspection.health import Health
 from waterdrop_py._engine.produce.validation import checked_topic
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._engine.shutdown import exit, fork
@@ -56,7 +57,7 @@ class Producer(Described, Sender):
         'orders'
     """
 
-    __slots__ = ("_config", "_emitter", "_monitor")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -64,24 +65,17 @@ class Producer(Described, Sender):
         config: Config | Mapping[str, Any] | str | None = None,
         **options: Any,
     ) -> None:
-        self._config = Config.of(config, options)
+        made = Config.of(config, options)
         # An open client keeps the monitor. If that kept the producer, one that is
         # dropped without `close()` would never be collected.
         watch = _Watch(self)
-        self._monitor = Monitor(watch.changed, watch.guard, self._parent_monitor())
-        name = self._config.id or f"waterdrop-{os.urandom(6).hex()}"
-        emitter = Emitter(self, name, self._config.tags, self._monitor, shared_monitor)
-        self._emitter = emitter
-        middleware = Middleware(self._config.middleware)
-        self._adopt(assemble(self._config, emitter, middleware, self._config.kafka))
+        monitor = Monitor(watch.changed, watch.guard, self._parent_monitor())
+        name = made.id or f"waterdrop-{os.urandom(6).hex()}"
+        emitter = Emitter(self, name, made.tags, monitor, shared_monitor)
+        self._adopt(assemble(made, emitter, Middleware(made.middleware), made.kafka))
         self._components.open_account(self._labels())
         emitter.emit("producer.created", {"producer": self})
-        emitter.emit("producer.configured", {"producer": self, "config": self._config})
-
-    @property
-    def middleware(self) -> Middleware:
-        """The steps that every message goes through before it is validated."""
-        return self._components.middleware
+        emitter.emit("producer.configured", {"producer": self, "config": made})
 
     def variant(
         self,
@@ -222,6 +216,29 @@ class Producer(Described, Sender):
         bound = seconds("timeout", timeout)
         return self._components.close(bound, force=flag("force", force))
 
+    def health(self, *, deep: bool = False, timeout: float | timedelta = 5.0) -> Health:
+        """Whether the producer works.
+
+        Shallow: opens nothing, sends nothing, never blocks, and is not activity. An
+        idle producer is healthy. Not healthy: a fatal error that stays; while messages
+        are un-acknowledged, an error as the newest message from the brokers. Deep: like
+        `connect`, with one try of at most `timeout` seconds. An unreachable broker, or
+        a client that cannot be opened, raises nothing: the answer has the error.
+
+        Args:
+            deep: ask the cluster, too.
+            timeout: seconds of a deep check, or a `timedelta`.
+
+        Raises:
+            InvalidArgumentError: an argument is invalid.
+
+        Example:
+            >>> producer.health().healthy, producer.health(deep=True).healthy
+            (True, True)
+        """
+        bound = required_seconds("timeout", timeout)
+        return probe.health(self._connection, bound if flag("deep", deep) else None)
+
     def partition_count(self, topic: str) -> int:
         """The number of partitions of `topic`, cached once known.
 
@@ -264,7 +281,7 @@ class Producer(Described, Sender):
         return None  # a pool's producers have one, which hears their events too
 
     def _labels(self) -> Labels:
-        return Labels(self._config.id, None, tuple(sorted(self.tags.items())))
+        return Labels(self.config.id, None, tuple(sorted(self.tags.items())))
 
 
 class _Watch:

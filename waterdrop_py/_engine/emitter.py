@@ -36,7 +36,7 @@ class Emitter:
     that build a payload ask first: `if emitter.listens(name): emitter.emit(name, ...)`.
     """
 
-    __slots__ = ("_own", "_producer", "_shared", "given_id", "producer_id", "tags")
+    __slots__ = ("_producer", "_shared", "given_id", "monitor", "producer_id", "tags")
 
     subject = "producer"
     """What it speaks for; its name is `producer_id`."""
@@ -53,7 +53,7 @@ class Emitter:
         self.producer_id = producer_id
         self.given_id: str | None = None  # as `Event.given_id`
         self.tags = tags
-        self._own = own
+        self.monitor = own
         self._shared = shared
 
     @property
@@ -63,11 +63,11 @@ class Emitter:
 
     def listens(self, name: str) -> bool:
         """Whether any subscriber would hear that event."""
-        return self._own.listens(name) or self._shared.listens(name)
+        return self.monitor.listens(name) or self._shared.listens(name)
 
     def asks_for(self, name: str) -> bool:
         """Whether a subscriber wants that event to be made, not only to hear it."""
-        return self._own.asks_for(name) or self._shared.asks_for(name)
+        return self.monitor.asks_for(name) or self._shared.asks_for(name)
 
     def emit(
         self,
@@ -139,7 +139,7 @@ class Emitter:
         interruption: BaseException | None = None
         skipped = len(begun)
         sender = self._producer()
-        for monitor in (self._own, self._shared):
+        for monitor in (self.monitor, self._shared):
             for subscriber, call in monitor.receivers(event.name, sender):
                 if subscriber in deaf:
                     continue

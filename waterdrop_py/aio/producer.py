@@ -9,11 +9,9 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from waterdrop_py._engine.connection.states import Status
+from waterdrop_py._described import Described
 from waterdrop_py._engine.introspection import probe
 from waterdrop_py._engine.introspection.health import Health
-from waterdrop_py._engine.introspection.idle import IdleReport
-from waterdrop_py._engine.introspection.stats import ProducerStats
 from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._settings.answering import awaited
 from waterdrop_py._settings.arguments import flag, required_seconds, seconds
@@ -23,13 +21,11 @@ from waterdrop_py.aio.jobs import on_worker
 from waterdrop_py.aio.sender import AsyncSender
 from waterdrop_py.config import Config
 from waterdrop_py.errors import InvalidArgumentError
-from waterdrop_py.middleware import Middleware
-from waterdrop_py.monitor import Monitor
 from waterdrop_py.producer import Producer, Variant
 from waterdrop_py.typing import NativeClient
 
 
-class AsyncProducer(AsyncSender):
+class AsyncProducer(Described, AsyncSender):
     """A Kafka producer for asyncio that costs nothing while it is idle.
 
     It takes what `Producer` takes, or a `Producer` alone, whose client, buffer,
@@ -148,10 +144,6 @@ class AsyncProducer(AsyncSender):
         """
         return TaskPin(self._connection)
 
-    def explain_idle(self) -> IdleReport:
-        """Why the client is, or is not, disconnectable, and the ms to its deadline."""
-        return self._producer.explain_idle()
-
     @awaited
     async def close(
         self,
@@ -201,73 +193,6 @@ class AsyncProducer(AsyncSender):
         known = type(topic) is str and self._connection.partitions.count(topic)
         return ask() if known else await on_worker(ask)
 
-    def stats(self) -> ProducerStats:
-        """Counters since the producer was made. Takes no lock, opens nothing."""
-        return self._producer.stats()
-
-    # -- properties --------------------------------------------------------
-
-    @property
-    def middleware(self) -> Middleware:
-        """The steps that every message goes through before it is validated."""
-        return self._producer.middleware
-
-    @property
-    def id(self) -> str:
-        """The name in events and logs."""
-        return self._producer.id
-
-    @property
-    def config(self) -> Config:
-        """The configuration."""
-        return self._producer.config
-
-    @property
-    def monitor(self) -> Monitor:
-        """The monitor at which this producer's events are subscribed to."""
-        return self._producer.monitor
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        """The tags that every event carries."""
-        return self._producer.tags
-
-    @property
-    def status(self) -> Status:
-        """What the producer is doing."""
-        return self._producer.status
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether a client is open."""
-        return self._producer.is_connected
-
-    @property
-    def is_transactional(self) -> bool:
-        """Whether it has a `transactional.id`."""
-        return self._producer.is_transactional
-
-    @property
-    def is_idempotent(self) -> bool:
-        """Whether librdkafka's retries duplicate nothing; True if transactional."""
-        return self._producer.is_idempotent
-
-    @property
-    def queue_size(self) -> int:
-        """The number of messages without an outcome. Opens nothing, never blocks."""
-        return self._producer.queue_size
-
-    @property
-    def idle_ms(self) -> float | None:
-        """Milliseconds since the last activity of the open client; None without one."""
-        return self._producer.idle_ms
-
-    def __len__(self) -> int:
-        return self.queue_size
-
-    def __bool__(self) -> bool:
-        return True
-
     async def __aenter__(self) -> AsyncProducer:
         return self
 
@@ -299,7 +224,7 @@ class AsyncVariant(AsyncSender):
 AsyncVariant.answer(
     {
         name: f"a variant only sends; it is variant.producer.{name}"
-        for name in vars(AsyncProducer)
+        for name in {**vars(Described), **vars(AsyncProducer)}
         if not name.startswith("_")
     }
 )
