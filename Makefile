@@ -76,8 +76,8 @@ package: ## Build the wheel and the sdist, and check both
 	$(PACKAGE)/bin/python -m pip install --quiet build/dist/*.whl
 	$(PACKAGE)/bin/python -m pip check
 	cd build/dist && PATH="$(CURDIR)/$(PACKAGE)/bin:$$PATH" \
-	  pyright --verifytypes waterdrop_py --ignoreexternal > types.txt; \
-	  tail -n 5 types.txt; grep -q "score: 100%" types.txt || { cat types.txt; exit 1; }
+	  pyright --verifytypes waterdrop_py --ignoreexternal > ../types.txt; \
+	  tail -n 5 ../types.txt; grep -q "score: 100%" ../types.txt || { cat ../types.txt; exit 1; }
 	$(PYTHON) -m venv --clear $(PACKAGE)
 	$(PACKAGE)/bin/python -m pip install --quiet build/dist/*.tar.gz
 	$(PACKAGE)/bin/python -m pip check
