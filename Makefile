@@ -63,7 +63,7 @@ demo: $(BASE) ## Watch idle producers disconnect and wake up, on an embedded clu
 	$(VENV)/bin/waterdrop demo $(ARGS)
 
 # What is published, looked at as an index and as a user would: the files, the page, the
-# types, and an installation of each in an empty environment.
+# types of the installed wheel, and the sdist, installed in an empty environment.
 PACKAGE := .venv-package
 package: ## Build the wheel and the sdist, and check both
 	rm -rf build/dist $(PACKAGE)
@@ -73,11 +73,11 @@ package: ## Build the wheel and the sdist, and check both
 	$(PACKAGE)/bin/python -m build --outdir build/dist .
 	$(PACKAGE)/bin/python -m twine check --strict build/dist/*
 	$(PACKAGE)/bin/check-wheel-contents build/dist/*.whl
-	$(PACKAGE)/bin/python -m pip install --quiet build/dist/*.tar.gz
+	$(PACKAGE)/bin/python -m pip install --quiet build/dist/*.whl
 	$(PACKAGE)/bin/python -m pip check
 	cd build/dist && PATH="$(CURDIR)/$(PACKAGE)/bin:$$PATH" \
-	  pyright --verifytypes waterdrop_py --ignoreexternal > types.txt; \
-	  tail -n 5 types.txt; grep -q "score: 100%" types.txt || { cat types.txt; exit 1; }
+	  pyright --verifytypes waterdrop_py --ignoreexternal > ../types.txt; \
+	  tail -n 5 ../types.txt; grep -q "score: 100%" ../types.txt || { cat ../types.txt; exit 1; }
 	$(PYTHON) -m venv --clear $(PACKAGE)
 	$(PACKAGE)/bin/python -m pip install --quiet build/dist/*.tar.gz
 	$(PACKAGE)/bin/python -m pip check

@@ -24,14 +24,8 @@ if TYPE_CHECKING:
 PLAIN = frozenset(
     {
         *("_F", "_E", "_K", "S", "NamedSignal", "blinker.base.NamedSignal"),
-        *(
-            "REQUIRED",
-            "UseDefaultLimit",
-            "_ShortIdleTimeouts",
-            "Components",
-            "ShallowHealth",
-            "Turn",
-        ),
+        *("REQUIRED", "UseDefaultLimit", "_ShortIdleTimeouts"),
+        *("Components", "ShallowHealth", "Turn"),
     }
 )
 # Names that other inventories have in another place.

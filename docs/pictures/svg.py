@@ -30,28 +30,19 @@ class Theme:
     page: str
 
 
-LIGHT: Final = Theme(
-    "light",
-    ink="#1f2937",
-    muted="#5b6472",
-    line="#d8dee4",
-    panel="#f1f4f7",
-    ours="#0b7285",
-    bare="#c2410c",
-    warn="#b91c1c",
-    page="#ffffff",
-)
-DARK: Final = Theme(
-    "dark",
-    ink="#e6e9ee",
-    muted="#a3acb9",
-    line="#48515e",
-    panel="#242b35",
-    ours="#5cc8e6",
-    bare="#fb923c",
-    warn="#f87171",
-    page="#131416",
-)
+_COLOURS: Final = {
+    "ink": ("#1f2937", "#e6e9ee"),
+    "muted": ("#5b6472", "#a3acb9"),
+    "line": ("#d8dee4", "#48515e"),
+    "panel": ("#f1f4f7", "#242b35"),
+    "ours": ("#0b7285", "#5cc8e6"),
+    "bare": ("#c2410c", "#fb923c"),
+    "warn": ("#b91c1c", "#f87171"),
+    "page": ("#ffffff", "#131416"),
+}
+"""Each colour on a light page, and on a dark one."""
+LIGHT: Final = Theme("light", **{name: pair[0] for name, pair in _COLOURS.items()})
+DARK: Final = Theme("dark", **{name: pair[1] for name, pair in _COLOURS.items()})
 
 
 def _number(value: float) -> str:

@@ -271,10 +271,9 @@ def subscriber(
 ) -> str:
     """A subscriber that raises."""
     with producer(cluster.bootstrap_servers, {"close_timeout": "5s"}) as sending:
-        sending.monitor.subscribe("message.acknowledged", lambda _: 1 // 0)
+        sending.monitor.subscribe("message.acknowledged", lambda _: 1 / 0)
         sending.produce_sync("orders", b"...")
-    text = "\n".join(caplog.messages)
-    return text.replace("integer division or modulo by zero", "division by zero")
+    return "\n".join(caplog.messages)
 
 
 @says

@@ -30,13 +30,9 @@ OF_THE_ENGINE: Final = frozenset(
         *("did_you_mean", "listener_method", "matching", "methods_of"),
         *("require_event", "EventSpec"),
         *("only_counts", "on_shared_change", "report_of", "snapshot", "Sent", "Sender"),
-        *(
-            *("Totals", "TaskWakeup", "PoolTransaction"),
-            *("TracedMessage", "traced", "untraced", "traces_of", "end_traces"),
-            *("any_client_open", "close_at_exit"),
-            "on_worker",
-            "AsyncSender",
-        ),
+        *("Totals", "TaskWakeup", "PoolTransaction", "AsyncSender", "on_worker"),
+        *("TracedMessage", "traced", "untraced", "traces_of", "end_traces"),
+        *("any_client_open", "close_at_exit"),
     }
 )
 

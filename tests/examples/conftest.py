@@ -113,6 +113,15 @@ class Example:
             assert ask(self.address, "/clicks", {"page": page})[0] == 202
         return Counter(pages)
 
+    def stops_without_loss(self, server: Server, processes: int) -> None:
+        """Stop a server while messages wait for their linger. All arrive, once."""
+        orders = self.order_from(server, processes)
+        clicks = self.click(10)
+        server.stop()
+        server.outcome()
+        assert self.arrived("clicks") == clicks
+        assert self.ids_arrived() == orders
+
     def run_own_tests(self) -> str:
         """Run the tests that a user copies, without a broker; what pytest printed."""
         return self.run(*PYTEST, KAFKA_URL=DOWN)

@@ -36,12 +36,7 @@ def test_nothing_is_lost_when_the_server_stops(kind: str, example: MakeExample) 
     shop = example("fastapi")
     command = [word.format(address=shop.address) for word in SERVERS[kind]]
     with shop.serve(*MODULE, *command) as server:
-        orders = shop.order_from(server, processes=2)
-        clicks = shop.click(10)
-        server.stop()
-        server.outcome()
-    assert shop.arrived("clicks") == clicks
-    assert shop.ids_arrived() == orders
+        shop.stops_without_loss(server, processes=2)
 
 
 def test_a_refused_message_is_answered(example: MakeExample) -> None:

@@ -19,12 +19,7 @@ def test_nothing_is_lost_when_gunicorn_stops(example: MakeExample) -> None:
     command = ["gunicorn", "--threads=8", "--workers=2", "--no-control-socket"]
     command += [f"--bind=unix:{shop.address}", "app:app"]
     with shop.serve(*MODULE, *command) as server:
-        orders = shop.order_from(server, processes=2)
-        clicks = shop.click(10)
-        server.stop()
-        server.outcome()
-    assert shop.arrived("clicks") == clicks
-    assert shop.ids_arrived() == orders
+        shop.stops_without_loss(server, processes=2)
 
 
 def test_a_refused_message_is_answered(example: MakeExample) -> None:
