@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -80,12 +79,6 @@ def scraper() -> Iterator[Callable[..., Scraper]]:
     yield make
     for each in made:
         each.stop()
-
-
-@pytest.fixture
-def name() -> str:
-    """An id that no other test has: the figures are those of the whole process."""
-    return f"orders-{uuid.uuid4().hex[:8]}"
 
 
 def test_what_a_producer_did(

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 from opentelemetry import context, trace
 from opentelemetry.propagators.textmap import TextMapPropagator
 
-from tests.doubles import BOUND, Bench
+from tests.doubles import BOUND, Bench, eventually
 from tests.unit.listeners.spans import Spans, context_of
 from waterdrop_py import Message, Producer, monitor
 from waterdrop_py._engine.reports import accounting, giving_up
@@ -539,7 +539,7 @@ def test_a_close_does_not_wait_for_many_spans(
     assert len(producer.close(0).undelivered) == 50
     assert all(each.done() for each in handles)
     assert time.monotonic() - started < 0.9
-    assert eventually(lambda: len(spans.done) == 50)
+    eventually(lambda: len(spans.done) == 50)
     assert len(set(spans.outcomes)) == 1
 
 
@@ -552,11 +552,8 @@ def test_messages_without_a_report(spans: Spans, make: Callable[..., Producer]) 
     assert spans.outcomes == [error.code] == ["report_lost"]
 
 
-def test_a_deferred_message(
-    bench: Bench, spans: Spans, make: Callable[..., Producer]
-) -> None:
-    """One that a callback sends while its own call opens the client, ends, too."""
-    producer = make()
+def send_while_opening(bench: Bench, producer: Producer) -> list[Any]:
+    """Have the next open of a client send a message; its handle, once it has."""
     sent: list[Any] = []
 
     def factory_calls() -> None:
@@ -564,6 +561,15 @@ def test_a_deferred_message(
             sent.append(producer.produce_async("t", b"deferred"))
 
     bench.parks["open"] = factory_calls
+    return sent
+
+
+def test_a_deferred_message(
+    bench: Bench, spans: Spans, make: Callable[..., Producer]
+) -> None:
+    """One that a callback sends while its own call opens the client, ends, too."""
+    producer = make()
+    sent = send_while_opening(bench, producer)
     producer.produce_sync("t", b"x")
     sent[0].result(BOUND)
     assert spans.outcomes == [None, None]
@@ -574,13 +580,7 @@ def test_a_deferred_message_that_fails(
 ) -> None:
     """Its span ends with its own error."""
     producer = make()
-    sent: list[Any] = []
-
-    def factory_calls() -> None:
-        if not sent:
-            sent.append(producer.produce_async("t", b"deferred"))
-
-    bench.parks["open"] = factory_calls
+    sent = send_while_opening(bench, producer)
     bench.fail("open", OSError("none"), OSError("none"))
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever; that it ends
         producer.produce_sync("t", b"x")
@@ -627,17 +627,7 @@ def test_a_message_that_was_interrupted_and_not_handed_over(
         producer.produce_async("t", b"x")
     producer.close(BOUND)
     gc.collect()
-    assert eventually(lambda: spans.outcomes == ["report_lost"])
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true in time: a worker does it."""
-    deadline = time.monotonic() + BOUND
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.001)
-    return True
+    eventually(lambda: spans.outcomes == ["report_lost"])
 
 
 # -- what later steps do ----------------------------------------------------
@@ -693,7 +683,7 @@ def test_a_message_that_is_never_sent(spans: Spans) -> None:
     assert set(message.headers or ()) == {"own", "traceparent"}
     assert not spans.ended
     del message
-    assert eventually(lambda: spans.outcomes == ["report_lost"])
+    eventually(lambda: spans.outcomes == ["report_lost"])
 
 
 # -- what raises -------------------------------------------------------------
