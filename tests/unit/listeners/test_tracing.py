@@ -19,7 +19,8 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 
 from tests.doubles import BOUND, Bench, eventually
 from tests.unit.listeners.spans import Spans, context_of
-from waterdrop_py import Message, Producer, monitor
+from waterdrop_py import Message, Producer, middleware, monitor
+from waterdrop_py._engine.concurrency.call_marks import polls_here
 from waterdrop_py._engine.reports import accounting, giving_up
 from waterdrop_py._engine.shutdown import steps
 from waterdrop_py.errors import MessageInvalidError, ProduceError, ProducerClosedError
@@ -702,9 +703,38 @@ def test_a_span_processor_that_raises(
     spans.on_ending = fail
     with caplog.at_level(logging.ERROR, "waterdrop_py"):
         make().produce_sync("t", b"x")
+        eventually(lambda: "LookupError: of the processor" in caplog.text)
     spans.on_ending = lambda: None
-    assert "LookupError: of the processor" in caplog.text
     assert spans.outcomes == [None]
+
+
+def test_what_a_step_raises_is_not_logged_by_a_thread_that_polls(
+    spans: Spans,
+    make: Callable[..., Producer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A handler of the application may hold its lock, and wait for that client."""
+    polled: list[bool] = []
+
+    class Handler(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            polled.append(polls_here())
+
+    def fail() -> None:
+        assert polls_here()
+        raise LookupError("of the processor")
+
+    handler, logger = Handler(), logging.getLogger("waterdrop_py")
+    monkeypatch.setattr(middleware, "_quiet_until", [0.0])
+    logger.addHandler(handler)
+    try:
+        spans.on_ending = fail
+        make().produce_sync("t", b"x")
+        eventually(lambda: bool(polled))
+    finally:
+        logger.removeHandler(handler)
+        spans.on_ending = lambda: None
+    assert polled == [False]
 
 
 def test_a_propagator_that_raises(
