@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import ABCMeta
 from functools import update_wrapper, wraps
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from waterdrop_py._settings.foreign_names import ARGUMENTS
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
+
+ABSENT: Final[Any] = object()
+"""Stands for a required argument that is missing, in a function of `implemented_by`."""
 
 
 def no_attribute(owner: object, name: str, answer: str | None) -> NoReturn:
@@ -128,6 +131,23 @@ def refuse(function: Callable[..., Any], /, *given: Any, **named: Any) -> NoRetu
     )
 
 
+def refuse_send(
+    function: Callable[..., Any],
+    sender: object,
+    topic: Any,
+    payload: Any,
+    /,
+    *extra: Any,
+    **wrong: Any,
+) -> NoReturn:
+    """`refuse`, for a verb that has `ABSENT` for what was not given."""
+    if extra:
+        refuse(function, sender, topic, payload, *extra, **wrong)
+    both = {"topic": topic, "payload": payload}
+    given = {name: value for name, value in both.items() if value is not ABSENT}
+    refuse(function, sender, **given, **wrong)
+
+
 def _answer(name: str, parameters: Iterable[str]) -> str:
     from difflib import get_close_matches  # imported for calls that fail only
 
@@ -171,8 +191,9 @@ def awaited(function: _F) -> _F:
 def implemented_by(fast: Callable[..., Any]) -> Callable[[_F], _F]:
     """Run `fast` in place of the decorated function, which shows what callers see.
 
-    For the one verb whose every call counts, because `answering` doubles the calls.
-    `fast` collects what does not fit in `*extra` and `**wrong`, and calls `refuse`.
+    For the verbs whose every call counts, because `answering` doubles the calls.
+    `fast` collects what does not fit in `*extra` and `**wrong`, and calls
+    `refuse_send`.
     """
 
     def decorate(function: _F) -> _F:

@@ -13,7 +13,7 @@ from waterdrop_py._engine.client.pending import client_of, overdue
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.loops import bridge_of
 from waterdrop_py._engine.produce import hot_path
-from waterdrop_py._settings.answering import refuse
+from waterdrop_py._settings.answering import ABSENT, refuse_send
 from waterdrop_py._settings.arguments import seconds
 from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.message import Message
@@ -41,14 +41,12 @@ TURN: Final = 250
 """Messages that a task sends before the loop runs: about a millisecond."""
 FRESH: Final = 0.5
 """Seconds after its last report in which no client can have become stale."""
-_ABSENT: Final[Any] = object()
-"""Stands for a required argument that is missing."""
 
 
 async def send(
     self: SenderFields,
-    topic: Any = _ABSENT,
-    payload: Any = _ABSENT,
+    topic: Any = ABSENT,
+    payload: Any = ABSENT,
     *extra: object,
     key: Key = None,
     partition: int | None = None,
@@ -59,8 +57,8 @@ async def send(
     **wrong: object,
 ) -> DeliveryHandle:
     """Run as `AsyncSender.send`, which documents it."""
-    if extra or wrong or payload is _ABSENT:
-        _refuse_call(send, self, topic, payload, extra, wrong)
+    if extra or wrong or topic is ABSENT or payload is ABSENT:
+        refuse_send(send, self, topic, payload, *extra, **wrong)
     connection: Connection = self._connection
     if self._queue.idle and not connection.shutdowns:
         handle = hot_path.produce_async(
@@ -90,8 +88,8 @@ async def send(
 
 async def produce(  # noqa: PLR0915 - in one piece
     self: SenderFields,
-    topic: Any = _ABSENT,
-    payload: Any = _ABSENT,
+    topic: Any = ABSENT,
+    payload: Any = ABSENT,
     *extra: object,
     key: Key = None,
     partition: int | None = None,
@@ -109,8 +107,8 @@ async def produce(  # noqa: PLR0915 - in one piece
     3. If the count has changed by now, the report may have come before 2
        (test_a_report_that_comes_before_its_task_waits).
     """
-    if extra or wrong or payload is _ABSENT:
-        _refuse_call(produce, self, topic, payload, extra, wrong)
+    if extra or wrong or topic is ABSENT or payload is ABSENT:
+        refuse_send(produce, self, topic, payload, *extra, **wrong)
     del extra, wrong  # 20 000 tasks keep a dict each else, for the garbage collector
     bound = None if timeout is None else seconds("timeout", timeout)
     connection: Connection = self._connection
@@ -160,14 +158,3 @@ async def produce(  # noqa: PLR0915 - in one piece
         ),
         bound,
     )
-
-
-def _refuse_call(
-    verb: Any, sender: object, topic: Any, payload: Any, extra: Any, wrong: Any
-) -> None:
-    """Raise the `TypeError` of a call of `verb` that does not fit."""
-    if extra:
-        refuse(verb, sender, topic, payload, *extra, **wrong)
-    both = {"topic": topic, "payload": payload}
-    given = {name: value for name, value in both.items() if value is not _ABSENT}
-    refuse(verb, sender, **given, **wrong)

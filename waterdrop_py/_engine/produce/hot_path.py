@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
@@ -16,7 +16,7 @@ from waterdrop_py._engine.client.pending import ANYWHERE
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.unhooked_forks import HOME
 from waterdrop_py._engine.produce.validation import KNOWN_TOPICS, plain_headers
-from waterdrop_py._settings.answering import refuse
+from waterdrop_py._settings.answering import ABSENT, refuse_send
 from waterdrop_py.delivery import DeliveryHandle
 from waterdrop_py.message import Message
 
@@ -52,15 +52,12 @@ not be sent again then, and the client counts anew once its queue is empty
 (`Client.counters_uncertain`).
 """
 
-_ABSENT: Final[Any] = object()
-"""Stands for a required argument that is missing."""
-
 
 @borrower
 def produce_async(  # noqa: PLR0913, PLR0915 - the fields, and one piece
     self: SenderFields,
-    topic: Any = _ABSENT,
-    payload: Any = _ABSENT,
+    topic: Any = ABSENT,
+    payload: Any = ABSENT,
     *extra: object,
     key: Key = None,
     partition: int | None = None,
@@ -130,24 +127,13 @@ def produce_async(  # noqa: PLR0913, PLR0915 - the fields, and one piece
             raise
         finally:
             borrows.pop()
-    if extra or wrong or topic is _ABSENT or payload is _ABSENT:
-        _refuse_call(self, topic, payload, extra, wrong)
+    if extra or wrong or topic is ABSENT or payload is ABSENT:
+        refuse_send(produce_async, self, topic, payload, *extra, **wrong)
     return self._verbs.produce_async(
         Message(
             topic, payload, key, partition, partition_key, timestamp, headers, label
         )
     )
-
-
-def _refuse_call(
-    sender: object, topic: Any, payload: Any, extra: Any, wrong: Any
-) -> NoReturn:
-    """Raise the `TypeError` of a call of `produce_async` that does not fit."""
-    if extra:
-        refuse(produce_async, sender, topic, payload, *extra, **wrong)
-    both = {"topic": topic, "payload": payload}
-    given = {name: value for name, value in both.items() if value is not _ABSENT}
-    refuse(produce_async, sender, **given, **wrong)
 
 
 @borrower
