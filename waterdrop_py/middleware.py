@@ -11,7 +11,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from waterdrop_py._engine.concurrency import background, clock
+from waterdrop_py._engine.concurrency import background, clock, users_code
+from waterdrop_py._engine.concurrency.call_marks import polls_here
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._settings.callables import BEFORE, check_function
 from waterdrop_py._settings.redact import kind
@@ -85,14 +86,27 @@ def _tell_lost(hear: Hear, took: float) -> None:
 
 
 def _log(raised: BaseException) -> None:
-    """Log what a step raised as it heard an outcome, which must not fail a send."""
-    if clock.system_now() >= _quiet_until[0]:
-        _quiet_until[0] = clock.system_now() + _SELDOM
-        with suppress(Exception):  # of a handler of the user's
-            _LOG.error(
-                "a step of the middleware raised as it heard the outcome of a message",
-                exc_info=raised,
-            )
+    """Log what a step raised as it heard an outcome, which must not fail a send.
+
+    On another thread if this one polls a client, as all lines of the engine: a handler
+    of the application may hold its lock and wait for that client
+    (test_what_a_step_raises_is_not_logged_by_a_thread_that_polls).
+    """
+    if clock.system_now() < _quiet_until[0]:
+        return
+    _quiet_until[0] = clock.system_now() + _SELDOM
+    if polls_here():
+        users_code.run(partial(_write, raised))
+    else:
+        _write(raised)
+
+
+def _write(raised: BaseException) -> None:
+    with suppress(Exception):  # of a handler of the user's
+        _LOG.error(
+            "a step of the middleware raised as it heard the outcome of a message",
+            exc_info=raised,
+        )
 
 
 def traces_of(message: Message) -> tuple[Trace, ...]:

@@ -145,7 +145,7 @@ class Producer(Described, Sender):
             >>> producer.connect(timeout=10).is_connected
             True
         """
-        retries = probe.Retries.of(
+        retries = probe.Retries(
             max_retries, interval_start, interval_step, interval_max, errback
         )
         probe.connect(self._connection, required_seconds("timeout", timeout), retries)

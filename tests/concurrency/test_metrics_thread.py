@@ -7,25 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from tests.doubles import eventually
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py.listeners._thread import Job, MetricsThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
 
 NAME = "waterdrop-metrics"
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether the condition came true within 5 s."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
 
 
 def is_running() -> bool:
@@ -46,10 +35,10 @@ def test_it_lives_while_a_client_is_open() -> None:
     for _ in range(2):
         is_open.set()
         thread.ensure()
-        assert eventually(lambda: len(ran) >= 3)
+        eventually(lambda: len(ran) >= 3)
         is_open.clear()
         thread.run_soon(job)
-        assert eventually(lambda: not is_running())
+        eventually(lambda: not is_running())
         ran.clear()
 
 
@@ -59,9 +48,9 @@ def test_it_ends_with_the_last_job() -> None:
     thread = MetricsThread(lambda: True)
     job = Job(0.01, lambda: ran.append(None))
     thread.add(job)
-    assert eventually(lambda: bool(ran))
+    eventually(lambda: bool(ran))
     thread.remove(job)
-    assert eventually(lambda: not is_running())
+    eventually(lambda: not is_running())
 
 
 def test_a_client_that_opens_as_it_ends_starts_it_again() -> None:
@@ -82,8 +71,8 @@ def test_a_client_that_opens_as_it_ends_starts_it_again() -> None:
 
     thread = MetricsThread(is_needed)
     thread.add(Job(0.0, lambda: ran.append(None)))
-    assert eventually(lambda: len(ran) >= 10)
-    assert eventually(lambda: not is_running())
+    eventually(lambda: len(ran) >= 10)
+    eventually(lambda: not is_running())
 
 
 def test_an_event_is_pushed_at_once() -> None:
@@ -117,9 +106,9 @@ def test_many_events_are_pushed_together() -> None:
         events += 1
         thread.run_soon(job)
     assert time.monotonic() - began < 5  # one by one they take 20 s
-    assert eventually(lambda: pushed[-1] == 1000)
+    eventually(lambda: pushed[-1] == 1000)
     assert len(pushed) < 100
-    assert eventually(lambda: not is_running())
+    eventually(lambda: not is_running())
 
 
 def test_what_is_pending_is_pushed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

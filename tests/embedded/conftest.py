@@ -40,6 +40,12 @@ def topic(cluster: EmbeddedCluster) -> str:
 
 
 @pytest.fixture
+def name() -> str:
+    """The id of a producer that no other test has: metrics add up by it."""
+    return f"orders-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
 def dead() -> Iterator[str]:
     """The address of a broker that is down."""
     with refusing() as servers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,12 +28,6 @@ COUNTERS = (
     "connects",
     "disconnects",
 )
-
-
-@pytest.fixture
-def name() -> str:
-    """The id of a producer that no other test has."""
-    return f"orders-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
@@ -69,7 +62,7 @@ def test_a_client_that_comes_and_goes(
         producer.produce_sync(topic, b"x")
         assert eventually(lambda: not producer.is_connected)
     mine = f"producer:{name}"
-    assert agent.eventually(lambda: agent.sum("disconnected", mine, "reason:idle") == 3)
+    assert eventually(lambda: agent.sum("disconnected", mine, "reason:idle") == 3)
     assert agent.sum("connected", mine) == 3
     assert agent.sum("acknowledged", mine) == 3
     assert (agent.last("reopen.duration", mine) or BOUND) < BOUND
@@ -118,7 +111,7 @@ def test_statistics_of_brokers(
         assert 0 < value < BOUND
     assert collected.values(f"{BROKER}.queue.time", name)
     mine = f"producer:{name}"
-    assert agent.eventually(lambda: agent.sum("calls", mine) > 0)
+    assert eventually(lambda: agent.sum("calls", mine) > 0)
     agent.listen()
     latencies = {
         told.name: found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -80,12 +79,6 @@ def scraper() -> Iterator[Callable[..., Scraper]]:
     yield make
     for each in made:
         each.stop()
-
-
-@pytest.fixture
-def name() -> str:
-    """An id that no other test has: the figures are those of the whole process."""
-    return f"orders-{uuid.uuid4().hex[:8]}"
 
 
 def test_what_a_producer_did(
@@ -322,25 +315,19 @@ def test_statistics_add_up_over_clients(
     lost or told twice; queues and round trips are those of the open client."""
     shown = scraper(statistics=True)
     producer = make_producer(id=name, kafka=STATISTICS)
+    emitted: list[Event] = []
+    producer.monitor.subscribe("statistics.emitted", emitted.append)
     requests: list[float] = []
     for _ in range(3):
         for partition in range(3):
             producer.produce_sync(topic, b"x", partition=partition)
-        # The next statistics have these messages.
-        before = sum(shown.all("broker_requests_total", producer=name).values())
-        assert eventually(
-            lambda before=before: (
-                sum(  # type: ignore[misc]
-                    shown.all("broker_requests_total", producer=name).values()
-                )
-                >= before + 3
-            )
-        )
+        # The next statistics have these messages, and those after them any others.
+        wanted = len(emitted) + 3
+        assert eventually(lambda wanted=wanted: len(emitted) >= wanted)  # type: ignore[misc]
         rtt = shown.all("broker_rtt_seconds", producer=name)
         assert {key.partition(",")[2] for key in rtt} == {"avg", "p50", "p95", "p99"}
         assert all(0 < value < 5 for value in rtt.values())
         assert shown.value("queue_messages", producer=name) == 0
-        time.sleep(0.15)
         requests.append(sum(shown.all("broker_requests_total", producer=name).values()))
         producer.disconnect()
         assert not shown.all("broker_rtt_seconds", producer=name)

@@ -18,20 +18,15 @@ if TYPE_CHECKING:
     from waterdrop_py.testing import EmbeddedCluster
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def spans() -> Iterator[Spans]:
-    """The spans of the test, for producers that are made in it."""
+    """The spans of producers that are made in the test. Each one that was started has
+    ended once, when all producers are closed."""
     found = Spans()
     unsubscribe = monitor.subscribe(found.listener())
     yield found
     unsubscribe()
-
-
-@pytest.fixture(autouse=True)
-def _all_end(spans: Spans, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each span that was started has ended once, when all producers are closed."""
-    yield
-    assert spans.all_ended_once
+    assert found.all_ended_once
 
 
 def contexts(cluster: EmbeddedCluster, topic: str) -> set[Any]:

@@ -39,12 +39,12 @@ class TaskConnect:
         self._context = copy_context()
         self._is_over = False
         self._pauses: list[Wakeup] = []
-        probe.Retries.of(errback=errback, **retries)
+        probe.Retries(errback=errback, **retries)
 
     def __call__(self, producer: PoolProducer, timeout: float) -> None:
         """Connect `producer`. Blocks."""
         errback = None if self._errback is None else self._tell
-        retries = probe.Retries.of(errback=errback, **self._retries)
+        retries = probe.Retries(errback=errback, **self._retries)
         producer.connect_by(timeout, retries, self._pause)
 
     def end(self) -> None:

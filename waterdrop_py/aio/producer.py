@@ -110,7 +110,7 @@ class AsyncProducer(Described, AsyncSender):
             InvalidArgumentError: an argument is invalid.
             ProducerClosedError: the producer is closed.
         """
-        retries = probe.Retries.of(
+        retries = probe.Retries(
             max_retries, interval_start, interval_step, interval_max, errback
         )
         bound = required_seconds("timeout", timeout)

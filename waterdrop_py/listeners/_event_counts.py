@@ -23,14 +23,13 @@ class EventCounts:
     def __init__(self) -> None:
         self._counts: dict[Key, count[int]] = {}
 
-    def add(self, series: Series, *labels: str, number: int = 1) -> None:
-        """Count `number` more."""
+    def add(self, series: Series, *labels: str) -> None:
+        """Count one more."""
         key, counts = (series, labels), self._counts
         one = counts.get(key)
         if one is None:
             one = counts.setdefault(key, count())
-        for _ in range(number):
-            next(one)
+        next(one)
 
     def read(self) -> dict[Key, int]:
         """The numbers as they are now."""

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 from waterdrop_py.listeners._event_counts import Key
 from waterdrop_py.listeners._figures import open_clients
 from waterdrop_py.listeners._series import Series
-from waterdrop_py.listeners._statistics import SeriesStatistics
+from waterdrop_py.listeners._statistics import COUNTERS, SeriesStatistics
 from waterdrop_py.overview import ProducerStats
 
 DESTINATION: Final = "messaging.destination.name"
@@ -97,35 +97,6 @@ ALWAYS: Final = (
         "Accepted messages without an outcome.",
     ),
 )
-_BROKER_COUNTERS: Final = {
-    "waterdrop.broker.requests": ("tx", "{request}", "Requests sent to the broker."),
-    "waterdrop.broker.bytes": ("txbytes", "By", "Bytes sent to the broker."),
-    "waterdrop.broker.errors": (
-        "txerrs",
-        "{error}",
-        "Errors of sending to the broker.",
-    ),
-    "waterdrop.broker.retries": (
-        "txretries",
-        "{request}",
-        "Requests sent to the broker again.",
-    ),
-    "waterdrop.broker.receive_errors": (
-        "rxerrs",
-        "{error}",
-        "Errors of receiving from the broker.",
-    ),
-    "waterdrop.broker.connects": (
-        "connects",
-        "{attempt}",
-        "Connection attempts to the broker.",
-    ),
-    "waterdrop.broker.disconnects": (
-        "disconnects",
-        "{connection}",
-        "Connections to the broker that ended.",
-    ),
-}
 OF_STATISTICS: Final = (
     Instrument("waterdrop.broker.rtt", "gauge", "s", "Round trip time of requests."),
     Instrument(
@@ -135,8 +106,8 @@ OF_STATISTICS: Final = (
         "Time that requests to the broker wait to be sent.",
     ),
     *(
-        Instrument(name, "counter", unit, text)
-        for name, (_, unit, text) in _BROKER_COUNTERS.items()
+        Instrument(f"waterdrop.broker.{each.name}", "counter", each.unit, each.help)
+        for each in COUNTERS
     ),
 )
 
@@ -195,5 +166,5 @@ def _of_librdkafka(told: SeriesStatistics, of: Attributes) -> Iterator[Value]:
             yield "waterdrop.broker.rtt", micros * _MICRO, {**there, _STAT: stat}
         for stat, micros in broker.outbuf_latency.items():
             yield "waterdrop.broker.queue.time", micros * _MICRO, {**there, _STAT: stat}
-        for name, (counter, *_) in _BROKER_COUNTERS.items():
-            yield name, broker.counters.get(counter, 0), there
+        for each in COUNTERS:
+            yield f"waterdrop.broker.{each.name}", broker.counters[each.key], there

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from waterdrop_py.listeners._event_counts import Key
 from waterdrop_py.listeners._figures import open_clients
 from waterdrop_py.listeners._series import Series
-from waterdrop_py.listeners._statistics import SeriesStatistics
+from waterdrop_py.listeners._statistics import COUNTERS, SeriesStatistics
 from waterdrop_py.overview import ProducerStats
 from waterdrop_py.planning import GAP_EDGES, REOPEN_EDGES, Buckets
 
@@ -105,15 +105,6 @@ OF_TOPICS: Final = (
         "topic_messages", "counter", "Messages by their outcome.", ("topic", "outcome")
     ),
 )
-_BROKER_COUNTERS: Final = {
-    "requests": ("tx", "Requests sent to the broker."),
-    "bytes": ("txbytes", "Bytes sent to the broker."),
-    "errors": ("txerrs", "Errors of sending to the broker."),
-    "retries": ("txretries", "Requests sent to the broker again."),
-    "receive_errors": ("rxerrs", "Errors of receiving from the broker."),
-    "connects": ("connects", "Connection attempts to the broker."),
-    "disconnects": ("disconnects", "Connections to the broker that ended."),
-}
 OF_STATISTICS: Final = (
     Metric("queue_messages", "gauge", "Messages in librdkafka's queues."),
     Metric("queue_bytes", "gauge", "Bytes of messages in librdkafka's queues."),
@@ -132,8 +123,8 @@ OF_STATISTICS: Final = (
         "livemax",
     ),
     *(
-        Metric(f"broker_{name}", "counter", text, ("broker",))
-        for name, (_, text) in _BROKER_COUNTERS.items()
+        Metric(f"broker_{each.name}", "counter", each.help, ("broker",))
+        for each in COUNTERS
     ),
 )
 OWN_LABELS: Final = frozenset(
@@ -220,5 +211,5 @@ def _of_librdkafka(told: SeriesStatistics) -> Iterator[tuple[str, Labels, float]
             yield "broker_rtt_seconds", (node, stat), micros * _MICRO
         for stat, micros in broker.outbuf_latency.items():
             yield "broker_queue_seconds", (node, stat), micros * _MICRO
-        for name, (counter, _) in _BROKER_COUNTERS.items():
-            yield f"broker_{name}", (node,), broker.counters.get(counter, 0)
+        for each in COUNTERS:
+            yield f"broker_{each.name}", (node,), broker.counters[each.key]

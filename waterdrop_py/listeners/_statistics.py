@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from waterdrop_py.listeners._series import Series
 
-COUNTERS: Final = (
-    "tx",
-    "txbytes",
-    "txerrs",
-    "txretries",
-    "rxerrs",
-    "connects",
-    "disconnects",
+
+class BrokerCounter(NamedTuple):
+    """What librdkafka counts of a broker.
+
+    Attributes:
+        key: its name in librdkafka's statistics.
+        name: its name in a series.
+        unit: in OpenTelemetry's words.
+        help: what it counts.
+    """
+
+    key: str
+    name: str
+    unit: str
+    help: str
+
+
+COUNTERS: Final = tuple(
+    BrokerCounter(*each)
+    for each in (
+        ("tx", "requests", "{request}", "Requests sent to the broker."),
+        ("txbytes", "bytes", "By", "Bytes sent to the broker."),
+        ("txerrs", "errors", "{error}", "Errors of sending to the broker."),
+        ("txretries", "retries", "{request}", "Requests sent to the broker again."),
+        (
+            "rxerrs",
+            "receive_errors",
+            "{error}",
+            "Errors of receiving from the broker.",
+        ),
+        ("connects", "connects", "{attempt}", "Connection attempts to the broker."),
+        (
+            "disconnects",
+            "disconnects",
+            "{connection}",
+            "Connections to the broker that ended.",
+        ),
+    )
 )
-"""The counters of a broker, by their names in librdkafka's statistics."""
 STATS: Final = ("avg", "p50", "p95", "p99")
 """What is told of a broker's `rtt` and `outbuf_latency`, both in microseconds."""
 
@@ -32,14 +61,14 @@ class BrokerStatistics:
 
     Attributes:
         nodename: the broker's host and port.
-        counters: `COUNTERS`, since the first client.
+        counters: `COUNTERS` by key, since the first client.
         rtt: `STATS` of the round trip in microseconds, of the open client that has the
             longest average; empty before the first measurement.
         outbuf_latency: likewise, of how long requests waited to be sent.
     """
 
     nodename: str = ""
-    counters: dict[str, int] = field(default_factory=dict)
+    counters: Counter[str] = field(default_factory=Counter)
     rtt: _Window = field(default_factory=dict)
     outbuf_latency: _Window = field(default_factory=dict)
 
@@ -62,6 +91,14 @@ class SeriesStatistics:
     def broker(self, node: str) -> BrokerStatistics:
         """What is known of a broker, which may be new."""
         return self.brokers.setdefault(node, BrokerStatistics())
+
+    def add_counters(self, tx: int, brokers: Mapping[str, BrokerStatistics]) -> None:
+        """Add what was counted, and nothing of what is said of now."""
+        self.tx += tx
+        for node, each in brokers.items():
+            broker = self.broker(node)
+            broker.nodename = each.nodename
+            broker.counters.update(each.counters)
 
 
 class _Client:
@@ -87,19 +124,16 @@ class _Client:
 
     def add_to(self, sums: SeriesStatistics) -> None:
         """Add these figures to those of the series; gauges only while it is open."""
-        if self.open:
-            sums.msg_cnt += self.queue[0]
-            sums.msg_size += self.queue[1]
-        sums.tx += self.tx
-        for node, each in self.brokers.items():
+        brokers = self.brokers  # `take` may replace them meanwhile
+        sums.add_counters(self.tx, brokers)
+        if not self.open:
+            return
+        sums.msg_cnt += self.queue[0]
+        sums.msg_size += self.queue[1]
+        for node, each in brokers.items():
             broker = sums.broker(node)
-            broker.nodename = each.nodename
-            _add(broker.counters, each.counters)
-            if self.open:
-                broker.rtt = _longer(broker.rtt, each.rtt)
-                broker.outbuf_latency = _longer(
-                    broker.outbuf_latency, each.outbuf_latency
-                )
+            broker.rtt = _longer(broker.rtt, each.rtt)
+            broker.outbuf_latency = _longer(broker.outbuf_latency, each.outbuf_latency)
 
 
 class Statistics:
@@ -152,7 +186,8 @@ class Statistics:
                 client.add_to(self._ended.setdefault(client.series, SeriesStatistics()))
         sums: dict[Series, SeriesStatistics] = {}
         for series, ended in self._ended.items():
-            _add_ended(sums.setdefault(series, SeriesStatistics()), ended)
+            total = sums.setdefault(series, SeriesStatistics())
+            total.add_counters(ended.tx, ended.brokers)
         for client in clients.copy().values():
             client.add_to(sums.setdefault(client.series, SeriesStatistics()))
         return sums
@@ -172,7 +207,9 @@ def _brokers(
             continue
         broker = found.setdefault(str(node), BrokerStatistics())
         broker.nodename = entry.get("nodename", "")
-        _add(broker.counters, {name: int(entry.get(name, 0)) for name in COUNTERS})
+        broker.counters.update(
+            {each.key: int(entry.get(each.key, 0)) for each in COUNTERS}
+        )
         broker.rtt = _longer(broker.rtt, _window(entry, "rtt"))
         broker.outbuf_latency = _longer(
             broker.outbuf_latency, _window(entry, "outbuf_latency")
@@ -180,7 +217,7 @@ def _brokers(
     for node, old in before.items():
         new = found.setdefault(node, BrokerStatistics(old.nodename))
         for name, number in old.counters.items():
-            new.counters[name] = max(number, new.counters.get(name, 0))
+            new.counters[name] = max(number, new.counters[name])
         new.rtt = new.rtt or old.rtt
         new.outbuf_latency = new.outbuf_latency or old.outbuf_latency
     return found
@@ -196,16 +233,3 @@ def _window(entry: Mapping[str, Any], name: str) -> _Window:
 
 def _longer(one: _Window, other: _Window) -> _Window:
     return other if other.get("avg", -1) > one.get("avg", -1) else one
-
-
-def _add(to: dict[str, int], numbers: Mapping[str, int]) -> None:
-    for name, number in numbers.items():
-        to[name] = to.get(name, 0) + number
-
-
-def _add_ended(to: SeriesStatistics, ended: SeriesStatistics) -> None:
-    to.tx += ended.tx
-    for node, each in ended.brokers.items():
-        broker = to.broker(node)
-        broker.nodename = each.nodename
-        _add(broker.counters, each.counters)

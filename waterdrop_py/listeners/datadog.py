@@ -169,7 +169,7 @@ class DatadogListener(MetricsListener):
         for node, broker in told.brokers.items():
             tag = f"broker:{broker.nodename}"
             for name, counter in _COUNTS_OF_BROKERS.items():
-                number = broker.counters.get(counter, 0)
+                number = broker.counters[counter]
                 self._count(name, number, series, tell, tag, of=node)
             for name, window in (
                 ("network.latency", broker.rtt),

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from datadog import DogStatsd  # type: ignore[attr-defined]
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-BOUND = 10.0
 
 
 class Told(NamedTuple):
@@ -84,15 +78,6 @@ class Agent:
             if found:
                 return found[-1]
         return None
-
-    def eventually(self, condition: Callable[[], bool]) -> bool:
-        """Whether it comes true in time."""
-        deadline = time.monotonic() + BOUND
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.005)
-        return True
 
     def close(self) -> None:
         """Free the port, and those of the clients."""

@@ -31,11 +31,9 @@ class Spans(SpanProcessor):
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
         """Count it."""
-        """Count it."""
         self.started[span.context.span_id] += 1
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Count it, and keep it."""
         """Count it, and keep it."""
         assert span.context is not None
         self.ended[span.context.span_id] += 1

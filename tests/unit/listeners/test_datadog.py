@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import threading
-import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.doubles import BOUND, Bench
+from tests.doubles import BOUND, Bench, eventually
 from tests.unit.listeners.agent import Agent
 from waterdrop_py import Message, Producer, monitor
 from waterdrop_py.errors import InvalidArgumentError
@@ -45,32 +42,6 @@ def listen(agent: Agent) -> Iterator[Callable[..., DatadogListener]]:
     yield build
     for end in ends:
         end()
-
-
-@pytest.fixture
-def bench() -> Bench:
-    """The clients of the test."""
-    return Bench()
-
-
-@pytest.fixture
-def name() -> str:
-    """The id of a producer that no other test has."""
-    return f"orders-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def make(bench: Bench, name: str) -> Iterator[Callable[..., Producer]]:
-    """A function that makes producers, closed after the test."""
-    made: list[Producer] = []
-
-    def build(**options: Any) -> Producer:
-        made.append(Producer(bench.options(**{"id": name, **options})))
-        return made[-1]
-
-    yield build
-    for producer in made:
-        producer.close(BOUND)
 
 
 def test_counts_and_gauges(
@@ -266,7 +237,7 @@ def test_it_pushes_by_itself(
     producer = make()
     producer.produce_sync("t", b"x")
     mine = f"producer:{name}"
-    assert agent.eventually(lambda: agent.sum("acknowledged", mine) == 1)
+    eventually(lambda: agent.sum("acknowledged", mine) == 1)
 
 
 def test_a_client_that_samples_or_buffers(
@@ -343,21 +314,3 @@ def test_arguments(options: dict[str, Any], text: str) -> None:
     """What is wrong is refused, with its name, its value, and what would be legal."""
     with pytest.raises(InvalidArgumentError, match=text):
         DatadogListener(**options)
-
-
-def test_without_the_extra() -> None:
-    """The error names what to install."""
-    program = (
-        "import sys; sys.modules['datadog'] = None\n"
-        "import waterdrop_py.listeners as listeners\n"
-        "try: listeners.DatadogListener\n"
-        "except ImportError as error: print(error)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert "waterdrop-py[datadog]" in done.stdout

@@ -13,8 +13,8 @@ A = Series("a", ())
 def test_each_series_and_label_has_its_number() -> None:
     """Numbers add up by series and labels; a forked child begins at zero."""
     counts = EventCounts()
-    counts.add(A, "idle")
-    counts.add(A, "idle", number=3)
+    for _ in range(4):
+        counts.add(A, "idle")
     counts.add(Series("", ("x",)), "idle")
     counts.add(A, "topic", "failed")
     assert counts.read() == {

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
-import uuid
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -49,32 +46,6 @@ def collect() -> Iterator[Callable[..., Collected]]:
     yield build
     for each in made:
         each.unsubscribe()
-
-
-@pytest.fixture
-def bench() -> Bench:
-    """The clients of the test."""
-    return Bench()
-
-
-@pytest.fixture
-def name() -> str:
-    """The id of a producer that no other test has."""
-    return f"orders-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def make(bench: Bench, name: str) -> Iterator[Callable[..., Producer]]:
-    """A function that makes producers, closed after the test."""
-    made: list[Producer] = []
-
-    def build(**options: Any) -> Producer:
-        made.append(Producer(bench.options(**{"id": name, **options})))
-        return made[-1]
-
-    yield build
-    for producer in made:
-        producer.close(BOUND)
 
 
 def test_each_figure_has_its_name_and_unit(
@@ -299,21 +270,3 @@ def test_arguments_are_what_they_are_named_after(argument: str) -> None:
     given: Any = {argument: "b3"}
     with pytest.raises(InvalidArgumentError, match=f"{argument}: must be None or have"):
         OpenTelemetryListener(**given)
-
-
-def test_without_the_extra() -> None:
-    """The error names what to install."""
-    program = (
-        "import sys; sys.modules['opentelemetry'] = None\n"
-        "import waterdrop_py.listeners as listeners\n"
-        "try: listeners.OpenTelemetryListener\n"
-        "except ImportError as error: print(error)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert "waterdrop-py[opentelemetry]" in done.stdout

@@ -20,7 +20,7 @@ class Client:
 def emitted(tx: int, node: int = 1, **entry: Any) -> dict[str, Any]:
     """What a client emits that has sent `tx` requests to one broker."""
     broker = {"nodeid": node, "nodename": f"host{node}:9092", **entry}
-    counters = dict.fromkeys(COUNTERS, tx)
+    counters = {each.key: tx for each in COUNTERS}
     return {
         "msg_cnt": 2,
         "msg_size": 20,

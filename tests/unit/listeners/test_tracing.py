@@ -17,9 +17,10 @@ from confluent_kafka import KafkaError, KafkaException
 from opentelemetry import context, trace
 from opentelemetry.propagators.textmap import TextMapPropagator
 
-from tests.doubles import BOUND, Bench
+from tests.doubles import BOUND, Bench, eventually
 from tests.unit.listeners.spans import Spans, context_of
-from waterdrop_py import Message, Producer, monitor
+from waterdrop_py import Message, Producer, middleware, monitor
+from waterdrop_py._engine.concurrency.call_marks import polls_here
 from waterdrop_py._engine.reports import accounting, giving_up
 from waterdrop_py._engine.shutdown import steps
 from waterdrop_py.errors import MessageInvalidError, ProduceError, ProducerClosedError
@@ -539,7 +540,7 @@ def test_a_close_does_not_wait_for_many_spans(
     assert len(producer.close(0).undelivered) == 50
     assert all(each.done() for each in handles)
     assert len(spans.done) < 50
-    assert eventually(lambda: len(spans.done) == 50)
+    eventually(lambda: len(spans.done) == 50)
     assert len(set(spans.outcomes)) == 1
 
 
@@ -552,11 +553,8 @@ def test_messages_without_a_report(spans: Spans, make: Callable[..., Producer]) 
     assert spans.outcomes == [error.code] == ["report_lost"]
 
 
-def test_a_deferred_message(
-    bench: Bench, spans: Spans, make: Callable[..., Producer]
-) -> None:
-    """One that a callback sends while its own call opens the client, ends, too."""
-    producer = make()
+def send_while_opening(bench: Bench, producer: Producer) -> list[Any]:
+    """Have the next open of a client send a message; its handle, once it has."""
     sent: list[Any] = []
 
     def factory_calls() -> None:
@@ -564,6 +562,15 @@ def test_a_deferred_message(
             sent.append(producer.produce_async("t", b"deferred"))
 
     bench.parks["open"] = factory_calls
+    return sent
+
+
+def test_a_deferred_message(
+    bench: Bench, spans: Spans, make: Callable[..., Producer]
+) -> None:
+    """One that a callback sends while its own call opens the client, ends, too."""
+    producer = make()
+    sent = send_while_opening(bench, producer)
     producer.produce_sync("t", b"x")
     sent[0].result(BOUND)
     assert spans.outcomes == [None, None]
@@ -574,13 +581,7 @@ def test_a_deferred_message_that_fails(
 ) -> None:
     """Its span ends with its own error."""
     producer = make()
-    sent: list[Any] = []
-
-    def factory_calls() -> None:
-        if not sent:
-            sent.append(producer.produce_async("t", b"deferred"))
-
-    bench.parks["open"] = factory_calls
+    sent = send_while_opening(bench, producer)
     bench.fail("open", OSError("none"), OSError("none"))
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever; that it ends
         producer.produce_sync("t", b"x")
@@ -627,17 +628,7 @@ def test_a_message_that_was_interrupted_and_not_handed_over(
         producer.produce_async("t", b"x")
     producer.close(BOUND)
     gc.collect()
-    assert eventually(lambda: spans.outcomes == ["report_lost"])
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true in time: a worker does it."""
-    deadline = time.monotonic() + BOUND
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.001)
-    return True
+    eventually(lambda: spans.outcomes == ["report_lost"])
 
 
 # -- what later steps do ----------------------------------------------------
@@ -693,7 +684,7 @@ def test_a_message_that_is_never_sent(spans: Spans) -> None:
     assert set(message.headers or ()) == {"own", "traceparent"}
     assert not spans.ended
     del message
-    assert eventually(lambda: spans.outcomes == ["report_lost"])
+    eventually(lambda: spans.outcomes == ["report_lost"])
 
 
 # -- what raises -------------------------------------------------------------
@@ -712,9 +703,38 @@ def test_a_span_processor_that_raises(
     spans.on_ending = fail
     with caplog.at_level(logging.ERROR, "waterdrop_py"):
         make().produce_sync("t", b"x")
+        eventually(lambda: "LookupError: of the processor" in caplog.text)
     spans.on_ending = lambda: None
-    assert "LookupError: of the processor" in caplog.text
     assert spans.outcomes == [None]
+
+
+def test_what_a_step_raises_is_not_logged_by_a_thread_that_polls(
+    spans: Spans,
+    make: Callable[..., Producer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A handler of the application may hold its lock, and wait for that client."""
+    polled: list[bool] = []
+
+    class Handler(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            polled.append(polls_here())
+
+    def fail() -> None:
+        assert polls_here()
+        raise LookupError("of the processor")
+
+    handler, logger = Handler(), logging.getLogger("waterdrop_py")
+    monkeypatch.setattr(middleware, "_quiet_until", [0.0])
+    logger.addHandler(handler)
+    try:
+        spans.on_ending = fail
+        make().produce_sync("t", b"x")
+        eventually(lambda: bool(polled))
+    finally:
+        logger.removeHandler(handler)
+        spans.on_ending = lambda: None
+    assert polled == [False]
 
 
 def test_a_propagator_that_raises(

@@ -40,36 +40,21 @@ class Retries:
 
     def __init__(
         self,
-        most: int | None,
-        start: float,
-        step: float,
-        longest: float,
-        errback: Callable[[BaseException, float], object] | None,
-    ) -> None:
-        if errback is not None:
-            check_function("errback", errback, "errback(error, interval)")
-        self._most = most
-        self._interval, self._step, self._max = start, step, longest
-        self._errback = errback
-        self._count = 0
-
-    @classmethod
-    def of(
-        cls,
         max_retries: int | None,
         interval_start: float | timedelta,
         interval_step: float | timedelta,
         interval_max: float | timedelta,
         errback: Callable[[BaseException, float], object] | None,
-    ) -> Retries:
-        """From the arguments of `connect()`, which are checked."""
-        return cls(
-            count("max_retries", max_retries),
-            required_seconds("interval_start", interval_start),
-            required_seconds("interval_step", interval_step),
-            required_seconds("interval_max", interval_max),
-            errback,
-        )
+    ) -> None:
+        """Take the arguments of `connect()`, which are checked."""
+        self._most = count("max_retries", max_retries)
+        self._interval = required_seconds("interval_start", interval_start)
+        self._step = required_seconds("interval_step", interval_step)
+        self._max = required_seconds("interval_max", interval_max)
+        if errback is not None:
+            check_function("errback", errback, "errback(error, interval)")
+        self._errback = errback
+        self._count = 0
 
     def next(self, error: BaseException) -> float | None:
         """Seconds until the next attempt, after `errback` was called; None to end."""

@@ -1,7 +1,7 @@
 """What the library logs by itself, without any set-up of `logging`.
 
-All lines go through here. What logging raises is contained, and repeated lines are
-counted. No line is written while this thread polls a client: a handler of the
+All lines of the engine go through here. What logging raises is contained, and repeated
+lines are counted. No line is written while this thread polls a client: a handler of the
 application may hold its lock and wait for that client
 (test_a_handler_that_waits_for_the_client).
 """
