@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -105,6 +106,22 @@ async def turns(count: int = 5) -> None:
 async def outcomes(tasks: Iterable[Awaitable[T]]) -> list[T | BaseException]:
     """Results and exceptions, in order."""
     return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def library_threads() -> list[str]:
+    """The names of the library's threads."""
+    return [
+        each.name
+        for each in threading.enumerate()
+        if each.name.startswith("waterdrop-")
+    ]
+
+
+def left_behind(tasks: list[asyncio.Task[Any]]) -> None:
+    """Drop the tasks of a loop that was closed; asyncio would tell of each."""
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    tasks.clear()
 
 
 # -- suspensions -------------------------------------------------------------

@@ -10,13 +10,12 @@ from tests.concurrency.aio.support import (
     OtherLoop,
     calls,
     full,
-    left_behind,
     made,
     opened,
     parked,
     payloads,
 )
-from tests.looping import eventually, run, turns
+from tests.looping import eventually, left_behind, run, turns
 
 if TYPE_CHECKING:
     import pytest

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.concurrency.aio.support import OtherLoop, left_behind, library_threads
+from tests.concurrency.aio.support import OtherLoop
 from tests.embedded.support import EventLog
-from tests.looping import eventually, outcomes, run, turns
+from tests.looping import (
+    eventually,
+    left_behind,
+    library_threads,
+    outcomes,
+    run,
+    turns,
+)
 from waterdrop_py import AbortTransaction, AsyncProducer
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
