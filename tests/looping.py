@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         Iterable,
     )
 
+    from waterdrop_py import AsyncProducer
+
 T = TypeVar("T")
 BOUND: Final = 20.0
 """Seconds after which what a loop runs has failed."""
@@ -94,6 +96,14 @@ async def eventually(condition: Callable[[], object], what: str = "") -> None:
     deadline = time.monotonic() + BOUND / 2
     while not condition():
         assert time.monotonic() < deadline, f"never happened: {what or condition}"
+        await asyncio.sleep(0.002)
+
+
+async def disconnected(producer: AsyncProducer) -> None:
+    """Disconnect as soon as that is safe."""
+    deadline = time.monotonic() + BOUND / 2
+    while not await producer.disconnect():
+        assert time.monotonic() < deadline, producer.explain_idle()
         await asyncio.sleep(0.002)
 
 

@@ -4,10 +4,10 @@ loops to do it on."""
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.looping import disconnected
 from tests.scenarios.kit import SERVERS, TOPIC, make_producer, say
 from waterdrop_py import AsyncProducer
 
@@ -69,14 +69,6 @@ async def cancel_some(producer: AsyncProducer, prefix: str) -> None:
     await asyncio.wait(tasks)
     for each in tasks[1::2]:
         assert each.result().error is None
-
-
-async def disconnected(producer: AsyncProducer) -> None:
-    """Disconnect as soon as that is safe."""
-    deadline = time.monotonic() + 10
-    while not await producer.disconnect():
-        assert time.monotonic() < deadline, producer.explain_idle()
-        await asyncio.sleep(0.002)
 
 
 def loops(whole: Whole) -> dict[str, Callable[[], None]]:
