@@ -11,7 +11,7 @@ from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
 from waterdrop_py._engine.shutdown.close import combined
-from waterdrop_py.pools._call_queue import Endings
+from waterdrop_py.pools._endings import Endings
 from waterdrop_py.pools._owners import cannot_release
 from waterdrop_py.pools.stats import PoolReport
 
