@@ -315,8 +315,7 @@ def test_a_turn_of_a_task_whose_loop_has_ended(
         await inside.wait()
         with OtherLoop() as other:
             other.call(lambda: waiting.append(other.loop.create_task(block())))
-            await eventually(lambda: waiting)
-            await asyncio.sleep(0.1)
+            await other.submit(turns())
             behind = asyncio.ensure_future(block())
             await turns()
             other.stop() if end == "stopped" else other.end()
@@ -335,23 +334,20 @@ def test_a_block_whose_loop_is_closed(
 ) -> None:
     """Its transaction is aborted once its task is collected, and nothing is printed."""
     inside: list[asyncio.Task[Any]] = []
+    sent: list[Any] = []
 
     async def block() -> None:
         async with producer.transaction():
-            await producer.send(topic, b"x")
+            sent.append(await producer.send(topic, b"x"))
             await asyncio.sleep(60)
 
     async def main() -> None:
         await producer.produce(topic, b"open")
         with OtherLoop() as other:
             other.call(lambda: inside.append(other.loop.create_task(block())))
-            await eventually(
-                lambda: (
-                    "transaction"
-                    in {reason.code for reason in producer.explain_idle().reasons}
-                )
-            )
-            await asyncio.sleep(0.1)
+            await eventually(lambda: sent)
+            codes = {reason.code for reason in producer.explain_idle().reasons}
+            assert "transaction" in codes
         left_behind(inside)
         gc.collect()
         async with producer.transaction():
