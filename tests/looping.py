@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
         Generator,
         Iterable,
     )
+
+    from waterdrop_py import AsyncProducer
 
 T = TypeVar("T")
 BOUND: Final = 20.0
@@ -96,6 +99,14 @@ async def eventually(condition: Callable[[], object], what: str = "") -> None:
         await asyncio.sleep(0.002)
 
 
+async def disconnected(producer: AsyncProducer) -> None:
+    """Disconnect as soon as that is safe."""
+    deadline = time.monotonic() + BOUND / 2
+    while not await producer.disconnect():
+        assert time.monotonic() < deadline, producer.explain_idle()
+        await asyncio.sleep(0.002)
+
+
 async def turns(count: int = 5) -> None:
     """Let every task that is ready go on, `count` times."""
     for _ in range(count):
@@ -105,6 +116,22 @@ async def turns(count: int = 5) -> None:
 async def outcomes(tasks: Iterable[Awaitable[T]]) -> list[T | BaseException]:
     """Results and exceptions, in order."""
     return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def library_threads() -> list[str]:
+    """The names of the library's threads."""
+    return [
+        each.name
+        for each in threading.enumerate()
+        if each.name.startswith("waterdrop-")
+    ]
+
+
+def left_behind(tasks: list[asyncio.Task[Any]]) -> None:
+    """Drop the tasks of a loop that was closed; asyncio would tell of each."""
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    tasks.clear()
 
 
 # -- suspensions -------------------------------------------------------------

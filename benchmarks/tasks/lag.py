@@ -59,10 +59,7 @@ def opening(setting: Setting) -> list[Row]:
     loop.close()
     return rows(
         f"the loop's lag while {PRODUCERS} producers re-open, send and close, p97",
-        {
-            name: [percentile(lags, 0.97) for lags in all_]
-            for name, all_ in measured.items()
-        },
+        _percentiles(measured, 0.97),
         [Beside(BARE_THREADS, at_most(2.0), at_most(1.1))],
         unit="ms",
         n=sum(map(len, measured[OURS])),
@@ -105,10 +102,7 @@ def sending(setting: Setting) -> list[Row]:
         measured = interleave(rounds, works)
     return rows(
         f"the loop's lag while one task sends {SENT}, p95",
-        {
-            name: [percentile(lags, 0.95) for lags in all_]
-            for name, all_ in measured.items()
-        },
+        _percentiles(measured, 0.95),
         [Beside(BY_HAND, at_most(2.5), at_most(1.2))],
         unit="ms",
         n=sum(map(len, measured[OURS])),

@@ -15,41 +15,18 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Consumer
 
+from tests.kafka.transforming import PARTITIONS, filled, transactional
 from tests.looping import cancelled, run, turns
-from waterdrop_py import AsyncProducer, Producer
+from waterdrop_py import AsyncProducer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.kafka.harness import KafkaCluster
 
-PARTITIONS = 3
 MESSAGES = 600
 BATCH = 20
 BOUND = 100.0
-
-
-def transactional(cluster: KafkaCluster) -> AsyncProducer:
-    """A transactional producer with an id of its own."""
-    kafka = {
-        **cluster.client_properties(),
-        "linger.ms": 0,
-        "transactional.id": uuid.uuid4().hex,
-    }
-    return AsyncProducer(kafka=kafka)
-
-
-def filled(cluster: KafkaCluster, count: int) -> tuple[str, str]:
-    """An input topic with `count` messages over its partitions, and one for output."""
-    source, sink = (f"{name}-{uuid.uuid4().hex[:12]}" for name in ("in", "out"))
-    cluster.create_topic(source, partitions=PARTITIONS)
-    cluster.create_topic(sink)
-    with Producer(kafka=cluster.client_properties()) as producer:
-        producer.produce_many_sync(
-            {"topic": source, "payload": b"%d" % each, "partition": each % PARTITIONS}
-            for each in range(count)
-        )
-    return source, sink
 
 
 def output(cluster: KafkaCluster, sink: str) -> list[bytes]:
@@ -162,7 +139,7 @@ def test_consume_transform_produce_with_cancellations(
         with closing(Consumer(properties)) as member:
             async with (
                 reading(kafka, source, group) as reader,
-                transactional(kafka) as producer,
+                AsyncProducer(transactional(kafka)) as producer,
             ):
                 worker = Worker(producer, reader, member, sink)
                 kept.append(worker)
@@ -181,7 +158,7 @@ def test_a_transaction_cancelled_at_each_suspension_is_all_or_nothing(
 ) -> None:
     """For those who read what is committed; the next transaction commits."""
     ended: dict[int, bool] = {}
-    producer = transactional(kafka)
+    producer = AsyncProducer(transactional(kafka))
 
     async def block(at: int) -> None:
         async with producer.transaction():

@@ -15,25 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from tests.kafka.transforming import PARTITIONS, filled, transactional
 from waterdrop_py import AbortTransaction, Producer
 from waterdrop_py.errors import ProduceError
 
 if TYPE_CHECKING:
     from tests.kafka.harness import KafkaCluster
 
-PARTITIONS = 3
 MESSAGES = 1_500
 BOUND = 90.0
-
-
-def transactional(cluster: KafkaCluster) -> Producer:
-    """A transactional producer with an id of its own."""
-    kafka = {
-        **cluster.client_properties(),
-        "linger.ms": 0,
-        "transactional.id": uuid.uuid4().hex,
-    }
-    return Producer(kafka=kafka)
 
 
 def consumer_of(cluster: KafkaCluster, group: str, **settings: Any) -> Consumer:
@@ -47,19 +37,6 @@ def consumer_of(cluster: KafkaCluster, group: str, **settings: Any) -> Consumer:
             **settings,
         }
     )
-
-
-def filled(cluster: KafkaCluster, count: int) -> tuple[str, str]:
-    """An input topic with `count` messages over its partitions, and one for output."""
-    source, sink = (f"{name}-{uuid.uuid4().hex[:12]}" for name in ("in", "out"))
-    cluster.create_topic(source, partitions=PARTITIONS)
-    cluster.create_topic(sink)
-    with Producer(kafka=cluster.client_properties()) as producer:
-        producer.produce_many_sync(
-            {"topic": source, "payload": b"%d" % each, "partition": each % PARTITIONS}
-            for each in range(count)
-        )
-    return source, sink
 
 
 def places(topic: str) -> list[TopicPartition]:

@@ -1,17 +1,20 @@
-"""What the programs about asyncio share: a producer, and work with every verb."""
+"""What the programs about asyncio share: a producer, work with every verb, and kinds of
+loops to do it on."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.looping import disconnected
 from tests.scenarios.kit import SERVERS, TOPIC, make_producer, say
 from waterdrop_py import AsyncProducer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+
+    Whole = Callable[[str], Coroutine[Any, Any, None]]
 
 
 def make_async(servers: str = SERVERS, **options: Any) -> AsyncProducer:
@@ -68,23 +71,37 @@ async def cancel_some(producer: AsyncProducer, prefix: str) -> None:
         assert each.result().error is None
 
 
-async def disconnected(producer: AsyncProducer) -> None:
-    """Disconnect as soon as that is safe."""
-    deadline = time.monotonic() + 10
-    while not await producer.disconnect():
-        assert time.monotonic() < deadline, producer.explain_idle()
-        await asyncio.sleep(0.002)
+def loops(whole: Whole) -> dict[str, Callable[[], None]]:
+    """Runs `whole`, which takes a name of its own each time, on a loop of each kind."""
+    return {
+        "uvloop": partial(_on_uvloop, whole),
+        "eager": partial(_eagerly, whole),
+        "debug": partial(_in_debug_mode, whole),
+    }
 
 
-async def until(condition: Callable[[], object], within: float = 10.0) -> None:
-    """Wait on the loop until it holds."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, condition
-        await asyncio.sleep(0.002)
+def _on_uvloop(whole: Whole) -> None:
+    """uvloop instead of asyncio's own loop, twice."""
+    import uvloop
+
+    for name in ("one", "two"):
+        loop = uvloop.new_event_loop()
+        loop.run_until_complete(whole(name))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
 
 
-def python_threads() -> list[str]:
-    """The library's threads in Python."""
-    names = [each.name for each in threading.enumerate()]
-    return [name for name in names if name.startswith("waterdrop-")]
+def _eagerly(whole: Whole) -> None:
+    """Tasks begin to run as they are made (Python 3.12)."""
+
+    async def main() -> None:
+        factory = asyncio.eager_task_factory  # type: ignore[attr-defined]
+        asyncio.get_running_loop().set_task_factory(factory)
+        await whole("eager")
+
+    asyncio.run(main())
+
+
+def _in_debug_mode(whole: Whole) -> None:
+    """Slow callbacks and calls off the loop would be told."""
+    asyncio.run(whole("debug"), debug=True)

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.scenarios.aio_loops import LOOPS, run_kind
 from tests.scenarios.harness import run_scenario
 
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Arrived
 
-EAGER = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="eager tasks are of Python 3.12"
-)
-KINDS = [
-    "runs",
-    "threads",
-    "uvloop",
-    pytest.param("eager", marks=EAGER),
-    "debug",
-    "anyio",
-    "interrupted",
-]
+KINDS = ["runs", "threads", *LOOPS, "anyio", "interrupted"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,17 +21,8 @@ def test_loops_of_every_kind(
 ) -> None:
     """Every verb works: what was accepted arrives once, and nothing is printed, in
     Python's development mode."""
-    flags = ("-X", "dev")
-    outcome = run_scenario(
-        "aio_kinds.py", servers, topic, kind, python=python, flags=flags, timeout=60
-    )
+    outcome = run_kind("aio_kinds.py", kind, python, servers, topic, arrived)
 
-    outcome.assert_clean()
-    assert outcome.err == "", str(outcome)
-    came = arrived("m-")
-    assert set(came.values()) == {1}
-    assert len(came) == sum(outcome.all("accepted"))
-    assert set(arrived("c-").values()) <= {1}
     if kind == "interrupted":
         assert outcome.one("interrupted") is True
 

@@ -16,7 +16,10 @@ _SEND: Final = "use produce_async(topic, payload), or produce_sync to wait as we
 _MANY: Final = "use produce_many_async(messages), or produce_many_sync to wait as well"
 _BLOCK: Final = "use `with producer.transaction():`, which begins, commits and aborts"
 _NATIVE: Final = "use `with producer.native() as client:` for the client that has it"
-_CALLBACK: Final = "use produce_async(...).add_done_callback(fn), or `await` the handle"
+_CALLBACK: Final = (
+    "use the handle of produce_async, or of AsyncProducer.send: "
+    "handle.add_done_callback(fn), or `await handle`"
+)
 _FROM_URL: Final = "use Config.from_url(url)"
 _AS_URL: Final = "use as_url()"
 _REPLACE: Final = "use replace(**options), which makes another Config"
@@ -95,10 +98,7 @@ ASYNC_PRODUCER: Final[Mapping[str, str]] = {
         ("flush_buffer_sync", "flush_buffer_async"),
         "use `await producer.flush_buffer()`",
     ),
-    **dict.fromkeys(
-        ("start",),
-        "the first send opens the client; `await producer.connect()` opens it now",
-    ),
+    "start": "the first send opens the client; `await producer.connect()` opens it now",
     **dict.fromkeys(("stop", "shutdown", "aclose"), "use `await producer.close()`"),
     **dict.fromkeys(
         (
@@ -208,10 +208,13 @@ REPORT: Final[Mapping[str, str]] = {
 ARGUMENTS: Final[Mapping[str, str]] = {
     "value": "use payload",
     "msg": "use payload",
-    "message": "use payload; produce_many_sync and _async take Message objects",
+    "message": "use payload; the verbs for many take Message objects",
     "timestamp_ms": "use timestamp, which is in ms too",
     "on_delivery": _CALLBACK,
     "callback": _CALLBACK,
     "errback": _CALLBACK,
-    "timeout": "only produce_sync waits, for at most timeout seconds",
+    "timeout": (
+        "only produce_sync and AsyncProducer.produce wait for at most timeout seconds"
+    ),
 }
+"""Foreign arguments; `Producer` and `AsyncProducer` answer them alike."""

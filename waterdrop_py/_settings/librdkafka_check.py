@@ -144,18 +144,15 @@ def _callback_errors(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if name not in kafka:
             continue
         value = kafka[name]
-        called = getattr(value, "log", None) if name == "logger" else value
-        sentence: str | None
-        if not callable(called) and name == "logger":
-            sentence = f"must have a method log, like logging.Logger, got {kind(value)}"
-        elif not callable(called):
-            sentence = f"must be callable, got {kind(value)}"
-        else:
-            sentence = async_error(called, WAITS if name == "oauth_cb" else STARTS)
-            if sentence is not None and name == "logger":
-                sentence = f"log {sentence}"
-        if sentence is not None:
-            yield f"kafka.{name}", sentence
+        is_logger = name == "logger"
+        called = getattr(value, "log", None) if is_logger else value
+        if not callable(called):
+            must = (
+                "have a method log, like logging.Logger" if is_logger else "be callable"
+            )
+            yield f"kafka.{name}", f"must {must}, got {kind(value)}"
+        elif sentence := async_error(called, WAITS if name == "oauth_cb" else STARTS):
+            yield f"kafka.{name}", f"log {sentence}" if is_logger else sentence
 
 
 def _flattened(kafka: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

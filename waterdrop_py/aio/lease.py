@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
 from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -157,11 +156,10 @@ async def _wait_for(lease: Lease, bound: float) -> None:
 class TaskWakeup(Waiter):
     """Wakes a task that waits for a lease. Each object does so once."""
 
-    __slots__ = ("_is_told", "_loop")
+    __slots__ = ("_is_told",)
 
     def __init__(self) -> None:
         super().__init__()
-        self._loop = get_running_loop()
         self._is_told = False
 
     def __call__(self, _: object = None) -> None:
@@ -173,12 +171,12 @@ class TaskWakeup(Waiter):
     @property
     def is_away(self) -> bool:
         """Whether the task's loop does not run, so that it can take nothing now."""
-        return not self._loop.is_running()
+        return self.is_lost()
 
     @property
     def is_gone(self) -> bool:
         """Whether the task's loop never runs again."""
-        return self._loop.is_closed()
+        return self.future.get_loop().is_closed()
 
 
 class PoolTransaction:

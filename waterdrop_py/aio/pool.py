@@ -48,7 +48,7 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
     Raises:
         ConfigurationInvalidError: with every violation at once.
         InvalidArgumentError: options are given beside a `ProducerPool`.
-        What a callable `config` raises.
+        Exception: what a callable `config` raises.
     """
 
     __slots__ = ("_pool",)
@@ -103,7 +103,7 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
 
         Raises:
             InvalidArgumentError: an argument is invalid.
-            What `ProducerPool.acquire` raises, when awaited or entered.
+            PoolError: what `ProducerPool.acquire` raises, when awaited or entered.
         """
         bound = self._pool._bound(timeout, block)
         return LeaseRequest(self._pool, bound, _place_of(sys._getframe().f_back))
@@ -120,7 +120,8 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
         Raises:
             ProducerNotTransactionalError: there is no `transactional.id`.
             PoolClosedError: the pool is closed.
-            What `acquire` and `AsyncProducer.transaction` raise, on entering the block.
+            WaterdropError: what `acquire` and `AsyncProducer.transaction` raise, on
+                entering the block.
         """
         self._pool._check_transactional(timeout, block)
         bound = self._pool._bound(timeout, block)
@@ -176,7 +177,7 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
         Raises:
             PoolClosedError: the pool is closed.
             InvalidArgumentError: `timeout` is not a duration.
-            What `AsyncProducer.flush` raises, once all have ended.
+            WaterdropError: what `AsyncProducer.flush` raises, once all have ended.
         """
         self._pool._refuse_closed()
         bound = seconds("timeout", timeout)

@@ -10,17 +10,19 @@ from waterdrop_py._engine.concurrency.call_queue import SLOW, CallQueue
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.concurrency.native import caller_id
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py.pools._call_queue import Endings
+from waterdrop_py._engine.shutdown.close import combined
+from waterdrop_py.pools._endings import Endings
 from waterdrop_py.pools._owners import cannot_release
 from waterdrop_py.pools.stats import PoolReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from waterdrop_py._engine.reports.accounting import DrainReport
     from waterdrop_py.pools._emitter import PoolEmitter
     from waterdrop_py.pools._leasing import Leasing
     from waterdrop_py.pools._producer import PoolProducer
+    from waterdrop_py.typing import LeaseHolder
 
 ONLY: Final = 0
 GRACE: Final = 0.5
@@ -161,16 +163,28 @@ class PoolClose:
         self._returned()
 
     def _report(self, *, complete: bool) -> PoolReport:
-        holdings = self._leasing.members.holdings()
+        holders = [each.shown() for each in self._leasing.members.holdings()]
         closes = list(self._closes.values())
         reports = [each.result() for each in closes if each.done]
-        return PoolReport(
-            sum(report.delivered for report in reports),
-            sum(report.failed for report in reports),
-            [message for report in reports for message in report.undelivered],
-            complete=complete
-            and not holdings
-            and len(reports) == len(closes)
-            and all(report.complete for report in reports),
-            holders=tuple(holding.shown() for holding in holdings),
+        return report_of(
+            reports,
+            holders,
+            complete=complete and len(reports) == len(closes),
         )
+
+
+def report_of(
+    reports: Sequence[DrainReport], holders: Sequence[LeaseHolder], *, complete: bool
+) -> PoolReport:
+    """One report of several producers, and of the leases that are still out.
+
+    `complete`: all producers that are closed have reported.
+    """
+    whole = combined(reports)
+    return PoolReport(
+        whole.delivered,
+        whole.failed,
+        whole.undelivered,
+        complete and whole.complete and not holders,
+        tuple(holders),
+    )

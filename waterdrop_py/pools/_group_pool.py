@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.side_by_side import side_by_side
-from waterdrop_py.pools._closing import GRACE
+from waterdrop_py.pools._closing import GRACE, report_of
 from waterdrop_py.pools.pool import ProducerPool
-from waterdrop_py.pools.stats import PoolReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from waterdrop_py.config import Config
+    from waterdrop_py.pools.stats import PoolReport
 
 
 class GroupPool(ProducerPool):
@@ -71,15 +71,9 @@ def close_all(
     # All at once: each may wait for its leases for as long as it has.
     made = side_by_side(calls, until, at_once=max(1, len(calls)))
     reports += [each.result() for each in made if each.done]
-    return _sum(reports, complete=len(reports) == len(pools))
-
-
-def _sum(reports: Sequence[PoolReport], *, complete: bool) -> PoolReport:
     holders = [holder for report in reports for holder in report.holders]
-    return PoolReport(
-        sum(report.delivered for report in reports),
-        sum(report.failed for report in reports),
-        [message for report in reports for message in report.undelivered],
-        complete and all(report.complete for report in reports),
-        tuple(sorted(holders, key=lambda holder: holder.held_ms, reverse=True)),
+    return report_of(
+        reports,
+        sorted(holders, key=lambda holder: holder.held_ms, reverse=True),
+        complete=len(reports) == len(pools),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._settings.defaults import message_timeout_ms
-from waterdrop_py.pools._call_queue import Endings
+from waterdrop_py.pools._endings import Endings
 from waterdrop_py.pools.stats import Totals
 
 if TYPE_CHECKING:

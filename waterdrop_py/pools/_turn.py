@@ -109,7 +109,7 @@ class Turn(Generic[W]):
                     self._leasing.sweep()
                     place = self._claim()
                 if place is None:
-                    self._refuse(0.0)
+                    self._refuse()
             if place is not None:
                 self._place = place
                 return place[0]
@@ -179,7 +179,7 @@ class Turn(Generic[W]):
             given = waiter.give_up()
             if given is None:
                 self._leave()
-                self._refuse(self._bound)
+                self._refuse()
             if holding.take_over(*given):
                 self._place = given[1]
                 return given[1][0]
@@ -206,13 +206,13 @@ class Turn(Generic[W]):
         if leasing.line.waiting:
             leasing.serve()
 
-    def _refuse(self, bound: float) -> NoReturn:
+    def _refuse(self) -> NoReturn:
         """Count, announce and raise why there is no lease."""
         leasing = self._leasing
         error: PoolError = exhaustion.error_of(
             leasing.members,
             self._holding,
-            bound,
+            self._bound,
             self._waited,
             waiting=len(leasing.line),
             full=self._full,

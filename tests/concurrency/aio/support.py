@@ -57,15 +57,6 @@ async def calls(producer: AsyncProducer, count: int) -> int:
     return waiting()
 
 
-def library_threads() -> list[str]:
-    """The names of the library's threads."""
-    return [
-        each.name
-        for each in threading.enumerate()
-        if each.name.startswith("waterdrop-")
-    ]
-
-
 class OtherLoop:
     """A loop in a thread of its own, until the block ends."""
 
@@ -101,13 +92,6 @@ class OtherLoop:
 
     def __exit__(self, *_: object) -> None:
         self.end()
-
-
-def left_behind(tasks: list[asyncio.Task[Any]]) -> None:
-    """Drop the tasks of a loop that was closed; asyncio would tell of each."""
-    for task in tasks:
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-    tasks.clear()
 
 
 @contextmanager

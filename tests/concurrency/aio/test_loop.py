@@ -12,7 +12,6 @@ from tests.concurrency.aio.support import (
     calls,
     counted_wakeups,
     full,
-    library_threads,
     made,
     opened,
     payloads,
@@ -20,6 +19,7 @@ from tests.concurrency.aio.support import (
 from tests.doubles import FakeClient
 from tests.looping import (
     eventually,
+    library_threads,
     others,
     registered,
     run,

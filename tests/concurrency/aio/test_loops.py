@@ -10,13 +10,12 @@ from tests.concurrency.aio.support import (
     OtherLoop,
     calls,
     full,
-    left_behind,
     made,
     opened,
     parked,
     payloads,
 )
-from tests.looping import eventually, run, turns
+from tests.looping import eventually, left_behind, run, turns
 
 if TYPE_CHECKING:
     import pytest
@@ -55,7 +54,7 @@ def test_two_loops_side_by_side(bench: Bench, make: Make) -> None:
                 here = asyncio.ensure_future(producer.produce("t", b"here"))
                 await parked(opening)
                 there = other.submit(producer.produce("t", b"there"))
-                await asyncio.sleep(0.05)
+                await other.submit(turns())
                 opening.go()
                 await asyncio.gather(here, there)
             await full(bench, producer, 2)

@@ -13,7 +13,7 @@ import pytest
 from tests.concurrency.aio.support import OtherLoop
 from tests.doubles import Run
 from tests.doubles import eventually as eventually_here
-from tests.looping import eventually, probed, run
+from tests.looping import eventually, left_behind, probed, run
 from tests.unit.pools.async_support import awaiting, start, whole_again
 from waterdrop_py import AsyncProducerPool
 from waterdrop_py._engine.concurrency.loops import AT_ONCE
@@ -77,7 +77,7 @@ def test_a_loop_that_is_closed_while_its_task_waits(
     lease.release()
     waits.result().release()
     assert not task.done()
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    left_behind([task])
     del task
     gc.collect()
     run(whole_again(pool, 1))
@@ -94,7 +94,7 @@ def test_a_loop_that_is_closed_with_what_its_task_was_given(
     loop.loop.close()
     sync.acquire(LATE + 2).release()
     assert not task.done()
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    left_behind([task])
     del task
     gc.collect()
     run(whole_again(pool, 1))
@@ -227,7 +227,7 @@ def test_a_pool_outlives_a_loop_that_is_closed_inside_a_block(
     task = loop.begin(hold())
     assert pool.stats().leased == 1
     loop.loop.close()
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    left_behind([task])
     del task
     gc.collect()
     run(whole_again(pool, 1))

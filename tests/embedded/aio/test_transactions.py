@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.concurrency.aio.support import OtherLoop, left_behind, library_threads
+from tests.concurrency.aio.support import OtherLoop
 from tests.embedded.support import EventLog
-from tests.looping import eventually, outcomes, run, turns
+from tests.looping import (
+    eventually,
+    left_behind,
+    library_threads,
+    outcomes,
+    run,
+    turns,
+)
 from waterdrop_py import AbortTransaction, AsyncProducer
 from waterdrop_py.errors import (
     DeliveryTimeoutError,
@@ -309,8 +316,7 @@ def test_a_turn_of_a_task_whose_loop_has_ended(
         await inside.wait()
         with OtherLoop() as other:
             other.call(lambda: waiting.append(other.loop.create_task(block())))
-            await eventually(lambda: waiting)
-            await asyncio.sleep(0.1)
+            await other.submit(turns())
             behind = asyncio.ensure_future(block())
             await turns()
             other.stop() if end == "stopped" else other.end()
@@ -329,23 +335,20 @@ def test_a_block_whose_loop_is_closed(
 ) -> None:
     """Its transaction is aborted once its task is collected, and nothing is printed."""
     inside: list[asyncio.Task[Any]] = []
+    sent: list[Any] = []
 
     async def block() -> None:
         async with producer.transaction():
-            await producer.send(topic, b"x")
+            sent.append(await producer.send(topic, b"x"))
             await asyncio.sleep(60)
 
     async def main() -> None:
         await producer.produce(topic, b"open")
         with OtherLoop() as other:
             other.call(lambda: inside.append(other.loop.create_task(block())))
-            await eventually(
-                lambda: (
-                    "transaction"
-                    in {reason.code for reason in producer.explain_idle().reasons}
-                )
-            )
-            await asyncio.sleep(0.1)
+            await eventually(lambda: sent)
+            codes = {reason.code for reason in producer.explain_idle().reasons}
+            assert "transaction" in codes
         left_behind(inside)
         gc.collect()
         async with producer.transaction():

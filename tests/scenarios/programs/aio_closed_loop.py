@@ -7,7 +7,8 @@ import asyncio
 import gc
 from typing import Any
 
-from tests.scenarios.aio_kit import exercise, make_async, until
+from tests.looping import eventually, left_behind
+from tests.scenarios.aio_kit import exercise, make_async
 from tests.scenarios.kit import SERVERS, TOPIC, say
 
 LEFT: list[asyncio.Task[Any]] = []
@@ -21,10 +22,7 @@ def main() -> None:
     dead = asyncio.new_event_loop()
     dead.run_until_complete(begin(crowded, fresh))
     dead.close()
-    for task in LEFT:
-        # The program has dropped them, and asyncio would tell of each.
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-    LEFT.clear()
+    left_behind(LEFT)
     gc.collect()
     asyncio.run(go_on(crowded, fresh))
 
@@ -45,7 +43,7 @@ async def go_on(crowded: Any, fresh: Any) -> None:
     """What was left harms nobody."""
     await crowded.produce(TOPIC, "m-crowded")
     await exercise(fresh, "fresh")
-    await until(lambda: crowded.queue_size == 0)
+    await eventually(lambda: crowded.queue_size == 0)
     for producer in (crowded, fresh):
         codes = {reason.code for reason in producer.explain_idle().reasons}
         assert "call" not in codes, producer.explain_idle()

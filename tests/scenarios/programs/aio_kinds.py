@@ -6,7 +6,8 @@ import asyncio
 import threading
 from typing import Any
 
-from tests.scenarios.aio_kit import exercise, make_async, tell_of_holds, until
+from tests.looping import eventually
+from tests.scenarios.aio_kit import exercise, loops, make_async, tell_of_holds
 from tests.scenarios.kit import TOPIC, WORDS, say
 
 
@@ -61,39 +62,10 @@ def threads() -> None:
     asyncio.run(producer.close())
 
 
-def _whole(name: str) -> Any:
-    async def main() -> None:
-        async with make_async() as producer:
-            await exercise(producer, name)
-
-    return main
-
-
-def uvloop_() -> None:
-    """uvloop instead of asyncio's own loop, twice."""
-    import uvloop
-
-    for name in ("one", "two"):
-        loop = uvloop.new_event_loop()
-        loop.run_until_complete(_whole(name)())
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-
-def eager() -> None:
-    """Tasks begin to run as they are made (Python 3.12)."""
-
-    async def main() -> None:
-        factory = asyncio.eager_task_factory  # type: ignore[attr-defined]
-        asyncio.get_running_loop().set_task_factory(factory)
-        await _whole("eager")()
-
-    asyncio.run(main())
-
-
-def debug() -> None:
-    """asyncio's debug mode; slow callbacks and calls off the loop would be told."""
-    asyncio.run(_whole("debug")(), debug=True)
+async def whole(name: str) -> None:
+    """A producer of its own, from its first message to its close."""
+    async with make_async() as producer:
+        await exercise(producer, name)
 
 
 def anyio_() -> None:
@@ -134,7 +106,7 @@ def interrupted() -> None:
         await asyncio.sleep(10)
 
     async def second() -> None:
-        await until(lambda: producer.queue_size == 0)
+        await eventually(lambda: producer.queue_size == 0)
         await exercise(producer, "second")
         await producer.close()
 
@@ -153,9 +125,7 @@ async def _awaited(handle: Any) -> Any:
 KINDS = {
     "runs": runs,
     "threads": threads,
-    "uvloop": uvloop_,
-    "eager": eager,
-    "debug": debug,
+    **loops(whole),
     "anyio": anyio_,
     "interrupted": interrupted,
 }

@@ -10,7 +10,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from tests.scenarios.aio_kit import until
+from tests.looping import eventually, left_behind
+from tests.scenarios.aio_kit import loops
 from tests.scenarios.kit import SERVERS, TOPIC, WORDS, say, wait_for_child
 from waterdrop_py import AsyncProducerPool
 from waterdrop_py.errors import PoolTimeoutError
@@ -91,7 +92,7 @@ async def transactions(pool: AsyncProducerPool, name: str) -> None:
             await asyncio.sleep(60)
 
     tasks = [asyncio.create_task(cancelled(number)) for number in range(4)]
-    await until(lambda: pool.stats().leased == 2)
+    await eventually(lambda: pool.stats().leased == 2)
     for each in tasks:
         each.cancel()
     await asyncio.wait(tasks)
@@ -119,12 +120,10 @@ async def cancel_some(pool: AsyncProducerPool, name: str) -> None:
     say(accepted=10)
 
 
-def _whole(name: str) -> Any:
-    async def main() -> None:
-        async with made() as pool:
-            await exercise(pool, name)
-
-    return main
+async def whole(name: str) -> None:
+    """A pool of its own, from its first lease to its close."""
+    async with made() as pool:
+        await exercise(pool, name)
 
 
 def runs() -> None:
@@ -169,33 +168,6 @@ def threads() -> None:
     assert asyncio.run(pool.close()).complete
 
 
-def uvloop_() -> None:
-    """uvloop instead of asyncio's own loop, twice."""
-    import uvloop
-
-    for name in ("one", "two"):
-        loop = uvloop.new_event_loop()
-        loop.run_until_complete(_whole(name)())
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-
-def eager() -> None:
-    """Tasks begin to run as they are made (Python 3.12)."""
-
-    async def main() -> None:
-        factory = asyncio.eager_task_factory  # type: ignore[attr-defined]
-        asyncio.get_running_loop().set_task_factory(factory)
-        await _whole("eager")()
-
-    asyncio.run(main())
-
-
-def debug() -> None:
-    """asyncio's debug mode; slow callbacks and calls off the loop would be told."""
-    asyncio.run(_whole("debug")(), debug=True)
-
-
 def anyio_() -> None:
     """anyio's task groups and cancel scopes."""
     import anyio
@@ -225,8 +197,7 @@ def closed() -> None:
     for each in leases:
         each.release()
     loop.close()
-    for task in tasks:
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    left_behind([*tasks])  # they stay, as `tasks`
     started = time.monotonic()
     asyncio.run(exercise(pool, "other"))
     assert pool.stats().leased == 0
@@ -254,7 +225,7 @@ def fork() -> None:  # noqa: PLR0915 - one story
         other = await asyncio.to_thread(pool.sync_pool.acquire)
         third = await pool.acquire()
         waits = asyncio.create_task(_taken(pool))
-        await until(lambda: pool.stats().waiting == 1)
+        await eventually(lambda: pool.stats().waiting == 1)
         pid = os.fork()
         if not pid:
             stats = pool.stats()
@@ -281,9 +252,7 @@ def fork() -> None:  # noqa: PLR0915 - one story
 KINDS = {
     "runs": runs,
     "threads": threads,
-    "uvloop": uvloop_,
-    "eager": eager,
-    "debug": debug,
+    **loops(whole),
     "anyio": anyio_,
     "closed": closed,
     "fork": fork,

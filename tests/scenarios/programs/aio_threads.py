@@ -8,7 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.scenarios.aio_kit import make_async, python_threads, until
+from tests.looping import eventually, library_threads
+from tests.scenarios.aio_kit import make_async
 from tests.scenarios.kit import TOPIC, say
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ async def main() -> None:
     kafka = {"queue.buffering.max.messages": 30, "linger.ms": 300}
     options: dict[str, Any] = {"kafka": kafka, "wait_timeout_on_queue_full": 60_000}
     producers = [make_async(**options) for _ in range(PRODUCERS)]
-    assert not python_threads()
+    assert not library_threads()
     for producer in producers:
         await producer.connect()
     await asyncio.sleep(0.2)
@@ -33,21 +34,21 @@ async def main() -> None:
         for number in range(TASKS)
     ]
     while not all(task.done() for task in tasks):
-        most = max(most, len(python_threads()))
+        most = max(most, len(library_threads()))
         await asyncio.sleep(0.005)
     await asyncio.gather(*tasks)
     say(most=most, accepted=len(tasks))
     await idle(producers)
     started = time.monotonic()
     await asyncio.gather(*[producer.close() for producer in producers])
-    await until(lambda: not python_threads())
+    await eventually(lambda: not library_threads())
     say(gone_closed=time.monotonic() - started)
 
 
 async def idle(producers: list[AsyncProducer]) -> None:
     """They stay open; the thread that looks at open clients once a second is left."""
     started = time.monotonic()
-    await until(lambda: python_threads() == ["waterdrop-poller"])
+    await eventually(lambda: library_threads() == ["waterdrop-poller"])
     say(gone_open=time.monotonic() - started)
     assert all(producer.is_connected for producer in producers)
 

@@ -14,6 +14,7 @@ import pytest
 
 import waterdrop_py
 from waterdrop_py import AsyncProducer, Config, Producer
+from waterdrop_py._settings.foreign_names import ARGUMENTS
 from waterdrop_py.errors import (
     ConfigurationInvalidError,
     InvalidArgumentError,
@@ -378,3 +379,23 @@ def test_bad_input_is_told_before_anything_is_sent(producer: AsyncProducer) -> N
 def test_names_of_others_are_not_there(producer: AsyncProducer, name: str) -> None:
     """`hasattr` stays False, as for a `Producer`."""
     assert not hasattr(producer, name)
+
+
+@pytest.mark.parametrize("verb", ["produce", "send", "tombstone"])
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_argument_of_others_is_answered(
+    producer: AsyncProducer, verb: str, name: str
+) -> None:
+    """With what an `AsyncProducer` has, and never with a verb of `Producer` alone."""
+    fields = {"key": "k"} if verb == "tombstone" else {"payload": b"x"}
+
+    async def main() -> None:
+        with pytest.raises(TypeError) as raised:
+            await getattr(producer, verb)("t", **fields, **{name: 1})
+        text = str(raised.value)
+        assert text == f"{verb}() has no argument {name!r}; {ARGUMENTS[name]}"
+        assert "AsyncProducer." in text or "sync" not in text
+
+    if name not in inspect.signature(getattr(producer, verb)).parameters:
+        asyncio.run(main())
+    assert producer.stats().produced == 0

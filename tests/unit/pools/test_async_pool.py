@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.doubles import Run
-from tests.looping import eventually, run
+from tests.looping import eventually, run, suspensions
 from tests.unit.pools.async_support import (
     awaiting,
     ended,
@@ -372,7 +372,7 @@ class TestTheRest:
         async def main() -> None:
             async with pool.acquire() as old:
                 await old.produce("t", b"x")
-            await pool.reload()
+            assert (await suspensions(pool.reload()))[0] >= 1
             async with pool.acquire() as new:
                 assert new.sync_producer is not old.sync_producer
             cluster.down = True

@@ -12,7 +12,7 @@ from tests.unit.pools.support import Cluster, config
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py._engine.concurrency.call_queue import SLOW
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py.pools._call_queue import QUICK
+from waterdrop_py.pools._endings import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable

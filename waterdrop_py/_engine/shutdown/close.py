@@ -16,7 +16,7 @@ from waterdrop_py._engine.reports.accounting import DrainReport
 from waterdrop_py._engine.shutdown.steps import GRACE, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from waterdrop_py._engine.connection.connection import Connection
 
@@ -52,8 +52,8 @@ def must_not_wait(connection: Connection) -> bool:
     return Shutdown(connection, clock.system_now()).must_not_wait()
 
 
-def combined(reports: list[DrainReport]) -> DrainReport:
-    """One report of a producer and its variants."""
+def combined(reports: Sequence[DrainReport]) -> DrainReport:
+    """One report of several closes."""
     return DrainReport(
         sum(report.delivered for report in reports),
         sum(report.failed for report in reports),
