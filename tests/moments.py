@@ -103,12 +103,18 @@ def each_moment(
     raise AssertionError(f"more than {most} moments")
 
 
-def interrupt() -> None:
-    """What a handler of Ctrl-C does. Not inside of a finalizer: Python prints what is
-    raised there, and goes on."""
+def in_finalizer() -> bool:
+    """Whether this is inside of one: garbage of any test, at any moment."""
     frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
     while frame.f_back is not None:
         frame = frame.f_back
         if frame.f_code.co_name == "__del__":
-            return
-    raise KeyboardInterrupt
+            return True
+    return False
+
+
+def interrupt() -> None:
+    """What a handler of Ctrl-C does. Not inside of a finalizer: Python prints what is
+    raised there, and goes on."""
+    if not in_finalizer():
+        raise KeyboardInterrupt

@@ -161,13 +161,12 @@ class Middleware:
         Raises:
             MessageInvalidError: a step returned no `Message`.
         """
-        steps = tuple(self.steps)
-        if not steps:
+        if not self.steps:
             return message
         message = snapshot(message)  # a step may change what it finds
         traces: tuple[Trace, ...] = ()
         try:
-            for step in steps:
+            for step in list(self.steps):
                 if type(message) is TracedMessage:
                     traces += message.traces
                     message = message.plain()

@@ -225,7 +225,7 @@ class Monitor:
         Patterns and listeners that take the event incidentally do not count.
         """
         subscriptions = self._subscriptions.get(name, {})
-        if any(token.explicit for token in subscriptions.copy()):
+        if any(token.explicit for token in list(subscriptions)):
             return True
         signal = self._signals.get(name)
         if signal is not None and len(signal.receivers) > 1:
@@ -251,7 +251,7 @@ class Monitor:
         if signal is not None and signal.is_muted:
             return
         subscriptions = self._subscriptions.get(name, {})
-        for token, fn in subscriptions.copy().items():
+        for token, fn in dict(subscriptions).items():
             if token in subscriptions:
                 yield fn, fn
         if signal is not None:
@@ -289,7 +289,7 @@ class _FanOut:
         self._subscriptions = subscriptions
 
     def __call__(self, _sender: object, /, *, event: Event) -> None:
-        for fn in self._subscriptions.copy().values():
+        for fn in list(self._subscriptions.values()):
             fn(event)
 
 

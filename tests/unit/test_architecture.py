@@ -19,6 +19,13 @@ FILE = re.compile(r"`((?:_engine|_settings|aio|cli|testing|listeners)/[a-z_/]+\.
 STEP = re.compile(r"`([a-z_/]+\.py)`\s+\(`([A-Za-z_.]+)`")
 
 
+# A copy of something that has a name outside of the function.
+TORN = re.compile(
+    r"\btuple\((?:(?:[A-Za-z_]+\.)+_?[A-Za-z_]+|_[A-Za-z_]+)(?:\(\))?\)"
+    r"|\.copy\(\)|\[:\](?! =)"
+)
+
+
 def known_tests() -> set[str]:
     """The names of all tests and of the files that have them."""
     functions = {
@@ -63,3 +70,20 @@ def test_the_map_is_short() -> None:
     """`docs/project/architecture.md` is read before the first change: a few pages."""
     lines = (PROJECT / "architecture.md").read_text().splitlines()
     assert len(lines) <= 200
+
+
+def test_what_is_shared_is_copied_by_list_dict_or_set() -> None:
+    """Their constructors allocate first and read then.
+
+    `tuple(...)`, `.copy()` and `[:]` read the length, and allocate: up to Python 3.11
+    the garbage collector runs there, and with it finalizers and other threads. What
+    those add or remove ends a copy with a RuntimeError, and that of a list in a crash
+    (test_a_copy_while_garbage_is_collected).
+    """
+    torn = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in SOURCES
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if TORN.search(line)
+    ]
+    assert torn == []

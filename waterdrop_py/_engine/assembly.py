@@ -212,7 +212,7 @@ class Components:
         """The counters of these parts, and of each variant."""
         variants = {
             ",".join(sorted(f"{name}={value}" for name, value in key)): each.stats()
-            for key, each in list(self.variants.items())
+            for key, each in dict(self.variants).items()
         }
         return read_stats(self.connection, buffered=len(self.buffer), variants=variants)
 
@@ -263,7 +263,7 @@ class Components:
         """Begin to close all clients for good, until `deadline`. Does not wait."""
 
         def start_others() -> list[close.Shutdown]:
-            return [start(each.connection) for each in self.variants.values()]
+            return [start(each.connection) for each in list(self.variants.values())]
 
         def start(connection: Connection) -> close.Shutdown:
             connection.hooks.reopen_with(None)  # closed for good

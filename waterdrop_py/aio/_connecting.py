@@ -50,7 +50,7 @@ class TaskConnect:
     def end(self) -> None:
         """The task does not wait any more: no further attempt is made."""
         self._is_over = True
-        for each in tuple(self._pauses):
+        for each in list(self._pauses):
             each()
 
     def _tell(self, error: BaseException, interval: float) -> None:

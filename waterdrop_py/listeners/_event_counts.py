@@ -33,7 +33,7 @@ class EventCounts:
 
     def read(self) -> dict[Key, int]:
         """The numbers as they are now."""
-        return {key: peek(one) for key, one in self._counts.copy().items()}
+        return {key: peek(one) for key, one in dict(self._counts).items()}
 
     def reset(self) -> None:
         """Start at zero: this is a forked child."""

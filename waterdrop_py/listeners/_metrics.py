@@ -199,7 +199,7 @@ class _Listeners:
         references[key] = weakref.ref(listener, lambda _: references.pop(key, None))
 
     def _alive(self) -> Iterator[MetricsListener]:
-        for reference in tuple(self._references.values()):
+        for reference in list(self._references.values()):
             listener = reference()
             if listener is not None:
                 yield listener

@@ -188,7 +188,7 @@ class Statistics:
         for series, ended in self._ended.items():
             total = sums.setdefault(series, SeriesStatistics())
             total.add_counters(ended.tx, ended.brokers)
-        for client in clients.copy().values():
+        for client in list(clients.values()):
             client.add_to(sums.setdefault(client.series, SeriesStatistics()))
         return sums
 

@@ -124,7 +124,7 @@ class MetricsThread:
 
     def run_pending(self) -> None:
         """The process ends: run what events have asked for."""
-        for job in tuple(self._jobs):
+        for job in list(self._jobs):
             if job.pending:
                 job.due = 0.0
                 job.run_if_due(clock.system_now())
@@ -135,7 +135,7 @@ class MetricsThread:
         return self._running.locked
 
     def _needed(self) -> bool:
-        jobs = tuple(self._jobs)
+        jobs = list(self._jobs)
         return any(job.pending for job in jobs) or (bool(jobs) and self._is_needed())
 
     def _work(self) -> None:
@@ -153,7 +153,7 @@ class MetricsThread:
     def _run_due(self) -> float:
         """Run what is due; the seconds until the next job is."""
         now = clock.system_now()
-        jobs = tuple(self._jobs)
+        jobs = list(self._jobs)
         for job in jobs:
             job.run_if_due(now)
         next_due = min((job.due for job in jobs), default=now)

@@ -78,7 +78,7 @@ class PoolClose:
             return
         self._deadline = deadline
         self._returned()
-        for producer, close in tuple(self._closes.items()):
+        for producer, close in dict(self._closes).items():
             if close.begun and not close.done:
                 left = max(0.0, deadline - clock.system_now())
                 background.submit(Future(partial(producer.close, left, force=force)))
@@ -117,7 +117,7 @@ class PoolClose:
                 break
             self._returned.wait(max(0.0, self._deadline - clock.system_now()))
         self._await_closes()
-        for each in tuple(self._closes.values()):
+        for each in list(self._closes.values()):
             each.wait(max(0.0, self._deadline + GRACE - clock.system_now()))
         report = self._report(complete=True)
         took = clock.system_now() - began
@@ -126,9 +126,9 @@ class PoolClose:
 
     def _await_closes(self) -> None:
         """Wait for all until the deadline; then close what has not begun, at once."""
-        for each in tuple(self._closes.values()):
+        for each in list(self._closes.values()):
             each.wait(max(0.0, self._deadline - clock.system_now()))
-        late = [each for each in self._closes.values() if not each.begun]
+        late = [each for each in list(self._closes.values()) if not each.begun]
         self._over = bool(late) or self._over
         last = CallQueue(SLOW)
         for each in late:

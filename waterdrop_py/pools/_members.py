@@ -289,7 +289,7 @@ class Members:
         self.replaced = 0
         for slot in self.slots:
             slot.closing = None
-            for seat, holding in tuple(slot.seats.items()):
+            for seat, holding in dict(slot.seats).items():
                 if thread_of(holding.owner) is not forked or holding() is None:
                     holding.over = True
                     holding.leave((slot, seat))

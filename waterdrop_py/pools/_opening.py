@@ -123,7 +123,7 @@ class Opening:
 
     def _begin(self) -> None:
         members = self._members
-        for index in tuple(self.lacking):
+        for index in list(self.lacking):
             slots = members.present
             wanted = index < min(len(slots), members.settings.min_connected)
             if wanted and slots[index].closing is not None:

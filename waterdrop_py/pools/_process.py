@@ -51,7 +51,7 @@ def _forget(reference: _Reference) -> None:
 
 
 def _alive() -> Iterator[Pool]:
-    for reference in tuple(_POOLS.values()):
+    for reference in list(_POOLS.values()):
         pool = reference()
         if pool is not None:
             yield pool

@@ -85,7 +85,7 @@ class Seating:
         seat or was to free it.
         """
         for slot in self._members.slots:
-            for seat, holding in tuple(slot.seats.items()):
+            for seat, holding in dict(slot.seats).items():
                 if holding() is None or holding.is_lost():
                     self.leave_unused(holding, (slot, seat))
 
@@ -93,7 +93,7 @@ class Seating:
         """Free every seat that was taken for the lease of `holding`."""
         lease = holding()
         for slot in self._members.slots:
-            for seat, each in tuple(slot.seats.items()):
+            for seat, each in dict(slot.seats).items():
                 if each is holding or each() is lease:
                     self.leave_unused(each, (slot, seat))
 

@@ -245,13 +245,13 @@ class Slot:
         """The leases that are out."""
         return [
             each
-            for each in tuple(self.seats.values())
+            for each in list(self.seats.values())
             if each() is not None and each.is_out
         ]
 
     def users_of(self, producer: PoolProducer) -> int:
         """How many leases have this producer."""
-        return sum(each.producer is producer for each in tuple(self.seats.values()))
+        return sum(each.producer is producer for each in list(self.seats.values()))
 
 
 Place: TypeAlias = tuple[Slot, int]

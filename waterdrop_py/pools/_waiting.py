@@ -118,7 +118,7 @@ class WaitingLine:
         if most is None or len(waiting) <= most:
             return True
         with suppress(ValueError):
-            return tuple(waiting).index(waiter) < most
+            return list(waiting).index(waiter) < most
         return True  # it was given a place meanwhile, and taken out
 
     def return_to_front(self, waiter: Waiter[Any]) -> None:
@@ -153,5 +153,5 @@ class WaitingLine:
 
     def wake_all(self) -> None:
         """Have each look at the pool: it may have been closed."""
-        for waiter in tuple(self.waiting):
+        for waiter in list(self.waiting):
             waiter.wakeup()

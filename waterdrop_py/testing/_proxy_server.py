@@ -198,7 +198,7 @@ class Proxy:
     def reset(self) -> int:
         """Close every flow with RST."""
         held = self.count_open()
-        for flow in tuple(self._flows):
+        for flow in list(self._flows):
             flow.close(reset=True)
         return held
 

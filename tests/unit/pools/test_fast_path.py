@@ -10,6 +10,7 @@ import pytest
 
 from tests.concurrency.support import connection_of
 from tests.doubles import Run, eventually
+from tests.moments import in_finalizer, interrupt
 from waterdrop_py import ProducerPool
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py.errors import PoolError, PoolExhaustedError, ProduceError
@@ -68,21 +69,16 @@ def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def at_the_clock(monkeypatch: pytest.MonkeyPatch, *calls: Callable[[], object]) -> None:
     """Make a call each time that the clock is looked at next: where a lease has its
-    seat, and before one gives it up."""
+    seat, and before one gives it up. Finalizers of garbage look at it too."""
     me = threading.get_ident()
     left = list(calls)
 
     def now() -> float:
-        if left and threading.get_ident() == me:
+        if left and threading.get_ident() == me and not in_finalizer():
             left.pop(0)()
         return clock.system_now()
 
     monkeypatch.setattr(clock, "now", now)
-
-
-def interrupt() -> None:
-    """A signal handler that raises."""
-    raise KeyboardInterrupt
 
 
 def test_an_open_and_free_producer_takes_no_other(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import gc
+from itertools import count
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from waterdrop_py.pools._seating import Seating
 from waterdrop_py.pools._slot import LATE, Holding, Reserved, Slot
 from waterdrop_py.pools._waiting import ThreadWakeup, Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Lease:
@@ -48,6 +55,50 @@ def test_a_seat_of_another_lease_is_not_freed(slot: Slot) -> None:
     slot.take_seat(other, 1)
     gone.leave(place)
     assert slot.seats == {0: other}
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda slot, other: Seating(members(slot)).leave_all(other),
+        lambda slot, _: slot.users_of(None),
+    ],
+    ids=["leave_all", "users_of"],
+)
+def test_a_copy_while_garbage_is_collected(
+    slot: Slot, look: Callable[[Slot, Holding], object]
+) -> None:
+    """A look allocates, each collection runs another thread, and that takes a seat."""
+    leases = [Lease() for _ in range(21)]
+    other, *holdings = [Holding(each) for each in leases]
+    for each in holdings:
+        each.producer = None
+    slot.seats.update(enumerate(holdings))
+    seats, looking = count(len(holdings)), list[bool]()
+
+    def collected(*_: object) -> None:
+        if looking:
+            slot.seats[next(seats)] = holdings[0]
+
+    before = gc.get_threshold()
+    gc.callbacks.append(collected)
+    try:
+        for allocations in range(400):
+            gc.set_threshold(allocations % 40 + 1)
+            garbage = [[0] for _ in range(allocations % 60)]
+            looking.append(True)
+            look(slot, other)
+            looking.clear()
+            del garbage
+    finally:
+        gc.callbacks.remove(collected)
+        gc.set_threshold(*before)
+    assert len(slot.seats) > len(holdings)
+
+
+def members(slot: Slot) -> Any:
+    """Those of a pool that has this one slot."""
+    return SimpleNamespace(slots=[slot])
 
 
 class TestReserved:

@@ -237,7 +237,7 @@ class Factory:
         if known is None or self._begun is not kafka or known.listens is not listens:
             missing = missing_defaults(kafka, statistics=listens)
             interval = number_of(kafka.over(missing), "statistics.interval.ms")
-            known = _shared(listens, bool(interval), tuple(missing.items()))
+            known = _shared(listens, bool(interval), (*missing.items(),))
             self._beginning, self._begun = known, kafka
         return known
 

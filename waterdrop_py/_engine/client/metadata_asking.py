@@ -45,4 +45,4 @@ class MetadataAsking:
 
     def running(self) -> bool:
         """Whether a native request is in progress."""
-        return any(request.running for request in tuple(self.requests.values()))
+        return any(request.running for request in list(self.requests.values()))

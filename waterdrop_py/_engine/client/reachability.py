@@ -128,7 +128,7 @@ class Reach:
                 del self._suspects[client]
         for servers, group in unreachable.items():
             jobs += self._warn(servers, group, now)
-        for servers, brokers in tuple(self._brokers.items()):
+        for servers, brokers in dict(self._brokers).items():
             if servers not in unreachable and now - brokers.said_at >= AGAIN:
                 del self._brokers[servers]
         return jobs
@@ -138,7 +138,7 @@ class Reach:
         for client in clients:
             if not client.quiet and client not in self._suspects:
                 self._suspects[client] = _Suspect(client, now)
-        for client in tuple(self._suspects):
+        for client in list(self._suspects):
             if client.native is None:
                 del self._suspects[client]
         return list(self._suspects)

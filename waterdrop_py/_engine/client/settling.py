@@ -281,7 +281,7 @@ class Settling(MessageCounters):
         """
         woken, awaits = self.woken, self.awaits
         while woken:
-            batch = woken[:]
+            batch = list(woken)
             futures = [awaits.get(handle) for handle in batch]
             loops.wake_all(each for each in futures if each is not None)
             for handle in batch:
@@ -290,13 +290,13 @@ class Settling(MessageCounters):
 
     def wake_all_tasks(self) -> None:
         """Wake every task that waits for a report: all handles have their outcome."""
-        self.woken.extend(tuple(self.awaits))
+        self.woken.extend(list(self.awaits))
         self.wake_tasks()
 
     def wake_flushes(self) -> None:
         """Wake what waits until everything is settled, if it is."""
         if self.is_settled:
-            for wakeup in tuple(self.flushes):
+            for wakeup in list(self.flushes):
                 wakeup()
 
     def add_flush(self, wakeup: Callable[[], object]) -> None:

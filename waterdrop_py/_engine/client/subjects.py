@@ -78,4 +78,4 @@ def limit_of(code: str, kafka: Mapping[str, Any]) -> str:
 
 def nearest(topic: str, sent: Collection[str]) -> str:
     """A question that names a similar topic, of those that were sent to; or ""."""
-    return did_you_mean(topic, [each for each in tuple(sent) if each != topic])
+    return did_you_mean(topic, [each for each in list(sent) if each != topic])

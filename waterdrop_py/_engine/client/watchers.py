@@ -117,7 +117,7 @@ def _late(client: Owner, handle: Pending, entry: Entry) -> None:
 def _finish(client: Owner, handle: Pending, entry: Entry) -> None:
     wakes, callbacks = entry
     if wakes:
-        for wake_up in tuple(wakes):
+        for wake_up in list(wakes):
             try:
                 wake_up(handle)
             except BaseException as error:

@@ -40,7 +40,7 @@ class CallQueue:
 
     def look_again(self) -> None:
         """Have what waits made, where the thread that was to do it did not start."""
-        for runner in tuple(self._runners):
+        for runner in list(self._runners):
             if not runner.begun:
                 background.submit(runner)
                 return

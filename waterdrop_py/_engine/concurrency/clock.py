@@ -57,5 +57,5 @@ def on_jump(observer: Callable[[], None]) -> None:
 
 def announce() -> None:
     """Tell threads that sleep until a deadline to read the clock again."""
-    for observer in tuple(_observers):
+    for observer in list(_observers):
         observer()

@@ -94,7 +94,7 @@ class AwaitedLock(OwnedLock):
 
     def wake(self) -> None:
         """Wake the threads that wait; each tries again."""
-        for wakeup in tuple(self._wakeups):
+        for wakeup in list(self._wakeups):
             wakeup()
 
     def wait_released(self, timeout: float) -> None:

@@ -204,7 +204,7 @@ def end(timeout: float) -> None:
 
     They have been told to end. User code or a close may hold one up; it is a daemon.
     """
-    for function in tuple(_RUNNING.before_end):
+    for function in list(_RUNNING.before_end):
         function()
     _RUNNING.over = True
     wait(timeout, lambda: False)

@@ -42,7 +42,7 @@ class Wakeup:
             with suppress(RuntimeError):  # another thread has just done so
                 self._flag.release()
         if self._sleepers:
-            for sleeper in tuple(self._sleepers):
+            for sleeper in list(self._sleepers):
                 sleeper.wake()
 
     def waker(self) -> Callable[[], None]:

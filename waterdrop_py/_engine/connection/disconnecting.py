@@ -188,7 +188,7 @@ def blockers(connection: Connection, client: Client) -> list[Refusal]:
         teardown.retry_if_stuck()
     if calls or teardown is not None:
         refusals.append(Refusal("call", max(1, calls)))
-    if pins := tuple(client.pins):
+    if pins := list(client.pins):
         age_ms = (clock.now() - pins[0].since) * 1000
         refusals.append(Refusal("pinned", len(pins), age_ms, pins[0].owner))
     return refusals + connection.hooks.refusals()

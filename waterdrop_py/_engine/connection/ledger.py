@@ -96,7 +96,7 @@ class Release:
             ledger.last_released = known
             _released.pop(self._servers, None)
             _released[self._servers] = known
-            for servers in tuple(_released)[:-_MOST_SERVERS]:
+            for servers in list(_released)[:-_MOST_SERVERS]:
                 _released.pop(servers, None)
         self.by_second = known
 

@@ -154,7 +154,7 @@ class Request:
             if self.client.asking.requests.get(self.topic) is self:
                 del self.client.asking.requests[self.topic]
             self.over = True
-            for wakeup in tuple(self.wakeups):
+            for wakeup in list(self.wakeups):
                 wakeup()
 
     def withdraw(self) -> None:

@@ -70,7 +70,7 @@ class Resending:
         if place is None:
             return False
         if type(place) is Moved:  # it was sent again, or is about to be
-            return any(taken is native for _, _, taken in tuple(self._refused))
+            return any(taken is native for _, _, taken in list(self._refused))
         if code_name(error) not in GONE:
             return False
         if place.partition is None and place.partition_key is None:

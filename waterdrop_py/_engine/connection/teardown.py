@@ -256,7 +256,7 @@ class Teardown:
     def waits_for_caller(self) -> bool:
         """Whether the client is not destroyed before the calling thread goes on."""
         me, client = caller_id(), self.client
-        pinned = any(pin.thread == me for pin in tuple(client.pins))
+        pinned = any(pin.thread == me for pin in list(client.pins))
         inside = pinned or client.served_here or borrows_here(client) > 0
         return inside or self.thread == me
 

@@ -123,11 +123,11 @@ class Accounts:
             try:
                 if not self._lock.take(hold):
                     return
-                self._close_accounts(tuple(self._ending))
+                self._close_accounts(list(self._ending))
             finally:
                 self._lock.release(hold)
 
-    def _close_accounts(self, ending: tuple[Account, ...]) -> None:
+    def _close_accounts(self, ending: list[Account]) -> None:
         before, generation = self._sums
         sums = dict(before)
         for account in dict.fromkeys(ending):

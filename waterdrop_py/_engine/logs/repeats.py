@@ -114,7 +114,7 @@ class Repeats(Generic[_Item]):
         With `everything`, what is not due as well: the process ends.
         """
         found = []
-        for series in tuple(self._series.values()):
+        for series in list(self._series.values()):
             if (item := series.item) is None:
                 continue
             try:
@@ -141,7 +141,7 @@ class Repeats(Generic[_Item]):
         """Whether anything that was held back is due within `seconds`."""
         return any(
             series.item is not None and min(series.right, default=now) <= now + seconds
-            for series in tuple(self._series.values())
+            for series in list(self._series.values())
         )
 
     def _said(self, series: _Series[_Item], now: float) -> float:
@@ -152,8 +152,8 @@ class Repeats(Generic[_Item]):
         return due
 
     def _forget_one(self) -> None:
-        for key, series in tuple(self._series.items()):
+        for key, series in dict(self._series).items():
             if series.item is None:
                 self._series.pop(key, None)
                 return
-        self._series.pop(next(iter(tuple(self._series)), None), None)
+        self._series.pop(next(iter(list(self._series)), None), None)

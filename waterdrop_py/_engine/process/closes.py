@@ -92,7 +92,7 @@ class Closes:
 
     def clients(self) -> list[Client]:
         """The clients that are being closed."""
-        return [close.client for close in tuple(self._closes)]
+        return [close.client for close in list(self._closes)]
 
     def watch(self, batch: Batch) -> None:
         """Announce what is closed of `batch` after LATE seconds."""
@@ -110,13 +110,13 @@ class Closes:
         return bool(self._batches or self._closes)
 
     def _check(self, now: float) -> None:
-        for entry in tuple(self._batches):
+        for entry in list(self._batches):
             batch, since = entry
             if batch.over:
                 self._batches.remove(entry)
             elif now - since > LATE and not batch.late:
                 self._submit(batch.announce)
-        for close in tuple(self._closes):
+        for close in list(self._closes):
             close.retry_if_stuck()
             if now - close.started > close.close_timeout:
                 self._submit(close.abandon)

@@ -85,14 +85,14 @@ class ForkGuard:
         me = caller_id()
         return (
             now - self._opened_at < SETTLED
-            or any(ident != me for ident in tuple(self._opening))
+            or any(ident != me for ident in list(self._opening))
             or any(
                 now - since < _CONNECTS and _connecting(reference())
-                for reference, since in tuple(self._young)
+                for reference, since in list(self._young)
             )
             or any(
                 ident != me and now - since < _LONGEST
-                for ident, since in tuple(self._closing)
+                for ident, since in list(self._closing)
             )
         )
 
@@ -114,7 +114,7 @@ class ForkGuard:
         """The fork is done: waiting opens and closes continue."""
         with suppress(ValueError):
             self._forking.remove(caller_id())
-        for wakeup in tuple(self._wakeups):
+        for wakeup in list(self._wakeups):
             wakeup()
 
 

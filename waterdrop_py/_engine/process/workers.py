@@ -97,14 +97,14 @@ class Workers:
 
     def end_if_idle(self) -> None:
         """End the threads now instead of after LINGER."""
-        for _ in tuple(self._threads):
+        for _ in list(self._threads):
             self._jobs.put(_end)
 
     def held_up(self, longer: float, since: float) -> bool:
         """Whether a thread has been at one job for more than `longer` seconds, not
         counting those before `since`: a job that ends may have woken the caller."""
         now = clock.system_now()
-        return any(now - max(began, since) > longer for _, began in tuple(self._busy))
+        return any(now - max(began, since) > longer for _, began in list(self._busy))
 
     def waiting(self) -> bool:
         """Whether a job has not begun; then call `start_if_needed` again soon."""
@@ -139,7 +139,7 @@ class Workers:
 
     def _held_up(self) -> int:
         now = clock.system_now()
-        return sum(now - since > STUCK for _, since in tuple(self._busy))
+        return sum(now - since > STUCK for _, since in list(self._busy))
 
     def _forget(self, me: object) -> None:
         with suppress(ValueError):

@@ -162,7 +162,7 @@ class Deferred:
             "(purge_queue)",
             code="purge_queue",
         )
-        for item in tuple(self._waiting):
+        for item in list(self._waiting):
             handle, verb = item
             if self._take_out(item) and client_of(handle) is self:
                 self._fail(handle, verb, error)

@@ -76,7 +76,7 @@ class LookUps:
     def _look_up(self, topic: str) -> None:
         """Ask for the partitions of `topic`. Messages that cannot be sent then get the
         error. A worker's job."""
-        for entry in tuple(self._aside.get(topic, ())):
+        for entry in list(self._aside.get(topic, ())):
             handle = entry.handles[entry.count]
             place = place_of(handle)
             if place is None or place.partition_key is None or entry.withdrawn:

@@ -335,7 +335,7 @@ class SendQueue:
 
     def give_up(self) -> None:
         """Refuse what waits: the producer closes, and nothing of it is sent."""
-        for entry in [*tuple(self._waiting), *self._look_ups.entries()]:
+        for entry in [*self._waiting, *self._look_ups.entries()]:
             while not entry.withdraw():
                 sleep(_TICK)  # it is being handed over
             self._remove(entry)

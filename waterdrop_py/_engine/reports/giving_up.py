@@ -51,7 +51,7 @@ def give_up_now(client: Client) -> list[DeliveryHandle]:
         background.submit(lambda: _end_traces(traced, error))
     else:
         _end_traces(traced, error)
-    for handle in tuple(watchers.WATCHED):
+    for handle in list(watchers.WATCHED):
         if isinstance(handle, DeliveryHandle) and client_of(handle) is client:
             watchers.notify(client, handle)
     client.wake_all_tasks()

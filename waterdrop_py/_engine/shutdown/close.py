@@ -218,7 +218,7 @@ class Shutdown:
             return True
         if client is None:
             return False
-        pinned = any(pin.thread == me for pin in tuple(client.pins))
+        pinned = any(pin.thread == me for pin in list(client.pins))
         return client.served_here or pinned or borrows_here(client) > 0
 
     def _awaits_here(self) -> bool:
@@ -234,7 +234,7 @@ class Shutdown:
                 return True
             if each not in seen:
                 seen.append(each)
-                found += tuple(each.awaits)
+                found += list(each.awaits)
         return False
 
     def forked(self) -> None:

@@ -75,13 +75,13 @@ class Consumed:
             TransactionalOffsetInvalidError: a consumer was closed meanwhile.
         """
         consumers: dict[int, list[_Share]] = {}
-        for share in self._shares.copy().values():
+        for share in list(self._shares.values()):
             consumers.setdefault(id(share.consumer), []).append(share)
         for shares in consumers.values():
             consumer = shares[0].consumer
             highest: Positions = {}
             for share in shares:
-                _merge(highest, share.highest.copy())
+                _merge(highest, dict(share.highest))
             try:
                 group = consumer.consumer_group_metadata()
                 _refuse_moved(consumer, group, shares, highest)

@@ -99,7 +99,7 @@ class Turns:
 
     def _first(self) -> Turn | None:
         """The first one whose task would go on."""
-        waiting = (turn for turn in tuple(self._waiting) if not turn.is_lost())
+        waiting = (turn for turn in list(self._waiting) if not turn.is_lost())
         return next(waiting, None)
 
     def _grant(self) -> None:

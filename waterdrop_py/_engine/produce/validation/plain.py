@@ -31,7 +31,7 @@ def plain_headers(given: object) -> Headers | None:
     if type(given) is dict:
         pairs: Any = list(given.items())
     elif type(given) is list:
-        pairs = given.copy()
+        pairs = list(given)
     else:
         return None
     try:
