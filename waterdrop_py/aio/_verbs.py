@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 STEP: Final = 500
 """Messages of a batch between two turns of the loop, where none is handed over."""
 
-
 SOON: Final = 0.001
 """Seconds until the next look at a message that is just being handed over."""
 

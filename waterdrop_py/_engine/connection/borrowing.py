@@ -39,7 +39,7 @@ class Pinned:
         if self._client is not None:
             # The first pin would keep the client open for good.
             raise WaterdropError(
-                "this block is entered already; each `with` takes a native() of its own"
+                "this block is entered already; each block takes a native() of its own"
             )
         me, name = caller_id(), self._owner
         if name is None:
