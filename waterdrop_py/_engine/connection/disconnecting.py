@@ -305,7 +305,7 @@ def _put_back(connection: Connection, client: Client) -> None:
 
 def _detach_lost(connection: Connection, client: Client) -> Teardown | None:
     hold = Hold()
-    while connection.client is client:
+    while connection.current_client is client:
         try:
             if connection.lock.take(hold) and connection.client is client:
                 connection.client = NO_CLIENT

@@ -174,8 +174,8 @@ class Request:
     def _ask(self) -> None:
         wait = FIRST
         while True:
-            # This sets `running` and then reads `connection.client`. A teardown comes
-            # after the client was detached, and then reads `running`. One of the two
+            # This sets `running` and then looks for the client. A teardown comes after
+            # the client was closed to users, and then reads `running`. One of the two
             # sees the other (test_a_close_waits_for_a_metadata_request).
             self.running = True
             client = self.client.native
@@ -221,7 +221,7 @@ class Request:
 
     def _kept(self) -> bool:
         client = self.client
-        return self.connection.client is client or (
+        return self.connection.current_client is client or (
             self._for_message and client.given_up is None
         )
 
@@ -306,10 +306,11 @@ def wait_for(
     connection, client, asked = request.connection, request.client, clock.now()
     wakeup = Wakeup()
     try:
-        # This adds a wake-up to `callers` and then reads `connection.client`. A
-        # disconnect detaches the client and then reads `callers`. One of the two sees
-        # the other (test_a_client_is_kept_while_a_caller_waits_for_metadata). The entry
-        # stays until this caller leaves, also once there is an answer
+        # This adds a wake-up to `callers` and then reads `connection.current_client`. A
+        # disconnect reads `callers`, and then closes the client. One of the two sees
+        # the other (test_a_client_is_kept_while_a_caller_waits_for_metadata). While it
+        # decides, this waits (test_a_caller_stays_while_a_disconnect_decides). The
+        # entry stays until this caller leaves, also once there is an answer
         # (test_an_answered_caller_keeps_the_client_until_it_leaves).
         client.asking.callers[wakeup] = None
         request.wakeups[wakeup] = None
@@ -321,7 +322,7 @@ def wait_for(
         wait = _SHORTEST
         while not request.over:
             left = deadline - clock.system_now()
-            if left <= 0 or not (for_message or connection.client is client):
+            if left <= 0 or not (for_message or connection.current_client is client):
                 return False
             if wakeup.wait(min(left, wait)):
                 continue

@@ -131,13 +131,12 @@ class Recovery:
         None. Also False inside a callback of the client, or inside this very reload.
         """
         connection = self._connection
-        while connection.client is client:
+        while connection.current_client is client:
             hold = Hold()
             try:
                 if self._lock.take(hold):
-                    return connection.client is not client or self._replace(
-                        client, error, kind
-                    )
+                    gone = connection.current_client is not client
+                    return gone or self._replace(client, error, kind)
                 if self._lock.held_here or client.served_here:
                     return False
             finally:
