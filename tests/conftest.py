@@ -33,6 +33,8 @@ SHARED_THREADS = (
     "waterdrop-poller",
     "waterdrop-closer",
     "waterdrop-helper-",
+    "waterdrop-waiter",
+    "waterdrop-metrics",
 )
 # multiprocessing keeps these until the interpreter exits.
 KEPT_PROCESSES = (

@@ -5,21 +5,29 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.doubles import eventually
 from waterdrop_py._engine.concurrency import threads
 from waterdrop_py.listeners._thread import Job, MetricsThread
 
-if TYPE_CHECKING:
-    import pytest
-
 NAME = "waterdrop-metrics"
+OTHERS: set[threading.Thread] = set()
+"""What listeners of other tests have left: it ends with the last open client."""
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Take note of it."""
+    OTHERS.clear()
+    OTHERS.update(threading.enumerate())
 
 
 def is_running() -> bool:
-    """Whether there is such a thread."""
-    return any(thread.name == NAME for thread in threading.enumerate())
+    """Whether there is such a thread of the test."""
+    own = set(threading.enumerate()) - OTHERS
+    return any(thread.name == NAME for thread in own)
 
 
 def test_it_lives_while_a_client_is_open() -> None:

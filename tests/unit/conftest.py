@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,22 @@ settings.register_profile(
     "waterdrop", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("waterdrop")
+
+
+@pytest.fixture
+def started_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the library's threads that the thread of the test starts. Others
+    start some for what earlier tests have left."""
+    names: list[str] = []
+    start, here = threads.start, threading.get_ident()
+
+    def noting(name: str, run: Callable[[], None]) -> bool:
+        if threading.get_ident() == here:
+            names.append(name)
+        return start(name, run)
+
+    monkeypatch.setattr(threads, "start", noting)
+    return names
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ STRIDE = 1_000
 SENT = 5_000
 
 
+@pytest.mark.own_process
 def test_a_send_with_an_open_client_does_not_suspend(bench: Bench, make: Make) -> None:
     """It is handed over in the calling task, without a thread."""
     producer = made(make)
@@ -220,6 +221,7 @@ def test_reports_that_come_together_wake_the_loop_once(
     run(main())
 
 
+@pytest.mark.own_process
 def test_waiting_takes_no_thread_no_timer_and_no_task(bench: Bench, make: Make) -> None:
     """500 tasks that wait for room, 500 for reports: at most eight library threads."""
     producer = made(make)

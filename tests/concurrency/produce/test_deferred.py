@@ -109,7 +109,8 @@ def test_many_in_a_long_transaction_take_one_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They wait for its end, beyond every bound, and are sent in their order."""
-    sent: list[bytes] = []
+    workers, sent = Workers(RUNTIME.poller.do), list[bytes]()
+    monkeypatch.setattr(RUNTIME, "workers", workers)
 
     class Noting(FakeClient):
         """Notes what it is given."""
@@ -132,12 +133,12 @@ def test_many_in_a_long_transaction_take_one_thread(
         sending = deferred._sending  # noqa: SLF001
         eventually(lambda: sending.locked, "a worker that waits")
         submitted: list[object] = []
-        monkeypatch.setattr(RUNTIME.workers, "submit", submitted.append)
-        handles += [
-            Context().run(producer.produce_async, "t", payload)
-            for payload in payloads[1:]
-        ]
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(workers, "submit", submitted.append)
+            handles += [
+                Context().run(producer.produce_async, "t", payload)
+                for payload in payloads[1:]
+            ]
         assert submitted == []
         time.sleep(0.1)
         assert sending.locked

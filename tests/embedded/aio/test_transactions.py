@@ -151,6 +151,7 @@ def test_tasks_started_inside_send_into_it(
     assert log.names("transaction.") == ENDS
 
 
+@pytest.mark.own_process
 def test_other_tasks_wait_for_their_turn(
     producer: AsyncProducer, topic: str, log: EventLog
 ) -> None:
@@ -181,7 +182,6 @@ def test_other_tasks_wait_for_their_turn(
         await asyncio.sleep(0.2)
         assert not order
         assert not outside.done()
-        # Those of other tests that have just closed their producers end soon.
         await eventually(lambda: len(library_threads()) <= 8)
         release.set()
         await asyncio.gather(*tasks, outside)

@@ -7,7 +7,6 @@ import asyncio
 import copy
 import inspect
 import pickle
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -187,14 +186,15 @@ def test_a_front_end_of_a_producer_shares_it() -> None:
     ],
     ids=["Config", "mapping", "URL and option", "URL", "options"],
 )
-def test_it_takes_what_a_producer_takes(make: Callable[[], AsyncProducer]) -> None:
+def test_it_takes_what_a_producer_takes(
+    make: Callable[[], AsyncProducer], started_here: list[str]
+) -> None:
     """A `Config`, a mapping, a URL, keyword options; without a loop, a thread, a
     socket."""
-    threads = threading.active_count()
     made = make()
     assert made.id == "mine"
     assert str(made.status) == "configured"
-    assert threading.active_count() == threads
+    assert started_here == []
 
 
 def test_an_invalid_configuration_is_told_as_a_producer_tells_it() -> None:

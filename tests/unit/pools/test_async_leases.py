@@ -320,6 +320,7 @@ class TestTheLine:
 
         run(main())
 
+    @pytest.mark.own_process
     def test_waiting_takes_no_thread(self, make_pool: MakePool) -> None:
         """500 tasks wait and are served, on no more threads than before."""
         pool = AsyncProducerPool(make_pool(size=1, timeout=15))

@@ -408,6 +408,7 @@ class TestTheRest:
 
         run(main())
 
+    @pytest.mark.own_process
     @pytest.mark.parametrize("linger", [0, 60_000])
     def test_a_cancelled_flush(self, cluster: Cluster, linger: int) -> None:
         """Its wait ends, and no thread is busy with it; the next one works."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +24,8 @@ def errors_of(source: Any, **options: Any) -> dict[str, str]:
     return dict(caught.value.errors)
 
 
-def test_the_defaults(cluster: Cluster) -> None:
+def test_the_defaults(cluster: Cluster, started_here: list[str]) -> None:
     """Those of the page; nothing is opened, no thread is started."""
-    before = threading.active_count()
     pool = ProducerPool(config(cluster))
     assert (pool.size, pool.client_limit, pool.min_connected) == (10, 1, 0)
     assert (pool.strategy, pool.timeout, pool.max_waiting) == ("pack", 5.0, None)
@@ -36,7 +34,7 @@ def test_the_defaults(cluster: Cluster) -> None:
     assert not pool.closed
     assert isinstance(pool.config, Config)
     assert cluster.clients == []
-    assert threading.active_count() == before
+    assert started_here == []
 
 
 def test_every_option_as_given(make_pool: MakePool, cluster: Cluster) -> None:
