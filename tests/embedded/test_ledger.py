@@ -162,6 +162,7 @@ def test_transactions_are_uses(make_producer: MakeProducer, topic: str) -> None:
     assert 2.1 <= stats.idle_gaps_s.sum < 4
 
 
+@pytest.mark.own_process
 def test_the_ledger_grows_by_what_a_producer_does(
     make_producer: MakeProducer, topic: str
 ) -> None:

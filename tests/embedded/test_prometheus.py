@@ -215,6 +215,7 @@ def test_an_error_that_only_it_hears_is_logged(
     assert "message.produce_sync" in caplog.text
 
 
+@pytest.mark.own_process
 @pytest.mark.parametrize("named", [True, False])
 def test_a_pool_is_one_series(
     cluster: EmbeddedCluster,
