@@ -61,6 +61,6 @@ def test_eventlet_is_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_library_thread_has_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits natively, also if user code has made a hub there."""
     replace_threads(monkeypatch, "gevent.monkey", True)
-    monkeypatch.setattr(native, "LIBRARY", {native.thread_id()})
+    monkeypatch.setattr(native, "LIBRARY", {*native.LIBRARY, native.thread_id()})
     assert cooperative.hub_of_thread() is None
     assert not Wakeup().wait(0)
