@@ -630,6 +630,7 @@ def test_a_report_that_comes_as_it_is_given_up(
         bench.client.ack(1)
         bench.client.fail(KafkaError._PURGE_QUEUE)  # noqa: SLF001 - librdkafka's name
         waiting.serve_arrived(client)
+        eventually(lambda: all(each.done() for each in lost))  # the poller may serve
         return lost
 
     monkeypatch.setattr(steps, "give_up", overtaken)
