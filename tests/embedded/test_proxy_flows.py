@@ -301,6 +301,7 @@ def test_a_proxy_that_fails_is_reported(wire: Wire) -> None:
         _ = wire.proxy.open
 
 
+@pytest.mark.timed
 def test_close_is_prompt(wire: Wire) -> None:
     """Also with flows that are stuck: nothing is waited for."""
     fill(wire.client)

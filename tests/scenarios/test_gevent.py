@@ -58,6 +58,7 @@ def test_each_greenlet_has_its_own_transaction(
     assert {f"sync-{number}" for number in (0, 2, 4)} <= arrived("sync").keys()
 
 
+@pytest.mark.timed
 @ORDERS
 def test_a_wait_that_is_given_up(
     order: str, cluster: EmbeddedCluster, dead: str, topic: str
@@ -72,6 +73,7 @@ def test_a_wait_that_is_given_up(
     assert max(outcome.all("took")) < 1.0, str(outcome)
 
 
+@pytest.mark.timed
 @ORDERS
 def test_a_timeout_inside_a_subscriber(order: str, servers: str, topic: str) -> None:
     """It comes out of the verb, and is no error of the subscriber's."""
@@ -113,6 +115,7 @@ def test_a_signal_handler_that_raises(order: str, servers: str, topic: str) -> N
     assert outcome.one("in_flight") == 0
 
 
+@pytest.mark.timed
 def test_a_signal_handler_in_place_of_a_timer(servers: str, topic: str) -> None:
     """A greenlet that waits for its time alone is resumed all the same."""
     outcome = run_scenario(
@@ -174,6 +177,7 @@ def test_users_code_runs_in_greenlets_of_the_hub(
     assert outcome.all("twice") == [False, True]
 
 
+@pytest.mark.timed
 def test_library_threads_leave_no_hub(servers: str, topic: str) -> None:
     """They are no greenlets of a hub of their own; one that user code has made there
     ends with its thread, and with it what it holds."""

@@ -164,6 +164,7 @@ def test_celery_prefork(
         assert slowest_exit(outcome, server) < CELERY_PAUSE_S + EXIT_S
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("round_trip_ms", [0, 100])
 def test_gunicorn_gevent(
     round_trip_ms: int,

@@ -166,6 +166,7 @@ def test_deferred_send_whose_open_fails(bench: Bench, make: Make) -> None:
     assert bench.sent == []
 
 
+@pytest.mark.timed
 def test_close_from_inside_an_open(bench: Bench, make: Make) -> None:
     """In a `connecting` subscriber close() goes on in the background."""
     producer = make()

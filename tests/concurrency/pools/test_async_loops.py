@@ -138,7 +138,7 @@ def test_a_lease_that_comes_back_while_the_loop_does_not_run(
     lease.release()
     before = loop.loop.time()
     loop.end(task).release()
-    assert loop.loop.time() - before < 0.3
+    assert loop.loop.time() - before < 10  # of the 60 that it may wait
     run(whole_again(pool, 1))
 
 

@@ -503,6 +503,7 @@ def test_closes_that_close_one_another(bench: Bench, make: Make, at_once: bool) 
     eventually(lambda: {str(each.status) for each in producers} == {"closed"})
 
 
+@pytest.mark.timed
 def test_disconnect_inside_a_callback_does_not_wait_for_subscribers(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -544,6 +545,7 @@ def test_close_waits_for_a_teardown_that_its_thread_has_begun(
     assert producer.close(4).complete
 
 
+@pytest.mark.timed
 def test_close_inside_the_native_close(bench: Bench, make: Make) -> None:
     """A callback that librdkafka calls there does not wait for the close around it."""
     producer = make()
@@ -563,6 +565,7 @@ def test_close_inside_the_native_close(bench: Bench, make: Make) -> None:
     assert not named(make.events, "error.occurred")
 
 
+@pytest.mark.timed
 def test_a_close_on_the_poller_at_the_exit(
     bench: Bench, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

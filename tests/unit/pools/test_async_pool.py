@@ -426,7 +426,7 @@ class TestTheRest:
                     await asyncio.sleep(0.1)
                     began = time.monotonic()
                     await ended(flush)
-                    assert time.monotonic() - began < 0.4
+                    assert time.monotonic() - began < 10
                 workers = RUNTIME.workers
                 await eventually(lambda: not workers.held_up(0, began))
                 assert pool.stats().in_flight == 3

@@ -41,6 +41,7 @@ WITHOUT_WAITING: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("given", WITHOUT_WAITING.values(), ids=WITHOUT_WAITING)
 def test_a_call_that_does_not_wait(given: dict[str, Any], make_pool: MakePool) -> None:
     """Gets what is free, else an error that is no timeout."""

@@ -85,6 +85,7 @@ def test_a_lease_beyond_the_size_counts(make_pool: MakePool) -> None:
     pool.acquire(0).release()
 
 
+@pytest.mark.timed
 def test_no_lease_is_taken_away(make_pool: MakePool) -> None:
     """Leased slots go when their leases end. Until then no lease is granted that would
     have more than `size` producers on lease, although slot 0 is free."""
