@@ -53,8 +53,9 @@ class PoolChanging(PoolTaking):
         closed in the background once its last lease has ended. With a
         `transactional.id`, one client without the id proves the configuration, and in
         each slot the old client closes before the new one opens, between leases. Slots
-        that were out of service are in service again. Of two calls at once, the second
-        waits within its own `timeout`. Thread-safe.
+        that were out of service are in service again. Blocks for at most `timeout`
+        seconds and 1 s more; of two calls at once, the second waits within its own
+        `timeout`. Thread-safe.
 
         Args:
             config: as for the constructor; None is the one it has.
@@ -65,7 +66,14 @@ class PoolChanging(PoolTaking):
             ConfigurationInvalidError: with every violation.
             InvalidArgumentError: `timeout` is not a duration.
             PoolTimeoutError: another reload did not end in time.
-            PoolClosedError: the pool is closed.
+            PoolClosedError: the pool is closed, or was closed meanwhile.
+            Exception: what a callable `config` raises.
+
+        Example:
+            >>> kafka = {"bootstrap.servers": "localhost:9092", "acks": 1}
+            >>> pool.reload({"kafka": kafka})
+            >>> pool.config.kafka["acks"]
+            1
         """
         self._refuse_closed()
         bound = required_seconds("timeout", timeout)

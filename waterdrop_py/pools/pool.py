@@ -138,10 +138,13 @@ class ProducerPool(PoolChanging):
     ) -> ProducerPool:
         """Open the first `min_connected` slots now, at least one, and prove them.
 
-        Side by side, with the arguments and errors of `Producer.connect`; the first
-        error is raised once all have ended. Blocks for at most `timeout` seconds. Takes
-        no lease, so it works on an exhausted pool. With more than one slot, `errback`
-        runs on library threads. Thread-safe. Returns the pool.
+        Side by side; the first error is raised once all have ended. Blocks for at most
+        `timeout` seconds. Takes no lease, so it works on an exhausted pool. With more
+        than one slot, `errback` runs on library threads. Thread-safe. Returns the pool.
+
+        Args:
+            timeout, errback, max_retries, interval_start, interval_step, interval_max:
+                as in `Producer.connect`, for each slot.
 
         Raises:
             PoolClosedError: the pool is closed.
@@ -149,6 +152,11 @@ class ProducerPool(PoolChanging):
             PoolTimeoutError: a client that a slot had before did not close in time.
             BrokerUnreachableError, ProduceError, InvalidArgumentError: as
                 `Producer.connect`.
+
+        Example:
+            >>> with ProducerPool(config, min_connected=2) as pool:
+            ...     pool.connect(timeout=10).stats().connected
+            2
         """
 
         def connect(producer: PoolProducer, left: float) -> None:
@@ -178,11 +186,20 @@ class ProducerPool(PoolChanging):
         `timeout` seconds (None: without a bound). Opens no client where there is
         nothing to send. Thread-safe.
 
+        Args:
+            timeout: seconds, or a `timedelta`.
+
         Raises:
             PoolClosedError: the pool is closed.
             InvalidArgumentError: `timeout` is not a duration.
             ReentrantCallError: called inside a callback or a verb of a producer.
             WaterdropError: what `Producer.flush` raises, once all have ended.
+
+        Example:
+            >>> with pool.acquire() as producer:
+            ...     handle = producer.produce_async("orders", b"first")
+            >>> pool.flush(timeout=10), handle.done()
+            (0, True)
         """
         self._refuse_closed()
         bound = seconds("timeout", timeout)
@@ -198,10 +215,22 @@ class ProducerPool(PoolChanging):
         wait for leases that the calling thread took. `force=True` gives everything up
         and waits for nothing. Blocks for at most `timeout` seconds (None: the config's
         `close_timeout`) and 0.5 s more. Ctrl-C ends the wait, and the close continues.
+        Thread-safe: a later call waits for the close in progress, and gets its report.
+
+        Args:
+            timeout: seconds, or a `timedelta`.
+            force: give everything up, and wait for nothing.
 
         Raises:
             InvalidArgumentError: an argument is invalid; nothing was closed.
             TransactionalCloseError: called inside a transaction of the pool.
+
+        Example:
+            >>> with pool.acquire() as producer:
+            ...     handle = producer.produce_async("orders", b"last")
+            >>> report = pool.close(timeout=10)
+            >>> report.delivered, report.complete, report.holders
+            (1, True, ())
         """
         return self._begin_close(timeout, force, acting_for())()
 
