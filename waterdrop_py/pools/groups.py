@@ -11,12 +11,14 @@ from typing import Any, Final, NoReturn, TypeAlias
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py._settings.answering import Answering
 from waterdrop_py._settings.arguments import flag, seconds
+from waterdrop_py._settings.foreign_names import GROUP
 from waterdrop_py.config import Config
-from waterdrop_py.errors import ConfigurationInvalidError, PoolClosedError
+from waterdrop_py.errors import PoolClosedError
 from waterdrop_py.pools._group_options import (
     GroupOptions,
     UseDefaultLimit,
     checked_limit,
+    config_of,
     use_default_limit,
 )
 from waterdrop_py.pools._group_pool import GroupPool, close_all
@@ -26,21 +28,6 @@ from waterdrop_py.pools.stats import PoolReport
 
 Key: TypeAlias = Config | Mapping[str, Any] | str
 _Pools: TypeAlias = Mapping[Config, GroupPool]
-
-_RESET: Final = "use reset(), which closes the pools"
-_LOOK_UP: Final = "use group[key], which makes the pool"
-_ANSWERS: Final = {
-    "clear": _RESET,
-    "close": _RESET,
-    "close_all": _RESET,
-    "get": "`key in group` asks, and group[key] makes the pool",
-    "items": "use values(); each pool has its `config`",
-    "keys": "iterate over the group, which gives the Configs",
-    "pop": "use group[key].close(), with which the pool leaves the group",
-    "create": _LOOK_UP,
-    "setdefault": _LOOK_UP,
-    "update": _LOOK_UP,
-}
 
 
 class _Process:
@@ -70,7 +57,7 @@ class _Process:
 _PROCESS: Final = _Process()
 
 
-class PoolGroup(metaclass=Answering, answers=_ANSWERS):
+class PoolGroup(metaclass=Answering, answers=GROUP):
     """A pool for each configuration: `group[config]` makes it at the first look-up.
 
     `with pools.producers[config].acquire() as producer:`. For libraries in one process
@@ -120,7 +107,7 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         Blocks no longer than constructing a `Config` and a `ProducerPool`. Raises
         `ConfigurationInvalidError`; nothing is stored then.
         """
-        config = _read(key)
+        config = config_of(key)
         pool = self._pools.get(config)
         if pool is None or pool.closed:
             pool = self._add(config)
@@ -273,23 +260,6 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a PoolGroup cannot be copied or pickled: it owns pools")
-
-
-def _read(key: object) -> Config:
-    """The configuration of a key.
-
-    Without librdkafka's verdict, of 0.2 ms: the pool asks for it when it is made.
-    """
-    if isinstance(key, Config):
-        return key
-    try:
-        if isinstance(key, str):
-            return Config.from_url(key)
-        if isinstance(key, Mapping):
-            return Config(key)
-    except ConfigurationInvalidError:
-        pass  # the error with the verdict names every violation
-    return checked_config(key)
 
 
 def _open(pools: _Pools) -> _Pools:
