@@ -82,8 +82,8 @@ class PrometheusListener(MetricsListener):
         >>> with Producer(config, id="billing") as producer:
         ...     report = producer.produce_sync("orders", b"first")
         >>> name = "waterdrop_messages_acknowledged_total"
-        >>> registry.get_sample_value(name, {"producer": "billing"})
-        1
+        >>> registry.get_sample_value(name, {"producer": "billing"}) == 1
+        True
         >>> unsubscribe()
     """
 
