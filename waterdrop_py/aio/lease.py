@@ -61,7 +61,7 @@ class AsyncLease:
 
     @property
     def slot(self) -> int:
-        """Index of the producer's slot, also after the release."""
+        """Index of the producer's slot, from 0 on, also after the release."""
         return self._lease.slot
 
     @property

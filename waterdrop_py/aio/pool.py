@@ -121,8 +121,8 @@ class AsyncProducerPool(AsyncPoolTaking, answers=ASYNC_POOL):
             PoolClosedError: the pool is closed.
             PoolExhaustedError: no slot is in service.
             PoolTimeoutError: a client that a slot had before did not close in time.
-            BrokerUnreachableError, ProduceError, InvalidArgumentError,
-            ConfigurationInvalidError: as `AsyncProducer.connect`.
+            BrokerUnreachableError, ProduceError: as `AsyncProducer.connect`.
+            InvalidArgumentError, ConfigurationInvalidError: likewise.
 
         Example:
             >>> import asyncio

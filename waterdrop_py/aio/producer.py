@@ -175,6 +175,15 @@ class AsyncProducer(Described, AsyncSender):
         most `close_timeout`, until the client is destroyed and the subscribers of
         `producer.disconnected` have returned (0.2 s for them at most). It is carried
         through where it is cancelled.
+
+        Example:
+            >>> import asyncio
+            >>> async def main():
+            ...     async with AsyncProducer(config) as producer:
+            ...         await producer.produce("orders", b"first")
+            ...         print(await producer.disconnect(), producer.status)
+            >>> asyncio.run(main())
+            True disconnected
         """
         return await on_worker(self._components.disconnect_here)
 

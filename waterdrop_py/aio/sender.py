@@ -194,7 +194,7 @@ class AsyncSender(AsyncBuffered, Patchable, answers=ASYNC_PRODUCER):
             topic, key, partition, headers: as in `send`; the key is required.
 
         Raises:
-            MessageInvalidError, ProduceError, DeliveryTimeoutError,
+            MessageInvalidError, ProduceError, DeliveryTimeoutError: as `produce`.
             ProducerClosedError, ConfigurationInvalidError: as `produce`.
         """
         message = tombstone_of(self._sender, topic, key, partition, headers)
@@ -276,7 +276,8 @@ class AsyncSender(AsyncBuffered, Patchable, answers=ASYNC_PRODUCER):
             messages: each a `Message`, or a mapping of its fields.
 
         Raises:
-            MessageInvalidError, ProduceManyError, DeliveryTimeoutError,
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceManyError, DeliveryTimeoutError: as `produce_many`.
             ProducerClosedError, ConfigurationInvalidError: as `produce_many`.
         """
         return await self._task_verbs.produce_many(messages, null=True)
