@@ -149,6 +149,18 @@ POOL: Final[Mapping[str, str]] = {
 ASYNC_POOL: Final[Mapping[str, str]] = {
     name: answer.replace("`with ", "`async with ") for name, answer in POOL.items()
 }
+GROUP: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("clear", "close", "close_all"), "use reset(), which closes the pools"
+    ),
+    **dict.fromkeys(
+        ("create", "setdefault", "update"), "use group[key], which makes the pool"
+    ),
+    "get": "`key in group` asks, and group[key] makes the pool",
+    "items": "use values(); each pool has its `config`",
+    "keys": "iterate over the group, which gives the Configs",
+    "pop": "use group[key].close(), with which the pool leaves the group",
+}
 CONFIG: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("parse_url", "parse", "from_uri", "from_dsn", "from_string", "from_str"),

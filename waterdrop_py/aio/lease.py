@@ -23,7 +23,22 @@ class AsyncLease:
     """The use of one producer of a pool. `await pool.acquire()` gives it.
 
     As `Lease`, with a producer whose verbs are awaited. `async with` releases it at the
-    end of the block. Nothing of a lease itself blocks or suspends. Thread-safe.
+    end of the block. Nothing of a lease itself blocks or suspends. A lease keeps its
+    pool alive. One that is dropped unreleased goes back by itself, with a
+    `ResourceWarning`. Thread-safe. It can be neither copied nor pickled.
+
+    Example:
+        >>> import asyncio
+        >>> async def main():
+        ...     async with AsyncProducerPool(config, size=2) as pool:
+        ...         lease = await pool.acquire()
+        ...         try:
+        ...             await lease.producer.produce("orders", b"first")
+        ...         finally:
+        ...             lease.release()
+        ...         print(lease.slot, lease.released)
+        >>> asyncio.run(main())
+        0 True
     """
 
     __slots__ = ("__weakref__", "_front", "_lease")
@@ -46,7 +61,7 @@ class AsyncLease:
 
     @property
     def slot(self) -> int:
-        """Index of the producer's slot, also after the release."""
+        """Index of the producer's slot, from 0 on, also after the release."""
         return self._lease.slot
 
     @property
@@ -60,7 +75,15 @@ class AsyncLease:
         return self._lease.released
 
     def release(self) -> None:
-        """Give the producer back; see `Lease.release`. Callable from any thread."""
+        """Give the producer back. A second call does nothing.
+
+        Sends and flushes nothing: what is in flight goes on, and what is buffered stays
+        buffered. Callable from any thread.
+
+        Raises:
+            TransactionalCloseError: called inside a transaction of the producer; the
+                lease goes on.
+        """
         self._lease.release()
 
     async def __aenter__(self) -> AsyncProducer:
@@ -81,8 +104,17 @@ class AsyncLease:
 class LeaseRequest:
     """What `AsyncProducerPool.acquire` returns: awaited or entered, it takes a lease.
 
-    Once; each lease needs a call of its own. The lease belongs to the task that has
-    called `acquire`, or else to the one that awaits.
+    Once; each lease needs a call of its own. `await request` gives an `AsyncLease`,
+    `async with request` its producer. The lease belongs to the task that has called
+    `acquire`, or else to the one that awaits. A wait that is cancelled loses no lease.
+
+    Raises:
+        PoolTimeoutError: none was free in time.
+        PoolExhaustedError: none is free, and the request does not wait; or no slot is
+            in service.
+        TooManyRequestsError: `max_waiting` others wait.
+        PoolClosedError: the pool is closed, or was closed meanwhile.
+        PoolError: the request was used before.
     """
 
     __slots__ = ("_bound", "_lease", "_owner", "_pool", "_taken_by")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
-from types import FrameType
 from typing import Any, Literal, NoReturn, overload
 
 from waterdrop_py._engine.introspection.health import Health
@@ -17,19 +14,17 @@ from waterdrop_py._settings.foreign_names import ASYNC_POOL
 from waterdrop_py.aio._connecting import TaskConnect
 from waterdrop_py.aio._flush import flush_all
 from waterdrop_py.aio._health import ShallowHealth
+from waterdrop_py.aio._taking import AsyncPoolTaking
 from waterdrop_py.aio._verbs import TaskVerbs
 from waterdrop_py.aio.jobs import on_worker
-from waterdrop_py.aio.lease import LeaseRequest, PoolTransaction
-from waterdrop_py.aio.producer import AsyncProducer
 from waterdrop_py.errors import InvalidArgumentError
-from waterdrop_py.pools._figures import PoolFigures
 from waterdrop_py.pools._owners import current_owner
 from waterdrop_py.pools._settings import PoolConfig, Strategy
 from waterdrop_py.pools.pool import ProducerPool
 from waterdrop_py.pools.stats import PoolReport
 
 
-class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
+class AsyncProducerPool(AsyncPoolTaking, answers=ASYNC_POOL):
     """The asyncio front end of a `ProducerPool`, which it makes or is given.
 
     `async with pool.transaction() as producer:` for transactions that run at the same
@@ -39,19 +34,31 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
     without a thread.
 
     The constructor needs no running loop, opens no socket and starts no thread. A pool
-    belongs to no loop: each call belongs to the loop that runs it. `async with` closes
-    the pool at its end. Thread-safe. It can be neither copied nor pickled.
+    belongs to no loop: each call belongs to the loop that runs it. What is not awaited
+    neither blocks nor suspends. `async with` closes the pool at its end. Thread-safe.
+    It can be neither copied nor pickled.
 
     Args:
-        config: a `ProducerPool` alone, or what one takes, with its options.
+        config: a `ProducerPool` alone, or what one takes.
+        size, client_limit, min_connected, strategy, timeout, max_waiting, name: as in
+            `ProducerPool`.
 
     Raises:
         ConfigurationInvalidError: with every violation at once.
         InvalidArgumentError: options are given beside a `ProducerPool`.
         Exception: what a callable `config` raises.
+
+    Example:
+        >>> import asyncio
+        >>> async def main():
+        ...     async with AsyncProducerPool(config, size=8) as pool:
+        ...         async with pool.acquire() as producer:
+        ...             print((await producer.produce("orders", b"first")).topic)
+        >>> asyncio.run(main())
+        orders
     """
 
-    __slots__ = ("_pool",)
+    __slots__ = ()
 
     def __init__(  # noqa: PLR0913 - the options of `ProducerPool`, named for editors
         self,
@@ -78,55 +85,14 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
         }
         if isinstance(config, ProducerPool):
             _refuse_options(options)
-            self._pool = config
         else:
-            self._pool = ProducerPool(config, **options)
-        super().__init__(self._pool._leasing)
+            config = ProducerPool(config, **options)
+        super().__init__(config)
 
     @property
     def sync_pool(self) -> ProducerPool:
         """The `ProducerPool`, for threads and plain functions."""
         return self._pool
-
-    # -- leases ------------------------------------------------------------
-
-    def acquire(
-        self, timeout: float | timedelta | None = None, *, block: bool = True
-    ) -> LeaseRequest:
-        """Lease a producer: `async with pool.acquire() as producer:`.
-
-        Or `lease = await pool.acquire()`. The call takes nothing; awaiting or entering
-        what it returns does, and waits at most `timeout` seconds (None: the pool's
-        `timeout`); 0 or `block=False`: neither waits nor suspends. Leases are granted
-        in that order, to tasks and threads alike. Opens nothing. A wait that is
-        cancelled loses no lease.
-
-        Raises:
-            InvalidArgumentError: an argument is invalid.
-            PoolError: what `ProducerPool.acquire` raises, when awaited or entered.
-        """
-        bound = self._pool._bound(timeout, block)
-        return LeaseRequest(self._pool, bound, _place_of(sys._getframe().f_back))
-
-    def transaction(
-        self, timeout: float | timedelta | None = None, *, block: bool = True
-    ) -> AbstractAsyncContextManager[AsyncProducer, bool]:
-        """`async with pool.transaction() as producer:`: a lease and a transaction.
-
-        The block ends the transaction first, as `producer.transaction()` does, and then
-        the lease, also when the task is cancelled. The call takes nothing. Each
-        `async with` needs a call of its own.
-
-        Raises:
-            ProducerNotTransactionalError: there is no `transactional.id`.
-            PoolClosedError: the pool is closed.
-            WaterdropError: what `acquire` and `AsyncProducer.transaction` raise, on
-                entering the block.
-        """
-        self._pool._check_transactional(timeout, block)
-        bound = self._pool._bound(timeout, block)
-        taken_by = _place_of(sys._getframe().f_back)
-        return PoolTransaction(LeaseRequest(self._pool, bound, taken_by))
 
     # -- changes -----------------------------------------------------------
 
@@ -140,9 +106,32 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
         interval_step: float | timedelta = 2,
         interval_max: float | timedelta = 30,
     ) -> AsyncProducerPool:
-        """As `ProducerPool.connect`. `errback` is called on the loop. Returns the pool.
+        """Open the first `min_connected` slots now, at least one, and prove them.
 
-        Cancelling ends the wait at once, and there is no further attempt.
+        As `ProducerPool.connect`. Returns the pool. Suspends for at most `timeout`
+        seconds. Cancelling ends the wait at once, and there is no further attempt.
+
+        Args:
+            timeout, max_retries, interval_start, interval_step, interval_max: as in
+                `AsyncProducer.connect`.
+            errback: called on the loop before each retry of a slot, with the error and
+                the seconds to wait; a plain function.
+
+        Raises:
+            PoolClosedError: the pool is closed.
+            PoolExhaustedError: no slot is in service.
+            PoolTimeoutError: a client that a slot had before did not close in time.
+            BrokerUnreachableError, ProduceError: as `AsyncProducer.connect`.
+            InvalidArgumentError, ConfigurationInvalidError: likewise.
+
+        Example:
+            >>> import asyncio
+            >>> async def main():
+            ...     async with AsyncProducerPool(config, min_connected=2) as pool:
+            ...         await pool.connect(timeout=10)
+            ...         print(pool.stats().connected)
+            >>> asyncio.run(main())
+            2
         """
         bound = required_seconds("timeout", timeout)
         connect = TaskConnect(
@@ -159,25 +148,72 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
         return self
 
     def resize(self, size: int, *, min_connected: int | None = None) -> None:
-        """As `ProducerPool.resize`: never blocks, and is not awaited."""
+        """Have at most `size` producers from now on. Not awaited.
+
+        As `ProducerPool.resize`: it grows at once, and a smaller pool takes no lease
+        away. A callable `config` is called here, on the thread of the loop.
+
+        Args:
+            size: producers at most, 1 to 1000.
+            min_connected: slots that stay open. None: as before, or `size` if that is
+                less.
+
+        Raises:
+            InvalidArgumentError: an argument is invalid; nothing has changed.
+            ConfigurationInvalidError: with every violation of what a callable returned;
+                nothing has changed.
+            Exception: what a callable `config` raises.
+            PoolClosedError: the pool is closed.
+        """
         self._pool.resize(size, min_connected=min_connected)
 
     async def reload(
         self, config: PoolConfig | None = None, *, timeout: float | timedelta = 30.0
     ) -> None:
-        """As `ProducerPool.reload`. A callable `config` is called on a library thread.
+        """Use another configuration, or the same once more: make before break.
 
+        As `ProducerPool.reload`. A callable `config` is called on a library thread.
+        Suspends until the new producers are proven, for at most `timeout` seconds.
         Cancelling ends the wait at once; the reload is carried through, or fails.
+
+        Args:
+            config: as for the constructor; None is the one it has.
+            timeout: seconds of the proof, or a `timedelta`.
+
+        Raises:
+            BrokerUnreachableError, ProduceError: the proof failed; nothing has changed.
+            ConfigurationInvalidError: with every violation.
+            InvalidArgumentError: `timeout` is not a duration.
+            PoolTimeoutError: another reload did not end in time.
+            PoolClosedError: the pool is closed.
+            Exception: what a callable `config` raises.
         """
         await on_worker(partial(self._pool.reload, config, timeout=timeout))
 
     async def flush(self, timeout: float | timedelta | None = None) -> int:
-        """As `ProducerPool.flush`. Cancelling ends the wait.
+        """Flush all producers side by side; returns how many messages are left.
+
+        Waits also for what was sent in leases that have ended. Suspends for at most
+        `timeout` seconds (None: without a bound). Opens no client where there is
+        nothing to send. Cancelling ends the wait.
+
+        Args:
+            timeout: seconds, or a `timedelta`.
 
         Raises:
             PoolClosedError: the pool is closed.
             InvalidArgumentError: `timeout` is not a duration.
             WaterdropError: what `AsyncProducer.flush` raises, once all have ended.
+
+        Example:
+            >>> import asyncio
+            >>> async def main():
+            ...     async with AsyncProducerPool(config) as pool:
+            ...         async with pool.acquire() as producer:
+            ...             await producer.send("orders", b"first")
+            ...         print(await pool.flush(timeout=10))
+            >>> asyncio.run(main())
+            0
         """
         self._pool._refuse_closed()
         bound = seconds("timeout", timeout)
@@ -197,7 +233,29 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
     def health(
         self, *, deep: bool = False, timeout: float | timedelta = 5.0
     ) -> Awaitable[Health]:
-        """As `ProducerPool.health`. A deep one is awaited; another one may be."""
+        """Whether the pool works, as `ProducerPool.health`.
+
+        A deep one is awaited, and suspends for at most `timeout` seconds. A shallow one
+        need not be: it is a `Health`, and awaiting it gives the same.
+
+        Args:
+            deep: ask the cluster, too.
+            timeout: seconds of a deep check, or a `timedelta`.
+
+        Raises:
+            InvalidArgumentError: an argument is invalid. What is wrong with the cluster
+                is in the result's `error`.
+
+        Example:
+            >>> import asyncio
+            >>> async def main():
+            ...     async with AsyncProducerPool(config) as pool:
+            ...         print(pool.health().healthy)
+            ...         print((await pool.health(deep=True)).healthy)
+            >>> asyncio.run(main())
+            True
+            True
+        """
         if deep is True:
             return on_worker(partial(self._pool.health, deep=True, timeout=timeout))
         return ShallowHealth.of(self._pool.health(deep=deep, timeout=timeout))
@@ -205,10 +263,20 @@ class AsyncProducerPool(PoolFigures, answers=ASYNC_POOL):
     async def close(
         self, timeout: float | timedelta | None = None, *, force: bool = False
     ) -> PoolReport:
-        """As `ProducerPool.close`. Does not wait for leases of the calling task.
+        """Close all producers for good; idempotent.
 
-        Cancelling ends the wait at once, and the close continues; a later call waits
-        for it, and gets its report.
+        As `ProducerPool.close`. Does not wait for leases of the calling task. Suspends
+        for at most `timeout` seconds (None: the config's `close_timeout`) and 0.5 s
+        more. Cancelling ends the wait at once, and the close continues; a later call
+        waits for it, and gets its report.
+
+        Args:
+            timeout: seconds, or a `timedelta`.
+            force: give everything up, and wait for nothing.
+
+        Raises:
+            InvalidArgumentError: an argument is invalid; nothing was closed.
+            TransactionalCloseError: called inside a transaction of the pool.
         """
         wait = self._pool._begin_close(timeout, force, current_owner())
         return await on_worker(wait)
@@ -238,9 +306,3 @@ def _refuse_options(options: dict[str, Any]) -> None:
             f"{', '.join(sorted(given))}: options cannot be given beside a "
             "ProducerPool, which has its own; give either"
         )
-
-
-def _place_of(frame: FrameType | None) -> Any:
-    """The function that calls the library, and how far it is."""
-    frame = frame or sys._getframe()  # a task that runs nothing else
-    return frame.f_code, frame.f_lasti

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, cast
@@ -13,10 +12,9 @@ from waterdrop_py._settings.answering import Patchable, awaited, implemented_by
 from waterdrop_py._settings.arguments import seconds
 from waterdrop_py._settings.foreign_names import ASYNC_PRODUCER
 from waterdrop_py.aio import _fast
+from waterdrop_py.aio._buffered import AsyncBuffered
 from waterdrop_py.aio._flush import flush
-from waterdrop_py.aio._transaction import TaskBlock
 from waterdrop_py.aio._verbs import TaskVerbs
-from waterdrop_py.aio.jobs import on_worker
 from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
 from waterdrop_py.message import HeadersInput, Key, Message, MessageInput, Payload
 from waterdrop_py.sender import Sender
@@ -46,7 +44,7 @@ class _LongWay:
         return cast("DeliveryHandle", message)
 
 
-class AsyncSender(Patchable, answers=ASYNC_PRODUCER):
+class AsyncSender(AsyncBuffered, Patchable, answers=ASYNC_PRODUCER):
     """The base class of `AsyncProducer` and `AsyncVariant`. For any loop and thread."""
 
     __slots__ = (
@@ -99,16 +97,39 @@ class AsyncSender(Patchable, answers=ASYNC_PRODUCER):
         client (about a millisecond), for a full queue (at most
         `wait_timeout_on_queue_full`), for the first look-up of a topic's partitions for
         a `partition_key` (at most 5 s), behind messages that wait for these, and once
-        for every 250 messages, so that the loop runs. Cancelled while the message
-        waits, it is never sent.
+        for every 250 messages, so that the loop runs. With a `transactional.id` and
+        outside a transaction, it suspends for one of its own. Cancelled while the
+        message waits, it is never sent.
+
+        Args:
+            topic: `[A-Za-z0-9._-]{1,249}`.
+            payload: bytes or text; None is a null payload (a tombstone).
+            key: bytes or text, not empty. It chooses the partition if nothing else
+                does.
+            partition: 0 or more; None and -1 let the partitioner choose.
+            partition_key: chooses the partition, and is never sent.
+            timestamp: milliseconds since the epoch, or an aware datetime.
+            headers: a mapping or pairs, with bytes, text or None.
+            label: any object; the handle and the report have it.
 
         Raises:
             MessageInvalidError: with every violation; nothing was sent.
             ProduceError: librdkafka refused it; `queue_full` after the wait,
                 `too_many_clients` if no client could be opened.
+            DeliveryTimeoutError: with a `transactional.id`: other transactions did not
+                end within `max_wait_timeout`; nothing was sent.
             ProducerClosedError: the producer is closed, or closing.
             ConfigurationInvalidError: the properties contradict each other, which
                 librdkafka notices when the client is opened.
+
+        Example:
+            >>> import asyncio
+            >>> async def main():
+            ...     async with AsyncProducer(config) as producer:
+            ...         handle = await producer.send("orders", b"first", key="42")
+            ...         print((await handle).topic)
+            >>> asyncio.run(main())
+            orders
         """
 
     @implemented_by(_fast.produce)
@@ -127,16 +148,33 @@ class AsyncSender(Patchable, answers=ASYNC_PRODUCER):
     ) -> DeliveryReport:
         """Send a message, and wait for its delivery report.
 
-        Waits for at most `timeout` seconds (None: `max_wait_timeout`). Cancelled before
-        the message is handed over, it is never sent; later, the delivery goes on.
+        Suspends for at most `timeout` seconds (None: `max_wait_timeout`). Cancelled
+        before the message is handed over, it is never sent; later, the delivery goes
+        on. To know the outcome after a timeout, `send` it and await the handle.
+
+        Args:
+            topic, payload, key, partition, partition_key, timestamp, headers, label:
+                as in `send`.
+            timeout: seconds, or a `timedelta`.
 
         Raises:
             InvalidArgumentError: `timeout` is not a duration; nothing was sent.
             MessageInvalidError: with every violation; nothing was sent.
             ProduceError: it was not delivered; `__cause__` is the Kafka error.
                 `queue_full`: it found no room, and was not sent.
-            DeliveryTimeoutError: there was no report in time; delivery goes on.
+            DeliveryTimeoutError: there was no report in time; delivery goes on. With a
+                `transactional.id` also as in `send`; nothing was sent then.
             ProducerClosedError: the producer is closed, or closing.
+            ConfigurationInvalidError: as in `send`.
+
+        Example:
+            >>> import asyncio
+            >>> async def main():
+            ...     async with AsyncProducer(config) as producer:
+            ...         report = await producer.produce("orders", b"first", timeout=10)
+            ...         print(report.topic, report.error)
+            >>> asyncio.run(main())
+            orders None
         """
 
     @awaited
@@ -148,7 +186,17 @@ class AsyncSender(Patchable, answers=ASYNC_PRODUCER):
         partition: int | None = None,
         headers: HeadersInput = None,
     ) -> DeliveryReport:
-        """Send a null payload for `key`, and wait. As `produce`."""
+        """Send a null payload for `key`, and wait. As `produce`.
+
+        Suspends for at most `max_wait_timeout`.
+
+        Args:
+            topic, key, partition, headers: as in `send`; the key is required.
+
+        Raises:
+            MessageInvalidError, ProduceError, DeliveryTimeoutError: as `produce`.
+            ProducerClosedError, ConfigurationInvalidError: as `produce`.
+        """
         message = tombstone_of(self._sender, topic, key, partition, headers)
         return await self._task_verbs.produce(message, None)
 
@@ -161,11 +209,26 @@ class AsyncSender(Patchable, answers=ASYNC_PRODUCER):
         All are validated before any is sent. Suspends like `send`. Cancelled, what was
         handed over goes on, and the rest is never sent.
 
+        Args:
+            messages: each a `Message`, or a mapping of its fields.
+
         Raises:
             MessageInvalidError: with every violation; nothing was sent.
             ProduceManyError: librdkafka refused one; `dispatched` has the handles of
                 those before it.
-            ProducerClosedError: the producer is closed, or closing.
+            DeliveryTimeoutError, ProducerClosedError, ConfigurationInvalidError: as
+                `send`.
+
+        Example:
+            >>> import asyncio
+            >>> batch = [{"topic": "orders", "payload": each} for each in (b"1", b"2")]
+            >>> async def main():
+            ...     async with AsyncProducer(config) as producer:
+            ...         for handle in await producer.send_many(batch):
+            ...             print((await handle).error)
+            >>> asyncio.run(main())
+            None
+            None
         """
         return await self._task_verbs.send_many(messages)
 
@@ -175,14 +238,29 @@ class AsyncSender(Patchable, answers=ASYNC_PRODUCER):
     ) -> list[DeliveryReport]:
         """Send messages, and wait for all reports. Returns them in input order.
 
-        All are validated before any is sent. Waits for at most `max_wait_timeout`.
+        All are validated before any is sent. Suspends for at most `max_wait_timeout`.
+        Cancelled, what was handed over goes on, and the rest is never sent.
+
+        Args:
+            messages: each a `Message`, or a mapping of its fields.
 
         Raises:
             MessageInvalidError: with every violation; nothing was sent.
             ProduceManyError: some were not delivered; raised once every handle in
                 `dispatched` is final.
-            DeliveryTimeoutError: a report did not come in time; delivery goes on.
-            ProducerClosedError: the producer is closed, or closing.
+            DeliveryTimeoutError: a report did not come in time; delivery goes on. With
+                a `transactional.id` also as in `send`; nothing was sent then.
+            ProducerClosedError, ConfigurationInvalidError: as `send`.
+
+        Example:
+            >>> import asyncio
+            >>> batch = [Message("orders", b"1"), Message("orders", b"2")]
+            >>> async def main():
+            ...     async with AsyncProducer(config) as producer:
+            ...         reports = await producer.produce_many(batch)
+            ...         print([report.error for report in reports])
+            >>> asyncio.run(main())
+            [None, None]
         """
         return await self._task_verbs.produce_many(messages)
 
@@ -193,6 +271,14 @@ class AsyncSender(Patchable, answers=ASYNC_PRODUCER):
         """Send null payloads, and wait; a payload that is given is ignored.
 
         As `produce_many`; each message needs a key.
+
+        Args:
+            messages: each a `Message`, or a mapping of its fields.
+
+        Raises:
+            MessageInvalidError: with every violation; nothing was sent.
+            ProduceManyError, DeliveryTimeoutError: as `produce_many`.
+            ProducerClosedError, ConfigurationInvalidError: as `produce_many`.
         """
         return await self._task_verbs.produce_many(messages, null=True)
 
@@ -204,126 +290,31 @@ class AsyncSender(Patchable, answers=ASYNC_PRODUCER):
         """Send the buffer, and wait until every message in flight has its outcome.
 
         Returns how many are still un-acknowledged. No message waits for its linger.
-        What cannot be sent stays in the buffer and raises. Waits for at most `timeout`
-        seconds (None: without a bound). Opens no client if there is nothing to send.
+        What cannot be sent stays in the buffer and raises. Suspends for at most
+        `timeout` seconds (None: without a bound, also for messages that others send
+        meanwhile). Opens no client if there is nothing to send. Cancelled, the wait
+        ends, and what was handed over goes on.
+
+        Args:
+            timeout: seconds, or a `timedelta`.
 
         Raises:
             InvalidArgumentError: `timeout` is not a duration.
-            ProducerClosedError: the producer is closed.
+            MessageInvalidError: some of the buffer are invalid; nothing was sent.
+            ProduceManyError: librdkafka refused one of the buffer.
+            DeliveryTimeoutError: with a `transactional.id`, as `send`.
+            ProducerClosedError: the producer is closed, or closing.
+            Exception: what a step of the middleware raises; nothing was sent.
+
+        Example:
+            >>> import asyncio
+            >>> async def main():
+            ...     async with AsyncProducer(config) as producer:
+            ...         await producer.send("orders", b"first")
+            ...         print(await producer.flush(timeout=10))
+            >>> asyncio.run(main())
+            0
         """
         return await flush(
             self._components, self._task_verbs, seconds("timeout", timeout)
         )
-
-    # -- the buffer --------------------------------------------------------
-
-    def buffer(
-        self,
-        topic: str,
-        payload: Payload,
-        *,
-        key: Key = None,
-        partition: int | None = None,
-        partition_key: Key = None,
-        timestamp: int | datetime | None = None,
-        headers: HeadersInput = None,
-        label: Any = None,
-    ) -> None:
-        """Keep a message in the process until the buffer is flushed. As the sync verb.
-
-        Raises:
-            ProducerClosedError: the producer is closed.
-        """
-        self._sender.buffer(
-            topic,
-            payload,
-            key=key,
-            partition=partition,
-            partition_key=partition_key,
-            timestamp=timestamp,
-            headers=headers,
-            label=label,
-        )
-
-    def buffer_many(self, messages: Iterable[MessageInput]) -> None:
-        """Keep messages in the process until the buffer is flushed, all or none.
-
-        Raises:
-            MessageInvalidError: an item is neither a `Message` nor a mapping of one.
-            ProducerClosedError: the producer is closed.
-        """
-        self._sender.buffer_many(messages)
-
-    @awaited
-    async def flush_buffer(self) -> list[DeliveryReport]:
-        """Send the buffer, and wait for all reports, in the order of messages.
-
-        After an error, and where it is cancelled, exactly what librdkafka has not
-        queued is back in the buffer, at the front and in order. Waits for at most
-        `max_wait_timeout`.
-
-        Raises:
-            MessageInvalidError: some are invalid; nothing was sent.
-            ProduceManyError: some were not delivered.
-            DeliveryTimeoutError: a report did not come in time; delivery goes on.
-            ProducerClosedError: the producer is closed.
-            Exception: what a step of the middleware raises; nothing was sent.
-        """
-        return await self._task_verbs.flush_buffer()
-
-    @property
-    def buffer_size(self) -> int:
-        """The number of messages in the buffer."""
-        return self._sender.buffer_size
-
-    @awaited
-    async def purge(self) -> None:
-        """Drop the buffer, and everything that librdkafka has not delivered.
-
-        Handles resolve with `purge_queue` or `purge_inflight`. It is carried through
-        where it is cancelled. Opens nothing.
-
-        Raises:
-            ProducerClosedError: the producer is closed.
-        """
-        await on_worker(self._sender.purge)
-
-    # -- transactions ------------------------------------------------------
-
-    def transaction(self) -> AbstractAsyncContextManager[None, bool]:
-        """`async with producer.transaction():` commits at the end.
-
-        It aborts on any exception, which is raised again; `AbortTransaction` is
-        swallowed. Nested blocks join the outer one. Tasks that are started inside send
-        into it while it is open. Others wait for their turn, first come, first served,
-        for at most `max_wait_timeout`. Each `async with` needs its own `transaction()`.
-
-        Raises:
-            ProducerNotTransactionalError: the producer has no `transactional.id`.
-            ProducerClosedError: the producer is closed, or closing.
-            DeliveryTimeoutError: the turn did not come in time.
-            ProduceError: a command failed for good; or an inner block had failed.
-            WaterdropError: this block is entered already.
-        """
-        return TaskBlock(self._components.needed_transactions())
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether the calling context is inside a transaction of the producer."""
-        return self._sender.in_transaction
-
-    @awaited
-    async def mark_as_consumed(
-        self, consumer: Any, messages: Any, metadata: str | None = None
-    ) -> None:
-        """Commit consumed messages with the transaction, and only with it.
-
-        As the sync verb: positions are collected, and sent before the commit. Never
-        suspends.
-
-        Raises:
-            TransactionRequiredError: the calling context is in no transaction.
-            TransactionalOffsetInvalidError: with every violation; nothing was
-                collected.
-        """
-        self._sender.mark_as_consumed(consumer, messages, metadata)

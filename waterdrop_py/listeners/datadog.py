@@ -45,21 +45,34 @@ class DatadogListener(MetricsListener):
     message costs nothing. Metrics have the tag `producer:<id>` with an id that the user
     gave the producer, or the name of its pool; all others add up without it.
 
+    `reopen.duration` and the `saved.*_seconds` are in seconds; `queue.latency.*` and
+    `network.latency.*`, with `statistics`, in librdkafka's microseconds. A forked child
+    starts at zero. A push blocks its thread as long as `statsd` does. What could not be
+    pushed is pushed the next time; an error of `statsd` fails no send.
+
     Args:
         statsd: a `datadog.DogStatsd`; None: `datadog.statsd`.
-        namespace: the prefix of all names.
+        namespace: the prefix of all names, which a dot follows; empty: none.
         tags: tags of all metrics, such as `"env:prod"`.
         tag_labels: names of tags of producers that become tags of metrics.
         topics: also count sends by topic. That takes the events of each message, which
             slow down every send.
         statistics: also push librdkafka's statistics, by broker. Clients that are
             opened afterwards collect them.
-        interval: seconds, or a `timedelta`.
+        interval: seconds between two pushes, or a `timedelta`; at most a day.
 
     Thread-safe.
 
     Raises:
         InvalidArgumentError: an argument is invalid.
+
+    Example:
+        >>> from datadog import DogStatsd
+        >>> from waterdrop_py.listeners import DatadogListener
+        >>> statsd = DogStatsd(host="localhost", port=8125)
+        >>> listener = DatadogListener(statsd, tags=["env:prod"], interval=30)
+        >>> unsubscribe = monitor.subscribe(listener)
+        >>> unsubscribe()
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
@@ -119,7 +132,7 @@ class DatadogListener(MetricsListener):
         super().subscribed()
 
     def push(self) -> None:
-        """Push what has changed since the last time."""
+        """Push what has changed since the last time, and flush `statsd`."""
         self._push(tell=True)
 
     def reset(self) -> None:

@@ -56,7 +56,10 @@ class LoggingListener(EventLogger):
         self._logger = logger
 
     def write(self, level: int, event: Event, traced: BaseException | None) -> None:
-        """Write one event, with the traceback of `traced`."""
+        """Write one event at `level`, one of `logging`; with the traceback of `traced`.
+
+        Called once for each event.
+        """
         if not self._logger.isEnabledFor(level):
             return
         fields = fields_of(event)

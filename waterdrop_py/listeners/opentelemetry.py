@@ -52,9 +52,10 @@ class OpenTelemetryListener(MetricsListener):
 
     Metrics are of every producer of the process, also of those that were made before.
     Counts are read as they are collected, so a message costs nothing. A collection
-    opens no client and is no activity. They have the attribute `waterdrop.producer.id`
-    with an id that the user gave the producer, or the name of its pool; all others add
-    up without it.
+    opens no client and is no activity; it takes about 20 us for each producer. They
+    have the attribute `waterdrop.producer.id` with an id that the user gave the
+    producer, or the name of its pool; all others add up without it. Times are in
+    seconds, sizes in bytes. A forked child starts at zero.
 
     Each message makes a span `send <topic>`, a child of the current one, which ends
     with the outcome of the message. Its context is in the headers of the message,
@@ -75,10 +76,22 @@ class OpenTelemetryListener(MetricsListener):
         statistics: also report librdkafka's statistics, by broker. Clients that are
             opened afterwards collect them.
 
-    Thread-safe.
+    Thread-safe. Without a subscription it reports no counts.
 
     Raises:
         InvalidArgumentError: an argument is invalid.
+
+    Example:
+        >>> from opentelemetry.sdk.metrics import MeterProvider
+        >>> from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+        >>> from waterdrop_py.listeners import OpenTelemetryListener
+        >>> reader = InMemoryMetricReader()
+        >>> listener = OpenTelemetryListener(meter_provider=MeterProvider([reader]))
+        >>> unsubscribe = monitor.subscribe(listener)
+        >>> report = producer.produce_sync("orders", b"first")
+        >>> "messaging.client.sent.messages" in reader.get_metrics_data().to_json()
+        True
+        >>> unsubscribe()
     """
 
     def __init__(
@@ -123,7 +136,14 @@ class OpenTelemetryListener(MetricsListener):
     def trace(self, message: Message) -> Message:
         """Start a span for a message: a step for `producer.middleware.append`.
 
-        For a producer that was made before the subscription.
+        For a producer that was made before the subscription. Returns the message with
+        the context of the span in its headers; one that has a context already, as it
+        is.
+
+        Example:
+            >>> from waterdrop_py.listeners import OpenTelemetryListener
+            >>> listener = OpenTelemetryListener()
+            >>> producer.middleware.append(listener.trace)
         """
         return self._tracing.step(message, {})
 
@@ -152,7 +172,11 @@ class OpenTelemetryListener(MetricsListener):
     # -- collections -------------------------------------------------------
 
     def observe(self, name: str) -> Iterable[Observation]:
-        """The values of one instrument; nothing without a subscription."""
+        """The values of one instrument; nothing without a subscription.
+
+        The instruments of one collection share a reading, which is at most 1 s old.
+        Blocks for at most 1 s while another thread reads.
+        """
         if not self._subscriptions:
             return
         if not self._reading.serves(name):

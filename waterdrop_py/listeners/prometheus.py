@@ -49,8 +49,10 @@ class PrometheusListener(MetricsListener):
 
     Reports every producer of the process, also those that were made before. Counts are
     read at the scrape, so a message costs nothing. A scrape opens no client and is no
-    activity. Series have the label `producer` with an id that the user gave the
-    producer, or the name of its pool; all others add up under an empty one.
+    activity; it takes about 20 us for each producer. Series have the label `producer`
+    with an id that the user gave the producer, or the name of its pool; all others add
+    up under an empty one. Counters never fall. Times are in seconds, sizes in bytes. A
+    forked child starts at zero.
 
     Where PROMETHEUS_MULTIPROC_DIR is set, as with gunicorn, prometheus_client asks no
     collector. There its own metrics are kept, and brought up to date every 5 s by the
@@ -58,10 +60,11 @@ class PrometheusListener(MetricsListener):
 
     Args:
         registry: where it registers itself; None: nowhere.
-        namespace: the prefix of all names.
-        tag_labels: names of tags of producers that become labels.
-        topics: also count messages by topic. That takes the events of each message,
-            which slow down every send.
+        namespace: the prefix of all names, which an underscore follows; empty: none.
+        tag_labels: names of tags of producers that become labels. The label of a
+            producer without the tag is empty.
+        topics: also count messages by topic and outcome. That takes the events of each
+            message, which slow down every send.
         statistics: also expose librdkafka's statistics, by broker. Clients that are
             opened afterwards collect them.
 
@@ -70,6 +73,18 @@ class PrometheusListener(MetricsListener):
     Raises:
         InvalidArgumentError: an argument is invalid.
         ValueError: the registry has series of these names already.
+
+    Example:
+        >>> from prometheus_client import CollectorRegistry
+        >>> from waterdrop_py.listeners import PrometheusListener
+        >>> registry = CollectorRegistry()
+        >>> unsubscribe = monitor.subscribe(PrometheusListener(registry))
+        >>> with Producer(config, id="billing") as producer:
+        ...     report = producer.produce_sync("orders", b"first")
+        >>> name = "waterdrop_messages_acknowledged_total"
+        >>> registry.get_sample_value(name, {"producer": "billing"}) == 1
+        True
+        >>> unsubscribe()
     """
 
     def __init__(
@@ -115,7 +130,11 @@ class PrometheusListener(MetricsListener):
             yield self._family(metric)
 
     def collect(self) -> Iterator[Family]:
-        """The families with the values of now. Called at each scrape."""
+        """The families with the values of now. Called at each scrape.
+
+        Blocks for at most 1 s while another thread reads, and then gives the values of
+        the last reading.
+        """
         self._turn.run(self._read)
         reading = self._last
         for metric in self._metrics:
@@ -150,7 +169,7 @@ class PrometheusListener(MetricsListener):
     # -- in workers --------------------------------------------------------
 
     def push(self) -> None:
-        """Bring the metrics of prometheus_client up to date."""
+        """Bring the metrics of prometheus_client up to date, in multiprocess mode."""
         if self._workers is not None:
             self._read()
             self._workers.update(self._last)
@@ -165,7 +184,11 @@ class PrometheusListener(MetricsListener):
     # -- subscriptions -----------------------------------------------------
 
     def subscribed(self) -> None:
-        """A subscription has begun: be in the registry."""
+        """A subscription has begun: be in the registry.
+
+        Raises:
+            ValueError: the registry has got series of these names meanwhile.
+        """
         if self._workers is None and self._registry is not None:
             if not self._registered:
                 self._registry.register(self)

@@ -27,6 +27,10 @@ class StructlogListener(EventLogger):
 
     Blocks as long as the logger does. Thread-safe if the logger is. Does not configure
     structlog or logging, and does not make librdkafka collect statistics.
+
+    Example:
+        >>> from waterdrop_py.listeners import StructlogListener
+        >>> unsubscribe = producer.monitor.subscribe(StructlogListener())
     """
 
     def __init__(self, logger: Any = None, *, messages: bool = False) -> None:
@@ -36,7 +40,11 @@ class StructlogListener(EventLogger):
         )
 
     def write(self, level: int, event: Event, traced: BaseException | None) -> None:
-        """Write one event, with the traceback of `traced`."""
+        """Write one event at `level`, one of `logging`; with the traceback of `traced`.
+
+        Called once for each event. What the logger raises becomes an `error.occurred`
+        with the type `subscriber.error`.
+        """
         fields = fields_of(event)
         if "event" in fields:
             fields["during"] = fields.pop("event")

@@ -28,7 +28,13 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         self._members: Members = leasing.members
 
     def stats(self) -> PoolStats:
-        """The figures of the pool now. Never blocks, opens nothing. Thread-safe."""
+        """The figures of the pool now. Never blocks, opens nothing. Thread-safe.
+
+        Example:
+            >>> with pool.acquire() as producer:
+            ...     pool.stats().leased, pool.stats().available
+            (1, 9)
+        """
         check()
         members, line = self._members, self._leasing.line
         settings, counts = members.settings, self._leasing.counts
@@ -60,7 +66,13 @@ class PoolFigures(metaclass=Answering, answers=POOL):
         )
 
     def slots(self) -> tuple[PoolSlot, ...]:
-        """The slots by index. Never blocks, opens nothing. Thread-safe."""
+        """The slots by index. Never blocks, opens nothing. Thread-safe.
+
+        Example:
+            >>> with pool.acquire() as producer:
+            ...     [slot.index for slot in pool.slots() if slot.leases]
+            [0]
+        """
         check()
         settings = self._members.settings
         return tuple(
@@ -89,7 +101,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
 
     @property
     def client_limit(self) -> int:
-        """Leases of one producer at a time."""
+        """How many leases one producer has at a time at most."""
         return self._members.settings.client_limit
 
     @property
@@ -119,7 +131,7 @@ class PoolFigures(metaclass=Answering, answers=POOL):
 
     @property
     def monitor(self) -> Monitor:
-        """Receives the events of the pool and of all its producers."""
+        """Receives the events of the pool and of all its producers, later ones too."""
         return self._members.monitor
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from waterdrop_py._settings.plain import whole
 from waterdrop_py._settings.pool_options import LARGEST_SIZE, check_group_options
@@ -12,9 +13,7 @@ from waterdrop_py._settings.reading import text_of
 from waterdrop_py._settings.redact import shown
 from waterdrop_py.config import Config
 from waterdrop_py.errors import ConfigurationInvalidError, InvalidArgumentError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from waterdrop_py.pools._settings import checked_config
 
 SHARED: Final = 100
 """Leases of one producer at a time, unless the group says: libraries that do not know
@@ -91,3 +90,20 @@ def checked_limit(limit: object, otherwise: str = "") -> int:
             f"{shown(limit)}"
         )
     return number
+
+
+def config_of(key: object) -> Config:
+    """The configuration of a key.
+
+    Without librdkafka's verdict, of 0.2 ms: the pool asks for it when it is made.
+    """
+    if isinstance(key, Config):
+        return key
+    try:
+        if isinstance(key, str):
+            return Config.from_url(key)
+        if isinstance(key, Mapping):
+            return Config(key)
+    except ConfigurationInvalidError:
+        pass  # the error with the verdict names every violation
+    return checked_config(key)

@@ -1,19 +1,20 @@
-"""`GroupPool`: a pool of a group; and how many of them are closed at once."""
+"""`GroupPool`: a pool of a group; which of them are open, and how all are closed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.side_by_side import side_by_side
+from waterdrop_py.config import Config
 from waterdrop_py.pools._closing import GRACE, report_of
 from waterdrop_py.pools.pool import ProducerPool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from waterdrop_py.config import Config
     from waterdrop_py.pools.stats import PoolReport
 
 
@@ -41,6 +42,10 @@ class GroupPool(ProducerPool):
         except IndexError:
             return
         super()._announce()
+
+
+Pools: TypeAlias = Mapping[Config, GroupPool]
+"""The pools of a group."""
 
 
 def close_all(
@@ -77,3 +82,14 @@ def close_all(
         sorted(holders, key=lambda holder: holder.held_ms, reverse=True),
         complete=len(reports) == len(pools),
     )
+
+
+def open_pools(pools: Pools) -> Pools:
+    """Those that are not closed; `pools` itself if none is."""
+    closed = [config for config, pool in pools.items() if pool.closed]
+    if not closed:
+        return pools
+    kept = dict(pools)  # in C, which neither hashes nor compares the others
+    for config in closed:
+        del kept[config]
+    return kept

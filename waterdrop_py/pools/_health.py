@@ -26,11 +26,19 @@ class PoolHealth(PoolFigures):
         Shallow: opens and takes nothing, never blocks. An idle pool is healthy. Not
         healthy: a closed one, one with no slot in service, and one whose open producers
         are all unhealthy. Deep: asks the cluster through an open producer, or opens
-        slot 0, for at most `timeout` seconds. Takes no lease. Thread-safe.
+        slot 0. Blocks for at most `timeout` seconds. Takes no lease. Thread-safe.
+
+        Args:
+            deep: ask the cluster, too.
+            timeout: seconds of a deep check, or a `timedelta`.
 
         Raises:
             InvalidArgumentError: an argument is invalid. What is wrong with the cluster
                 is in the result's `error`.
+
+        Example:
+            >>> pool.health().healthy, pool.health(deep=True).healthy
+            (True, True)
         """
         check()
         bound = required_seconds("timeout", timeout)

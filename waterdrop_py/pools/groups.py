@@ -11,36 +11,27 @@ from typing import Any, Final, NoReturn, TypeAlias
 from waterdrop_py._engine.concurrency.weak_calls import call_if_alive
 from waterdrop_py._settings.answering import Answering
 from waterdrop_py._settings.arguments import flag, seconds
+from waterdrop_py._settings.foreign_names import GROUP
 from waterdrop_py.config import Config
-from waterdrop_py.errors import ConfigurationInvalidError, PoolClosedError
+from waterdrop_py.errors import PoolClosedError
 from waterdrop_py.pools._group_options import (
     GroupOptions,
     UseDefaultLimit,
     checked_limit,
+    config_of,
     use_default_limit,
 )
-from waterdrop_py.pools._group_pool import GroupPool, close_all
+from waterdrop_py.pools._group_pool import (
+    GroupPool,
+    Pools,
+    close_all,
+    open_pools,
+)
 from waterdrop_py.pools._settings import checked_config
 from waterdrop_py.pools.pool import ProducerPool
 from waterdrop_py.pools.stats import PoolReport
 
 Key: TypeAlias = Config | Mapping[str, Any] | str
-_Pools: TypeAlias = Mapping[Config, GroupPool]
-
-_RESET: Final = "use reset(), which closes the pools"
-_LOOK_UP: Final = "use group[key], which makes the pool"
-_ANSWERS: Final = {
-    "clear": _RESET,
-    "close": _RESET,
-    "close_all": _RESET,
-    "get": "`key in group` asks, and group[key] makes the pool",
-    "items": "use values(); each pool has its `config`",
-    "keys": "iterate over the group, which gives the Configs",
-    "pop": "use group[key].close(), with which the pool leaves the group",
-    "create": _LOOK_UP,
-    "setdefault": _LOOK_UP,
-    "update": _LOOK_UP,
-}
 
 
 class _Process:
@@ -70,7 +61,7 @@ class _Process:
 _PROCESS: Final = _Process()
 
 
-class PoolGroup(metaclass=Answering, answers=_ANSWERS):
+class PoolGroup(metaclass=Answering, answers=GROUP):
     """A pool for each configuration: `group[config]` makes it at the first look-up.
 
     `with pools.producers[config].acquire() as producer:`. For libraries in one process
@@ -96,6 +87,14 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
 
     Raises:
         ConfigurationInvalidError: with every violation at once.
+
+    Example:
+        >>> tenants = pools.PoolGroup(limit=2)
+        >>> with tenants[config].acquire() as producer:
+        ...     producer.produce_sync("orders", b"first").topic
+        'orders'
+        >>> tenants[config].close().complete, len(tenants)
+        (True, 0)
     """
 
     __slots__ = ("__weakref__", "_limit", "_options", "_pools")
@@ -109,7 +108,7 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
     ) -> None:
         self._options = GroupOptions.of(limit, client_limit, pool_options)
         self._limit = limit if limit is use_default_limit else checked_limit(limit)
-        self._pools: _Pools = {}  # replaced, and never changed
+        self._pools: Pools = {}  # replaced, and never changed
         _PROCESS.add(self)
 
     # -- the pools ---------------------------------------------------------
@@ -117,10 +116,12 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
     def __getitem__(self, key: Key) -> ProducerPool:
         """The pool of that configuration, made by the first look-up.
 
-        Blocks no longer than constructing a `Config` and a `ProducerPool`. Raises
-        `ConfigurationInvalidError`; nothing is stored then.
+        Blocks no longer than constructing a `Config` and a `ProducerPool`.
+
+        Raises:
+            ConfigurationInvalidError: with every violation; nothing is stored.
         """
-        config = _read(key)
+        config = config_of(key)
         pool = self._pools.get(config)
         if pool is None or pool.closed:
             pool = self._add(config)
@@ -138,18 +139,18 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         """
         made: list[GroupPool] = []
 
-        def add(pools: _Pools) -> _Pools:
+        def add(pools: Pools) -> Pools:
             present = pools.get(config)
             if present is not None and not present.closed:
                 return pools
             if not made:
                 made.append(self._make(config))
-            others = pools if present is None else _open(pools)
+            others = pools if present is None else open_pools(pools)
             return {**others, config: made[0]}
 
         return self._replace(add)[config]
 
-    def _replace(self, change: Callable[[_Pools], _Pools]) -> _Pools:
+    def _replace(self, change: Callable[[Pools], Pools]) -> Pools:
         """Replace the pools by `change(pools)`, also if others do so meanwhile.
 
         A `dict` that threads share would call `Config.__eq__` in the middle of a
@@ -172,26 +173,27 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
 
     def _forget_closed(self, _event: object) -> None:
         """Keep neither the pools that are closed nor their configurations."""
-        self._replace(_open)
+        self._replace(open_pools)
 
     def __contains__(self, key: Key) -> bool:
         """Whether there is a pool of that configuration.
 
-        Raises `ConfigurationInvalidError` for what is not a configuration.
+        Raises:
+            ConfigurationInvalidError: `key` is not a configuration, or not a legal one.
         """
         pool = self._pools.get(key if isinstance(key, Config) else checked_config(key))
         return pool is not None and not pool.closed
 
     def __len__(self) -> int:
-        return len(_open(self._pools))
+        return len(open_pools(self._pools))
 
     def __iter__(self) -> Iterator[Config]:
         """The configurations of the pools, as they are when this is called."""
-        return iter(tuple(_open(self._pools)))
+        return iter(tuple(open_pools(self._pools)))
 
     def values(self) -> tuple[ProducerPool, ...]:
         """The pools, in the order in which they were made."""
-        return tuple(_open(self._pools).values())
+        return tuple(open_pools(self._pools).values())
 
     # -- the limit ---------------------------------------------------------
 
@@ -200,7 +202,11 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         """The `size` of each pool; `use_default_limit`: that of `get_limit()`.
 
         Assigning it resizes the pools, both ways, and takes no lease away; a higher
-        `min_connected` comes down with it. Raises `InvalidArgumentError`.
+        `min_connected` comes down with it.
+
+        Raises:
+            InvalidArgumentError: what is assigned is neither an int from 1 to 1000 nor
+                `use_default_limit`.
         """
         return self._limit
 
@@ -241,7 +247,7 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
             size = self._size
 
     def _fit_all(self) -> None:
-        for pool in _open(self._pools).values():
+        for pool in open_pools(self._pools).values():
             self._fit(pool)
 
     # -- the end -----------------------------------------------------------
@@ -256,6 +262,10 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         on. A look-up meanwhile makes a new pool. A pool that was kept raises
         `PoolClosedError`. Thread-safe.
 
+        Args:
+            timeout: seconds, or a `timedelta`.
+            force: give everything up, and wait for nothing.
+
         Raises:
             InvalidArgumentError: an argument is invalid; nothing was closed.
             TransactionalCloseError: called inside a transaction of one of the pools;
@@ -263,7 +273,7 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         """
         bound = seconds("timeout", timeout)
         flag("force", force)
-        return close_all(tuple(_open(self._pools).values()), bound, force=force)
+        return close_all(tuple(open_pools(self._pools).values()), bound, force=force)
 
     def __repr__(self) -> str:
         return (
@@ -275,42 +285,14 @@ class PoolGroup(metaclass=Answering, answers=_ANSWERS):
         raise TypeError("a PoolGroup cannot be copied or pickled: it owns pools")
 
 
-def _read(key: object) -> Config:
-    """The configuration of a key.
-
-    Without librdkafka's verdict, of 0.2 ms: the pool asks for it when it is made.
-    """
-    if isinstance(key, Config):
-        return key
-    try:
-        if isinstance(key, str):
-            return Config.from_url(key)
-        if isinstance(key, Mapping):
-            return Config(key)
-    except ConfigurationInvalidError:
-        pass  # the error with the verdict names every violation
-    return checked_config(key)
-
-
-def _open(pools: _Pools) -> _Pools:
-    """Those that are not closed; `pools` itself if none is."""
-    closed = [config for config, pool in pools.items() if pool.closed]
-    if not closed:
-        return pools
-    kept = dict(pools)  # in C, which neither hashes nor compares the others
-    for config in closed:
-        del kept[config]
-    return kept
-
-
 producers: Final = PoolGroup()
-"""The group of the process."""
+"""The `PoolGroup` of the process."""
 
 
 def get_limit() -> int:
     """The `size` of the pools of every group whose `limit` is `use_default_limit`.
 
-    At first 10.
+    At first 10. Never blocks. Thread-safe.
     """
     return _PROCESS.limit
 
@@ -321,8 +303,15 @@ def set_limit(limit: int) -> int:
     Counts for pools that are made later, too. Both ways: no lease is taken away, and a
     higher `min_connected` comes down with it. Never blocks. Thread-safe.
 
+    Args:
+        limit: producers of each pool at most, 1 to 1000.
+
     Raises:
         InvalidArgumentError: `limit` is not an int from 1 to 1000.
+
+    Example:
+        >>> pools.set_limit(20), pools.get_limit()
+        (20, 20)
     """
     _PROCESS.limit = number = checked_limit(limit)
     for group in _PROCESS.groups:
@@ -335,9 +324,25 @@ def reset(
 ) -> PoolReport:
     """Close the pools of all groups side by side, and empty the groups.
 
-    Like `PoolGroup.reset`, within one `timeout` for all.
+    Like `PoolGroup.reset`, within one `timeout` for all. Thread-safe.
+
+    Args:
+        timeout: seconds, or a `timedelta`. None: the longest `close_timeout`.
+        force: give everything up, and wait for nothing.
+
+    Raises:
+        InvalidArgumentError, TransactionalCloseError: as `PoolGroup.reset`.
+
+    Example:
+        >>> with pools.producers[config].acquire() as producer:
+        ...     handle = producer.produce_async("orders", b"last")
+        >>> report = pools.reset(timeout=10)
+        >>> report.delivered, len(pools.producers)
+        (1, 0)
     """
     bound = seconds("timeout", timeout)
     flag("force", force)
-    pools = [pool for group in _PROCESS.groups for pool in _open(group._pools).values()]
+    pools = [
+        pool for group in _PROCESS.groups for pool in open_pools(group._pools).values()
+    ]
     return close_all(pools, bound, force=force)

@@ -22,6 +22,14 @@ class Lease:
     end of the block. Without `with`: `lease.producer` and `lease.release()`. A lease
     keeps its pool alive. One that is dropped unreleased goes back by itself, with a
     `ResourceWarning`. Thread-safe. It can be neither copied nor pickled.
+
+    Example:
+        >>> lease = pool.acquire()
+        >>> lease.producer.produce_sync("orders", b"first").error is None
+        True
+        >>> lease.release()
+        >>> lease.slot, lease.released
+        (0, True)
     """
 
     __slots__ = ("__weakref__", "_holding", "_leasing", "_pool")
@@ -47,7 +55,7 @@ class Lease:
 
     @property
     def slot(self) -> int:
-        """Index of the producer's slot, also after the release."""
+        """Index of the producer's slot, from 0 on, also after the release."""
         place = self._holding.place
         return -1 if place is None else place[0].index
 

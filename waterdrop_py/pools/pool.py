@@ -16,6 +16,7 @@ from waterdrop_py._settings.arguments import flag, required_seconds, seconds
 from waterdrop_py.errors import TransactionalCloseError
 from waterdrop_py.monitor import Monitor
 from waterdrop_py.pools import _process as process
+from waterdrop_py.pools._changing import PoolChanging
 from waterdrop_py.pools._closing import PoolClose, begin_close
 from waterdrop_py.pools._emitter import PoolEmitter
 from waterdrop_py.pools._leasing import Leasing
@@ -25,11 +26,10 @@ from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._reloading import Reloading
 from waterdrop_py.pools._room import Room
 from waterdrop_py.pools._settings import PoolConfig, PoolSettings, Strategy
-from waterdrop_py.pools._taking import PoolTaking
 from waterdrop_py.pools.stats import PoolReport
 
 
-class ProducerPool(PoolTaking):
+class ProducerPool(PoolChanging):
     """Leases up to `size` producers: for work that must not share one.
 
     `with pool.transaction() as producer:` for transactions that run at the same time,
@@ -124,7 +124,7 @@ class ProducerPool(PoolTaking):
             },
         )
 
-    # -- changes -----------------------------------------------------------
+    # -- all producers -----------------------------------------------------
 
     def connect(
         self,
@@ -138,10 +138,13 @@ class ProducerPool(PoolTaking):
     ) -> ProducerPool:
         """Open the first `min_connected` slots now, at least one, and prove them.
 
-        Side by side, with the arguments and errors of `Producer.connect`; the first
-        error is raised once all have ended. Blocks for at most `timeout` seconds. Takes
-        no lease, so it works on an exhausted pool. With more than one slot, `errback`
-        runs on library threads. Thread-safe. Returns the pool.
+        Side by side; the first error is raised once all have ended. Blocks for at most
+        `timeout` seconds. Takes no lease, so it works on an exhausted pool. With more
+        than one slot, `errback` runs on library threads. Thread-safe. Returns the pool.
+
+        Args:
+            timeout, errback, max_retries, interval_start, interval_step, interval_max:
+                as in `Producer.connect`, for each slot.
 
         Raises:
             PoolClosedError: the pool is closed.
@@ -149,6 +152,11 @@ class ProducerPool(PoolTaking):
             PoolTimeoutError: a client that a slot had before did not close in time.
             BrokerUnreachableError, ProduceError, InvalidArgumentError: as
                 `Producer.connect`.
+
+        Example:
+            >>> with ProducerPool(config, min_connected=2) as pool:
+            ...     pool.connect(timeout=10).stats().connected
+            2
         """
 
         def connect(producer: PoolProducer, left: float) -> None:
@@ -171,64 +179,6 @@ class ProducerPool(PoolTaking):
         self._prepare()
         self._opening.connect(bound, connect)
 
-    def resize(self, size: int, *, min_connected: int | None = None) -> None:
-        """Have at most `size` producers from now on. Never blocks. Thread-safe.
-
-        A larger pool serves the callers that wait at once. A smaller one loses slots
-        from the highest index down: free ones now, leased ones when they come back.
-        No lease is taken away. A callable `config` is asked for each new index.
-
-        Args:
-            size: producers at most, 1 to 1000.
-            min_connected: slots that stay open. None: as before, or `size` if that is
-                less.
-
-        Raises:
-            InvalidArgumentError: an argument is invalid; nothing has changed.
-            ConfigurationInvalidError: with every violation of what a callable returned;
-                nothing has changed.
-            Exception: what a callable `config` raises.
-            PoolClosedError: the pool is closed.
-
-        Example:
-            >>> pool.resize(20)
-            >>> pool.size
-            20
-        """
-        self._refuse_closed()
-        self._prepare()
-        self._reloading.resize(size, min_connected)
-
-    def reload(
-        self, config: PoolConfig | None = None, *, timeout: float | timedelta = 30.0
-    ) -> None:
-        """Use another configuration, or the same once more: make before break.
-
-        First opens new producers for the slots that are connected, at least for one,
-        and proves them within `timeout` seconds. If that fails, it raises, and nothing
-        has changed. Then new leases get the new producers. Each old one is drained, and
-        closed in the background once its last lease has ended. With a
-        `transactional.id`, one client without the id proves the configuration, and in
-        each slot the old client closes before the new one opens, between leases. Slots
-        that were out of service are in service again. Of two calls at once, the second
-        waits within its own `timeout`. Thread-safe.
-
-        Args:
-            config: as for the constructor; None is the one it has.
-            timeout: seconds of the proof, or a `timedelta`.
-
-        Raises:
-            BrokerUnreachableError, ProduceError: the proof failed.
-            ConfigurationInvalidError: with every violation.
-            InvalidArgumentError: `timeout` is not a duration.
-            PoolTimeoutError: another reload did not end in time.
-            PoolClosedError: the pool is closed.
-        """
-        self._refuse_closed()
-        bound = required_seconds("timeout", timeout)
-        self._reloading.run(config, bound)
-        self._stale = False  # a reload that failed leaves a forked child as it was
-
     def flush(self, timeout: float | timedelta | None = None) -> int:
         """Flush all producers side by side; returns how many messages are left.
 
@@ -236,11 +186,20 @@ class ProducerPool(PoolTaking):
         `timeout` seconds (None: without a bound). Opens no client where there is
         nothing to send. Thread-safe.
 
+        Args:
+            timeout: seconds, or a `timedelta`.
+
         Raises:
             PoolClosedError: the pool is closed.
             InvalidArgumentError: `timeout` is not a duration.
             ReentrantCallError: called inside a callback or a verb of a producer.
             WaterdropError: what `Producer.flush` raises, once all have ended.
+
+        Example:
+            >>> with pool.acquire() as producer:
+            ...     handle = producer.produce_async("orders", b"first")
+            >>> pool.flush(timeout=10), handle.done()
+            (0, True)
         """
         self._refuse_closed()
         bound = seconds("timeout", timeout)
@@ -256,10 +215,22 @@ class ProducerPool(PoolTaking):
         wait for leases that the calling thread took. `force=True` gives everything up
         and waits for nothing. Blocks for at most `timeout` seconds (None: the config's
         `close_timeout`) and 0.5 s more. Ctrl-C ends the wait, and the close continues.
+        Thread-safe: a later call waits for the close in progress, and gets its report.
+
+        Args:
+            timeout: seconds, or a `timedelta`.
+            force: give everything up, and wait for nothing.
 
         Raises:
             InvalidArgumentError: an argument is invalid; nothing was closed.
             TransactionalCloseError: called inside a transaction of the pool.
+
+        Example:
+            >>> with pool.acquire() as producer:
+            ...     handle = producer.produce_async("orders", b"last")
+            >>> report = pool.close(timeout=10)
+            >>> report.delivered, report.complete, report.holders
+            (1, True, ())
         """
         return self._begin_close(timeout, force, acting_for())()
 
