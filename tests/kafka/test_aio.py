@@ -93,11 +93,13 @@ class Worker:
         return sum((await self.committed()).values())
 
     async def work(self, dice: random.Random) -> None:
-        """Until all is committed; steps are cancelled at random moments."""
+        """Until all is committed; steps are cancelled at random moments. The first of
+        them early, so that some are, however fast the machine is."""
         while await self.done() < MESSAGES:
             task = asyncio.ensure_future(self.step())
-            if dice.random() < 0.5:
-                await asyncio.wait({task}, timeout=dice.random() * 0.05)
+            if dice.random() < 0.5 or self.cancelled < 3:
+                longest = 0.05 if self.cancelled >= 3 else 0.005
+                await asyncio.wait({task}, timeout=dice.random() * longest)
                 task.cancel()
             await asyncio.wait({task})
             if task.cancelled():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.future import Future
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.assembly import Components
     from waterdrop_py._engine.client.client import Client
+    from waterdrop_py._engine.connection.connection import Connection
+    from waterdrop_py._engine.produce.send_queue import SendQueue
     from waterdrop_py.aio._verbs import TaskVerbs
+
+_LOOK: Final = 0.01
+"""Seconds between two looks at messages that no caller waits for."""
 
 
 async def flush(components: Components, verbs: TaskVerbs, bound: float | None) -> int:
@@ -29,7 +34,7 @@ async def flush_all(
 ) -> int:
     """The same for many at a time. What one raises comes out when all have ended."""
     deadline = None if bound is None else clock.system_now() + bound
-    clients: list[tuple[Client, bool]] = []
+    sent: list[tuple[Connection, SendQueue]] = []
     errors: list[Exception] = []
     for components, verbs in producers:
         connection = components.connection
@@ -40,11 +45,25 @@ async def flush_all(
         except Exception as error:  # noqa: BLE001 - raised below
             errors.append(error)
         else:
-            clients.append((connection.client, connection.factory.lingers))
+            sent.append((connection, verbs.queue))
+    await _handed_over([queue for _, queue in sent], deadline)
+    clients = [(each.client, each.factory.lingers) for each, _ in sent]
     await _settled(clients, deadline)
     if errors:
         raise errors[0]
-    return sum(client.in_flight() for client, _ in clients)
+    left = sum(client.in_flight() for client, _ in clients)
+    return left + sum(queue.left_alone for _, queue in sent)
+
+
+async def _handed_over(queues: list[SendQueue], deadline: float | None) -> None:
+    """Wait until the clients have what goes on without its callers, or until
+    `deadline`."""
+    while any(queue.left_alone for queue in queues):
+        now = clock.system_now()
+        if deadline is not None and now >= deadline:
+            return
+        until = now + _LOOK
+        await Waiter().wait(until if deadline is None else min(until, deadline))
 
 
 async def _settled(clients: list[tuple[Client, bool]], deadline: float | None) -> None:

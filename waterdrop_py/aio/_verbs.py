@@ -29,22 +29,17 @@ from waterdrop_py._engine.produce.verbs import (
     PRODUCE_MANY_SYNC,
     PRODUCE_SYNC,
 )
+from waterdrop_py.aio._steps import STEP, filled, reports_of
 from waterdrop_py.aio._transaction import TaskBlock
-from waterdrop_py.errors import (
-    DeliveryTimeoutError,
-    ProduceError,
-)
+from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
+from waterdrop_py.message import untraced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from waterdrop_py._engine.assembly import Components
-    from waterdrop_py._engine.produce.verbs import Filling
     from waterdrop_py.delivery import DeliveryHandle, DeliveryReport
     from waterdrop_py.message import Message, MessageInput
-
-STEP: Final = 500
-"""Messages of a batch between two turns of the loop, where none is handed over."""
 
 SOON: Final = 0.001
 """Seconds until the next look at a message that is just being handed over."""
@@ -89,12 +84,16 @@ class TaskVerbs:
         started = clock.system_now()
         deadline = started + (self._max_wait if timeout is None else timeout)
         emitter = self._components.emitter
+        late: DeliveryTimeoutError | None = None
         try:
             async with self.block(deadline):
-                await self._hand_over([handle], PRODUCE_SYNC, deadline)
-                report = await self._report(handle, started, timeout)
+                late = await self._hand_over([handle], PRODUCE_SYNC, deadline)
+                report = await self._report(handle, started, timeout, late)
         except BaseException as error:
-            self._verbs.refused(handle, PRODUCE_SYNC, error, message)
+            if late is None:
+                self._verbs.refused(handle, PRODUCE_SYNC, error, message)
+            else:
+                emitter.error(PRODUCE_SYNC, late, message=untraced(message))
             raise
         outcomes.tell_delivered(emitter, report, started)
         return report
@@ -116,8 +115,14 @@ class TaskVerbs:
         raise error
 
     async def _report(
-        self, handle: DeliveryHandle, started: float, timeout: float | None
+        self,
+        handle: DeliveryHandle,
+        started: float,
+        timeout: float | None,
+        late: DeliveryTimeoutError | None,
     ) -> DeliveryReport:
+        if late is not None:
+            raise late
         if not handle.done():
             bound = self._max_wait if timeout is None else timeout
             client = client_of(handle)
@@ -148,29 +153,40 @@ class TaskVerbs:
         """Hand a batch over, and wait for all its reports. `null`: tombstones."""
         handles = await self._all_filled(messages, null=null)
         started = clock.system_now()
+        late: DeliveryTimeoutError | None = None
         try:
             async with self.block():
-                await self._send_and_wait(handles)
+                late = await self._send_and_wait(handles)
+                if late is not None:
+                    self._raise(late, handles, PRODUCE_MANY_SYNC)
         except BaseException as error:
-            refuse(handles, error)
+            if late is None:
+                refuse(handles, error)
             raise
         outcomes.tell_all_delivered(self._components.emitter, handles, started)
-        return await self._reports(handles)
+        return await reports_of(handles)
 
     async def _all_filled(
         self, messages: Iterable[MessageInput], *, null: bool
     ) -> list[DeliveryHandle]:
-        return await _filled(
-            self._verbs.filling(listed(messages), null=null, step=STEP)
-        )
+        return await filled(self._verbs.filling(listed(messages), null=null, step=STEP))
 
-    async def _send_and_wait(self, handles: list[DeliveryHandle]) -> None:
+    async def _send_and_wait(
+        self, handles: list[DeliveryHandle]
+    ) -> DeliveryTimeoutError | None:
         deadline = clock.system_now() + self._max_wait
-        await self._hand_all_over(handles, PRODUCE_MANY_SYNC, deadline)
-        failure = await self._first_failure(handles, deadline)
-        if failure is not None:
-            emitter = self._components.emitter
-            outcomes.raise_undelivered(emitter, failure, handles, PRODUCE_MANY_SYNC)
+        late = await self._hand_all_over(handles, PRODUCE_MANY_SYNC, deadline)
+        if late is None:
+            failure = await self._first_failure(handles, deadline)
+            if failure is not None:
+                self._raise(failure, handles, PRODUCE_MANY_SYNC)
+        return late
+
+    def _raise(
+        self, failure: ProduceError, handles: list[DeliveryHandle], verb: str
+    ) -> NoReturn:
+        emitter = self._components.emitter
+        outcomes.raise_undelivered(emitter, failure, handles, verb)
 
     async def _first_failure(
         self, handles: list[DeliveryHandle], deadline: float
@@ -184,56 +200,49 @@ class TaskVerbs:
                 await asyncio.sleep(0)
         return outcomes.first_error(handles)
 
-    @staticmethod
-    async def _reports(handles: list[DeliveryHandle]) -> list[DeliveryReport]:
-        reports = []
-        for index, handle in enumerate(handles, 1):
-            reports.append(handle.result(0))
-            if index % STEP == 0:
-                await asyncio.sleep(0)
-        return reports
-
     async def flush_buffer(self) -> list[DeliveryReport]:
         """Send the buffer, and wait for all reports."""
-        flusher = self._components.flusher
-        started = clock.system_now()
-        flush = flusher.begin()
-        try:
-            handles = await _filled(flush.filling(STEP))
-            if handles:
-                async with self.block():
-                    await self._send_and_wait(handles)
-        except BaseException as error:
-            flush.put_back(error)
-            raise
-        flusher.tell_flushed("buffer.flushed_sync", handles, started)
-        return await self._reports(handles)
+        return await reports_of(
+            await self._flush("buffer.flushed_sync", PRODUCE_MANY_SYNC, None)
+        )
 
     async def flush_before(self, deadline: float | None) -> None:
-        """Send the buffer, until `deadline` at most."""
-        flusher = self._components.flusher
-        started = clock.system_now()
-        flush = flusher.begin()
+        """Send the buffer, until `deadline` at most. What is not handed over by then
+        goes on, except in a transaction."""
+        await self._flush("buffer.flushed_async", PRODUCE_MANY_ASYNC, deadline)
+
+    async def _flush(
+        self, name: str, verb: str, deadline: float | None
+    ) -> list[DeliveryHandle]:
+        flusher, started = self._components.flusher, clock.system_now()
+        waits, in_block = verb == PRODUCE_MANY_SYNC, self._components.transactions
+        flush, late = flusher.begin(), None
         try:
-            handles = await _filled(flush.filling(STEP))
+            handles = await filled(flush.filling(STEP))
             if handles:
-                async with self.block():
-                    await self._hand_all_over(handles, PRODUCE_MANY_ASYNC, deadline)
+                async with self.block(inf if deadline is None else deadline):
+                    if waits:
+                        late = await self._send_and_wait(handles)
+                    else:
+                        late = await self._hand_all_over(handles, verb, deadline)
+                    if late is not None and (waits or in_block is not None):
+                        self._raise(late, handles, verb)
         except BaseException as error:
-            flush.put_back(error)
+            flush.put_back(error, go_on=late is not None)
             raise
-        flusher.tell_flushed("buffer.flushed_async", handles, started)
+        flusher.tell_flushed(name, handles, started)
+        return handles
 
     # -- handing over ------------------------------------------------------
 
     async def _hand_all_over(
         self, handles: list[DeliveryHandle], verb: str, deadline: float | None
-    ) -> None:
-        """Hand a batch over; its error says how much of it was."""
+    ) -> DeliveryTimeoutError | None:
+        """`_hand_over` a batch; its error says how much of it was handed over."""
         if not handles:
-            return
+            return None
         try:
-            await self._hand_over(handles, verb, deadline)
+            return await self._hand_over(handles, verb, deadline)
         except ProduceError as failure:
             count = sum(client_of(handle) is not None for handle in handles)
             if verb == PRODUCE_MANY_SYNC and deadline is not None:
@@ -243,17 +252,21 @@ class TaskVerbs:
 
     async def _hand_over(
         self, handles: list[DeliveryHandle], verb: str, deadline: float | None
-    ) -> None:
-        """Have the client queue all of them, in their turn. Withdraws what is left of
-        them where it is cancelled. Where its time is over while the client is opened,
-        they are sent all the same, as by a thread that opens it."""
+    ) -> DeliveryTimeoutError | None:
+        """Have the client queue all of them, in their turn.
+
+        Withdraws what is left of them where it is cancelled. Where its time is over
+        while the client is opened, they are sent all the same, as by a thread that
+        opens it: this returns the error to raise, and they are not its caller's any
+        more.
+        """
         if len(handles) == 1 and self.queue.send_at_once(handles[0]):
-            return
+            return None
         transactions = self._components.transactions
         wanted = None if transactions is None else transactions.running_is_open()
         waiter = Waiter()
         entry = Queued(handles, verb, deadline, waiter, wanted)
-        queue = self.queue
+        queue, late = self.queue, None
         queue.submit(entry)
         try:
             while queue.advance() and not entry.over:  # noqa: ASYNC110 - others' turn
@@ -262,19 +275,22 @@ class TaskVerbs:
                 dispatch = self._components.dispatch
                 dispatch.announce_full(handles[entry.count], verb, entry.full)
             if not entry.over:
-                await self._wait_over(entry, waiter)
+                late = await self._wait_over(entry, waiter)
         finally:
             if not (entry.over or entry.left_alone):
                 queue.withdraw(entry)
             elif not queue.idle:
                 queue.advance(go_on=True)
-        if entry.error is not None:
+        if late is None and entry.error is not None:
             try:
                 raise entry.error
             finally:
                 del entry  # the traceback has this frame: a cycle
+        return late
 
-    async def _wait_over(self, entry: Queued, waiter: Waiter) -> None:
+    async def _wait_over(
+        self, entry: Queued, waiter: Waiter
+    ) -> DeliveryTimeoutError | None:
         """Wait until `entry` is handed over; raise if it finds no room in time."""
         queue, dispatch = self.queue, self._components.dispatch
         deadline = inf if entry.deadline is None else entry.deadline
@@ -287,7 +303,7 @@ class TaskVerbs:
                 if queue.withdraw(entry):
                     raise error
             elif now >= deadline:
-                self._leave_alone(entry)
+                return self._leave_alone(entry)
             until = now + (TICK if error is None else SOON)
             for limit in (room_until, deadline):
                 if now < limit < until:
@@ -295,38 +311,23 @@ class TaskVerbs:
             if not await waiter.wait(until):
                 entry.on_over = waiter = Waiter()
                 queue.advance(go_on=True)
+        return None
 
-    def _leave_alone(self, entry: Queued) -> NoReturn:
-        """Raise, because the time of `entry` is over; it is handed over all the same.
-
-        Its caller hears no more of it, so an error becomes an event.
-        """
+    def _leave_alone(self, entry: Queued) -> DeliveryTimeoutError:
+        """What to raise, because the time of `entry` is over; it is handed over all the
+        same. Its caller hears no more of it, so an error becomes an event."""
         workers = self._components.connection.runtime.workers
 
         def tell() -> None:
             error = entry.error
             if error is not None:
+                refuse(entry.handles, error)
                 message = entry.handles[entry.count].message
                 self._components.emitter.error(entry.verb, error, message=message)
 
         entry.leave_alone(lambda: workers.submit(tell))
-        raise DeliveryTimeoutError(
+        return DeliveryTimeoutError(
             f"no delivery report for {subject_of(entry.handles[0])} in time: the "
             "client is still being opened; delivery goes on",
             checklist=self._components.connection.reports.checklist(),
         )
-
-
-async def _filled(filling: Filling) -> list[DeliveryHandle]:
-    """The handles of a batch; the loop runs between its steps."""
-    while True:
-        try:
-            next(filling)
-        except StopIteration as end:
-            handles: list[DeliveryHandle] = end.value
-            return handles
-        try:
-            await asyncio.sleep(0)
-        except BaseException as error:
-            filling.throw(error)  # which raises it: nothing will be sent
-            raise

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 PARTITION: int = KafkaError._UNKNOWN_PARTITION  # noqa: SLF001 - librdkafka's name
 TOPIC: int = KafkaError.UNKNOWN_TOPIC_OR_PART
-GONE = [PARTITION, TOPIC]
+REMOVED: int = KafkaError._DESTROY  # noqa: SLF001 - librdkafka's name
+GONE = [PARTITION, TOPIC, REMOVED]
 
 
 def knowing_six(bench: Bench, make: Make) -> Producer:

@@ -32,6 +32,9 @@ _TICK: Final = 0.01
 """Seconds between two attempts while the queue is full."""
 
 
+_NEVER_SENT: Final = GONE | {"destroy"}
+"""Codes of the reports that it takes. librdkafka reports `_DESTROY` of a message that
+it was given as it removed the partition (`rd_kafka_toppar_destroy_final`)."""
 _NONE: Final[list[Any]] = []
 """Shared by all that never sent a message again; never added to."""
 
@@ -71,7 +74,7 @@ class Resending:
             return False
         if type(place) is Moved:  # it was sent again, or is about to be
             return any(taken is native for _, _, taken in list(self._refused))
-        if code_name(error) not in GONE:
+        if code_name(error) not in _NEVER_SENT:
             return False
         if place.partition is None and place.partition_key is None:
             return False

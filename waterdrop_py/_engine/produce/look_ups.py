@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from waterdrop_py._engine.connection.connection import Connection
     from waterdrop_py._engine.produce.queued import Queued
+    from waterdrop_py.delivery import DeliveryHandle
 
 
 class LookUps:
@@ -105,3 +106,18 @@ class LookUps:
             waiting.extendleft(reversed(self._aside.get(topic, ())))
             self._aside.pop(topic, None)
             self.answered.popleft()
+
+
+def known_partition(connection: Connection, handle: DeliveryHandle) -> int | None:
+    """The partition, -1 for the partitioner's; None where it has to be asked."""
+    place = place_of(handle)
+    if place is None:
+        return -1
+    if place.partition is not None:
+        return place.partition
+    if place.partition_key is None:
+        return -1
+    topic = topic_of(handle)
+    if connection.partitions.count(topic) is None:
+        return None
+    return partition_of(connection, topic, place.partition_key, None)

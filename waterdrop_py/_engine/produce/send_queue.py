@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaException
 
-from waterdrop_py._engine.client.pending import place_of, topic_of
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.concurrency.wakeup import sleep
-from waterdrop_py._engine.connection.partition_lookup import partition_of
 from waterdrop_py._engine.produce.dispatch import WithdrawnError
 from waterdrop_py._engine.produce.hot_path import send_run
-from waterdrop_py._engine.produce.look_ups import LookUps
+from waterdrop_py._engine.produce.look_ups import LookUps, known_partition
 from waterdrop_py._engine.shutdown.children import watch_exit
 from waterdrop_py.errors import ProduceError, ProducerClosedError
 
@@ -85,33 +83,26 @@ class SendQueue:
             return 0
         return len(self._waiting) + len(self._look_ups)
 
+    @property
+    def left_alone(self) -> int:
+        """How many messages wait whose callers have left, because it took too long."""
+        waiting = [*self._waiting, *self._look_ups.entries()]
+        alone = [each for each in waiting if each.left_alone and not each.over]
+        return sum(len(each.handles) - each.count for each in alone)
+
     def send_at_once(self, handle: DeliveryHandle) -> bool:
         """Hand one message over if nothing waits, and it need not wait either."""
         connection = self._connection
         if not self.idle or connection.shutdowns or connection.reports.foreign:
             return False
         client = self._dispatch.client_now()
-        partition = self._known_partition(handle)
+        partition = known_partition(self._connection, handle)
         if client is None or partition is None:
             return False
         try:
             return self._dispatch.send_now(handle, client, partition)
         except (BufferError, KafkaException):
             return False  # the queue tries again, and handles the refusal
-
-    def _known_partition(self, handle: DeliveryHandle) -> int | None:
-        """The partition, -1 for the partitioner's; None where it has to be asked."""
-        place = place_of(handle)
-        if place is None:
-            return -1
-        if place.partition is not None:
-            return place.partition
-        if place.partition_key is None:
-            return -1
-        topic = topic_of(handle)
-        if self._connection.partitions.count(topic) is None:
-            return None
-        return partition_of(self._connection, topic, place.partition_key, None)
 
     def submit(self, entry: Queued) -> None:
         """Add an entry. Call `advance` next.
@@ -243,7 +234,7 @@ class SendQueue:
         """Hand over one message to the open client; False if that might wait."""
         handle = entry.handles[entry.count]
         client = self._dispatch.client_now()
-        partition = self._known_partition(handle)
+        partition = known_partition(self._connection, handle)
         if client is None or partition is None or entry.refused is not None:
             return False
         if not entry.claim():
