@@ -127,6 +127,7 @@ class Monitor:
                 producer's open client was made without statistics.
             InvalidArgumentError: `fn` cannot be called with an event, or the listener
                 has no method named after an event. Nothing is subscribed.
+            And what `listener.subscribed()` raises: nothing is subscribed then.
 
         Example:
             >>> def told(event):
@@ -160,7 +161,11 @@ class Monitor:
         self._changed()
         if not isinstance(target, Subscribing):
             return partial(self._remove, subscribed)
-        target.subscribed()
+        try:
+            target.subscribed()
+        except BaseException:
+            self._remove(subscribed)
+            raise
         return partial(self._end, subscribed, target)
 
     def on(self, name: str) -> Callable[[_F], _F]:

@@ -52,6 +52,24 @@ def test_listener_gets_events_it_has_methods_for() -> None:
     assert not any(monitor.listens(name) for name in EVENTS)
 
 
+def test_a_listener_that_refuses_its_subscription_has_none() -> None:
+    """What its `subscribed()` raises comes out, and it hears nothing."""
+
+    class Refusing(Listener, Subscribing):
+        def subscribed(self) -> None:
+            raise ValueError("taken")
+
+        def unsubscribed(self) -> None:
+            raise AssertionError("it was never subscribed")
+
+    monitor, listener = Monitor(), Refusing()
+    with pytest.raises(ValueError, match="taken"):
+        monitor.subscribe(listener)
+    deliver(monitor, "producer.connected")
+    assert listener.events == []
+    assert not any(monitor.listens(name) for name in EVENTS)
+
+
 def test_listener_with_a_typo_is_refused_whole() -> None:
     """A method `on_...` of an unknown event is an error, and nothing is subscribed."""
 

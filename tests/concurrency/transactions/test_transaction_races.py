@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from tests.doubles import Park, Run, eventually
+from tests.doubles import BOUND, Park, Run, eventually
 from tests.moments import each_moment
 from waterdrop_py import Producer
 from waterdrop_py._engine.concurrency.wakeup import sleep
@@ -17,7 +17,7 @@ from waterdrop_py._engine.connection import opening
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.transactions import manager
 from waterdrop_py._engine.transactions.manager import Transactions
-from waterdrop_py.errors import ProducerClosedError
+from waterdrop_py.errors import DeliveryTimeoutError, ProducerClosedError
 from waterdrop_py.testing import FakeClient, record
 
 if TYPE_CHECKING:
@@ -239,3 +239,17 @@ def test_a_block_that_is_collected_releases_whatever_interrupts(
         entered = Run(lambda: producer.produce_sync("t", b"next"))
         assert entered.result().error is None
     producer.close()
+
+
+def test_a_flush_waits_no_longer_for_its_turn() -> None:
+    """Another thread is in a transaction: the buffer stays as it is."""
+    kafka = {"transactional.id": "flushed", "message.timeout.ms": 50}
+    with Producer(kafka=kafka, client_factory=FakeClient) as producer:
+        producer.buffer("t", b"x")
+        with producer.transaction():
+            flush = Run(lambda: producer.flush(0.05))
+            with pytest.raises(DeliveryTimeoutError):
+                flush.result()
+            assert producer.buffer_size == 1
+        assert producer.flush(BOUND) == 0
+        assert producer.stats().acknowledged == 1

@@ -131,7 +131,7 @@ class Flusher:
         try:
             handles = flush.fill()
             if handles:
-                with self._verbs.block():
+                with self._verbs.block(math.inf if deadline is None else deadline):
                     if wait:
                         self._verbs.send_and_wait(handles, verb)
                     else:
