@@ -112,7 +112,7 @@ class Monitor:
         an event, such as `on_producer_disconnected`. A function that is subscribed
         twice is called twice. An unsubscribed function is not called again, not even
         for an event that is being delivered. A call that another thread has begun goes
-        on.
+        on. A listener whose `subscribed()` raises is not subscribed.
 
         Never blocks. Thread-safe.
 
@@ -127,7 +127,6 @@ class Monitor:
                 producer's open client was made without statistics.
             InvalidArgumentError: `fn` cannot be called with an event, or the listener
                 has no method named after an event. Nothing is subscribed.
-            And what `listener.subscribed()` raises: nothing is subscribed then.
 
         Example:
             >>> def told(event):
