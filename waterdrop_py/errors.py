@@ -184,7 +184,7 @@ class ProduceManyError(ProduceError):
 
 
 class DeliveryTimeoutError(ProduceError, TimeoutError):
-    """The wait ended before the delivery report arrived; delivery goes on."""
+    """The wait ended before the report; delivery goes on, unless the text denies it."""
 
     def __init__(self, message: str, *, checklist: Sequence[str] = ()) -> None:
         super().__init__(message, code="timed_out", retriable=True, checklist=checklist)

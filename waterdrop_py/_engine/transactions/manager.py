@@ -46,7 +46,7 @@ _RECHECK: Final = 0.5
 def late_error() -> DeliveryTimeoutError:
     """The error of a caller whose turn did not come in time."""
     return DeliveryTimeoutError(
-        "another transaction of the producer did not end in time"
+        "another transaction of the producer did not end in time; nothing was sent"
     )
 
 
