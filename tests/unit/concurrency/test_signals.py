@@ -237,6 +237,8 @@ def test_no_handler_runs_at_the_entry(function: Callable[..., object]) -> None:
 
 @pytest.mark.parametrize("function", [*ENTRIES[-3:], ENTRIES[0], resolve])
 def test_no_handler_runs_between_these_steps(function: Callable[..., object]) -> None:
-    """Signal handlers run after a call. So these call nothing."""
-    calls = [each.opname for each in dis.get_instructions(function)]
-    assert not [name for name in calls if name.startswith(("CALL", "PRECALL"))]
+    """Signal handlers run after a call. So these call nothing; CPython looks for none
+    after an instruction that calls a function of its own."""
+    names = [each.opname for each in dis.get_instructions(function)]
+    calls = [name for name in names if name.startswith(("CALL", "PRECALL"))]
+    assert not [name for name in calls if not name.startswith("CALL_INTRINSIC")]
