@@ -207,28 +207,25 @@ class TaskVerbs:
         )
 
     async def flush_before(self, deadline: float | None) -> None:
-        """Send the buffer, until `deadline` at most. What is not handed over by then
-        goes on, except in a transaction."""
+        """Send the buffer until `deadline`; what waits for a client then goes on."""
         await self._flush("buffer.flushed_async", PRODUCE_MANY_ASYNC, deadline)
 
     async def _flush(
         self, name: str, verb: str, deadline: float | None
     ) -> list[DeliveryHandle]:
         flusher, started = self._components.flusher, clock.system_now()
-        waits, in_block = verb == PRODUCE_MANY_SYNC, self._components.transactions
         flush, late = flusher.begin(), None
         try:
             handles = await filled(flush.filling(STEP))
             if handles:
                 async with self.block(inf if deadline is None else deadline):
-                    if waits:
-                        late = await self._send_and_wait(handles)
-                    else:
+                    if verb == PRODUCE_MANY_ASYNC:
                         late = await self._hand_all_over(handles, verb, deadline)
-                    if late is not None and (waits or in_block is not None):
+                    elif late := await self._send_and_wait(handles):
                         self._raise(late, handles, verb)
         except BaseException as error:
-            flush.put_back(error, go_on=late is not None)
+            if late is None:
+                flush.put_back(error)
             raise
         flusher.tell_flushed(name, handles, started)
         return handles
@@ -258,7 +255,7 @@ class TaskVerbs:
         Withdraws what is left of them where it is cancelled. Where its time is over
         while the client is opened, they are sent all the same, as by a thread that
         opens it: this returns the error to raise, and they are not its caller's any
-        more.
+        more. Not so in a transaction, which would not wait for them.
         """
         if len(handles) == 1 and self.queue.send_at_once(handles[0]):
             return None
@@ -292,17 +289,15 @@ class TaskVerbs:
         self, entry: Queued, waiter: Waiter
     ) -> DeliveryTimeoutError | None:
         """Wait until `entry` is handed over; raise if it finds no room in time."""
-        queue, dispatch = self.queue, self._components.dispatch
+        queue = self.queue
         deadline = inf if entry.deadline is None else entry.deadline
         while not entry.over:
             now = clock.system_now()
-            room_until = entry.since + dispatch.room_wait
-            error: ProduceError | None = None
-            if queue.full is not None and now >= min(room_until, deadline):
-                error = dispatch.full_error(entry.handles[entry.count], queue.full)
-                if queue.withdraw(entry):
-                    raise error
-            elif now >= deadline:
+            room_until = entry.since + self._components.dispatch.room_wait
+            error = self._overdue(entry, now, room_until, deadline)
+            if error is not None and queue.withdraw(entry):
+                raise error
+            if error is None and now >= deadline:
                 return self._leave_alone(entry)
             until = now + (TICK if error is None else SOON)
             for limit in (room_until, deadline):
@@ -311,6 +306,19 @@ class TaskVerbs:
             if not await waiter.wait(until):
                 entry.on_over = waiter = Waiter()
                 queue.advance(go_on=True)
+        return None
+
+    def _overdue(
+        self, entry: Queued, now: float, room_until: float, deadline: float
+    ) -> ProduceError | None:
+        """Why `entry` is taken back now; None if it is not."""
+        full = self.queue.full
+        if full is not None and now >= min(room_until, deadline):
+            return self._components.dispatch.full_error(
+                entry.handles[entry.count], full
+            )
+        if entry.wanted is not None and now >= deadline:
+            return self._late(entry, "nothing was sent")
         return None
 
     def _leave_alone(self, entry: Queued) -> DeliveryTimeoutError:
@@ -326,8 +334,11 @@ class TaskVerbs:
                 self._components.emitter.error(entry.verb, error, message=message)
 
         entry.leave_alone(lambda: workers.submit(tell))
+        return self._late(entry, "delivery goes on")
+
+    def _late(self, entry: Queued, outcome: str) -> DeliveryTimeoutError:
         return DeliveryTimeoutError(
             f"no delivery report for {subject_of(entry.handles[0])} in time: the "
-            "client is still being opened; delivery goes on",
+            f"client is still being opened; {outcome}",
             checklist=self._components.connection.reports.checklist(),
         )

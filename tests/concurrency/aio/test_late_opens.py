@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,11 @@ import pytest
 
 from tests.concurrency.aio.support import made, parked, payloads
 from tests.concurrency.support import named
-from tests.looping import BOUND, eventually, run
+from tests.looping import eventually, run
 from tests.unit.listeners.spans import Spans
 from waterdrop_py import AsyncProducer, monitor
-from waterdrop_py.errors import DeliveryTimeoutError, ProduceError
+from waterdrop_py._engine.concurrency.locks import Hold
+from waterdrop_py.errors import DeliveryTimeoutError, ProduceManyError
 from waterdrop_py.testing import FakeClient
 
 if TYPE_CHECKING:
@@ -117,30 +117,30 @@ def test_a_flush_whose_time_is_over_buffers_nothing_again(
     run(main())
 
 
-def test_a_buffer_whose_transaction_is_late_is_whole_again() -> None:
-    """Its own transaction is aborted, so nothing of it goes on."""
-    answer, sent = threading.Event(), list[bytes]()
+def test_a_batch_of_a_transaction_does_not_go_on() -> None:
+    """Another thread hands over, and takes too long: the call takes its messages back,
+    because its transaction is aborted. The buffer is whole again."""
+    sent: list[bytes] = []
 
-    class Slow(FakeClient):
-        """Answers late how many partitions there are."""
-
-        def list_topics(self, *given: Any, **more: Any) -> Any:
-            answer.wait(BOUND)
-            return super().list_topics(*given, **more)
+    class Noting(FakeClient):
+        """Notes what it takes."""
 
         def _accept(self, message: Any) -> None:
             sent.append(message.value())
 
     kafka = {"transactional.id": "late", **SHORT["kafka"]}
-    producer = AsyncProducer(**{**SHORT, "kafka": kafka}, client_factory=Slow)
+    producer = AsyncProducer(**{**SHORT, "kafka": kafka}, client_factory=Noting)
+    sending, hold = producer._task_verbs.queue._sending, Hold()  # noqa: SLF001
 
     async def main() -> None:
-        producer.buffer_many([{**each, "partition_key": "k"} for each in BATCH])
-        with pytest.raises(ProduceError, match="nothing was sent"):
+        await producer.connect()
+        producer.buffer_many(BATCH)
+        assert await asyncio.to_thread(sending.take, hold)
+        with pytest.raises(ProduceManyError, match="nothing was sent") as raised:
             await producer.flush_buffer()
+        assert raised.value.code == "timed_out"
         assert producer.buffer_size == 2
-        answer.set()
-        assert await producer.partition_count("t")
+        sending.release(hold)
         assert len(await producer.flush_buffer()) == 2
         assert sent == IN_ORDER
         await producer.close()

@@ -13,6 +13,7 @@ from waterdrop_py._engine.client.pins import Pin
 from waterdrop_py._engine.client.poll_lock import PollLock
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.connection import disconnecting, teardown
+from waterdrop_py._engine.connection.connection import NO_CLIENT
 from waterdrop_py._engine.connection.disconnecting import discard, disconnect
 from waterdrop_py._engine.connection.metadata_request import Request
 from waterdrop_py._engine.connection.opening import open_noted
@@ -244,6 +245,19 @@ def test_a_detached_client_is_asked_nothing() -> None:
     request.run()
     assert request.over
     assert bench.calls["list_topics"] == 0
+    producer.runtime.run_jobs()
+
+
+def test_a_lost_client_is_closed_where_it_was_left_detached() -> None:
+    """A signal handler raised as a disconnect decided about it: the close finds it."""
+    producer = StillProducer(Bench())
+    connection = producer.connection
+    client = open_noted(connection, None)
+    connection.client = NO_CLIENT
+    lost = disconnecting._detach_lost(connection, client)  # noqa: SLF001
+    assert lost is not None
+    assert connection.current_client is None
+    lost.begin()
     producer.runtime.run_jobs()
 
 

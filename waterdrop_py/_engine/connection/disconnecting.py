@@ -307,7 +307,9 @@ def _detach_lost(connection: Connection, client: Client) -> Teardown | None:
     hold = Hold()
     while connection.current_client is client:
         try:
-            if connection.lock.take(hold) and connection.client is client:
+            if connection.lock.take(hold):
+                restore(connection)
+            if connection.lock.held_by(hold) and connection.client is client:
                 connection.client = NO_CLIENT
                 teardown = teardown_of(connection, client, "reload")
                 connection.ledger.closed(client, "reload", teardown.release)

@@ -290,20 +290,13 @@ class Flush:
         self._handles = yield from self._verbs.filling_entries(self._entries, step=step)
         return self._handles
 
-    def put_back(self, error: BaseException, *, go_on: bool = False) -> None:
-        """Put back what was not sent, because of `error`.
-
-        `go_on`: what was not is sent later. With a transaction of its own it is not,
-        but its handles may be in use still.
-        """
-        left: list[Entry]
-        if go_on:
-            left = [(number, message_of(kept)) for number, kept in self._entries]
-            left = left if self._own else []
-        elif self._own:
-            left = self._entries
-        else:
-            left = _not_sent(self._entries, self._handles, error)
+    def put_back(self, error: BaseException) -> None:
+        """Put back what was not sent, because of `error`."""
+        left = (
+            self._entries
+            if self._own
+            else _not_sent(self._entries, self._handles, error)
+        )
         self._buffer.put_back(_unsent(left))
 
 

@@ -96,7 +96,7 @@ class SendQueue:
         if not self.idle or connection.shutdowns or connection.reports.foreign:
             return False
         client = self._dispatch.client_now()
-        partition = known_partition(self._connection, handle)
+        partition = known_partition(connection, handle)
         if client is None or partition is None:
             return False
         try:
