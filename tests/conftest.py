@@ -5,6 +5,7 @@ And `own_process`, for a test of what a whole process holds.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -57,6 +58,19 @@ sys.exit(pytest.main([*("-pno:" + each for each in unused), *sys.argv[1:]]))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long: last of all, it would run on alone."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now is no garbage: it is not looked at each time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Collect what the test before has left: its finalizers and callbacks of weak
+    references run here, and not at a moment of this test."""
+    gc.collect()
 
 
 @pytest.hookimpl(tryfirst=True)

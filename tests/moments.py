@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import os
 import sys
 from functools import cache
@@ -30,7 +31,9 @@ class Moments:
 
     CPython looks for signals and for other threads at the entry of a function that is
     written in Python, and when one in C has returned. Those in the code of `room`, a
-    folder or file of the library, are counted from 1 on.
+    folder or file of the library, are counted from 1 on. No garbage is collected
+    meanwhile, on any thread: finalizers and callbacks of weak references, of whatever
+    other tests have left, would be moments.
 
     Attributes:
         count: how many there were, as long as `act` was not called.
@@ -40,21 +43,19 @@ class Moments:
         self._within = PACKAGE + room
         self._at = at
         self._act = act
-        # CPython 3.11 does not keep it alive while it prepares to call it:
-        # 1. It makes an object of the frame, for which it may collect garbage.
-        # 2. A finalizer there is the moment, so `sys.setprofile(None)` is called.
-        # 3. It calls what it has just freed, and the process crashes.
-        # (test_what_is_called_at_each_event_stays)
-        self._told = self._event
+        self._collects = False
         self.count = 0
 
     def __enter__(self) -> Moments:
-        sys.setprofile(self._told)
+        self._collects = gc.isenabled()
+        gc.disable()
+        sys.setprofile(self._event)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
-        del self._told  # a circle, which would keep what `act` uses
+        if self._collects:
+            gc.enable()
 
     @property
     def reached(self) -> bool:
@@ -104,7 +105,7 @@ def each_moment(
 
 
 def in_finalizer() -> bool:
-    """Whether this is inside of one: garbage of any test, at any moment."""
+    """Whether this is inside of one, which may be of the garbage of any test."""
     frame = sys._getframe()  # noqa: SLF001 - documented, of CPython
     while frame.f_back is not None:
         frame = frame.f_back

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING
 
 import pytest
+
+import waterdrop_py.aio
+import waterdrop_py.testing  # noqa: F401
+from waterdrop_py._settings.answering import Patchable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 # The pages for maintainers, and those that name the test behind each promise.
@@ -87,3 +97,25 @@ def test_what_is_shared_is_copied_by_list_dict_or_set() -> None:
         if TORN.search(line)
     ]
     assert torn == []
+
+
+def patchable(kind: type = Patchable) -> Iterator[type]:
+    """The classes whose methods users may patch."""
+    subclasses: list[type] = kind.__subclasses__()
+    for each in subclasses:
+        yield each
+        yield from patchable(each)
+
+
+def test_what_is_patchable_decides_nothing_by_an_attribute() -> None:
+    """A function sets its attributes, and before that threads may switch: none of them
+    is compared and set (test_a_producer_is_retired_once)."""
+    set_later = {
+        f"{kind.__name__}.{name}"
+        for kind in patchable()
+        for name, method in vars(kind).items()
+        if inspect.isfunction(method) and name not in {"__init__", "_adopt"}
+        if re.search(r"self\.\w+ [-+|]?= ", dedent(inspect.getsource(method)))
+    }
+    assert len(set(patchable())) > 4
+    assert set_later == set()

@@ -198,7 +198,8 @@ class Members:
         for slot in self.slots:
             producer = slot.producer
             if producer is not None and self.is_outdated(slot, producer):
-                slot.outdated = True
+                if slot.producer is producer:
+                    slot.outdated = True
                 if not slot.seats:
                     self.retire(slot, producer)
 
@@ -233,47 +234,74 @@ class Members:
             about = {"slot": slot.index, "producer_id": producer.id, "error": error}
             self.emitter.emit("pool.replaced", about)
 
-    def retire(
-        self,
-        slot: Slot,
-        producer: PoolProducer,
-        successor: PoolProducer | None = None,
-    ) -> bool:
+    def retire(self, slot: Slot, producer: PoolProducer) -> bool:
         """Give `producer` to no new lease, and close it once its last one has ended.
 
         With a `transactional.id` the slot waits for that close; so the next client
         registers the id afterwards. Whether this call retired it.
         """
+        return self._retire(slot, producer, None)[0]
+
+    def succeed(
+        self, slot: Slot, before: PoolProducer | None, fresh: PoolProducer
+    ) -> bool:
+        """Have `fresh` in `slot`, and retire the one `before`. False if another thread
+        has made one meanwhile.
+
+        It is put there once: it may be retired again at once
+        (test_a_reload_meets_a_shrink).
+        """
+        replaced = before is not None and self._retire(slot, before, fresh)[1]
+        return replaced or slot.adopt(fresh) is fresh
+
+    def _retire(
+        self, slot: Slot, producer: PoolProducer, successor: PoolProducer | None
+    ) -> tuple[bool, bool]:
+        """Whether this call retired it, and whether it put `successor` in its place."""
         if slot.producer is not producer:
-            return False
-        made = Retired(producer, self.history.endings, self.closed_one)
+            return False, False
+        made = Retired(slot, producer, self.history.endings, self.closed_one)
         retired = cast("Retired", producer.retire(made))
         self.history.add(retired)
-        if self.is_transactional and slot.closing is None:
-            slot.closing = retired
-        slot.outdated = False
-        slot.replace(producer, successor)
+        if self.is_transactional:
+            slot.wait_for(retired, producer)
+        replaced = slot.replace(producer, successor)
         self.close_if_unused(slot, producer)
-        return retired is made
+        return retired is made, replaced
 
     def close_if_unused(self, slot: Slot, producer: PoolProducer) -> None:
-        """Close a producer that is retired, if no lease has it any more."""
-        if producer.retired is not None and not slot.users_of(producer):
-            producer.retired.begin()
+        """Close a producer that is retired, if no lease has it any more.
+
+        1. A thread retires a producer, and has not taken it out of its slot yet.
+        2. Another one finds that no lease has it.
+        3. A caller is granted a lease of what the slot has.
+        So the second one waits for the first (test_a_sweep_meets_a_change).
+        """
+        retired = producer.retired
+        if retired is None or slot.producer is producer:
+            return
+        if not slot.users_of(producer):
+            retired.begin()
 
     def close_unused(self) -> None:
-        """Close each retired producer that no lease has."""
+        """Close each retired producer that no lease has.
+
+        One that is in its slot still is taken out: a signal handler may have raised in
+        the thread that was to do so.
+        """
+        for slot in self.slots:
+            producer = slot.producer
+            if producer is not None and producer.retired is not None:
+                self.retire(slot, producer)
         for retired in self.history.retired:
-            users = [slot.users_of(retired.producer) for slot in self.slots]
-            if not any(users):
-                retired.begin()
+            self.close_if_unused(retired.slot, retired.producer)
 
     def closed_one(self, retired: Retired) -> None:
         """A retired producer is closed: its slot may open the next one."""
         self.history.ended(retired)
-        for slot in self.slots:
-            if slot.closing is retired:
-                slot.closing = None
+        slot = retired.slot
+        if slot.closing is retired:
+            slot.closing = None
         self.on_room()
 
     # -- a forked child ----------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from waterdrop_py._engine.introspection import probe
 from waterdrop_py._engine.introspection.accounts import Labels
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from waterdrop_py.config import Config
     from waterdrop_py.monitor import Monitor
+
+_ONLY: Final = 0
 
 
 class Ending(Protocol):
@@ -37,7 +39,7 @@ class PoolProducer(Producer):
         """`pool`: the name that the user gave the pool."""
         self._parent = parent
         self._pool = pool
-        self._retired: Ending | None = None
+        self._retired: dict[int, Ending] = {}
         super().__init__(config)
 
     def _parent_monitor(self) -> Monitor:
@@ -53,17 +55,15 @@ class PoolProducer(Producer):
     @property
     def retired(self) -> Ending | None:
         """How it is closed, once no new lease gets it."""
-        return self._retired
+        return self._retired.get(_ONLY)
 
     def retire(self, by: Ending) -> Ending:
         """Have it closed by `by`, unless that was decided before; by which it is.
 
-        From the comparison to the assignment there is no call, where CPython would
-        switch threads.
+        One atomic `dict.setdefault` decides. A comparison and an assignment would not:
+        `Patchable` sets attributes by a function, and before that threads may switch.
         """
-        if self._retired is None:
-            self._retired = by
-        return self._retired
+        return self._retired.setdefault(_ONLY, by)
 
     def connect_by(
         self,

@@ -171,11 +171,12 @@ class Reloading:
             fresh = new.get(slot.index)
             if fresh is not None and members.on_made is not None:
                 members.on_made(slot, fresh)
-            if producer is not None:
-                members.retire(slot, producer, successor=fresh)
+            if fresh is None:
+                if producer is not None:
+                    members.retire(slot, producer)
+            elif not members.succeed(slot, producer, fresh):
+                _close([fresh])
             slot.error = None
-            if fresh is not None and slot.adopt(fresh) is not fresh:
-                _close([fresh])  # another thread has made one
         members.retire_outdated()  # the pool may be smaller by now
         opening.note_all()
         members.on_room()

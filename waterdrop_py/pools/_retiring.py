@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from waterdrop_py._engine.concurrency.call_queue import CallQueue
     from waterdrop_py._engine.reports.accounting import DrainReport
     from waterdrop_py.pools._producer import PoolProducer
+    from waterdrop_py.pools._slot import Slot
 
 SLACK: Final = 1.0
 """Seconds beyond `message.timeout.ms` within which librdkafka reports a message."""
@@ -27,6 +28,7 @@ class Retired:
     """A producer that no new lease gets. It is closed once its last lease has ended.
 
     Attributes:
+        slot: the slot that it was in.
         producer: the producer.
         end: closes it, once, on a library thread.
         closed: it is closed.
@@ -41,15 +43,18 @@ class Retired:
         "counted",
         "end",
         "producer",
+        "slot",
     )
 
     def __init__(
         self,
+        slot: Slot,
         producer: PoolProducer,
         endings: Endings,
         on_end: Callable[[Retired], None],
     ) -> None:
         """`on_end` is held weakly: a bound method of what lives with the pool."""
+        self.slot = slot
         self.producer = producer
         self._endings = endings
         self.closed = self.counted = False

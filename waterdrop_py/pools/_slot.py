@@ -238,8 +238,15 @@ class Slot:
         """Have another one, if the slot has `producer`; whether it had. As `adopt`."""
         if self.producer is producer:
             self.producer = by
+            self.outdated = False
             return True
         return False
+
+    def wait_for(self, closing: Ending, producer: PoolProducer) -> None:
+        """Open no other one before `closing` has ended, if the slot has `producer`. Its
+        close has not begun then. As `adopt`."""
+        if self.producer is producer and self.closing is None:
+            self.closing = closing
 
     def holdings(self) -> list[Holding]:
         """The leases that are out."""

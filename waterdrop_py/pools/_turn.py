@@ -157,7 +157,8 @@ class Turn(Generic[W]):
     def _join(self) -> None:
         """Wait behind all others. The wait is over where as many do as may."""
         leasing = self._leasing
-        self._waiter = Waiter(self._holding, self._new_wakeup())
+        number = next(leasing.line.numbers)
+        self._waiter = Waiter(self._holding, self._new_wakeup(), number)
         most = leasing.members.settings.max_waiting
         self._full = not leasing.line.join(self._waiter, most)
         leasing.counts.queued += not self._full
@@ -186,10 +187,14 @@ class Turn(Generic[W]):
             self._rejoin(waiter)
 
     def _rejoin(self, before: Waiter[W]) -> None:
-        """Wait before all others: the seat that was given cannot be used."""
-        self._waiter = Waiter(self._holding, self._new_wakeup())
-        self._leasing.line.leave(before)
-        self._leasing.line.return_to_front(self._waiter)
+        """Wait at the same place as before: the seat that was given cannot be used.
+
+        It leaves the line last, so that no new caller finds that none waits.
+        """
+        line = self._leasing.line
+        self._waiter = Waiter(self._holding, self._new_wakeup(), before.number)
+        line.join(self._waiter)
+        line.leave(before)
         self._leasing.serve()
 
     def _leave(self) -> None:

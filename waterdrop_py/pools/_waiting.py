@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from contextlib import suppress
+from itertools import count, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from waterdrop_py._engine.concurrency.wakeup import Wakeup
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from waterdrop_py.pools._slot import Holding
 
 _DECISION: Final = 0
+_NUMBER: Final = attrgetter("number")
 
 Given: TypeAlias = tuple[Reserved, Place]
 """What a caller that waits is given: a reservation, and its seat."""
@@ -51,13 +55,15 @@ class Waiter(Generic[W]):
 
     Attributes:
         wakeup: wakes the caller; replaced each time that it has waited.
+        number: its place in the order of the calls, which it keeps.
     """
 
-    __slots__ = ("_decision", "holding", "wakeup")
+    __slots__ = ("_decision", "holding", "number", "wakeup")
 
-    def __init__(self, holding: Holding, wakeup: W) -> None:
+    def __init__(self, holding: Holding, wakeup: W, number: int) -> None:
         self.holding = holding
         self.wakeup = wakeup
+        self.number = number
         self._decision: dict[int, Given | None] = {}
 
     @property
@@ -101,29 +107,29 @@ class WaitingLine:
 
     Attributes:
         waiting: those callers.
+        numbers: their places in the order of the calls.
     """
 
-    __slots__ = ("waiting",)
+    __slots__ = ("numbers", "waiting")
 
     def __init__(self) -> None:
         self.waiting: list[Waiter[Any]] = []
+        self.numbers = count()
 
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def join(self, waiter: Waiter[Any], most: int | None) -> bool:
-        """Wait behind all others; False if `most` of them wait already."""
+    def join(self, waiter: Waiter[Any], most: int | None = None) -> bool:
+        """Wait behind those that called before; False if `most` of them wait already.
+
+        It is one call of C, so no other thread joins in between.
+        """
         waiting = self.waiting
-        waiting.append(waiter)
+        insort(waiting, waiter, key=_NUMBER)
         if most is None or len(waiting) <= most:
             return True
-        with suppress(ValueError):
-            return list(waiting).index(waiter) < most
-        return True  # it was given a place meanwhile, and taken out
-
-    def return_to_front(self, waiter: Waiter[Any]) -> None:
-        """Wait before all others: what it was given cannot be used."""
-        self.waiting.insert(0, waiter)
+        undecided = (each for each in list(waiting) if not each.decided)
+        return waiter.decided or waiter in islice(undecided, most)
 
     def leave(self, waiter: Waiter[Any]) -> None:
         """Wait no more."""

@@ -53,11 +53,13 @@ class PoolMachine(RuleBasedStateMachine):
         self.sent = 0
 
     def served(self) -> None:
-        """Take the leases of callers that have been served, in their order."""
-        while self.waiting and not self.waiting[0][1].is_alive():
-            with suppress(PoolExhaustedError):
-                self.leases.append(self.waiting[0][1].result())
-            self.waiting.pop(0)
+        """Take the leases of callers that have been served. A shrink may have taken the
+        seat of one back that it had not settled in, and so another was first."""
+        for each in list(self.waiting):
+            if not each[1].is_alive():
+                self.waiting.remove(each)
+                with suppress(PoolExhaustedError):
+                    self.leases.append(each[1].result())
 
     @property
     def note_given(self) -> Callable[[Waiter[Any], Reserved, Place], bool]:
@@ -65,8 +67,9 @@ class PoolMachine(RuleBasedStateMachine):
 
         def give(waiter: Waiter[Any], reserved: Reserved, place: Place) -> bool:
             given = self.give(waiter, reserved, place)
-            if given and waiter.holding.owner in self.numbers:
-                self.order.append(self.numbers[waiter.holding.owner])
+            number = self.numbers.get(waiter.holding.owner)
+            if given and number is not None and number not in self.order:
+                self.order.append(number)
             return given
 
         return give
@@ -100,13 +103,15 @@ class PoolMachine(RuleBasedStateMachine):
             self.numbers[threading.current_thread()] = number
             return self.pool.acquire()
 
-        before = self.pool.stats().waiting
-        self.waiting.append((number, Run(call)))
-        run = self.waiting[-1][1]
+        run = Run(call)
+        self.waiting.append((number, run))
+
+        def waits() -> bool:
+            line = self.pool._leasing.line.waiting  # noqa: SLF001
+            return any(each.holding.owner is run for each in list(line))
+
         # What was not available may be so by now, when a client has been closed.
-        eventually(
-            lambda: self.pool.stats().waiting == before + 1 or not run.is_alive()
-        )
+        eventually(lambda: waits() or not run.is_alive())
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data())
@@ -207,13 +212,14 @@ class PoolMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """What was given back is available, and every message has one outcome."""
         Waiter.give = self.give  # type: ignore[method-assign]
-        for lease in self.leases:
-            lease.release()
-        self.leases.clear()
-        while self.waiting:
-            _, run = self.waiting.pop(0)
-            with suppress(PoolExhaustedError):
-                run.result().release()
+
+        def released() -> bool:
+            self.served()
+            while self.leases:
+                self.leases.pop().release()
+            return not self.waiting
+
+        eventually(released, "who waits is served")
         if self.in_service():
             usable = sum(slot.error is None for slot in self.pool.slots())
             eventually(lambda: self.pool.stats().available == usable)

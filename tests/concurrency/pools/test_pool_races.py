@@ -5,20 +5,24 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import tests.moments
 from tests.concurrency.pools.support import aside, each_moment, whole_again
 from tests.doubles import Run, eventually
 from tests.unit.pools.support import Cluster, send, transactional
 from waterdrop_py import Status
+from waterdrop_py.errors import PoolExhaustedError
 from waterdrop_py.pools import _leasing, _waiting
 from waterdrop_py.pools._producer import PoolProducer
 from waterdrop_py.pools._retiring import History, Retired
 
 if TYPE_CHECKING:
     from tests.unit.pools.conftest import MakePool
+    from waterdrop_py import Lease
 
 SIZE = 2
 
@@ -84,6 +88,76 @@ def test_a_reload_meets_a_lease_that_is_being_granted(
     assert cluster.together == []
 
 
+@pytest.mark.parametrize("call", ["reload", "resize"])
+def test_a_sweep_meets_a_change(
+    call: str, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a caller comes after it, at each moment of a reload or of a resize: no lease
+    has a producer that is to be closed at once."""
+    pool = make_pool(timeout=5)
+    taken: list[Lease] = []
+    ending: list[PoolProducer] = []
+    begin = Retired.begin
+
+    def noting(retired: Retired) -> None:
+        ending.append(retired.producer)
+        begin(retired)
+
+    monkeypatch.setattr(Retired, "begin", noting)
+
+    def sweep_and_take() -> None:
+        pool._sweep()  # noqa: SLF001 - once a second, on the poller
+        with suppress(PoolExhaustedError):
+            for _ in range(SIZE):
+                taken.append(pool.acquire(0))
+
+    calls = {"reload": pool.reload, "resize": lambda: pool.resize(SIZE - 1)}
+    for moments in each_moment(aside(sweep_and_take)):
+        pool.resize(SIZE)
+        send(pool)
+        with moments:
+            calls[call]()
+        while taken:
+            lease = taken.pop()
+            assert lease.producer not in ending
+            lease.producer.produce_sync("t", b"x")
+            lease.release()
+        pool.resize(SIZE)
+        whole_again(pool, SIZE)
+
+
+def test_a_reload_meets_a_shrink(make_pool: MakePool) -> None:
+    """A new producer that the shrink has closed is not in use again, and its figures
+    count once."""
+    pool = make_pool(timeout=5)
+    sent = 0
+
+    def send_and_shrink() -> None:
+        nonlocal sent
+        with pool.acquire(0), pool.acquire(0) as producer:
+            producer.produce_sync("t", b"x")
+        sent += 1
+        pool.resize(SIZE - 1)
+        eventually(lambda: pool.stats().draining == 0)
+        pool.resize(SIZE)
+
+    for moments in tests.moments.each_moment(
+        "pools/_members.py", aside(send_and_shrink)
+    ):
+        with pool.acquire() as first, pool.acquire() as second:
+            first.connect()
+            second.connect()
+        with moments:
+            pool.reload()
+        slots = [each for each in pool.slots() if each.producer_id is not None]
+        assert all(each.status != "closed" for each in slots)
+        assert pool.stats().acknowledged == sent
+        with pool.acquire(0) as first, pool.acquire(0) as second:
+            first.produce_sync("t", b"x")
+            second.produce_sync("t", b"x")
+            sent += 2
+
+
 def test_a_handler_that_raises_while_it_serves_another(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,14 +199,19 @@ def test_a_producer_that_retires_meanwhile_counts_once(make_pool: MakePool) -> N
     assert set(seen) == {3}
 
 
+@pytest.mark.parametrize("kind", ["plain", "transactional"])
 def test_two_that_retire_a_producer(
-    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+    kind: str, cluster: Cluster, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of two shrinks at once is slow to note it. It is closed by then, and does not
-    count as draining for good. Its figures count once."""
-    pool = make_pool()
+    count as draining for good. Its slot does not wait for it, and its figures count
+    once."""
+    pool = make_pool(transactional(cluster) if kind == "transactional" else None)
     with pool.acquire(), pool.acquire() as producer:
-        producer.produce_sync("t", b"x")
+        producer.connect()
+        with producer.transaction() if kind == "transactional" else nullcontext():
+            producer.produce_async("t", b"x")
+        producer.flush()
     add, first = History.add, [True]
 
     def slow(history: History, retired: Retired) -> None:
@@ -145,6 +224,22 @@ def test_two_that_retire_a_producer(
     pool.resize(1)
     stats = pool.stats()
     assert (stats.draining, stats.produced, stats.disconnects) == (0, 1, 1)
+    pool.resize(SIZE)
+    whole_again(pool, SIZE)
+
+
+def test_a_producer_is_retired_once(make_pool: MakePool) -> None:
+    """Two that shrink: also where threads switch while an attribute is set."""
+    pool = make_pool()
+    for moments in tests.moments.each_moment("", aside(lambda: pool.resize(1)), 9999):
+        pool.resize(SIZE)
+        with pool.acquire(), pool.acquire() as producer:
+            producer.produce_sync("t", b"x")
+        before = pool.stats().disconnects
+        with moments:
+            pool.resize(1)
+        eventually(lambda: pool.stats().draining == 0)
+        assert pool.stats().disconnects == before + 1
 
 
 def test_a_text_meets_a_shrink(

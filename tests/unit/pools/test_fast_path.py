@@ -153,7 +153,7 @@ def test_a_caller_that_waits_is_served(
 def test_a_line_is_not_overtaken(pool: ProducerPool, long_ways: list[str]) -> None:
     """A seat is free, and belongs to a caller that waits and has not woken."""
     lease = pool.acquire()
-    waiter = Waiter(lease._holding, ThreadWakeup())  # noqa: SLF001
+    waiter = Waiter(lease._holding, ThreadWakeup(), 0)  # noqa: SLF001
     pool._leasing.line.join(waiter, None)  # noqa: SLF001
     with pytest.raises(PoolExhaustedError):
         pool.acquire()

@@ -109,7 +109,7 @@ class TestReserved:
         """Take one."""
         self.lease = Lease()
         self.holding = Holding(self.lease)
-        self.waiter = Waiter(self.holding, ThreadWakeup())
+        self.waiter = Waiter(self.holding, ThreadWakeup(), 0)
         self.reserved = Reserved.of(self.lease, self.waiter)
         place = slot.take_seat(self.reserved, 1)
         assert place is not None
