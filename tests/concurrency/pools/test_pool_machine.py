@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.doubles import Run, eventually
 from tests.unit.pools.support import FENCED, SEQUENCE, Cluster, lose, transactional
@@ -22,10 +22,11 @@ from waterdrop_py.testing import FakeClock, record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterdrop_py import Lease
+    from waterdrop_py import Lease, Producer
     from waterdrop_py.pools._slot import Place, Reserved
 
 MOST = 4
+WHICH = st.integers(0, MOST - 1)
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -51,6 +52,14 @@ class PoolMachine(RuleBasedStateMachine):
         self.number = 0
         self.outcomes: list[Any] = []
         self.sent = 0
+
+    def one_of_them(self, which: int) -> list[Lease]:
+        """One of the leases, if there is any.
+
+        What hypothesis draws does not depend on how many there are: that is the
+        threads' to say, and it draws the same for a second time.
+        """
+        return self.leases[which % len(self.leases) :][:1] if self.leases else []
 
     def served(self) -> None:
         """Take the leases of callers that have been served. A shrink may have taken the
@@ -90,12 +99,15 @@ class PoolMachine(RuleBasedStateMachine):
             assert available > 0
             assert not self.pool.stats().waiting
 
-    @precondition(lambda self: len(self.waiting) < 3)
     @rule()
     def wait(self) -> None:
         """A call that waits, on a thread of its own."""
         self.settle()
-        if self.pool.stats().available or not self.in_service():
+        if (
+            len(self.waiting) == 3
+            or self.pool.stats().available
+            or not self.in_service()
+        ):
             return
         number, self.number = self.number, self.number + 1
 
@@ -113,33 +125,34 @@ class PoolMachine(RuleBasedStateMachine):
         # What was not available may be so by now, when a client has been closed.
         eventually(lambda: waits() or not run.is_alive())
 
-    @precondition(lambda self: self.leases)
-    @rule(data=st.data())
-    def give_back(self, data: st.DataObject) -> None:
-        """One of the leases, perhaps twice."""
-        lease = self.leases.pop(data.draw(st.integers(0, len(self.leases) - 1)))
-        lease.release()
-        lease.release()
+    @rule(which=WHICH)
+    def give_back(self, which: int) -> None:
+        """One of the leases, twice."""
+        for lease in self.one_of_them(which):
+            self.leases.remove(lease)
+            lease.release()
+            lease.release()
 
-    @precondition(lambda self: self.leases)
-    @rule(data=st.data())
-    def send(self, data: st.DataObject) -> None:
+    @rule(which=WHICH)
+    def send(self, which: int) -> None:
         """A transaction of a leased producer."""
-        producer = data.draw(st.sampled_from(self.leases)).producer
-        if producer.health().error is not None:
-            return
+        for lease in self.one_of_them(which):
+            if lease.producer.health().error is None:
+                self.transact(lease.producer)
+
+    def transact(self, producer: Producer) -> None:
+        """A transaction with a message."""
         with producer.transaction():
             handle = producer.produce_async("t", b"x")
             handle.add_done_callback(self.outcomes.append)
         self.sent += 1
 
-    @precondition(lambda self: self.leases)
-    @rule(data=st.data(), code=st.sampled_from([FENCED, SEQUENCE]))
-    def lose_one(self, data: st.DataObject, code: int) -> None:
+    @rule(which=WHICH, code=st.sampled_from([FENCED, SEQUENCE]))
+    def lose_one(self, which: int, code: int) -> None:
         """A leased producer meets a fatal error, if it is open."""
-        producer = data.draw(st.sampled_from(self.leases)).producer
-        if producer.is_connected:
-            lose(producer, code)
+        for lease in self.one_of_them(which):
+            if lease.producer.is_connected:
+                lose(lease.producer, code)
 
     @rule()
     def fall_asleep(self) -> None:
