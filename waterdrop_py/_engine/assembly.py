@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from waterdrop_py._engine.client.factory import Factory
@@ -186,10 +187,14 @@ class Components:
         deadline = None if bound is None else clock.system_now() + bound
         if self.buffer:
             self.flusher.flush_before(deadline)
-        left = None if deadline is None else max(0.0, deadline - clock.system_now())
         self.connection.refuse_closed()
+        queue = self.connection.hooks.queue
+        if queue is not None:
+            queue.wait_handed_over(inf if deadline is None else deadline)
+        left = None if deadline is None else max(0.0, deadline - clock.system_now())
         client, lingers = self.connection.client, self.connection.factory.lingers
-        return flush.flush(client, left, lingers=lingers)
+        in_flight = flush.flush(client, left, lingers=lingers)
+        return in_flight if queue is None else in_flight + queue.left_alone
 
     def open_account(self, labels: Labels, family: Family | None = None) -> None:
         """Have the figures count in those of the process, until `abandon`.

@@ -82,17 +82,24 @@ def test_a_batch_that_goes_on_and_fails_is_told_of(bench: Bench, make: Make) -> 
     run(main())
 
 
-def test_a_flush_waits_for_what_goes_on(bench: Bench, make: Make) -> None:
+@pytest.mark.parametrize("waits", ["task", "thread"])
+def test_a_flush_waits_for_what_goes_on(waits: str, bench: Bench, make: Make) -> None:
     """It counts what is left at its bound, and none once all is delivered."""
-    producer = made(make, **SHORT)
+    sync = make(**SHORT)
+    producer = AsyncProducer(sync)
+
+    def flush(timeout: float) -> Awaitable[int]:
+        if waits == "task":
+            return producer.flush(timeout)
+        return asyncio.to_thread(sync.flush, timeout)
 
     async def main() -> None:
         async with late(bench, producer.produce_many(BATCH)):
-            assert await producer.flush(0.05) == 2
-            waits = asyncio.ensure_future(producer.flush(10))
-            await asyncio.sleep(0)
-            assert not waits.done()
-        assert await waits == 0
+            assert await flush(0.05) == 2
+            whole = asyncio.ensure_future(flush(10))
+            await asyncio.sleep(0.02)
+            assert not whole.done()
+        assert await whole == 0
         assert payloads(bench) == IN_ORDER
 
     run(main())

@@ -96,6 +96,13 @@ class QueuedMessages(Protocol):
     def waiting(self) -> int:
         """How many calls wait, except for the thread that hands them over."""
 
+    @property
+    def left_alone(self) -> int:
+        """How many messages wait that go on without their callers."""
+
+    def wait_handed_over(self, deadline: float) -> None:
+        """Wait until the client has those, or until `deadline`."""
+
     def flush(self, deadline: float) -> None:
         """Hand them over until `deadline`; for a close."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaException
 
+from waterdrop_py._engine.client.waiting import wait_serving
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 RUN: Final = 250
 """Messages that are handed over in one go: about a millisecond."""
-_TICK: Final = 0.001  # seconds between two looks of a close at what waits for room
+_TICK: Final = 0.001  # seconds between two looks of a close at what waits
 
 
 class SendQueue:
@@ -89,6 +90,14 @@ class SendQueue:
         waiting = [*self._waiting, *self._look_ups.entries()]
         alone = [each for each in waiting if each.left_alone and not each.over]
         return sum(len(each.handles) - each.count for each in alone)
+
+    def wait_handed_over(self, deadline: float) -> None:
+        """Wait until the client has those. Who serves reports goes on: for room."""
+        while self.left_alone and (now := clock.system_now()) < deadline:
+            client = self._connection.client
+            if client.served_here:
+                return
+            wait_serving(client, lambda: not self.left_alone, now + 10 * _TICK)
 
     def send_at_once(self, handle: DeliveryHandle) -> bool:
         """Hand one message over if nothing waits, and it need not wait either."""
