@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from waterdrop_py._engine.introspection import probe
 from waterdrop_py._engine.introspection.accounts import Labels
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from waterdrop_py.config import Config
     from waterdrop_py.monitor import Monitor
-
-_ONLY: Final = 0
 
 
 class Ending(Protocol):
@@ -39,7 +37,7 @@ class PoolProducer(Producer):
         """`pool`: the name that the user gave the pool."""
         self._parent = parent
         self._pool = pool
-        self._retired: dict[int, Ending] = {}
+        self._retired: Ending | None = None
         super().__init__(config)
 
     def _parent_monitor(self) -> Monitor:
@@ -55,15 +53,20 @@ class PoolProducer(Producer):
     @property
     def retired(self) -> Ending | None:
         """How it is closed, once no new lease gets it."""
-        return self._retired.get(_ONLY)
+        return self._retired
 
     def retire(self, by: Ending) -> Ending:
         """Have it closed by `by`, unless that was decided before; by which it is.
 
-        One atomic `dict.setdefault` decides. A comparison and an assignment would not:
-        `Patchable` sets attributes by a function, and before that threads may switch.
+        From the comparison on, no function of Python is entered before the attribute is
+        set; there, threads would switch. `Patchable` has such a function, so this does
+        without it (test_a_producer_is_retired_once).
         """
-        return self._retired.setdefault(_ONLY, by)
+        retired = self._retired
+        if retired is None:
+            object.__setattr__(self, "_retired", by)
+            return by
+        return retired
 
     def connect_by(
         self,
