@@ -52,7 +52,7 @@ class Producer(Described, Sender):
 
     Example:
         >>> kafka = {"bootstrap.servers": "localhost:9092"}
-        >>> with Producer(kafka=kafka, idle_disconnect_timeout="5m") as producer:
+        >>> with Producer(kafka=kafka, idle_disconnect_timeout="3m") as producer:
         ...     producer.produce_sync("orders", b"first", key="42").topic
         'orders'
     """

@@ -14,7 +14,7 @@ app = Celery(
 # and delivers what is left before it ends.
 producer = Producer(
     os.environ.get("KAFKA_URL", "kafka://localhost:9092"),
-    idle_disconnect_timeout="5m",
+    idle_disconnect_timeout="3m",
 )
 
 

@@ -37,4 +37,5 @@ def test_an_order_without_an_item_sends_nothing(kafka: BufferedClient) -> None:
 
 def test_idle_is_healthy(kafka: BufferedClient) -> None:
     """A probe does not open a client."""
-    assert TestClient(app).get("/health").json()["healthy"] is True
+    answer = TestClient(app).get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "healthy")

@@ -29,4 +29,5 @@ def test_an_order_is_sent_with_its_key(kafka: BufferedClient) -> None:
 
 def test_idle_is_healthy(kafka: BufferedClient) -> None:
     """A probe does not open a client."""
-    assert app.app.test_client().get("/health").get_json()["healthy"] is True
+    answer = app.app.test_client().get("/health")
+    assert (answer.status_code, answer.get_json()["status"]) == (200, "healthy")

@@ -7,7 +7,7 @@ from waterdrop_py import Producer
 # Opens nothing. RQ forks a process for each job, which opens a client of its own.
 producer = Producer(
     os.environ.get("KAFKA_URL", "kafka://localhost:9092"),
-    idle_disconnect_timeout="5m",
+    idle_disconnect_timeout="3m",
 )
 
 

@@ -11,7 +11,7 @@ from waterdrop_py import Producer
 # With lazy-apps each worker runs this file itself, after the fork.
 producer = Producer(
     os.environ.get("KAFKA_URL", "kafka://localhost:9092"),
-    idle_disconnect_timeout="5m",
+    idle_disconnect_timeout="3m",
 )
 app = Flask(__name__)
 

@@ -10,4 +10,4 @@ from waterdrop_py import Producer
 @cache
 def producer() -> Producer:
     """Made at the first use, so `manage.py migrate` has none."""
-    return Producer(settings.KAFKA_URL, idle_disconnect_timeout="5m")
+    return Producer(settings.KAFKA_URL, idle_disconnect_timeout="3m")
