@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 IDLE_MS = 500
 REFUSED_SECONDS = 4.0
 FIRST, SECOND = "the-first-secret", "the-second-secret"
+LOOKS = 20
+"""Leases in which the connections of one slot are counted."""
 
 
 def send_from_every_slot(pool: ProducerPool, topic: str) -> None:
@@ -58,7 +60,8 @@ def test_no_connection_is_left_after_idleness(
                 producer.produce_sync(topic, b"0-work")
             return len(kafka.connections(kind))
 
-        alone = work()
+        # A client that an earlier test was refused with may dial now and then.
+        alone = min(work() for _ in range(LOOKS))
         for _ in range(2):
             before = dict(clients.opened)
             send_from_every_slot(pool, topic)
