@@ -275,7 +275,7 @@ class Members:
         1. A thread retires a producer, and has not taken it out of its slot yet.
         2. Another one finds that no lease has it.
         3. A caller is granted a lease of what the slot has.
-        So the second one waits for the first (test_a_sweep_meets_a_change).
+        So the second one waits for the first (test_a_sweep_meets_a_reload).
         """
         retired = producer.retired
         if retired is None or slot.producer is producer:

@@ -189,7 +189,7 @@ class Turn(Generic[W]):
     def _rejoin(self, before: Waiter[W]) -> None:
         """Wait at the same place as before: the seat that was given cannot be used.
 
-        It leaves the line last, so that no new caller finds that none waits.
+        What waited before leaves the line last, so no new caller finds that none waits.
         """
         line = self._leasing.line
         self._waiter = Waiter(self._holding, self._new_wakeup(), before.number)

@@ -129,7 +129,7 @@ class WaitingLine:
         if most is None or len(waiting) <= most:
             return True
         undecided = (each for each in list(waiting) if not each.decided)
-        return waiter.decided or waiter in islice(undecided, most)
+        return waiter in islice(undecided, most) or waiter.decided
 
     def leave(self, waiter: Waiter[Any]) -> None:
         """Wait no more."""

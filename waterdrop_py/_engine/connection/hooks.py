@@ -101,7 +101,7 @@ class QueuedMessages(Protocol):
         """How many messages wait that go on without their callers."""
 
     def wait_handed_over(self, deadline: float) -> None:
-        """Wait until the client has those, or until `deadline`."""
+        """Wait until the client has these, or until `deadline`."""
 
     def flush(self, deadline: float) -> None:
         """Hand them over until `deadline`; for a close."""

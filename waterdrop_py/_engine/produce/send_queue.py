@@ -92,7 +92,7 @@ class SendQueue:
         return sum(len(each.handles) - each.count for each in alone)
 
     def wait_handed_over(self, deadline: float) -> None:
-        """Wait until the client has those. Who serves reports goes on: for room."""
+        """Wait until the client has these. The thread that makes room never waits."""
         while self.left_alone and (now := clock.system_now()) < deadline:
             client = self._connection.client
             if client.served_here:
