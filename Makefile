@@ -13,6 +13,8 @@ SITE   := $(VENV)/.up-to-date-site
 ARGS   ?=
 # How many processes run tests side by side.
 WORKERS ?= 4
+# How many run the tests that have to be in time; none with WORKERS=0 or 1.
+TWO := $(if $(filter 0 1,$(WORKERS)),0,2)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo docs package pictures cast prometheus test test-docs test-kafka \
@@ -102,7 +104,7 @@ cast: ## Record the demo for the README, as an animation
 	$(CAST)/bin/python -m docs.pictures.cast
 
 test-docs: $(STAMP) ## Run the examples of the README, the pages and the docstrings
-	$(PY) -m pytest tests/docs -n $(if $(filter 0 1,$(WORKERS)),0,2) $(ARGS)
+	$(PY) -m pytest tests/docs -n $(TWO) $(ARGS)
 
 # Debian's package, unpacked and not installed: that would start a service. Without it,
 # the test of the board says that it has checked the names in its queries only.
@@ -118,13 +120,13 @@ prometheus: $(STAMP) ## Fetch the Prometheus that reads the metrics in `make tes
 # Side by side, because most tests wait; then those that measure time, two at a time, so
 # that each has a core. ARGS may choose tests of one part only: exit code 5 says that the
 # other part had none. A test that hangs ends its worker, and with that the run.
-SIDE_BY_SIDE := $(PY) -m pytest --dist worksteal --max-worker-restart=0
+SIDE_BY_SIDE := -m pytest --dist worksteal --max-worker-restart=0
 # The tests start hundreds of interpreters, which read each other's bytecode.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) prometheus ## Run every test that needs no broker (ARGS="-x -k reaper", WORKERS=4)
-	@$(SIDE_BY_SIDE) -n $(WORKERS) -m 'not timed' $(ARGS); first=$$?; \
+	@$(PY) $(SIDE_BY_SIDE) -n $(WORKERS) -m 'not timed' $(ARGS); first=$$?; \
 	case $$first in 0|5) ;; *) exit $$first;; esac; \
-	$(SIDE_BY_SIDE) -n $(if $(filter 0 1,$(WORKERS)),0,2) -m timed $(ARGS); timed=$$?; \
+	$(PY) $(SIDE_BY_SIDE) -n $(TWO) -m timed $(ARGS); timed=$$?; \
 	[ $$timed -eq 5 ] && exit $$first; exit $$timed
 
 test-kafka: $(STAMP) ## Start a real Apache Kafka (needs Java 17 and Maven) and test on it
@@ -137,7 +139,7 @@ test-oldest: ## Run the tests with the oldest confluent-kafka that is supported
 	$(OLDEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(OLDEST)/bin/python -m pip install --quiet --editable '.[cli]' --group dev \
 	  'confluent-kafka==2.13.0'
-	$(OLDEST)/bin/python -m pytest tests/unit tests/concurrency $(ARGS)
+	$(OLDEST)/bin/python $(SIDE_BY_SIDE) -n $(TWO) tests/unit tests/concurrency $(ARGS)
 
 # Every interpreter that pyenv has, or name them: make test-pythons PYTHONS="a b".
 PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1[0-9].*/bin/python3)

@@ -297,6 +297,11 @@ class FakeClient:
         """The methods that threads are in."""
         return tuple(self._inside)
 
+    @property
+    def unserved(self) -> int:
+        """How many reports came that no poll has served yet."""
+        return len(self._reports)
+
     def ack(self, count: int | None = None) -> None:
         """The broker acknowledges the oldest messages, at most `count`; a poll serves
         the reports."""
