@@ -56,6 +56,24 @@ def test_a_pool_in_a_forked_child(way: str, python: str) -> None:
     assert outcome.one("parent_complete")
 
 
+@pytest.mark.parametrize("where", ["closing", "succeeding"])
+def test_a_fork_in_the_middle_of_a_reload(where: str, python: str) -> None:
+    """The child's lease goes on. Its producer is counted and flushed, closed after the
+    lease, and succeeded by one of the new configuration. No thread of the parent has
+    to end it."""
+    outcome = run_scenario("pool_fork_reload.py", "", "", where, python=python)
+
+    outcome.assert_clean()
+    assert outcome.one("code") == 0
+    assert outcome.one("draining") == (1 if where == "closing" else 0)
+    assert (outcome.one("flushed"), outcome.one("in_flight")) == (1, 1)
+    assert outcome.one("linger") == 2
+    assert outcome.one("closed")
+    assert outcome.one("acknowledged") == 2
+    assert outcome.one("complete")
+    assert outcome.one("parent_complete")
+
+
 @pytest.mark.parametrize("way", ["free", "leased", "retired"])
 def test_the_end_of_a_process(
     way: str, python: str, servers: str, topic: str, arrived: Arrived

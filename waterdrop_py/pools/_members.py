@@ -321,8 +321,19 @@ class Members:
                 if thread_of(holding.owner) is not forked or holding() is None:
                     holding.over = True
                     holding.leave((slot, seat))
+                elif holding.producer is not None and holding.producer.retired:
+                    self._retire_anew(slot, holding.producer)
             if not slot.seats:
                 slot.producer = None
+
+    def _retire_anew(self, slot: Slot, producer: PoolProducer) -> None:
+        """It was retired in the parent, whose threads would close it."""
+        if not any(each.producer is producer for each in self.history.retired):
+            made = Retired(slot, producer, self.history.endings, self.closed_one)
+            producer.retire_anew(made)
+            self.history.add(made)
+            slot.replace(producer, None)
+            slot.closing = made if self.is_transactional else None
 
 
 def _nothing() -> None:

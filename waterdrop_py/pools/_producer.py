@@ -68,6 +68,10 @@ class PoolProducer(Producer):
             return by
         return retired
 
+    def retire_anew(self, by: Ending) -> None:
+        """Have it closed by `by`: this is a forked child, without other threads."""
+        object.__setattr__(self, "_retired", by)  # as above
+
     def connect_by(
         self,
         timeout: float,

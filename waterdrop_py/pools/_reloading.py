@@ -75,14 +75,15 @@ class Reloading:
         self._emitter.emit("pool.resized", {"size": size, "before": before.size})
 
     def begin_in_child(self) -> None:
-        """The first use in a forked child: ask a callable again, warn of fixed ids."""
+        """The first use in a forked child: ask a callable again, warn of fixed ids, and
+        end what another thread's reload or resize had begun in the parent."""
         members = self._members
         settings = members.settings
         if settings.base is None:
             members.use(settings.reloaded(None), instead_of=settings)
-            members.retire_outdated()
         elif settings.is_transactional:
             warn_of_fixed_ids(settings.name)
+        members.retire_outdated()
 
     def run(self, source: PoolConfig | None, timeout: float) -> None:
         """Prove a configuration within `timeout` seconds, then use it; see
