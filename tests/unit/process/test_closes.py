@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from tests.patches import set_system_clock
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.process.closes import Close, Closes
 from waterdrop_py._engine.process.reaper import RELIEF
@@ -33,7 +34,7 @@ def test_closes_in_progress_are_looked_at_now_and_then(
 ) -> None:
     """Not whenever the reaper wakes, which it does for each of a thousand closes."""
     now = [100.0]
-    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    set_system_clock(monkeypatch, lambda: now[0])
     closes, hanging = Closes(lambda job: job()), Hanging()
     close = cast("Close", hanging)
     closes.begin(close)
@@ -49,7 +50,7 @@ def test_closes_in_progress_are_looked_at_now_and_then(
 def test_a_close_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the reaper too, where no caller waits for it."""
     now = [100.0]
-    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    set_system_clock(monkeypatch, lambda: now[0])
     jobs: list[object] = []
     closes, hanging = Closes(jobs.append), Hanging()
     closes.begin(cast("Close", hanging))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import gc
 import weakref
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from tests.patches import here_only, set_system_clock
 from waterdrop_py._engine.client.foreign import identities_of, whole
-from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.process import leak_check
 from waterdrop_py._engine.process.closes import Closes
 from waterdrop_py._engine.process.leak_check import SPARED, LeakCheck
-from waterdrop_py._engine.process.resources import ResourceCount
+from waterdrop_py._engine.process.resources import ResourceCount, count_resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,20 +60,26 @@ def walks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     What other tests have left is not among the objects.
     """
     made: list[None] = []
-    walk, me = gc.get_objects, get_ident()
+    walk = gc.get_objects
     clients = confluent_kafka.Producer, confluent_kafka.Consumer, AdminClient
     known = [each for each in walk() if issubclass(type(each), clients)]
 
     def counted() -> list[Any]:
-        if get_ident() != me:
-            return walk()  # the library's own look after another test's close
         made.append(None)
         return [each for each in walk() if not any(each is other for other in known)]
 
     monkeypatch.setattr(leak_check, "PATIENCE", 0.0)
-    monkeypatch.setattr(leak_check, "count_resources", lambda: ResourceCount(1, 5, 9))
-    monkeypatch.setattr(gc, "get_objects", counted)
+    monkeypatch.setattr(gc, "get_objects", here_only(counted, walk))
+    count_as(monkeypatch, lambda: ResourceCount(1, 5, 9))
     return made
+
+
+def count_as(
+    monkeypatch: pytest.MonkeyPatch, count: Callable[[], ResourceCount]
+) -> None:
+    """Have `count` tell what the process holds."""
+    counted = here_only(count, count_resources)
+    monkeypatch.setattr(leak_check, "count_resources", counted)
 
 
 @pytest.mark.parametrize("kind", OTHERS)
@@ -84,7 +89,7 @@ def test_clients_of_others(
     """Nothing is reported while there is a client from outside the library. The objects
     of the process are walked once in ten minutes, not for each last close."""
     now = [1_000.0]
-    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    set_system_clock(monkeypatch, lambda: now[0])
     stub = Stub()
     other = OTHERS[kind]()
     for _ in range(3):
@@ -123,7 +128,7 @@ def test_a_client_of_others_that_is_closed_meanwhile(
     2. The consumer is closed, and is not among the objects any more.
     3. The threads are counted again, and none is left."""
     counts = [ResourceCount(1, 5, 9), ResourceCount(0, 0, 4)]
-    monkeypatch.setattr(leak_check, "count_resources", lambda: counts.pop(0))
+    count_as(monkeypatch, lambda: counts.pop(0))
     stub = Stub()
     stub.closed()
     assert stub.errors == []

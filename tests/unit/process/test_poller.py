@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waterdrop_py._engine.concurrency import clock
+from tests.patches import set_system_clock
 from waterdrop_py._engine.concurrency.locks import Hold, OwnedLock
 from waterdrop_py._engine.process.poller import Poller
 
@@ -18,7 +18,7 @@ def test_a_sweep_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes at its time, also where a usual one falls due shortly before: the wait
     at the process's end is said when it gets long, and not up to a second later."""
     now, swept = [100.0], list[float]()
-    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    set_system_clock(monkeypatch, lambda: now[0])
     poller = Poller(lambda _: None, lambda _: swept.append(now[0]))
     poller._running.take(Hold())  # noqa: SLF001
 

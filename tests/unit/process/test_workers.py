@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.doubles import Park, Run
+from tests.patches import set_system_clock
 from waterdrop_py._engine.concurrency import clock, threads
 from waterdrop_py._engine.concurrency.future import Future
 from waterdrop_py._engine.process import workers
@@ -77,7 +78,7 @@ def test_one_more_thread_for_each_that_is_held_up(
 ) -> None:
     """Jobs that hang take no place of others."""
     now = [0.0]
-    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    set_system_clock(monkeypatch, lambda: now[0])
     ours, ran = Workers(elsewhere), list[str]()
 
     def hang(depth: int) -> None:
@@ -102,7 +103,7 @@ def test_a_thread_that_is_held_up_runs_nothing(
     """A job that waits for another one, which no thread can be started for, gets it run
     elsewhere."""
     now = [0.0]
-    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    set_system_clock(monkeypatch, lambda: now[0])
     handed: list[Callable[[], None]] = []
     ours = Workers(handed.append)
 
@@ -125,7 +126,7 @@ def test_all_that_waits_is_handed_over(
     """A job that was left to a busy thread is not one behind for good, when that is
     held up and no other thread starts."""
     now = [0.0]
-    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    set_system_clock(monkeypatch, lambda: now[0])
     handed: list[Callable[[], None]] = []
     ours = Workers(handed.append)
 
@@ -193,7 +194,7 @@ def test_a_job_that_ended_holds_nothing_up(
 ) -> None:
     """Long after it, jobs get the usual threads, and no more."""
     now = [0.0]
-    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    set_system_clock(monkeypatch, lambda: now[0])
     ours = Workers(elsewhere)
     ours.submit(nothing)
     started.pop()()
@@ -234,7 +235,7 @@ def test_each_job_that_is_waited_for_gets_a_thread(
 ) -> None:
     """At once, and not when the one before it counts as held up: it may wait for
     another job."""
-    monkeypatch.setattr(clock, "system_now", lambda: 0.0)
+    set_system_clock(monkeypatch, lambda: 0.0)
     ours = Workers(elsewhere)
 
     def waits(depth: int) -> int:
@@ -294,7 +295,7 @@ def test_a_job_that_ends_holds_up_no_caller(
 ) -> None:
     """The job has woken the caller, who then asks: what it took before is no sign."""
     now = [100.0]
-    monkeypatch.setattr(clock, "system_now", lambda: now[0])
+    set_system_clock(monkeypatch, lambda: now[0])
     ours = Workers(elsewhere)
 
     def job() -> None:
