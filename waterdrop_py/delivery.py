@@ -194,10 +194,8 @@ class DeliveryHandle(PendingMessage):
         if not self.done():
             outcome = "pending"
         elif (error := self._failure()) is None:
-            native = self._native
-            outcome = (
-                f"delivered partition={native.partition()} offset={native.offset()}"
-            )
+            report = self._report()
+            outcome = f"delivered partition={report.partition} offset={report.offset}"
         else:
             outcome = f"failed code={getattr(error, 'code', type(error).__name__)}"
         return f"<DeliveryHandle topic={self._topic!r} {outcome}>"

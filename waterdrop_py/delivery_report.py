@@ -55,7 +55,8 @@ class DeliveryReport:
 
     @property
     def offset(self) -> int | None:
-        """Its offset there; None when it has none (failed, or `acks=0`)."""
+        """Its offset there; None when it has none (failed, or `acks=0`), or when only a
+        retry was answered, because the broker had stored it before."""
         native = self._native
         return None if native is None else _natural(native.offset())
 

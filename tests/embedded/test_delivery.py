@@ -38,6 +38,21 @@ def test_reports_arrive_with_nobody_polling(
     assert handle.result(0).offset == 0
 
 
+def test_a_retry_of_what_is_stored_already(
+    make_producer: MakeProducer, cluster: EmbeddedCluster, topic: str
+) -> None:
+    """The broker says so, and not where: it is delivered, and has no offset."""
+    producer = make_producer(kafka={"enable.idempotence": True})
+    producer.produce_sync(topic, b"before", partition=0)
+    cluster.push_errors("Produce", "duplicate_sequence_number")
+    handle = producer.produce_async(topic, b"retried", partition=0)
+    report = handle.result(BOUND)
+    assert (report.error, report.partition, report.offset) == (None, 0, None)
+    assert "delivered partition=0 offset=None" in repr(handle)
+    stats = producer.stats()
+    assert (stats.acknowledged, stats.failed) == (2, 0)
+
+
 def test_a_report_is_the_same_however_it_is_asked_for(
     make_producer: MakeProducer, topic: str
 ) -> None:
