@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from threading import current_thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -130,6 +131,20 @@ def test_connect_while_old_clients_have_the_ids(registry: Registry) -> None:
             assert [own for own in registry.ids[opens:] if own == "tx-0"] == []
         pool.connect(BOUND)
         eventually(lambda: len(registry.open) == 2)
+
+
+def test_the_same_in_a_forked_child(registry: Registry) -> None:
+    """The lease that it has inherited still has the old client."""
+    with closing(pool_on(registry, size=1)) as pool:
+        with pool.transaction() as producer:
+            producer.produce_sync("t", b"x")
+            pool.reload()
+            pool._members.start_afresh(current_thread())  # noqa: SLF001 - as a fork
+            opens = registry.opens
+            pool.connect()
+            assert [own for own in registry.ids[opens:] if own is not None] == []
+        pool.connect(BOUND)
+        eventually(lambda: len(registry.open) == 1)
 
 
 def test_a_background_open_meets_a_reload(
