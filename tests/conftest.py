@@ -1,6 +1,7 @@
 """What holds for every test: it ends, and leaves no library thread and no process.
 
-And `own_process`, for a test of what a whole process holds.
+And `cluster`, for a test that asks for one, and `own_process`, for a test of what a
+whole process holds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tests import doubles
 from tests.bounds import bounded
 from tests.scenarios.harness import run_scenario
 from waterdrop_py._engine.client import foreign
+from waterdrop_py.testing import EmbeddedCluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -147,6 +149,18 @@ def pytest_unconfigure() -> None:
     """What the library still holds back of the tests' errors is not for the terminal:
     without pytest's handlers, Python would print it at exit."""
     logging.getLogger("waterdrop_py").addHandler(logging.NullHandler())
+
+
+@pytest.fixture
+def cluster() -> Iterator[EmbeddedCluster]:
+    """A fresh cluster, in 25 ms.
+
+    librdkafka's mock draws producer ids from 900 000 and looks at the first with that
+    number. On one cluster for the whole run, some later producer may get the number of
+    another: `invalid_producer_id_mapping`.
+    """
+    with EmbeddedCluster() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

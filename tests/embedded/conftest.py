@@ -1,4 +1,4 @@
-"""A cluster that is healthy after each test, and producers that are closed after it."""
+"""A topic on a cluster of each test, and producers that are closed after it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from tests.embedded.support import EventLog, refusing
 from waterdrop_py import Config, Producer, monitor
 from waterdrop_py._engine.connection.connection import every_connection
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py.testing import DroppingProxy, allow_short_idle_timeouts
+from waterdrop_py.testing import (
+    DroppingProxy,
+    EmbeddedCluster,
+    allow_short_idle_timeouts,
+)
 
 NAMELESS = "waterdrop-"
 """With what the id of a producer begins that was given none: no later one has it."""
@@ -22,13 +26,6 @@ if TYPE_CHECKING:
 
     from tests.embedded.support import MakeProducer
     from waterdrop_py.testing import EmbeddedCluster
-
-
-@pytest.fixture
-def cluster(waterdrop_cluster: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
-    """The cluster of the run; what a test did to it is taken back."""
-    yield waterdrop_cluster
-    waterdrop_cluster.heal()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A cluster and a topic for programs, and the interpreters to run them with."""
+"""A topic for programs, and the interpreters to run them with."""
 
 from __future__ import annotations
 
@@ -30,13 +30,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "python" in metafunc.fixturenames:
         named = os.environ.get("WATERDROP_PYTHONS", sys.executable)
         metafunc.parametrize("python", named.split(os.pathsep), scope="session")
-
-
-@pytest.fixture
-def cluster(waterdrop_cluster: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
-    """The cluster of the run; what a test did to it is taken back."""
-    yield waterdrop_cluster
-    waterdrop_cluster.heal()
 
 
 @pytest.fixture
