@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from tests.doubles import BOUND
 from waterdrop_py import DeliveryHandle, DeliveryReport, Message, Producer
 from waterdrop_py._engine.client.pending import subject_of
 from waterdrop_py._engine.client.subjects import limit_of, nearest, short
@@ -55,16 +56,23 @@ class Failing(FakeClient):
     """Fails messages to topics `not...` in the call, and `no...` in the report."""
 
     code = KafkaError._MSG_TIMED_OUT  # noqa: SLF001 - its name
+    one_at_a_time = threading.RLock()
 
     def produce(self, topic: str, *args: Any, **kwargs: Any) -> None:
         """Refuse or queue a message."""
         if topic.startswith("not"):
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
-        super().produce(topic, *args, **kwargs)
-        if topic.startswith("no"):
-            callback, _, message = self._waiting.pop()
-            message._partition = -1  # noqa: SLF001 - as where the topic is unknown
-            self._waiting.append((callback, KafkaError(self.code), message))
+        with self.one_at_a_time:  # before the poller has acknowledged it
+            super().produce(topic, *args, **kwargs)
+            if topic.startswith("no"):
+                callback, _, message = self._waiting.pop()
+                message._partition = -1  # noqa: SLF001 - as where the topic is unknown
+                self._waiting.append((callback, KafkaError(self.code), message))
+
+    def poll(self, timeout: float = -1) -> int:
+        """Serve what waits."""
+        with self.one_at_a_time:
+            return super().poll(timeout)
 
 
 @pytest.fixture
@@ -196,9 +204,8 @@ def purged(producer: Producer, count: int) -> list[DeliveryHandle]:
         producer.produce_async("orders", b"x", key=b"k%d" % n) for n in range(count)
     ]
     producer.purge()
-    assert {handle.exception(0) is handles[0].exception(0) for handle in handles} == {
-        True
-    }
+    errors = [handle.exception(BOUND) for handle in handles]
+    assert {error is errors[0] for error in errors} == {True}
     return handles
 
 

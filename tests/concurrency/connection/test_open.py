@@ -185,7 +185,8 @@ def test_close_from_inside_an_open(bench: Bench, make: Make) -> None:
         assert bench.sent == []
     assert reports == [False]
     assert took[0] < 2
-    eventually(lambda: str(producer.status) == "closed")
+    eventually(lambda: named(make.events, "producer.closed"))
+    assert str(producer.status) == "closed"
     assert len(named(make.events, "producer.closed")) == 1
 
 

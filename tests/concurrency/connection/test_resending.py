@@ -214,7 +214,8 @@ def test_a_message_is_given_up_as_it_is_sent_again(bench: Bench, make: Make) -> 
         client.borrows = HookedMarks(before_append=close)
         bench.client.fail(PARTITION)
         eventually(lambda: reports)
-        report = reports[0].result()
+        reports[0].result()
+    report = producer.close(BOUND)
     assert [message.payload for message in report.undelivered] == [b"x"]
     eventually(lambda: not bench.open_clients)
     assert getattr(handle.exception(0), "code", None) == "purge_inflight"

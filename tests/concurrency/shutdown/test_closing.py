@@ -131,7 +131,7 @@ def test_second_close_waits_for_the_first(bench: Bench, make: Make) -> None:
     bench.auto = False
     producer.produce_async("t", b"x")
     workers = [Run(lambda: producer.close(4)) for _ in range(4)]
-    eventually(lambda: str(producer.status) == "closing")
+    eventually(lambda: named(make.events, "producer.closing"))
     with pytest.raises(ProducerClosedError):
         producer.produce_async("t", b"y")
     bench.client.ack()

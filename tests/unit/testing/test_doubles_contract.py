@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -483,6 +484,36 @@ class TestBuffered:
         client.purge()
         client.poll(0)
         assert [each.value() for each in client.messages] == [b"1"]
+
+    def test_another_thread_polls_as_the_client_is_purged(self) -> None:
+        """What the poll was faster with is delivered, and the rest is purged."""
+        client = BufferedClient({})
+        told: dict[bytes | None, Any] = {}
+        for number in range(3):
+            client.produce(
+                "a",
+                b"%d" % number,
+                on_delivery=lambda error, message: told.update(
+                    {message.value(): error and error.name()}
+                ),
+            )
+
+        class Polled(deque[Any]):
+            """Another thread serves the first two reports after the first look."""
+
+            def __len__(self) -> int:
+                found = super().__len__()
+                if found == 3:
+                    rest = self.pop()
+                    client.poll(0)
+                    self.append(rest)
+                return found
+
+        client._waiting = Polled(client._waiting)  # noqa: SLF001 - its queue
+        client.purge()
+        client.poll(0)
+        assert told == {b"0": None, b"1": None, b"2": "_PURGE_QUEUE"}
+        assert [each.value() for each in client.messages] == [b"0", b"1"]
 
     def test_one_instance_serves_several_producers(self) -> None:
         """As a cluster would: what any of them sends is there, and the close of one

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from tests.concurrency.still import StillProducer
 from tests.doubles import Bench
 from waterdrop_py import Producer
-from waterdrop_py._engine.concurrency import clock
+from waterdrop_py._engine.concurrency import clock, wakeup
 from waterdrop_py._engine.concurrency.locks import Hold
 from waterdrop_py._engine.connection.opening import open_noted
 from waterdrop_py._engine.transactions import commands
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterdrop_py._engine.client.client import Client
+
+
+SHORTEST_BACKOFF = 0.1
 
 
 def failure(code: int, **flags: bool) -> KafkaException:
@@ -76,11 +79,18 @@ class Scripted(FakeClient):
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Record the waits between attempts, and skip them."""
+    """Record the waits between attempts, and skip them; those for the thread that
+    polls last a millisecond, and are real."""
     waits: list[float] = []
-    monkeypatch.setattr(
-        "waterdrop_py._engine.transactions.commands.sleep", waits.append
-    )
+    real = wakeup.sleep
+
+    def sleep(duration: float) -> None:
+        if duration < SHORTEST_BACKOFF:
+            real(duration)
+        else:
+            waits.append(duration)
+
+    monkeypatch.setattr(commands, "sleep", sleep)
     return waits
 
 

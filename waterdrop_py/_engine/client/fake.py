@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any, Final, TypeAlias
 
@@ -199,7 +200,10 @@ class FakeClient:
     ) -> None:
         """Fail what waits with `_PURGE_QUEUE`, at the next poll."""
         self._refuse_closed()
-        purged = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        purged = []
+        with suppress(IndexError):  # another thread has polled meanwhile
+            for _ in range(len(self._waiting)):
+                purged.append(self._waiting.popleft())
         error = KafkaError(KafkaError._PURGE_QUEUE)  # noqa: SLF001 - its constant
         self._waiting.extend((callback, error, each) for callback, _, each in purged)
         for _, _, message in purged:
