@@ -3,6 +3,7 @@ asked of them, and which of them are refused."""
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections import Counter
@@ -521,6 +522,67 @@ def test_a_closed_client_is_refused(make: Callable[..., Producer], topic: str) -
     assert producer.disconnect()
     with pytest.raises(ConfigurationInvalidError, match="must make a new Producer"):
         producer.produce_sync(topic, b"x")
+
+
+class Raising(FakeClient):
+    """Delivers nothing until it is purged; one of its methods raises."""
+
+    def __init__(self, conf: dict[str, Any] | None = None, raising: str = "") -> None:
+        self.raising = raising
+        self.held = True
+        self.closes = 0
+        super().__init__(conf)
+
+    def _meet(self, method: str) -> None:
+        if method == self.raising:
+            raise ZeroDivisionError
+
+    def poll(self, timeout: float = -1) -> int:
+        """Wait a moment, and serve nothing at first."""
+        threading.Event().wait(0.001)
+        if len(self):
+            self._meet("poll")
+        return 0 if self.held else super().poll(timeout)
+
+    def flush(self, timeout: float = -1) -> int:
+        """Serve."""
+        self._meet("flush")
+        return super().flush(timeout)
+
+    def purge(
+        self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True
+    ) -> None:
+        """Purge, and serve reports from then on."""
+        self._meet("purge")
+        self.held = False
+        super().purge(in_queue, in_flight, blocking)
+
+    def close(self) -> bool:
+        """Close, and count that."""
+        self.closes += 1
+        self._meet("close")
+        return super().close()
+
+
+@pytest.mark.parametrize("method", ["poll", "flush", "purge", "close"])
+def test_a_client_that_raises_is_closed(method: str) -> None:
+    """Each message has its outcome, what was raised is told of, and the client is
+    closed, once."""
+    client = Raising(raising=method)
+    kafka = {"bootstrap.servers": "h", "linger.ms": 1000}
+    producer = Producer(kafka=kafka, client_factory=lambda _: client)
+    with record(producer.monitor) as events:
+        handles = [producer.produce_async("t", b"%d" % n) for n in range(3)]
+        report = producer.close(0.1)
+    assert producer.close() == report
+    assert report.complete
+    assert [each.payload for each in report.undelivered] == [b"0", b"1", b"2"]
+    assert all(handle.done() for handle in handles)
+    assert str(producer.status) == "closed"
+    assert client.closes == 1
+    errors = [each for each in events if each.name == "error.occurred"]
+    told = {e["type"] for e in errors if isinstance(e["error"], ZeroDivisionError)}
+    assert told - {"poller.error"} == {"producer.disconnect.error"}
 
 
 # -- proxies -----------------------------------------------------------------

@@ -13,6 +13,7 @@ from waterdrop_py._engine.client.pending import (
     was_reported,
 )
 from waterdrop_py._engine.concurrency import background
+from waterdrop_py._engine.concurrency.signals import from_signal_handler
 from waterdrop_py._engine.reports.accounting import FEW
 from waterdrop_py.delivery import DeliveryHandle, TracedHandle
 from waterdrop_py.errors import ProduceError, shared
@@ -27,12 +28,20 @@ GIVE_UP: Final = 1.0
 def give_up(client: Client, deadline: float) -> list[DeliveryHandle]:
     """Purge what `client` still has, and serve the reports until `deadline`.
 
-    Returns the handles that had to be resolved without one.
+    Returns the handles that had to be resolved without one. What a foreign client
+    raises is told of, and leaves no handle without an outcome.
     """
     native = client.native
-    if native is not None and client.in_flight():
-        native.purge()
-    waiting.wait_serving(client, lambda: not client.in_flight(), deadline, idle=0.01)
+    try:
+        if native is not None and client.in_flight():
+            native.purge()
+        waiting.wait_serving(
+            client, lambda: not client.in_flight(), deadline, idle=0.01
+        )
+    except BaseException as error:
+        if from_signal_handler(error):
+            raise
+        client.reports.emitter.error("producer.disconnect.error", error)
     return give_up_now(client) if client.in_flight() else []
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.concurrency import clock
 from waterdrop_py._engine.concurrency.signals import from_signal_handler
+from waterdrop_py._engine.concurrency.wakeup import sleep
 from waterdrop_py._engine.connection.batch import batch_of
 from waterdrop_py._engine.connection.closing import finish_closing, refuse_senders
 from waterdrop_py._engine.connection.disconnecting import teardown_of
@@ -117,7 +119,7 @@ class Steps:
         self._take_buffer(clock.system_now(), force=True)
         if self.client is not None:
             self._flush(self.client)
-            self._give_up_the_rest(self.client)
+            self._contained(partial(self._give_up_the_rest, self.client))
             self._destroy(self.client)
         teardown = connection.teardown
         if teardown is not None:
@@ -150,6 +152,18 @@ class Steps:
             about = {"messages": report.undelivered}
             LOG.error(emitter, "librdkafka.dispatch_error", error, about)
 
+    def _contained(self, step: Callable[[], object]) -> bool:
+        """Whether `step` did not raise. What a foreign client raises is told of, and
+        the close goes on."""
+        try:
+            step()
+        except BaseException as error:
+            if from_signal_handler(error):
+                raise
+            self._connection.emitter.error("producer.disconnect.error", error)
+            return False
+        return True
+
     def _flush(self, client: Client) -> None:
         # What is left is purged afterwards, and serving its reports takes time.
         reserve = max(0.0, min(FREE, client.in_flight()) * GIVEN_UP - GRACE)
@@ -159,7 +173,10 @@ class Steps:
             return late or _nothing_left(client)
 
         push = self._connection.factory.lingers
-        flush.wait_until(client, over, self.deadline - reserve, push=push)
+        until = self.deadline - reserve
+        deliver = partial(flush.wait_until, client, over, until, push=push)
+        while not (self._contained(deliver) or over()):
+            sleep(flush.PAUSE)
 
     def _give_up_the_rest(self, client: Client) -> None:
         if _nothing_left(client):
