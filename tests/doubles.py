@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-BOUND: Final = 5.0
+BOUND: Final = 15.0
 """Seconds after which a wait of a test fails it."""
 
 

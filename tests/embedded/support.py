@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from waterdrop_py import Event, Monitor, Producer
 
-BOUND = 10.0
+BOUND = 30.0
 """Seconds after which a wait has failed."""
 
 

@@ -18,7 +18,7 @@ from waterdrop_py.testing.reading import read_topic
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-BOUND = 10.0
+BOUND = 30.0
 
 
 @pytest.fixture(scope="module")

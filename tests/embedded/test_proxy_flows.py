@@ -22,7 +22,7 @@ from waterdrop_py.testing import DroppingProxy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BOUND = 10.0
+BOUND = 30.0
 RESET = struct.pack("ii", 1, 0)
 CHUNK = b"." * 65_536
 

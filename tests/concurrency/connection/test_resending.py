@@ -190,6 +190,7 @@ def test_a_close_gives_up_messages_that_are_not_sent_again_in_time(
     with bench.park("list_topics") as park:
         bench.client.fail(PARTITION)
         park.entered()
+        eventually(lambda: len(producer.close(0.1).undelivered) == 3)
         report = producer.close(0.1)
         assert [message.payload for message in report.undelivered] == [b"0", b"1", b"2"]
         assert all(handle.done() for handle in handles)

@@ -52,8 +52,12 @@ def full_in_a_callback(
 
     def act(_: object) -> None:
         if not handles:
+            auto, bench.auto = bench.auto, False
             producer.produce_async("t", b"fills")
             handles.append(producer.produce_async("t", LATER))
+            bench.auto = auto
+            if auto:
+                bench.client.ack()
             park()
 
     producer.monitor.subscribe("message.acknowledged", act)

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.own_process
 
 MANY = 300
-USUAL = 4 * QUICK
-"""For closes that take no time, each of which has another thread do it, beside the
-threads that destroy clients."""
+MORE = 200
+USUAL = 8 * QUICK
+"""For closes that take no time: 3 threads for each, and more where one is slow to
+end."""
 
 
 class Peak:
@@ -96,15 +97,15 @@ def test_a_shrink_behind_messages(
     thread, and has delivered meanwhile, is closed though the others have not."""
     first, rest = Cluster(), Cluster()
     cluster.silent = first.silent = rest.silent = True
-    pool = make_pool(config(cluster), size=SLOW + 11)
+    pool = make_pool(config(cluster), size=SLOW + MORE + 1)
     with ExitStack() as leases:
-        for _ in range(SLOW + 11):
+        for _ in range(SLOW + MORE + 1):
             leases.enter_context(pool.acquire()).produce_async("t", b"x")
     for number, client in enumerate(cluster.clients):
         client.cluster = first if number <= SLOW else rest
     peak.clear()
     pool.resize(1)
-    eventually(lambda: pool.stats().draining == SLOW + 10)
+    eventually(lambda: pool.stats().draining == SLOW + MORE)
     rest.silent = False
 
     def closed() -> bool:
@@ -114,4 +115,4 @@ def test_a_shrink_behind_messages(
     eventually(closed, "what has delivered is closed")
     first.silent = False
     eventually(lambda: pool.stats().draining == 0, "what was retired is closed")
-    assert peak.most <= 2 * SLOW + USUAL
+    assert peak.most <= 3 * SLOW + USUAL

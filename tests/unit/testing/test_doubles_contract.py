@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from waterdrop_py.testing import EmbeddedCluster
 
-BOUND = 10.0
+BOUND = 30.0
 KINDS = ["real", "fake class", "fake", "buffered class", "buffered", "deliver=False"]
 
 
