@@ -14,11 +14,21 @@ from waterdrop_py._engine.client import waiting
 from waterdrop_py._engine.client.client import Client
 from waterdrop_py._engine.connection.disconnecting import disconnect
 from waterdrop_py._engine.connection.opening import open_noted
+from waterdrop_py._engine.produce.validation import fill
+from waterdrop_py.message import Message
+from waterdrop_py.testing import record
 
 if TYPE_CHECKING:
     from tests.concurrency.support import Make
     from tests.doubles import Bench
+    from waterdrop_py import Producer
     from waterdrop_py.testing import FakeClock
+
+
+def send(producer: Producer, payload: bytes = b"x") -> None:
+    """Deliver a message, and wait until the client's last activity is noted."""
+    producer.produce_sync("t", payload, timeout=2)
+    eventually(lambda: connection_of(producer).client.quiet)
 
 
 def test_closed_at_the_deadline_and_not_before(
@@ -26,7 +36,7 @@ def test_closed_at_the_deadline_and_not_before(
 ) -> None:
     """Nothing happens a moment before the deadline; at the deadline it is closed."""
     producer = make(idle=True)
-    producer.produce_sync("t", b"x")
+    send(producer)
     time_.advance(IDLE - 0.001)
     connection = connection_of(producer)
     reap(connection)
@@ -48,7 +58,7 @@ def test_every_idle_client_of_many_is_closed(
         make.quiet(idle_disconnect_timeout=int(IDLE * 1000)) for _ in range(100)
     ]
     for producer in producers:
-        producer.produce_sync("t", b"x")
+        send(producer)
     time_.advance(IDLE)
     eventually(lambda: not bench.open_clients)
     assert bench.calls["close"] == 100
@@ -62,10 +72,11 @@ def test_in_flight_is_refused_once_and_closed_after_the_report(
     bench.auto = False
     handle = producer.produce_async("t", b"x")
     connection = connection_of(producer)
-    for _ in range(3):
+    time_.advance(IDLE)
+    eventually(lambda: named(make.events, "producer.disconnect_refused"))
+    for _ in range(2):
         time_.advance(IDLE)
-        connection.reschedule()
-        eventually(lambda: named(make.events, "producer.disconnect_refused"))
+        reap(connection)
     bench.client.ack()
     handle.result(5)
     [refused] = named(make.events, "producer.disconnect_refused")
@@ -110,32 +121,38 @@ def test_refusal_that_ends_while_it_is_noted(
     connection.client.refusals = Late(noted)
     time_.advance(IDLE)
     handle.result(5)
-    time_.advance(IDLE)
-    eventually(lambda: not bench.open_clients)
+
+    def closed() -> bool:
+        time_.advance(IDLE)  # again, if the report's time was noted after the last one
+        return not bench.open_clients
+
+    eventually(closed)
 
 
 def test_report_served_by_the_reaper_is_activity(
-    time_: FakeClock, bench: Bench, make: Make
+    time_: FakeClock, bench: Bench
 ) -> None:
     """A report that the reaper itself finds starts the deadline again from there."""
-    producer = make(idle=True)
-    producer.produce_sync("t", b"x")
-    connection = connection_of(producer)
-    client = connection.client
-    eventually(lambda: client.quiet)
-    client.poll_soon = lambda _: None  # a poller that is late for this client
-    client.poll_at = float("inf")
-    handle = producer.produce_async("t", b"y")
-    time_._now += IDLE  # noqa: SLF001 - without a wake-up
-    reap(connection)
-    assert handle.done()
-    assert connection.client is client
-    assert not named(make.events, "producer.disconnect_refused")
-    time_.advance(IDLE - 0.001)
-    reap(connection)
-    assert connection.client is client
-    time_.advance(0.001)
-    eventually(lambda: not bench.open_clients)
+    still = StillProducer(bench, idle_disconnect_timeout=int(IDLE * 1000))
+    connection = still.connection
+    bench.auto = False
+    handle = fill(Message("t", b"x"), None)
+    with record(still.monitor) as events:
+        still.dispatch.send(handle, "message.produce_async")
+        client = connection.client
+        time_.advance(IDLE)
+        bench.client.ack()
+        reap(connection)
+        assert handle.done()
+        assert connection.client is client
+        time_.advance(IDLE - 0.001)
+        reap(connection)
+        assert connection.client is client
+        assert not named(events, "producer.disconnect_refused")
+        time_.advance(0.001)
+        reap(connection)
+        still.runtime.run_jobs()
+    assert not bench.open_clients
 
 
 @pytest.mark.parametrize("reason", ["idle", "stale"])
@@ -157,9 +174,7 @@ def test_send_finds_the_client_stale(
 ) -> None:
     """After a suspension, with a late reaper, a send replaces the client first."""
     producer = make(idle=True)
-    producer.produce_sync("t", b"x")
-    connection = connection_of(producer)
-    eventually(lambda: connection.client.quiet)
+    send(producer)
     with bench.park("close"):
         time_._now += IDLE  # noqa: SLF001 - the process was suspended: no wake-up
         producer.produce_sync("t", b"y", timeout=2)
@@ -174,7 +189,7 @@ def test_old_connections_are_replaced(
 ) -> None:
     """A client older than `max_connection_age` is closed, however active it is."""
     producer = make(max_connection_age=int(IDLE * 1000))
-    producer.produce_sync("t", b"x")
+    send(producer)
     time_.advance(IDLE / 2)
     producer.produce_sync("t", b"x")
     assert len(bench.clients) == 1
@@ -186,7 +201,7 @@ def test_old_connections_are_replaced(
 def test_reaper_meets_a_send(time_: FakeClock, bench: Bench, make: Make) -> None:
     """Due while a send is parked inside the client: kept, and closed afterwards."""
     producer = make(idle=True)
-    producer.produce_sync("t", b"x")
+    send(producer)
     connection = connection_of(producer)
     connection.client.on_settled = None  # no later look of the poller's helps
     with bench.park("list_topics") as park:
@@ -281,11 +296,11 @@ def test_a_message_of_native_is_waited_for_without_looking(
 def test_reaper_meets_a_hung_close(time_: FakeClock, bench: Bench, make: Make) -> None:
     """A due client waits for the one before it, whose close hangs; then it goes."""
     producer = make(idle=True)
-    producer.produce_sync("t", b"x")
+    send(producer)
     with bench.park("close") as park:
         first = Run(producer.disconnect)
         park.entered()
-        producer.produce_sync("t", b"y", timeout=2)
+        send(producer)
         time_.advance(IDLE)
         eventually(lambda: named(make.events, "producer.disconnect_refused"))
         assert bench.calls["close"] == 1

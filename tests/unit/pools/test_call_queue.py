@@ -107,12 +107,9 @@ def test_a_shrink_behind_messages(
     pool.resize(1)
     eventually(lambda: pool.stats().draining == SLOW + MORE)
     rest.silent = False
-
-    def closed() -> bool:
-        pool._sweep()  # noqa: SLF001 - once a second, on the poller
-        return bool(pool.stats().draining == SLOW)
-
-    eventually(closed, "what has delivered is closed")
+    eventually(lambda: pool.stats().in_flight == SLOW + 1)
+    pool._sweep()  # noqa: SLF001 - once a second, on the poller
+    eventually(lambda: pool.stats().draining == SLOW, "what has delivered is closed")
     first.silent = False
     eventually(lambda: pool.stats().draining == 0, "what was retired is closed")
     assert peak.most <= 3 * SLOW + USUAL
