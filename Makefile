@@ -121,13 +121,18 @@ prometheus: $(STAMP) ## Fetch the Prometheus that reads the metrics in `make tes
 # that each has a core. ARGS may choose tests of one part only: exit code 5 says that the
 # other part had none. A test that hangs ends its worker, and with that the run.
 SIDE_BY_SIDE := -m pytest --dist worksteal --max-worker-restart=0
+# $(call test_with,python,processes,paths and options)
+define test_with
+@$(1) $(SIDE_BY_SIDE) -n $(2) -m 'not timed' $(3); first=$$?; \
+case $$first in 0|5) ;; *) exit $$first;; esac; \
+$(1) $(SIDE_BY_SIDE) -n $(TWO) -m timed $(3); timed=$$?; \
+[ $$timed -eq 5 ] && exit $$first; exit $$timed
+endef
+
 # The tests start hundreds of interpreters, which read each other's bytecode.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) prometheus ## Run every test that needs no broker (ARGS="-x -k reaper", WORKERS=4)
-	@$(PY) $(SIDE_BY_SIDE) -n $(WORKERS) -m 'not timed' $(ARGS); first=$$?; \
-	case $$first in 0|5) ;; *) exit $$first;; esac; \
-	$(PY) $(SIDE_BY_SIDE) -n $(TWO) -m timed $(ARGS); timed=$$?; \
-	[ $$timed -eq 5 ] && exit $$first; exit $$timed
+	$(call test_with,$(PY),$(WORKERS),$(ARGS))
 
 test-kafka: $(STAMP) ## Start a real Apache Kafka (needs Java 17 and Maven) and test on it
 	$(PY) -m pytest tests/kafka $(ARGS)
@@ -139,7 +144,7 @@ test-oldest: ## Run the tests with the oldest confluent-kafka that is supported
 	$(OLDEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(OLDEST)/bin/python -m pip install --quiet --editable '.[cli]' --group dev \
 	  'confluent-kafka==2.13.0'
-	$(OLDEST)/bin/python $(SIDE_BY_SIDE) -n $(TWO) tests/unit tests/concurrency $(ARGS)
+	$(call test_with,$(OLDEST)/bin/python,$(TWO),tests/unit tests/concurrency $(ARGS))
 
 # Every interpreter that pyenv has, or name them: make test-pythons PYTHONS="a b".
 PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1[0-9].*/bin/python3)
