@@ -210,8 +210,8 @@ class Producer(Described, Sender):
         Example:
             >>> handle = producer.produce_async("orders", b"last")
             >>> drained = producer.close(timeout=10)
-            >>> drained.delivered, drained.failed, drained.complete
-            (1, 0, True)
+            >>> drained.complete, drained.undelivered
+            (True, [])
         """
         bound = seconds("timeout", timeout)
         return self._components.close(bound, force=flag("force", force))

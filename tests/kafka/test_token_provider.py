@@ -167,11 +167,14 @@ def test_tokens_are_refreshed_while_nobody_sends(
         Producer(kafka=bearer(kafka), oauth_token_provider=provider) as producer,
         record(producer.monitor) as events,
     ):
+
+        def refreshes() -> int:
+            names = [event.name for event in tuple(events)]
+            return names.count("oauthbearer.token_refresh")
+
         producer.produce_sync(topic, b"before")
-        assert len(calls) == 1
-        wait_until(lambda: len(calls) == 3, f"asked {len(calls)} times")
-        refreshes = [event.name for event in tuple(events)]
-        assert refreshes.count("oauthbearer.token_refresh") == 3
+        wait_until(lambda: refreshes() >= 3, "no token was replaced")
+        assert len(calls) - refreshes() in {0, 1}  # one may be under way
         producer.produce_sync(topic, b"after")
         assert producer.stats().opens == 1
     assert [each.value() for each in kafka.read_topic(topic)] == [b"before", b"after"]

@@ -337,8 +337,8 @@ def reset(
         >>> with pools.producers[config].acquire() as producer:
         ...     handle = producer.produce_async("orders", b"last")
         >>> report = pools.reset(timeout=10)
-        >>> report.delivered, len(pools.producers)
-        (1, 0)
+        >>> report.complete, len(pools.producers)
+        (True, 0)
     """
     bound = seconds("timeout", timeout)
     flag("force", force)

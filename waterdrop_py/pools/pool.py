@@ -229,8 +229,8 @@ class ProducerPool(PoolChanging):
             >>> with pool.acquire() as producer:
             ...     handle = producer.produce_async("orders", b"last")
             >>> report = pool.close(timeout=10)
-            >>> report.delivered, report.complete, report.holders
-            (1, True, ())
+            >>> report.complete, report.undelivered, report.holders
+            (True, [], ())
         """
         return self._begin_close(timeout, force, acting_for())()
 

@@ -107,11 +107,12 @@ def unsecured_token(
 ) -> tuple[str, float]:
     """An unsigned token that the broker accepts, and its expiry (epoch seconds).
 
-    What a client's `oauth_cb` returns; `lifetime` is in seconds.
+    What a client's `oauth_cb` returns; `lifetime` is in seconds. The broker accepts it
+    for a minute longer: a login takes its time.
     """
     now = time.time()
     expiry = now + lifetime
-    claims = {"sub": principal, "iat": int(now), "exp": int(expiry)}
+    claims = {"sub": principal, "iat": int(now), "exp": int(expiry + 60)}
     return f"{_base64({'alg': 'none'})}.{_base64(claims)}.", expiry
 
 
