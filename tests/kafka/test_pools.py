@@ -165,8 +165,8 @@ def test_a_rotated_password_under_traffic(
         LeaseTraffic(pool, topic, transactional=transactional) as traffic,
     ):
         clients = Clients(pool.monitor)
-        traffic.go_on()
-        wait_until(lambda: pool.stats().connected == 4, "the traffic is too little")
+        # Each has logged in with the first password.
+        wait_until(lambda: len(traffic.stored) == 4, "the traffic is too little")
 
         kafka.set_scram_password(user, SECOND)
         refuse_reload(pool)

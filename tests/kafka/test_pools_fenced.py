@@ -56,7 +56,8 @@ def test_one_slot_is_fenced(kafka: KafkaCluster, topic: str, prefix: str) -> Non
         Rival(kafka.bootstrap(), other, [f"{prefix}-1"]) as rival,
     ):
         with LeaseTraffic(pool, topic, transactional=True) as traffic:
-            traffic.go_on()
+            # Else a slot could register its id after the rival, and fence that.
+            wait_until(lambda: len(traffic.stored) == 4, "a slot has nothing to do")
             assert rival.commit() == "ok"
             wait_until(lambda: pool.slots()[1].error, "the slot stays in service")
             traffic.go_on(200)
