@@ -56,13 +56,16 @@ def test_everything_is_given_back(
 ) -> None:
     """No socket, no librdkafka thread, descriptors as before; and the event says so."""
     before = settled()
-    producer = make_producer(idle_disconnect_timeout=150)
+    producer = make_producer(idle_disconnect_timeout=500)
     for partition in LEADERS:
         producer.produce_sync(topic, b"x", partition=partition)
-    held = count_resources()
-    assert held is not None
-    assert held.sockets >= before.sockets + 3
-    assert held.threads >= 5
+
+    def holds_all() -> bool:
+        held = count_resources()
+        assert held is not None
+        return held.sockets >= before.sockets + 3 and held.threads >= 5
+
+    assert eventually(holds_all)  # a new thread names itself as it begins
     event = log.wait("producer.disconnected")
     assert count_resources() == before
     released = event["released"]
@@ -70,7 +73,7 @@ def test_everything_is_given_back(
     assert released["threads"] >= 5
     assert released["fds"] >= 3
     assert event["messages"] == 3
-    assert event["connected_ms"] >= event["idle_ms"] >= 150
+    assert event["connected_ms"] >= event["idle_ms"] >= 500
     assert event["time"] < 1_000
 
 
