@@ -12,11 +12,7 @@ from tests.embedded.support import EventLog, refusing
 from waterdrop_py import Config, Producer, monitor
 from waterdrop_py._engine.connection.connection import every_connection
 from waterdrop_py._engine.process.runtime import RUNTIME
-from waterdrop_py.testing import (
-    DroppingProxy,
-    EmbeddedCluster,
-    allow_short_idle_timeouts,
-)
+from waterdrop_py.testing import DroppingProxy, allow_short_idle_timeouts
 
 NAMELESS = "waterdrop-"
 """With what the id of a producer begins that was given none: no later one has it."""

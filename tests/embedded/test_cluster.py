@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from tests.embedded.support import BOUND
 from waterdrop_py.testing.cluster import EmbeddedCluster
 from waterdrop_py.testing.reading import read_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-BOUND = 30.0
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Producer
 
+from tests.embedded.support import BOUND
 from waterdrop_py.testing._proxy_server import Responses
 from waterdrop_py.testing.cluster import EmbeddedCluster
 from waterdrop_py.testing.proxy import DroppingProxy
@@ -21,7 +22,6 @@ from waterdrop_py.testing.reading import read_topic
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BOUND = 30.0
 TOPIC = "through"
 
 

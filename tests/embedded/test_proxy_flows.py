@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.embedded.support import BOUND
 from waterdrop_py.testing import DroppingProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BOUND = 30.0
 RESET = struct.pack("ii", 1, 0)
 CHUNK = b"." * 65_536
 

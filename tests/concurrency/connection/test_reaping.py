@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from waterdrop_py.testing import FakeClock
 
 
-def send(producer: Producer, payload: bytes = b"x") -> None:
+def send(producer: Producer) -> None:
     """Deliver a message, and wait until the client's last activity is noted."""
-    producer.produce_sync("t", payload, timeout=2)
+    producer.produce_sync("t", b"x", timeout=2)
     eventually(lambda: connection_of(producer).client.quiet)
 
 

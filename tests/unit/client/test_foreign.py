@@ -37,6 +37,7 @@ from waterdrop_py.testing import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from waterdrop_py import Event
     from waterdrop_py.testing import EmbeddedCluster
 
 FATAL = 47  # INVALID_PRODUCER_EPOCH
@@ -573,6 +574,8 @@ def test_a_client_that_raises_is_closed(method: str) -> None:
     producer = Producer(kafka=kafka, client_factory=lambda _: client)
     with record(producer.monitor) as events:
         handles = [producer.produce_async("t", b"%d" % n) for n in range(3)]
+        with producer.native() as bare:
+            bare.produce("t", b"theirs")
         report = producer.close(0.1)
     assert producer.close() == report
     assert report.complete
@@ -583,6 +586,24 @@ def test_a_client_that_raises_is_closed(method: str) -> None:
     errors = [each for each in events if each.name == "error.occurred"]
     told = {e["type"] for e in errors if isinstance(e["error"], ZeroDivisionError)}
     assert told - {"poller.error"} == {"producer.disconnect.error"}
+
+
+def test_a_poll_that_raises_once_gives_nothing_up() -> None:
+    """The close goes on delivering until its bound."""
+    client = Raising(raising="poll")
+    kafka = {"bootstrap.servers": "h"}
+    producer = Producer(kafka=kafka, client_factory=lambda _: client)
+
+    def mend(event: Event) -> None:
+        if event["type"] == "producer.disconnect.error":
+            client.raising = ""
+            client.held = False
+
+    producer.monitor.subscribe("error.occurred", mend)
+    handles = [producer.produce_async("t", b"x") for _ in range(3)]
+    report = producer.close(10)
+    assert (report.failed, report.undelivered, report.complete) == (0, [], True)
+    assert [handle.exception(0) for handle in handles] == [None] * 3
 
 
 # -- proxies -----------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import confluent_kafka
 import pytest
 
+from tests.doubles import BOUND
 from waterdrop_py import AbortTransaction, Message, Producer
 from waterdrop_py.errors import (
     ConfigurationInvalidError,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from waterdrop_py.testing import EmbeddedCluster
 
-BOUND = 30.0
 KINDS = ["real", "fake class", "fake", "buffered class", "buffered", "deliver=False"]
 
 
