@@ -314,6 +314,25 @@ class KafkaCluster:
         with HarnessClient(self.bootstrap("INTERNAL")) as client:
             return client.leaders(topic)
 
+    def wait_until_leaders_agree(self, topic: str) -> None:
+        """Wait until every running broker names the same leaders of a topic.
+
+        A broker that was paused takes itself for a leader until it hears of the next
+        one, and a reader that asks it sees no newer message. `HarnessError` after 90 s.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            named: list[dict[int, int]] = []
+            for broker in self.brokers:
+                if broker.is_running:
+                    with self._client(broker) as client:
+                        named.append(client.leaders(topic))
+            if all(each == named[0] for each in named):
+                return
+            if time.monotonic() > deadline:
+                raise HarnessError(f"the brokers name different leaders: {named}")
+            time.sleep(0.05)
+
     def elect_preferred_leaders(self, topic: str) -> None:
         """Have each partition led by its first replica; `HarnessError` after 30 s."""
         with HarnessClient(self.bootstrap("INTERNAL")) as client:
